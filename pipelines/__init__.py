@@ -1,0 +1,1 @@
+"""From jobs in an orchestration database to one table of exact aggregates."""

@@ -1,0 +1,65 @@
+"""Failures, named for what they mean to the person who meets them; the docstring is the message."""
+
+import inspect
+
+
+class ExecutionMetricsError(Exception):
+    """Something in execution-metrics went wrong."""
+
+    exit_code = 1
+
+    def __init__(self, detail: str = "") -> None:
+        message = " ".join(inspect.cleandoc(type(self).__doc__ or "").split())
+        super().__init__(f"{message} {detail}".strip())
+
+
+class UsageError(ExecutionMetricsError):
+    """The command cannot be carried out as it was given."""
+
+    exit_code = 2
+
+
+class InvalidSetting(UsageError):
+    """A setting has a value that cannot be used."""
+
+
+class InvalidRange(UsageError):
+    """A range is written as [since, until): two dates or RFC 3339 times, the earlier one first."""
+
+
+class DatabaseUnreachable(UsageError):
+    """The database does not answer; check the URL and that the server runs."""
+
+
+class SchemaMissing(UsageError):
+    """The database has no up-to-date tables of ours; run `execmetrics migrate` first."""
+
+
+class SourceMissing(UsageError):
+    """The source has no readable orchestration schema; check EXECMETRICS_SOURCE_URL and its grants."""
+
+
+class UnknownOrganization(UsageError):
+    """No such organization in the source or in the aggregates."""
+
+
+class EmbeddedPostgresError(ExecutionMetricsError):
+    """The embedded PostgreSQL could not be started; see its log, or set EXECMETRICS_DATABASE_URL."""
+
+    exit_code = 2
+
+
+class InvalidTrace(UsageError):
+    """The folder to import is not a trace we can read; nothing was imported."""
+
+
+class AnotherRunHoldsTheLock(ExecutionMetricsError):
+    """Another refresh is still running and did not finish within EXECMETRICS_LOCK_TIMEOUT; run again later."""
+
+
+class FactsUnusable(ExecutionMetricsError):
+    """The facts folder cannot be read; delete it and run again, it is rebuilt from the source."""
+
+
+class PublishConflict(ExecutionMetricsError):
+    """Somebody else published these organizations meanwhile; nothing was written, run again."""

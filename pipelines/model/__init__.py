@@ -1,0 +1,1 @@
+"""The nouns of the product; nothing here reads or writes."""

@@ -1,0 +1,82 @@
+"""The two databases of a run: the source, which is not ours, and the one where aggregates live."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from pipelines.errors import DatabaseUnreachable, InvalidSetting
+from pipelines.settings import Settings
+from pipelines.storage import embedded_postgres
+
+
+@dataclass(frozen=True)
+class Databases:
+    """Two libpq URLs; the URLs may hold passwords, so they are never shown."""
+
+    analytics_url: str
+    source_url: str
+
+    @property
+    def same(self) -> bool:
+        """Whether source and aggregates share one database, as in development."""
+        return self.analytics_url == self.source_url
+
+    def __repr__(self) -> str:
+        return f"Databases(analytics={without_password(self.analytics_url)!r})"
+
+
+@contextmanager
+def open_databases(settings: Settings) -> Iterator[Databases]:
+    """Yield where to connect; an embedded server runs meanwhile when no URL is set."""
+    analytics = _configured(settings.database_url, "EXECMETRICS_DATABASE_URL")
+    source = _configured(settings.source_url, "EXECMETRICS_SOURCE_URL")
+    if analytics:
+        yield Databases(analytics, source or analytics)
+        return
+    with embedded_postgres.running(settings.home) as embedded:
+        yield Databases(embedded, source or embedded)
+
+
+@contextmanager
+def connect(url: str, settings: Settings, *, autocommit: bool = False) -> Iterator[psycopg.Connection]:
+    """Yield a connection in UTC that commits at the end, or rolls back when the body fails."""
+    try:
+        connection = psycopg.connect(
+            url,
+            autocommit=autocommit,
+            connect_timeout=max(1, round(settings.connect_timeout.total_seconds())),
+            application_name="execmetrics",
+            options="-c TimeZone=UTC -c DateStyle=ISO",
+        )
+    except psycopg.Error as refused:
+        raise DatabaseUnreachable(f"({without_password(url)})") from refused
+    with connection:
+        yield connection
+
+
+def sqlalchemy_url(url: str) -> str:
+    """The same database, spelt for SQLAlchemy with psycopg 3."""
+    return make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be shown."""
+    return make_url(url).render_as_string(hide_password=True)
+
+
+def _configured(secret: object, variable: str) -> str | None:
+    url = secret.get_secret_value() if hasattr(secret, "get_secret_value") else None
+    if not url:
+        return None
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise InvalidSetting(f"{variable} is not a database URL.") from None
+    if parsed.get_backend_name() not in {"postgresql", "postgres"}:
+        raise InvalidSetting(f"{variable} must start with postgresql://.")
+    # libpq, and so ADBC and psycopg, know no SQLAlchemy driver names.
+    return parsed.set(drivername="postgresql").render_as_string(hide_password=False)
