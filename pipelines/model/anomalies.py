@@ -1,0 +1,33 @@
+"""Why a source row cannot be taken at face value, and what follows from it."""
+
+from enum import StrEnum
+from typing import Final
+
+
+class Reason(StrEnum):
+    """What is wrong with a row."""
+
+    NEGATIVE_DURATION = "negative_duration"
+    MISSING_TIMESTAMP = "missing_timestamp"
+    INFINITE_TIMESTAMP = "infinite_timestamp"
+    TIMESTAMP_OUT_OF_RANGE = "timestamp_out_of_range"
+    FUTURE_TIMESTAMP = "future_timestamp"
+    RESERVED_IDENTIFIER = "reserved_identifier"
+    FOREIGN_WORKFLOW = "foreign_workflow"
+    FOREIGN_CLIENT = "foreign_client"
+    UNKNOWN_STATUS = "unknown_status"
+
+
+class Effect(StrEnum):
+    """What the row is left out of."""
+
+    NOT_COUNTED = "not_counted"
+    NOT_TIMED = "not_timed"
+
+
+EFFECTS: Final = {
+    reason: Effect.NOT_TIMED if reason is Reason.NEGATIVE_DURATION else Effect.NOT_COUNTED for reason in Reason
+}
+
+# These end without the row itself changing: time passes, or a workflow or client changes hands.
+HEAL_BY_THEMSELVES: Final = (Reason.FUTURE_TIMESTAMP, Reason.FOREIGN_WORKFLOW, Reason.FOREIGN_CLIENT)

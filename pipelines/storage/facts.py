@@ -1,0 +1,139 @@
+"""`job_facts`: a Delta table with one row per finished job, and the feed of what changed in it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import polars as pl
+from arro3.core import RecordBatch, RecordBatchReader, Table
+from deltalake import DeltaTable, WriterProperties, write_deltalake
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from pipelines.errors import FactsUnusable
+from pipelines.model.jobs import FACT_COLUMNS
+from pipelines.settings import Settings
+
+_STORED: Final[dict[str, pl.DataType]] = FACT_COLUMNS | {"created_date": pl.Date()}
+
+# A job's creation never changes, so it has one home however often it is retried.
+_SAME_JOB: Final = "fact.job_id = job.job_id AND fact.created_date = job.created_date"
+
+# Rows of one organization lie together; small groups let a reader skip the others.
+_WRITER: Final = WriterProperties(compression="ZSTD", max_row_group_size=32_768)
+
+
+@dataclass(frozen=True)
+class Absorbed:
+    """How many facts a hand-off touched."""
+
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+
+    def __add__(self, other: "Absorbed") -> "Absorbed":
+        return Absorbed(
+            self.inserted + other.inserted, self.updated + other.updated, self.deleted + other.deleted
+        )
+
+
+class JobFacts:
+    """The table at one location; `version` counts its commits and `table_id` tells folders apart."""
+
+    def __init__(self, table: DeltaTable) -> None:
+        self._table = table
+
+    @property
+    def table_id(self) -> UUID:
+        return UUID(str(self._table.metadata().id))
+
+    @property
+    def version(self) -> int:
+        return int(self._table.version())
+
+    @property
+    def empty(self) -> bool:
+        """Whether no fact was ever kept, or none is left."""
+        return not self._table.file_uris()
+
+    def fill(self, chunks: Iterable[pl.DataFrame]) -> Absorbed:
+        """Write the first facts in one commit; `chunks` are rows with `counts`, unique by job."""
+        rows = 0
+
+        def batches() -> Iterator[RecordBatch]:
+            nonlocal rows
+            for chunk in chunks:
+                countable = chunk.filter("counts").select(*_STORED)
+                rows += countable.height
+                yield from Table.from_arrow(countable.rechunk()).to_batches()
+
+        reader = RecordBatchReader.from_batches(_arrow_schema(), batches())
+        write_deltalake(self._table, reader, mode="append", writer_properties=_WRITER)
+        self._table.update_incremental()
+        return Absorbed(inserted=rows)
+
+    def absorb(self, changes: pl.DataFrame) -> Absorbed:
+        """Merge rows by job: delete those that no longer count, update those that differ, insert new ones.
+
+        Rows that are already there make no new version, so reading them twice is harmless.
+        """
+        if changes.is_empty():
+            return Absorbed()
+        columns: dict[str, Any] = {name: f"job.{name}" for name in _STORED}
+        outcome = (
+            self._table.merge(
+                changes,
+                predicate=_SAME_JOB,
+                source_alias="job",
+                target_alias="fact",
+                writer_properties=_WRITER,
+            )
+            .when_matched_delete("NOT job.counts")
+            .when_matched_update(columns, predicate="job.counts AND fact.row_hash <> job.row_hash")
+            .when_not_matched_insert(columns, predicate="job.counts")
+            .execute()
+        )
+        return Absorbed(
+            inserted=outcome["num_target_rows_inserted"],
+            updated=outcome["num_target_rows_updated"],
+            deleted=outcome["num_target_rows_deleted"],
+        )
+
+    def images_since(self, version: int) -> pl.DataFrame:
+        """Every row as it was before and after the commits past `version`, with `_commit_version`."""
+        if version >= self.version:
+            return pl.DataFrame(schema=_STORED | {"_commit_version": pl.Int64()})
+        feed = pl.DataFrame(self._table.load_cdf(starting_version=version + 1, ending_version=self.version))
+        return feed.select(*_STORED, pl.col("_commit_version").cast(pl.Int64))
+
+    def scan(self) -> pl.LazyFrame:
+        """All facts as of `version`; filters are pushed down to files and row groups."""
+        return pl.scan_delta(self._table).select(*_STORED)
+
+
+def open_facts(settings: Settings) -> JobFacts:
+    """Open the table, or make an empty one where there is none."""
+    location = settings.facts_location
+    try:
+        return JobFacts(DeltaTable(location))
+    except TableNotFoundError:
+        pass
+    except (DeltaError, OSError) as broken:
+        raise FactsUnusable(f"({location})") from broken
+    if "://" not in location:
+        Path(location).mkdir(parents=True, exist_ok=True)
+    return JobFacts(
+        DeltaTable.create(
+            location,
+            schema=_arrow_schema(),
+            partition_by=["created_date"],
+            name="job_facts",
+            description="One row per finished job; rebuilt from the source when deleted.",
+            configuration={"delta.enableChangeDataFeed": "true"},
+        )
+    )
+
+
+def _arrow_schema() -> Any:
+    return Table.from_arrow(pl.DataFrame(schema=_STORED)).schema

@@ -1,0 +1,27 @@
+"""One run at a time: the lock that every reader of the source takes first."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import LiteralString, cast
+
+from psycopg import errors
+
+from pipelines.errors import AnotherRunHoldsTheLock
+from pipelines.settings import Settings
+from pipelines.storage.database import Databases, connect
+from pipelines.storage.statements import statement
+
+
+@contextmanager
+def refresh_lock(databases: Databases, settings: Settings) -> Iterator[None]:
+    """Wait for other runs, then hold the lock; raises `AnotherRunHoldsTheLock` after the timeout."""
+    milliseconds = int(settings.lock_timeout.total_seconds() * 1000)
+    with connect(databases.analytics_url, settings, autocommit=True) as connection:
+        connection.execute("SELECT set_config('lock_timeout', %s, false)", [str(milliseconds)])
+        # A run that was killed must not hold the lock until TCP notices.
+        connection.execute("SET client_connection_check_interval = '5s'")
+        try:
+            connection.execute(cast(LiteralString, statement("load/lock.sql")))
+        except errors.LockNotAvailable as busy:
+            raise AnotherRunHoldsTheLock from busy
+        yield

@@ -1,0 +1,136 @@
+"""The source as one moment shows it: a read-only snapshot, streamed over ADBC."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import adbc_driver_manager
+import polars as pl
+from adbc_driver_postgresql import dbapi
+from arro3.core import RecordBatchReader
+
+from pipelines.errors import DatabaseUnreachable, SourceMissing
+from pipelines.model.jobs import EXTRACTED_COLUMNS
+from pipelines.settings import Settings
+from pipelines.storage.database import without_password
+from pipelines.storage.statements import statement
+
+# PostgreSQL's ids of a missing table, schema or column, and of a missing privilege.
+_NOT_READABLE: Final = {"42P01", "3F000", "42703", "42501", "42883"}
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a snapshot was taken: `horizon` is the 64-bit transaction id below which all had ended."""
+
+    horizon: int
+    incarnation: str
+    extracted_at: datetime
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which rows to read: those changed since the horizons, completed in [since, until), or listed.
+
+    An organization whose horizon is None is read whole; when `only_listed` is false, so is every
+    organization without a horizon.
+    """
+
+    horizons: Mapping[UUID, int | None]
+    only_listed: bool = False
+    since: datetime | None = None
+    until: datetime | None = None
+    job_ids: Sequence[UUID] = ()
+
+
+@dataclass(frozen=True)
+class Names:
+    """Organizations, and the workflows and clients that changed: id, name, deleted_at, owner or zone."""
+
+    organizations: pl.DataFrame
+    workflows: pl.DataFrame
+    clients: pl.DataFrame
+
+
+class SourceSnapshot:
+    """One read-only transaction; every read in it sees the same moment."""
+
+    def __init__(self, connection: dbapi.Connection, moment: Moment) -> None:
+        self._connection = connection
+        self.moment = moment
+
+    def jobs(self, wanted: Wanted) -> Iterator[pl.DataFrame]:
+        """Yield the wanted jobs in frames of some ten thousand rows, columns as EXTRACTED_COLUMNS."""
+        with self._connection.cursor() as cursor:
+            _hand_over(cursor, wanted)
+            cursor.execute(statement("extract/jobs.sql"))
+            for batch in RecordBatchReader.from_arrow(cursor.fetch_arrow()):
+                frame = _without_extensions(pl.DataFrame(batch))
+                if frame.height:
+                    yield frame.select(*EXTRACTED_COLUMNS).cast(EXTRACTED_COLUMNS)
+
+    def names(self, wanted: Wanted) -> Names:
+        """Read all organizations, and the workflows and clients that changed since the horizons."""
+        with self._connection.cursor() as cursor:
+            _hand_over(cursor, wanted)
+            return Names(*(_read(cursor, f"extract/{kind}.sql") for kind in ("organizations", "workflows", "clients")))
+
+
+@contextmanager
+def open_snapshot(source_url: str, settings: Settings) -> Iterator[SourceSnapshot]:
+    """Open a REPEATABLE READ, READ ONLY transaction; the horizon is read before any row."""
+    try:
+        connection = dbapi.connect(source_url)
+    except adbc_driver_manager.Error as refused:
+        raise DatabaseUnreachable(f"(source {without_password(source_url)})") from refused
+    with connection:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                milliseconds = int(settings.statement_timeout.total_seconds() * 1000)
+                cursor.execute(f"SET LOCAL statement_timeout = {milliseconds:d}")
+                cursor.execute("SET LOCAL TimeZone = 'UTC'")
+                moment = _moment(cursor)
+            yield SourceSnapshot(connection, moment)
+        except adbc_driver_manager.Error as failed:
+            if getattr(failed, "sqlstate", None) in _NOT_READABLE:
+                raise SourceMissing from failed
+            raise
+        finally:
+            connection.rollback()
+
+
+def _moment(cursor: dbapi.Cursor) -> Moment:
+    row = _read(cursor, "extract/snapshot.sql").row(0, named=True)
+    return Moment(row["horizon"], row["incarnation"], row["extracted_at"].astimezone(UTC))
+
+
+def _hand_over(cursor: dbapi.Cursor, wanted: Wanted) -> None:
+    cursors = [{"organization_id": str(key), "horizon": horizon} for key, horizon in wanted.horizons.items()]
+    values = [
+        json.dumps(cursors),
+        "listed" if wanted.only_listed else "all",
+        # A range that begins at infinity is empty.
+        wanted.since.isoformat() if wanted.since else "infinity",
+        wanted.until.isoformat() if wanted.until else "infinity",
+        "{" + ",".join(map(str, wanted.job_ids)) + "}",
+    ]
+    cursor.execute(statement("extract/settings.sql"), values)
+    cursor.fetch_arrow()
+
+
+def _read(cursor: dbapi.Cursor, path: str) -> pl.DataFrame:
+    cursor.execute(statement(path))
+    return _without_extensions(pl.DataFrame(cursor.fetch_arrow()))
+
+
+def _without_extensions(frame: pl.DataFrame) -> pl.DataFrame:
+    """Keep the 16 bytes of each UUID, whatever Arrow extension they came in."""
+    extensions: list[Any] = [
+        pl.col(name).ext.storage() for name, dtype in frame.schema.items() if isinstance(dtype, pl.Extension)
+    ]
+    return frame.with_columns(extensions)
