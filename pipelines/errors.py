@@ -35,6 +35,18 @@ class SchemaMissing(UsageError):
     """The database has no up-to-date tables of ours; run `execmetrics migrate` first."""
 
 
+class SchemaNewer(SchemaMissing):
+    """The database was migrated by a newer execution-metrics; install that version or a later one."""
+
+
+class MigrationBlocked(ExecutionMetricsError):
+    """The tables are in use and could not be changed in time; nothing was changed, migrate again later."""
+
+
+class MigrationRefused(UsageError):
+    """The database refused the migration; nothing was changed."""
+
+
 class SourceMissing(UsageError):
     """The source has no readable orchestration schema; check EXECMETRICS_SOURCE_URL and its grants."""
 

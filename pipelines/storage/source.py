@@ -32,6 +32,9 @@ class Moment:
     extracted_at: datetime
 
 
+_NO_MOMENT: Final = Moment(0, "", datetime.min.replace(tzinfo=UTC))
+
+
 @dataclass(frozen=True)
 class Wanted:
     """Which rows to read: those changed since the horizons, completed in [since, until), or listed.
@@ -63,6 +66,13 @@ class SourceSnapshot:
         self._connection = connection
         self.moment = moment
 
+    def cells(self, path: str, values: Sequence[str]) -> pl.DataFrame:
+        """The cells that a statement under sql/verify gives for the settings that verify/settings.sql takes."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement("verify/settings.sql"), list(values))
+            cursor.fetch_arrow()
+            return _read(cursor, path)
+
     def jobs(self, wanted: Wanted) -> Iterator[pl.DataFrame]:
         """Yield the wanted jobs in frames of some ten thousand rows, columns as EXTRACTED_COLUMNS."""
         with self._connection.cursor() as cursor:
@@ -81,12 +91,15 @@ class SourceSnapshot:
 
 
 @contextmanager
-def open_snapshot(source_url: str, settings: Settings) -> Iterator[SourceSnapshot]:
-    """Open a REPEATABLE READ, READ ONLY transaction; the horizon is read before any row."""
+def open_snapshot(url: str, settings: Settings, *, of_source: bool = True) -> Iterator[SourceSnapshot]:
+    """Open a REPEATABLE READ, READ ONLY transaction; the horizon is read before any row.
+
+    `verify` reads the aggregates in the same manner: they have no moment of their own.
+    """
     try:
-        connection = dbapi.connect(source_url)
+        connection = dbapi.connect(url)
     except adbc_driver_manager.Error as refused:
-        raise DatabaseUnreachable(f"(source {without_password(source_url)})") from refused
+        raise DatabaseUnreachable(f"({without_password(url)})") from refused
     with connection:
         try:
             with connection.cursor() as cursor:
@@ -94,7 +107,7 @@ def open_snapshot(source_url: str, settings: Settings) -> Iterator[SourceSnapsho
                 milliseconds = int(settings.statement_timeout.total_seconds() * 1000)
                 cursor.execute(f"SET LOCAL statement_timeout = {milliseconds:d}")
                 cursor.execute("SET LOCAL TimeZone = 'UTC'")
-                moment = _moment(cursor)
+                moment = _moment(cursor) if of_source else _NO_MOMENT
             yield SourceSnapshot(connection, moment)
         except adbc_driver_manager.Error as failed:
             if getattr(failed, "sqlstate", None) in _NOT_READABLE:

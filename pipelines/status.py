@@ -1,0 +1,69 @@
+"""How far the aggregates are, organization by organization."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import LiteralString, cast
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from pipelines.model.sentinels import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS
+from pipelines.settings import Settings
+from pipelines.storage.database import Databases, connect
+from pipelines.storage.facts import open_facts
+from pipelines.storage.migrations import require_analytics
+from pipelines.storage.statements import statement
+
+
+@dataclass(frozen=True)
+class OrganizationStatus:
+    """One organization: everything the source knew at `complete_through` is in its `cells`."""
+
+    organization_id: UUID
+    name: str
+    complete_through: datetime | None
+    cursor: int | None
+    jobs: int
+    cells: int
+    anomalies: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """All organizations, and what the rollup plan costs: cells per counted job."""
+
+    organizations: tuple[OrganizationStatus, ...]
+    facts_version: int
+
+    @property
+    def cells(self) -> int:
+        """Stored cells."""
+        return sum(organization.cells for organization in self.organizations)
+
+    @property
+    def jobs(self) -> int:
+        """Counted jobs."""
+        return sum(organization.jobs for organization in self.organizations)
+
+    @property
+    def cells_per_job(self) -> float | None:
+        """Stored cells per counted job; None without jobs."""
+        return self.cells / self.jobs if self.jobs else None
+
+
+def status(databases: Databases, settings: Settings) -> Status:
+    """Read where every organization stands; raises `SchemaMissing`."""
+    require_analytics(databases, settings)
+    with (
+        connect(databases.analytics_url, settings) as connection,
+        connection.cursor(row_factory=class_row(OrganizationStatus)) as cursor,
+    ):
+        cursor.execute(
+            cast(LiteralString, statement("read/organization_status.sql")),
+            {
+                "all_workflows": ALL_WORKFLOWS,
+                "all_clients": ALL_CLIENTS,
+                "all_initiators": ALL_INITIATORS,
+            },
+        )
+        return Status(tuple(cursor.fetchall()), open_facts(settings).version)

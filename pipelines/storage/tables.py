@@ -1,0 +1,438 @@
+"""The tables of both schemas as the migrations leave them, and the columns of the source we rely on."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    ForeignKeyConstraint,
+    Index,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ENUM, JSONB
+
+from pipelines.model.periods import Period
+from pipelines.model.sentinels import (
+    ALL_CLIENTS,
+    ALL_INITIATORS,
+    ALL_WORKFLOWS,
+    NO_CLIENT,
+    RESERVED_IDS,
+    RESERVED_INITIATORS,
+    UNKNOWN_INITIATOR,
+)
+
+ORCHESTRATION: Final = "orchestration"
+ANALYTICS: Final = "analytics"
+
+# An error message quotes the constraint's name, so the name is the sentence that was broken.
+_NAMES = {
+    "pk": "%(table_name)s_primary_key",
+    "uq": "%(table_name)s_unique_by_%(column_0_N_name)s",
+    "fk": "%(table_name)s_%(column_0_N_name)s_exists",
+    "ck": "%(table_name)s_%(constraint_name)s",
+    "ix": "%(table_name)s_by_%(column_0_N_name)s",
+}
+
+orchestration: Final = MetaData(schema=ORCHESTRATION, naming_convention=_NAMES)
+analytics: Final = MetaData(schema=ANALYTICS, naming_convention=_NAMES)
+METADATA: Final[Mapping[str, MetaData]] = {ORCHESTRATION: orchestration, ANALYTICS: analytics}
+
+# What the pipeline reads from a source, and so what its role must be allowed to read: nothing else.
+SOURCE_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
+    "organizations": ("id", "name", "time_zone", "deleted_at", "xmin", "tableoid"),
+    "workflows": ("id", "organization_id", "name", "deleted_at", "xmin", "tableoid"),
+    "clients": ("id", "organization_id", "name", "deleted_at", "xmin", "tableoid"),
+    "jobs": (
+        "id",
+        "organization_id",
+        "workflow_id",
+        "client_id",
+        "initiator_type",
+        "status",
+        "created_at",
+        "started_at",
+        "completed_at",
+        "updated_at",
+        "deleted_at",
+        "xmin",
+        "tableoid",
+    ),
+}
+
+
+def _listed(values: Any) -> str:
+    return ", ".join(f"'{value}'" for value in sorted(str(value) for value in values))
+
+
+def _time(name: str, comment: str, **options: Any) -> Column[Any]:
+    return Column(name, DateTime(timezone=True), comment=comment, **options)
+
+
+def _named_things(metadata: MetaData, table: str, what: str) -> Table:
+    return Table(
+        table,
+        metadata,
+        Column("id", Uuid, nullable=False, comment=f"The {what}."),
+        Column("organization_id", Uuid, nullable=False, comment=f"The tenant that owns the {what}."),
+        Column("name", Text, nullable=False, comment="Its name as people know it."),
+        _time("created_at", "When it was created.", nullable=False, server_default=func.now()),
+        _time(
+            "updated_at",
+            "When it last changed, by the clock of the server that changed it.",
+            nullable=False,
+            server_default=func.now(),
+        ),
+        _time("deleted_at", "When it was soft-deleted; NULL while it is in use."),
+        PrimaryKeyConstraint("id"),
+        UniqueConstraint("organization_id", "id"),
+        ForeignKeyConstraint(
+            ["organization_id"],
+            [f"{ORCHESTRATION}.organizations.id"],
+            name=f"{table}_organization_exists",
+            ondelete="CASCADE",
+        ),
+        CheckConstraint(f"id NOT IN ({_listed(RESERVED_IDS)})", name="id_is_not_reserved"),
+        comment=f"The {what}s of every organization.",
+    )
+
+
+source_organizations: Final = Table(
+    "organizations",
+    orchestration,
+    Column("id", Uuid, nullable=False, comment="The organization."),
+    Column("name", Text, nullable=False, comment="Its name as people know it."),
+    Column(
+        "time_zone",
+        Text,
+        nullable=False,
+        server_default=text("'UTC'"),
+        comment="IANA name of the zone the organization lives in, such as Europe/Amsterdam.",
+    ),
+    _time("created_at", "When it was created.", nullable=False, server_default=func.now()),
+    _time(
+        "updated_at",
+        "When it last changed, by the clock of the server that changed it.",
+        nullable=False,
+        server_default=func.now(),
+    ),
+    _time("deleted_at", "When it was soft-deleted; NULL while it is in use."),
+    PrimaryKeyConstraint("id"),
+    comment="The tenants; every other row belongs to exactly one.",
+)
+
+source_workflows: Final = _named_things(orchestration, "workflows", "workflow")
+source_clients: Final = _named_things(orchestration, "clients", "client")
+
+job_status: Final = ENUM(
+    "PENDING",
+    "RUNNING",
+    "COMPLETED",
+    "FAILED",
+    "CANCELLED",
+    name="job_status",
+    metadata=orchestration,
+)
+
+source_jobs: Final = Table(
+    "jobs",
+    orchestration,
+    Column("id", Uuid, nullable=False, comment="The job."),
+    Column("organization_id", Uuid, nullable=False, comment="The tenant that owns the job."),
+    Column("workflow_id", Uuid, nullable=False, comment="The workflow that was executed."),
+    Column("client_id", Uuid, comment="The client it was executed for; NULL when for none."),
+    Column(
+        "initiator_type",
+        Text,
+        comment="What started it, such as USER or SCHEDULE; NULL when that is not known.",
+    ),
+    Column(
+        "status",
+        job_status,
+        nullable=False,
+        comment="COMPLETED and FAILED are counted; a finished job may be retried in place and run again.",
+    ),
+    Column(
+        "result",
+        JSONB,
+        comment="What the execution returned. May hold personal health data: the metrics never read it.",
+    ),
+    _time("created_at", "When it was asked for.", nullable=False, server_default=func.now()),
+    _time("started_at", "When it began to run; NULL before that. May precede created_at."),
+    _time(
+        "completed_at",
+        "When it finished; NULL before that. The bucket it is counted in. May precede started_at.",
+    ),
+    _time(
+        "updated_at",
+        "When the row last changed, by the clock of the server that changed it: not in commit order.",
+        nullable=False,
+        server_default=func.now(),
+    ),
+    _time("deleted_at", "When it was soft-deleted; NULL while it counts."),
+    PrimaryKeyConstraint("id"),
+    ForeignKeyConstraint(
+        ["organization_id", "workflow_id"],
+        [f"{ORCHESTRATION}.workflows.organization_id", f"{ORCHESTRATION}.workflows.id"],
+        name="jobs_workflow_is_of_the_same_organization",
+        ondelete="CASCADE",
+    ),
+    ForeignKeyConstraint(
+        ["organization_id", "client_id"],
+        [f"{ORCHESTRATION}.clients.organization_id", f"{ORCHESTRATION}.clients.id"],
+        name="jobs_client_is_of_the_same_organization",
+        ondelete="SET NULL (client_id)",
+    ),
+    CheckConstraint(
+        "status NOT IN ('COMPLETED', 'FAILED') OR completed_at IS NOT NULL",
+        name="finished_has_completed_at",
+    ),
+    CheckConstraint(
+        f"initiator_type NOT IN ({_listed(RESERVED_INITIATORS)})",
+        name="initiator_type_is_not_reserved",
+    ),
+    Index(None, "updated_at"),
+    Index(None, "completed_at"),
+    Index(None, "organization_id", "completed_at"),
+    Index(None, "organization_id", "workflow_id"),
+    Index(None, "organization_id", "client_id"),
+    comment="One row per execution of a workflow. completed_at < started_at can happen, because clocks of"
+    " different servers disagree: it is an anomaly that the metrics list, not a constraint here.",
+)
+
+
+def _figure(name: str, comment: str, **options: Any) -> Column[Any]:
+    return Column(name, Double, comment=comment, **options)
+
+
+def _count(name: str, comment: str) -> Column[Any]:
+    return Column(name, BigInteger, nullable=False, comment=comment)
+
+
+# In the documented order, which costs at most eleven bytes of padding a row.
+aggregate_metrics: Final = Table(
+    "aggregate_metrics",
+    analytics,
+    Column("organization_id", Uuid, nullable=False, comment="The tenant the jobs belong to."),
+    Column(
+        "period",
+        Text,
+        nullable=False,
+        comment="How long the bucket is: hour, day, week (ISO, from Monday) or month, all in UTC.",
+    ),
+    _time(
+        "period_start",
+        "Inclusive start of the bucket the jobs completed in.",
+        nullable=False,
+    ),
+    Column(
+        "workflow_id",
+        Uuid,
+        nullable=False,
+        comment=f"The workflow, or {ALL_WORKFLOWS} for all workflows together.",
+    ),
+    Column(
+        "client_id",
+        Uuid,
+        nullable=False,
+        comment=f"The client, or {ALL_CLIENTS} for all clients together,"
+        f" or {NO_CLIENT} for the jobs without a client.",
+    ),
+    Column(
+        "initiator_type",
+        Text,
+        nullable=False,
+        comment=f"The initiator type, or '{ALL_INITIATORS}' for all together,"
+        f" or '{UNKNOWN_INITIATOR}' for the jobs that name none.",
+    ),
+    _count("total_executions", "Jobs counted in this row: completed and failed ones."),
+    _count("completed_executions", "Jobs among them that ended COMPLETED."),
+    _count("failed_executions", "Jobs among them that ended FAILED."),
+    _count(
+        "timed_executions",
+        "Jobs among them with an honest duration (not negative): the n behind every duration here.",
+    ),
+    _figure("success_rate_pct", "Percent: 100 x completed_executions / total_executions.", nullable=False),
+    _figure(
+        "total_duration_ms",
+        "Milliseconds from start to completion, summed over the timed jobs; 0 when there is none.",
+        nullable=False,
+    ),
+    _figure("average_duration_ms", "Mean duration in milliseconds; NULL when no job is timed."),
+    _figure("min_duration_ms", "Shortest duration in milliseconds; NULL when no job is timed."),
+    _figure("max_duration_ms", "Longest duration in milliseconds; NULL when no job is timed."),
+    _figure(
+        "median_duration_ms",
+        "Median duration in milliseconds, interpolated like percentile_cont; NULL when no job is timed.",
+    ),
+    _figure(
+        "p90_duration_ms",
+        "Milliseconds within which 90 percent of the jobs ended, interpolated; NULL when no job is timed.",
+    ),
+    _figure(
+        "p95_duration_ms",
+        "Milliseconds within which 95 percent of the jobs ended, interpolated; NULL when no job is timed.",
+    ),
+    _figure(
+        "p99_duration_ms",
+        "Milliseconds within which 99 percent of the jobs ended, interpolated; NULL when no job is timed.",
+    ),
+    _time("computed_at", "When this row last changed.", nullable=False),
+    PrimaryKeyConstraint(
+        "organization_id", "period", "period_start", "workflow_id", "client_id", "initiator_type"
+    ),
+    CheckConstraint(f"period IN ({_listed(Period)})", name="period_is_known"),
+    CheckConstraint(
+        "completed_executions >= 0 AND failed_executions >= 0 AND timed_executions >= 0",
+        name="counts_are_not_negative",
+    ),
+    CheckConstraint(
+        "total_executions = completed_executions + failed_executions",
+        name="total_is_completed_plus_failed",
+    ),
+    CheckConstraint("total_executions >= 1", name="counts_at_least_one_job"),
+    CheckConstraint("timed_executions <= total_executions", name="timed_are_among_the_counted"),
+    CheckConstraint(
+        "success_rate_pct >= 0 AND success_rate_pct <= 100", name="success_rate_is_a_percentage"
+    ),
+    CheckConstraint(
+        "num_nulls(average_duration_ms, min_duration_ms, max_duration_ms, median_duration_ms,"
+        " p90_duration_ms, p95_duration_ms, p99_duration_ms)"
+        " = CASE WHEN timed_executions = 0 THEN 7 ELSE 0 END",
+        name="durations_are_null_when_none_is_timed",
+    ),
+    CheckConstraint(
+        "timed_executions > 0 OR total_duration_ms = 0", name="total_duration_is_zero_when_none_is_timed"
+    ),
+    CheckConstraint(
+        "min_duration_ms >= 0 AND min_duration_ms <= median_duration_ms"
+        " AND median_duration_ms <= p90_duration_ms AND p90_duration_ms <= p95_duration_ms"
+        " AND p95_duration_ms <= p99_duration_ms AND p99_duration_ms <= max_duration_ms",
+        name="durations_are_in_order",
+    ),
+    comment="How a tenant's jobs ended and how long they took, per period and dimension: what dashboards"
+    " read. One row per combination that has jobs; a dimension that is not broken down holds its"
+    " 'all' value, so filter on every dimension and never add rows of different kinds.",
+)
+
+organizations: Final = Table(
+    "organizations",
+    analytics,
+    Column("id", Uuid, nullable=False, comment="The organization."),
+    Column("name", Text, comment="Its name in the source."),
+    Column(
+        "time_zone",
+        Text,
+        nullable=False,
+        server_default=text("'UTC'"),
+        comment="IANA name of the zone the organization lives in; the buckets are UTC all the same.",
+    ),
+    _time("deleted_at", "When it was soft-deleted in the source; NULL while it is in use."),
+    PrimaryKeyConstraint("id"),
+    comment="Names of the organizations, copied from the source with the metrics they explain.",
+)
+
+
+def _names_of(table: str, what: str) -> Table:
+    return Table(
+        table,
+        analytics,
+        Column("id", Uuid, nullable=False, comment=f"The {what}."),
+        Column("organization_id", Uuid, nullable=False, comment=f"The tenant that owns the {what}."),
+        Column("name", Text, comment="Its name in the source."),
+        _time("deleted_at", "When it was soft-deleted in the source; NULL while it is in use."),
+        PrimaryKeyConstraint("id"),
+        Index(None, "organization_id"),
+        comment=f"Names of the {what}s, copied from the source with the metrics they explain.",
+    )
+
+
+workflows: Final = _names_of("workflows", "workflow")
+clients: Final = _names_of("clients", "client")
+
+extraction_cursors: Final = Table(
+    "extraction_cursors",
+    analytics,
+    Column("organization_id", Uuid, nullable=False, comment="The tenant whose jobs were read."),
+    Column(
+        "horizon",
+        BigInteger,
+        nullable=False,
+        comment="64-bit transaction id of the source below which every transaction had ended:"
+        " the next run reads the rows written at or after it.",
+    ),
+    Column(
+        "incarnation",
+        Text,
+        nullable=False,
+        comment="Which server, history, database and table was read; another one is read in full.",
+    ),
+    _time("extracted_at", "When it was read, by the source's clock.", nullable=False),
+    PrimaryKeyConstraint("organization_id"),
+    comment="How far each organization's jobs have been read from the source.",
+)
+
+published_facts: Final = Table(
+    "published_facts",
+    analytics,
+    Column("organization_id", Uuid, nullable=False, comment="The tenant whose metrics were published."),
+    Column(
+        "facts_table_id",
+        Uuid,
+        nullable=False,
+        comment="Which job_facts table they were computed from; another table counts its versions anew.",
+    ),
+    Column(
+        "facts_version",
+        BigInteger,
+        nullable=False,
+        comment="The version of that table they agree with.",
+    ),
+    _time("published_at", "When they were last published.", nullable=False),
+    PrimaryKeyConstraint("organization_id"),
+    comment="Which version of job_facts each organization's metrics agree with.",
+)
+
+job_anomalies: Final = Table(
+    "job_anomalies",
+    analytics,
+    Column("job_id", Uuid, nullable=False, comment="The job in the source."),
+    Column("organization_id", Uuid, nullable=False, comment="The tenant that owns the job."),
+    Column(
+        "reason",
+        Text,
+        nullable=False,
+        comment="What is wrong with it, such as negative_duration or missing_timestamp.",
+    ),
+    Column(
+        "effect",
+        Text,
+        nullable=False,
+        comment="not_counted: the job is in no metric; not_timed: it is counted, without its duration.",
+    ),
+    Column(
+        "detail",
+        Text,
+        nullable=False,
+        server_default=text("''"),
+        comment="What was seen, in times and ids; never payload or free text.",
+    ),
+    _time("first_seen_at", "When it was first listed.", nullable=False),
+    _time("last_seen_at", "When it was last found to be still so.", nullable=False),
+    PrimaryKeyConstraint("job_id", "reason"),
+    CheckConstraint("effect IN ('not_counted', 'not_timed')", name="effect_is_known"),
+    Index(None, "organization_id"),
+    comment="Source rows that could not be taken at face value. A row leaves the list when the source is"
+    " repaired or its time has come.",
+)

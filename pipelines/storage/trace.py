@@ -1,0 +1,114 @@
+"""Load a trace into the source schema, for development and tests."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+import psycopg
+
+from pipelines.errors import InvalidTrace, SchemaMissing, SourceMissing
+from pipelines.settings import Settings
+from pipelines.storage.database import Databases, connect
+from pipelines.storage.statements import statement
+from pipelines.storage.trace_files import TABLES, ignored_files, read_trace
+
+# As load/trace_rows.sql has them.
+_STAGED_COLUMNS: Final = (
+    "table_name",
+    "id",
+    "organization_id",
+    "workflow_id",
+    "client_id",
+    "name",
+    "time_zone",
+    "initiator_type",
+    "status",
+    "created_at",
+    "started_at",
+    "completed_at",
+    "deleted_at",
+)
+
+# What COPY reads in its text format, where CSV would end early at a name that holds a line `\.`.
+_ESCAPES: Final = {"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"}
+
+
+@dataclass(frozen=True)
+class ImportedTable:
+    """How many rows a file held, and how many of them were new or changed in the database."""
+
+    name: str
+    rows: int
+    rows_written: int
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What an import did; `ignored` names the files that no table takes yet."""
+
+    tables: tuple[ImportedTable, ...]
+    ignored: tuple[str, ...]
+
+
+def import_trace(
+    directory: Path,
+    databases: Databases,
+    settings: Settings,
+    *,
+    on_progress: Callable[[str, int], None] | None = None,
+) -> ImportReport:
+    """Bring the rows of a trace into the source by id, all of them or none; identical rows stay as they are.
+
+    `updated_at` is the time of the import, and so is `created_at` where a trace has none. Rows that
+    the trace does not mention stay, so several traces can share a database.
+    """
+    progress = on_progress or (lambda _stage, _rows: None)
+    trace = read_trace(directory)
+    progress("read", sum(frame.height for frame in trace.values()))
+
+    tables = []
+    try:
+        with connect(databases.source_url, settings) as connection:
+            _stage(connection, trace)
+            for name in TABLES:
+                written = connection.execute(statement(f"load/trace_{name}.sql").encode()).rowcount
+                tables.append(ImportedTable(name, trace[name].height, written))
+                progress("load", sum(table.rows for table in tables))
+    except psycopg.IntegrityError as refused:
+        rule = refused.diag.constraint_name
+        raise InvalidTrace(
+            f"It contradicts rows that are in the database already ({rule}); import into an empty database."
+        ) from refused
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedObject) as missing:
+        raise SchemaMissing() if databases.same else SourceMissing() from missing
+    except psycopg.errors.InsufficientPrivilege as refused:
+        raise SourceMissing() from refused
+    return ImportReport(tuple(tables), ignored_files(directory))
+
+
+def _stage(connection: psycopg.Connection, trace: dict[str, pl.DataFrame]) -> None:
+    connection.execute(statement("load/trace_staging.sql").encode())
+    with connection.cursor().copy(statement("load/trace_rows.sql").encode()) as copy:
+        copy.write(_copy_text(trace))
+
+
+def _copy_text(trace: dict[str, pl.DataFrame]) -> str:
+    """All rows in the text format of COPY."""
+    own_ids = {name: f"{name.removesuffix('s')}_id" for name in TABLES}
+    rows = pl.concat(
+        [
+            frame.with_columns(pl.lit(name).alias("table_name"), pl.col(own_ids[name]).alias("id"))
+            for name, frame in trace.items()
+        ],
+        how="diagonal",
+    )
+    escaped = rows.select(_STAGED_COLUMNS).with_columns(pl.col(pl.String).str.replace_many(_ESCAPES))
+    return escaped.write_csv(
+        include_header=False,
+        separator="\t",
+        quote_style="never",
+        null_value=r"\N",
+        datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ",
+    )

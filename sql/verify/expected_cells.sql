@@ -1,0 +1,130 @@
+-- What every cell of these organizations should hold, said as plainly as SQL can: the oracle of `verify`.
+-- Takes: execmetrics.organizations, a JSON array of {organization_id, extracted_at}; execmetrics.since and
+--        .until (bounds of period_start, -infinity and infinity for none); execmetrics.earliest (the first
+--        believed completion); execmetrics.tolerance (an interval, empty to accept any future).
+-- Gives: one row per cell with the columns of analytics.aggregate_metrics, without computed_at.
+WITH organizations AS (
+    SELECT o.organization_id, o.extracted_at
+    FROM jsonb_to_recordset(current_setting('execmetrics.organizations')::jsonb)
+        AS o (organization_id uuid, extracted_at timestamptz)
+),
+counted AS (
+    SELECT
+        j.organization_id,
+        date_trunc('hour', j.completed_at, 'UTC') AS hour_start,
+        date_trunc('day', j.completed_at, 'UTC') AS day_start,
+        date_trunc('week', j.completed_at, 'UTC') AS week_start,
+        date_trunc('month', j.completed_at, 'UTC') AS month_start,
+        j.workflow_id,
+        coalesce(j.client_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AS client_id,
+        coalesce(j.initiator_type::text, 'unknown') AS initiator_type,
+        j.status::text = 'COMPLETED' AS completed,
+        CASE
+            WHEN j.completed_at >= j.started_at
+                THEN extract(EPOCH FROM j.completed_at - j.started_at) * 1000
+        END AS duration_ms
+    FROM orchestration.jobs AS j
+    INNER JOIN organizations ON organizations.organization_id = j.organization_id
+    LEFT JOIN orchestration.workflows AS w ON w.id = j.workflow_id
+    LEFT JOIN orchestration.clients AS c ON c.id = j.client_id
+    WHERE
+        j.status::text IN ('COMPLETED', 'FAILED')
+        AND j.deleted_at IS NULL
+        AND isfinite(j.started_at) AND isfinite(j.completed_at) AND isfinite(j.created_at) AND isfinite(j.updated_at)
+        AND least(j.started_at, j.completed_at, j.created_at, j.updated_at) >= '0001-01-01Z'
+        AND greatest(j.started_at, j.completed_at, j.created_at, j.updated_at) < '10000-01-01Z'
+        AND j.completed_at >= current_setting('execmetrics.earliest')::timestamptz
+        AND (
+            current_setting('execmetrics.tolerance') = ''
+            OR j.completed_at <= organizations.extracted_at + nullif(current_setting('execmetrics.tolerance'), '')::interval
+        )
+        AND coalesce(w.organization_id = j.organization_id, true)
+        AND coalesce(c.organization_id = j.organization_id, true)
+        AND j.organization_id NOT IN ('00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+        AND j.workflow_id NOT IN ('00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+        AND coalesce(
+            j.client_id NOT IN ('00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff'), true
+        )
+        AND j.initiator_type::text IS DISTINCT FROM 'all'
+        -- A cell that begins before `until` may hold jobs of a whole month after it.
+        AND j.completed_at >= current_setting('execmetrics.since')::timestamptz
+        AND j.completed_at < current_setting('execmetrics.until')::timestamptz + interval '1 month'
+),
+cells AS (
+    SELECT
+        organization_id,
+        CASE
+            WHEN grouping(hour_start) = 0 THEN 'hour'
+            WHEN grouping(day_start) = 0 THEN 'day'
+            WHEN grouping(week_start) = 0 THEN 'week'
+            ELSE 'month'
+        END AS period,
+        coalesce(hour_start, day_start, week_start, month_start) AS period_start,
+        CASE WHEN grouping(workflow_id) = 1 THEN '00000000-0000-0000-0000-000000000000' ELSE workflow_id END AS workflow_id,
+        CASE WHEN grouping(client_id) = 1 THEN '00000000-0000-0000-0000-000000000000' ELSE client_id END AS client_id,
+        CASE WHEN grouping(initiator_type) = 1 THEN 'all' ELSE initiator_type END AS initiator_type,
+        count(*) AS total_executions,
+        count(*) FILTER (WHERE completed) AS completed_executions,
+        count(*) FILTER (WHERE NOT completed) AS failed_executions,
+        count(duration_ms) AS timed_executions,
+        100.0 * count(*) FILTER (WHERE completed) / count(*) AS success_rate_pct,
+        coalesce(sum(duration_ms), 0) AS total_duration_ms,
+        avg(duration_ms) AS average_duration_ms,
+        min(duration_ms) AS min_duration_ms,
+        max(duration_ms) AS max_duration_ms,
+        percentile_cont(ARRAY[0.5, 0.9, 0.95, 0.99]) WITHIN GROUP (ORDER BY duration_ms::double precision) AS percentiles
+    FROM counted
+    GROUP BY GROUPING SETS (
+        (organization_id, hour_start),
+        (organization_id, hour_start, workflow_id),
+        (organization_id, hour_start, client_id),
+        (organization_id, hour_start, initiator_type),
+        (organization_id, day_start),
+        (organization_id, day_start, workflow_id),
+        (organization_id, day_start, client_id),
+        (organization_id, day_start, initiator_type),
+        (organization_id, day_start, workflow_id, client_id),
+        (organization_id, day_start, workflow_id, initiator_type),
+        (organization_id, day_start, client_id, initiator_type),
+        (organization_id, week_start),
+        (organization_id, week_start, workflow_id),
+        (organization_id, week_start, client_id),
+        (organization_id, week_start, initiator_type),
+        (organization_id, week_start, workflow_id, client_id),
+        (organization_id, week_start, workflow_id, initiator_type),
+        (organization_id, week_start, client_id, initiator_type),
+        (organization_id, week_start, workflow_id, client_id, initiator_type),
+        (organization_id, month_start),
+        (organization_id, month_start, workflow_id),
+        (organization_id, month_start, client_id),
+        (organization_id, month_start, initiator_type),
+        (organization_id, month_start, workflow_id, client_id),
+        (organization_id, month_start, workflow_id, initiator_type),
+        (organization_id, month_start, client_id, initiator_type),
+        (organization_id, month_start, workflow_id, client_id, initiator_type)
+    )
+)
+SELECT
+    organization_id,
+    period,
+    period_start,
+    workflow_id,
+    client_id,
+    initiator_type,
+    total_executions,
+    completed_executions,
+    failed_executions,
+    timed_executions,
+    success_rate_pct::double precision AS success_rate_pct,
+    total_duration_ms::double precision AS total_duration_ms,
+    average_duration_ms::double precision AS average_duration_ms,
+    min_duration_ms::double precision AS min_duration_ms,
+    max_duration_ms::double precision AS max_duration_ms,
+    percentiles[1] AS median_duration_ms,
+    percentiles[2] AS p90_duration_ms,
+    percentiles[3] AS p95_duration_ms,
+    percentiles[4] AS p99_duration_ms
+FROM cells
+WHERE
+    period_start >= current_setting('execmetrics.since')::timestamptz
+    AND period_start < current_setting('execmetrics.until')::timestamptz

@@ -1,0 +1,31 @@
+-- The stored cells of these organizations.
+-- Takes: execmetrics.organizations, .since and .until, as expected_cells.sql does.
+-- Gives: one row per cell with the columns of analytics.aggregate_metrics, without computed_at.
+SELECT
+    organization_id,
+    period,
+    period_start,
+    workflow_id,
+    client_id,
+    initiator_type,
+    total_executions,
+    completed_executions,
+    failed_executions,
+    timed_executions,
+    success_rate_pct,
+    total_duration_ms,
+    average_duration_ms,
+    min_duration_ms,
+    max_duration_ms,
+    median_duration_ms,
+    p90_duration_ms,
+    p95_duration_ms,
+    p99_duration_ms
+FROM analytics.aggregate_metrics
+WHERE
+    organization_id IN (
+        SELECT o.organization_id
+        FROM jsonb_to_recordset(current_setting('execmetrics.organizations')::jsonb) AS o (organization_id uuid)
+    )
+    AND period_start >= current_setting('execmetrics.since')::timestamptz
+    AND period_start < current_setting('execmetrics.until')::timestamptz
