@@ -1,0 +1,47 @@
+# Two commands matter: `make demo` shows the product, `make test` proves it.
+
+UV := $(shell command -v uv || echo .tools/bin/uv)
+# A Python that is already here, never one from the network.
+export UV_PYTHON_PREFERENCE := only-system
+export PYTHONDONTWRITEBYTECODE := 1
+JOBS ?= 1000000
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test bench dev check lock clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || sed -n 's/^\([a-z]*\):.*## /  \1: /p' Makefile
+
+install: .venv/.installed ## Make .venv with the locked packages and the execmetrics command
+
+demo: install ## Generate a month of work, aggregate it through Dagster, verify every figure
+	.venv/bin/execmetrics demo
+
+test: install ## Run every test
+	.venv/bin/python -m pytest
+
+bench: install ## Measure speed and memory beside PostgreSQL alone (JOBS=1000000)
+	.venv/bin/python tests/bench/bench.py --jobs $(JOBS)
+
+dev: install ## Start the Dagster UI
+	.venv/bin/execmetrics dev
+
+check: install ## Lint, types, layers
+	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
+
+lock: $(UV) ## Resolve the versions anew
+	"$(UV)" pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --upgrade pyproject.toml -o requirements.lock
+	"$(UV)" pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --upgrade pyproject.toml --group dev -o requirements-dev.lock
+
+clean: ## Remove what install made
+	rm -rf .venv .tools
+
+.venv/.installed: requirements-dev.lock pyproject.toml | $(UV)
+	"$(UV)" venv -q --clear --python python3 .venv
+	"$(UV)" pip sync -q --python .venv/bin/python --require-hashes requirements-dev.lock
+	"$(UV)" pip install -q --python .venv/bin/python --no-deps --no-build-isolation -e .
+	@touch .venv/.installed
+
+.tools/bin/uv: requirements-bootstrap.lock
+	python3 -m pip install -q --disable-pip-version-check --no-warn-script-location --root-user-action=ignore --upgrade --target .tools --require-hashes -r requirements-bootstrap.lock
+	@touch .tools/bin/uv
