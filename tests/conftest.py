@@ -1,0 +1,201 @@
+"""Real databases for the tests: one server a worker, a migrated template, a fresh clone for each test."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from functools import cache
+from itertools import count
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from pipelines.settings import Settings, load_settings
+from pipelines.storage import embedded_postgres
+from pipelines.storage.database import Databases
+from pipelines.storage.migrations import migrate
+
+# A test server may lose everything in a power cut, so it need not wait for the disk.
+UNSAFE_BUT_FAST = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "60",
+}
+
+# What a developer's shell sets must not decide what is tested.
+_FOREIGN_SETTINGS = ("EXECMETRICS_", "DAGSTER_", "PG")
+
+_FOLDER = pytest.StashKey[Path]()
+
+CreateDatabase = Callable[[], str]
+Cluster = Callable[[str], str]
+
+_numbers = count()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare one folder for whatever the tests leave behind; it goes when they end, however they end."""
+    config.addinivalue_line("markers", "every_postgres: runs on the embedded server and on the system's 15")
+    for name in [name for name in os.environ if name.startswith(_FOREIGN_SETTINGS)]:
+        del os.environ[name]
+    if is_worker(config):
+        config.stash[_FOLDER] = Path(config.workerinput["folder"])
+        return
+    config.stash[_FOLDER] = folder = Path(tempfile.mkdtemp(prefix="execmetrics-tests-"))
+    # The account of an embedded server has to pass through it.
+    folder.chmod(0o711)
+    os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(folder / "hypothesis")
+    config.option.basetemp = config.option.basetemp or str(folder / "tmp")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: object) -> None:
+    """Tell a worker of pytest-xdist where that folder is."""
+    node.workerinput["folder"] = str(node.config.stash[_FOLDER])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the folder, and first whatever a worker that was killed left running in it."""
+    folder = config.stash.get(_FOLDER, None)
+    if folder and not is_worker(config):
+        discard(folder)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "server" in metafunc.fixturenames and metafunc.definition.get_closest_marker("every_postgres"):
+        absent = pytest.mark.skipif(system_15() is None, reason="PostgreSQL 15 is not installed here")
+        kinds = ["embedded", pytest.param("system", marks=absent)]
+        metafunc.parametrize("server", kinds, indirect=True)
+
+
+@pytest.fixture(scope="session")
+def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
+    """A function that starts a server, `embedded` or `system`, unless it runs, and gives its URL.
+
+    A worker has its own: an open transaction of one test would hold back the horizon that another reads.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+    with ExitStack() as servers:
+
+        @cache
+        def started(kind: str) -> str:
+            home = pytestconfig.stash[_FOLDER] / f"{worker}-{kind}"
+            programs = system_15() if kind == "system" else None
+            url = servers.enter_context(
+                embedded_postgres.running(home, options=UNSAFE_BUT_FAST, programs=programs)
+            )
+            _make_template(url)
+            return with_database(url, "postgres")
+
+        yield started
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, cluster: Cluster) -> str:
+    """The URL of a server's maintenance database, with a migrated template beside it."""
+    return cluster(getattr(request, "param", "embedded"))
+
+
+@pytest.fixture
+def create_database(server: str) -> Iterator[CreateDatabase]:
+    """A function that makes another migrated, empty database and gives its URL."""
+    made: list[str] = []
+
+    def create() -> str:
+        name = f"test_{next(_numbers)}"
+        with psycopg.connect(server, autocommit=True) as admin:
+            admin.execute(f"CREATE DATABASE {name} TEMPLATE template_of_tests")
+        made.append(name)
+        return with_database(server, name)
+
+    yield create
+    with psycopg.connect(server, autocommit=True) as admin:
+        for name in made:
+            admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def databases(create_database: CreateDatabase) -> Databases:
+    """A fresh database that is source and analytics at once."""
+    url = create_database()
+    return Databases(url, url)
+
+
+@pytest.fixture
+def settings(databases: Databases, tmp_path: Path) -> Settings:
+    """Settings for `databases`, with facts in a folder of the test's own."""
+    return load_settings(
+        database_url=databases.analytics_url, source_url=databases.source_url, home=tmp_path / "home"
+    )
+
+
+@pytest.fixture
+def embedded_home(pytestconfig: pytest.Config) -> Iterator[Path]:
+    """A home for a test that starts an embedded server itself: `tmp_path` is closed to its account."""
+    home = Path(tempfile.mkdtemp(prefix="home-", dir=pytestconfig.stash[_FOLDER]))
+    home.chmod(0o711)
+    yield home
+    discard(home)
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder of homes, their data elsewhere, and first the servers that still run on them."""
+    places = [folder, *(link.resolve() for link in folder.rglob("elsewhere") if link.is_symlink())]
+    marks = [mark for place in places for mark in place.rglob("postmaster.pid")]
+    killed = []
+    for mark in marks:
+        with suppress(OSError, ValueError, IndexError, psutil.Error):
+            process = psutil.Process(int(mark.read_text().split()[0]))
+            if Path(process.cwd()).samefile(mark.parent):
+                process.send_signal(signal.SIGQUIT)
+                killed.append(process)
+    psutil.wait_procs(killed, timeout=20)
+    for link in [link for place in places for link in place.rglob("socket") if link.is_symlink()]:
+        shutil.rmtree(link.resolve(), ignore_errors=True)
+    for place in places:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this process runs tests for pytest-xdist."""
+    return hasattr(config, "workerinput")
+
+
+@cache
+def system_15() -> Path | None:
+    """The folder of the system's PostgreSQL 15, if it has one."""
+    on_path = shutil.which("pg_ctl")
+    for folder in [
+        Path("/usr/lib/postgresql/15/bin"),
+        *([Path(on_path).resolve().parent] if on_path else []),
+    ]:
+        with suppress(OSError):
+            said = subprocess.run(
+                [folder / "postgres", "--version"], capture_output=True, text=True, check=True
+            )
+            if " 15." in said.stdout:
+                return folder
+    return None
+
+
+def with_database(url: str, name: str) -> str:
+    """The same server, another database; a URL of a socket has nothing between its slashes."""
+    scheme, _, rest = url.partition("://")
+    host, _, path = rest.partition("/")
+    return f"{scheme}://{host}/{name}?{path.partition('?')[2]}"
+
+
+def _make_template(url: str) -> None:
+    with psycopg.connect(with_database(url, "postgres"), autocommit=True) as admin:
+        admin.execute("CREATE DATABASE template_of_tests")
+    template = with_database(url, "template_of_tests")
+    migrate(
+        Databases(template, template), load_settings(database_url=template, home=Path(tempfile.gettempdir()))
+    )

