@@ -66,7 +66,7 @@ class InvalidTrace(UsageError):
 
 
 class AnotherRunHoldsTheLock(ExecutionMetricsError):
-    """Another refresh is still running and did not finish within EXECMETRICS_LOCK_TIMEOUT; run again later."""
+    """Another run is still at work and did not end within EXECMETRICS_LOCK_TIMEOUT; run again later."""
 
 
 class FactsUnusable(ExecutionMetricsError):

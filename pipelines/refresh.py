@@ -209,7 +209,7 @@ def _gather(
 
 
 def _horizon(progress: Progress | None, moment: Moment, facts: JobFacts) -> int | None:
-    """Where to go on reading an organization; None, from the beginning, when the past is not this source's."""
+    """Where to go on reading an organization; None, from the beginning, when the past is another source's."""
     if progress is None or progress.facts_table_id != facts.table_id:
         return None
     if progress.incarnation != moment.incarnation or progress.horizon > moment.horizon:
@@ -279,7 +279,12 @@ class _Reader:
         self._spool.add(gone.with_columns(counts=pl.lit(False)).select(*gone.columns, "counts"))
 
     def found(self) -> pl.DataFrame:
-        empty = {"job_id": pl.Binary(), "organization_id": pl.Binary(), "reason": pl.String(), "effect": pl.String()}
+        empty = {
+            "job_id": pl.Binary(),
+            "organization_id": pl.Binary(),
+            "reason": pl.String(),
+            "effect": pl.String(),
+        }
         return pl.concat([pl.DataFrame(schema=empty), *self._found]).unique(["job_id", "reason"], keep="last")
 
     def healed(self) -> pl.DataFrame:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import LiteralString, cast
 from uuid import UUID
 
 from psycopg.rows import class_row
@@ -59,7 +58,7 @@ def status(databases: Databases, settings: Settings) -> Status:
         connection.cursor(row_factory=class_row(OrganizationStatus)) as cursor,
     ):
         cursor.execute(
-            cast(LiteralString, statement("read/organization_status.sql")),
+            statement("read/organization_status.sql"),
             {
                 "all_workflows": ALL_WORKFLOWS,
                 "all_clients": ALL_CLIENTS,

@@ -77,7 +77,8 @@ def verify(
         raise UnknownOrganization(", ".join(unknown))
     scope = sorted(organization_ids or progress)
     facts = open_facts(settings)
-    compared, pending_cells, differences = 0, 0, []
+    compared, pending_cells = 0, 0
+    differences: list[Difference] = []
     for start in range(0, len(scope), _BATCH):
         batch = {key: progress[key] for key in scope[start : start + _BATCH]}
         values = _values(batch, settings, since, until)
@@ -134,7 +135,11 @@ def _pending(
 
 def _side_by_side(stored: pl.DataFrame, expected: pl.DataFrame) -> pl.DataFrame:
     return stored.with_columns(is_stored=pl.lit(True)).join(
-        expected.with_columns(is_expected=pl.lit(True)), on=KEY_COLUMNS, how="full", coalesce=True, suffix="_expected"
+        expected.with_columns(is_expected=pl.lit(True)),
+        on=KEY_COLUMNS,
+        how="full",
+        coalesce=True,
+        suffix="_expected",
     )
 
 

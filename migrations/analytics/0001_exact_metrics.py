@@ -167,9 +167,7 @@ def _invariants() -> tuple[sa.CheckConstraint, ...]:
             " p90_duration_ms, p95_duration_ms, p99_duration_ms)"
             " = CASE WHEN timed_executions = 0 THEN 7 ELSE 0 END",
         ),
-        _check(
-            "total_duration_is_zero_when_none_is_timed", "timed_executions > 0 OR total_duration_ms = 0"
-        ),
+        _check("total_duration_is_zero_when_none_is_timed", "timed_executions > 0 OR total_duration_ms = 0"),
         # Exact comparisons: interpolating between whole microseconds never leaves their interval.
         _check(
             "durations_are_in_order",
@@ -289,9 +287,7 @@ def _create_job_anomalies() -> None:
         comment="Source rows that could not be taken at face value. A row leaves the list when the source is"
         " repaired or its time has come.",
     )
-    op.create_index(
-        "job_anomalies_by_organization_id", "job_anomalies", ["organization_id"], schema=SCHEMA
-    )
+    op.create_index("job_anomalies_by_organization_id", "job_anomalies", ["organization_id"], schema=SCHEMA)
 
 
 def _time(name: str, comment: str, **options: Any) -> sa.Column[Any]:

@@ -75,9 +75,7 @@ def _create_named_things(table: str, what: str) -> None:
             name=f"{table}_organization_exists",
             ondelete="CASCADE",
         ),
-        sa.CheckConstraint(
-            f"id NOT IN ({_listed(RESERVED_IDS)})", name=op.f(f"{table}_id_is_not_reserved")
-        ),
+        sa.CheckConstraint(f"id NOT IN ({_listed(RESERVED_IDS)})", name=op.f(f"{table}_id_is_not_reserved")),
         schema=SCHEMA,
         comment=f"The {what}s of every organization.",
     )

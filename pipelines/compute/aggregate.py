@@ -100,7 +100,9 @@ def _numbered(facts: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
     names = {}
     for column, number in _NUMBERS.items():
         ids = facts.get_column(column).unique()
-        numbers = pl.DataFrame({column: ids, number: pl.arange(1, ids.len() + 1, eager=True, dtype=pl.UInt32)})
+        numbers = pl.DataFrame(
+            {column: ids, number: pl.arange(1, ids.len() + 1, eager=True, dtype=pl.UInt32)}
+        )
         facts = facts.join(numbers, on=column, how="left")
         names[column] = pl.concat([pl.Series(column, [_ALL[column]], dtype=ids.dtype), ids])
     return facts, names
@@ -109,21 +111,25 @@ def _numbered(facts: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
 def _finished(cells: pl.DataFrame, names: dict[str, pl.Series], period: Period) -> pl.DataFrame:
     total, completed = pl.col("total_executions"), pl.col("completed_executions")
     timed, sum_us = pl.col("timed_executions"), pl.col("total_duration_us")
-    return cells.select(
-        *(names[column].gather(cells[number]).alias(column) for column, number in _NUMBERS.items()),
-        period=pl.lit(period.value),
-        period_start=pl.col("period_start").cast(pl.Datetime("us", "UTC")),
-        total_executions=total,
-        completed_executions=completed,
-        failed_executions=total - completed,
-        timed_executions=timed,
-        success_rate_pct=100.0 * completed / total,
-        total_duration_ms=sum_us.fill_null(0.0) / 1000,
-        average_duration_ms=pl.when(timed > 0).then(sum_us / timed / 1000),
-        min_duration_ms=pl.col("min_duration_us") / 1000,
-        max_duration_ms=pl.col("max_duration_us") / 1000,
-        **{
-            name: pl.col("percentiles_us").list.get(place, null_on_oob=True) / 1000
-            for place, name in enumerate(PERCENTILES)
-        },
-    ).select(*CELL_COLUMNS).with_columns(pl.col(COUNT_COLUMNS).cast(pl.Int64))
+    return (
+        cells.select(
+            *(names[column].gather(cells[number]).alias(column) for column, number in _NUMBERS.items()),
+            period=pl.lit(period.value),
+            period_start=pl.col("period_start").cast(pl.Datetime("us", "UTC")),
+            total_executions=total,
+            completed_executions=completed,
+            failed_executions=total - completed,
+            timed_executions=timed,
+            success_rate_pct=100.0 * completed / total,
+            total_duration_ms=sum_us.fill_null(0.0) / 1000,
+            average_duration_ms=pl.when(timed > 0).then(sum_us / timed / 1000),
+            min_duration_ms=pl.col("min_duration_us") / 1000,
+            max_duration_ms=pl.col("max_duration_us") / 1000,
+            **{
+                name: pl.col("percentiles_us").list.get(place, null_on_oob=True) / 1000
+                for place, name in enumerate(PERCENTILES)
+            },
+        )
+        .select(*CELL_COLUMNS)
+        .with_columns(pl.col(COUNT_COLUMNS).cast(pl.Int64))
+    )

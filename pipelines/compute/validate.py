@@ -26,7 +26,8 @@ def with_verdict(
         Reason.NEGATIVE_DURATION: finished & (completed < pl.col("started_at")).fill_null(False),
         Reason.MISSING_TIMESTAMP: finished & pl.col("missing_timestamp"),
         Reason.INFINITE_TIMESTAMP: pl.col("infinite_timestamp"),
-        Reason.TIMESTAMP_OUT_OF_RANGE: pl.col("timestamp_out_of_range") | (completed < earliest).fill_null(False),
+        Reason.TIMESTAMP_OUT_OF_RANGE: pl.col("timestamp_out_of_range")
+        | (completed < earliest).fill_null(False),
         Reason.FUTURE_TIMESTAMP: too_late,
         Reason.RESERVED_IDENTIFIER: _reserved(),
         Reason.FOREIGN_WORKFLOW: pl.col("foreign_workflow"),
@@ -38,7 +39,8 @@ def with_verdict(
             pl.when(reported & wrong).then(pl.lit(reason.value)) for reason, wrong in found.items()
         ).list.drop_nulls()
     ).with_columns(
-        counts=reported & (pl.col("reasons").list.set_difference([Reason.NEGATIVE_DURATION.value]).list.len() == 0)
+        counts=reported
+        & (pl.col("reasons").list.set_difference([Reason.NEGATIVE_DURATION.value]).list.len() == 0)
     )
 
 
@@ -61,6 +63,7 @@ def changes(judged: pl.DataFrame) -> pl.DataFrame:
 def _reserved() -> pl.Expr:
     reserved = [sentinel.bytes for sentinel in RESERVED_IDS]
     ids = [
-        pl.col(name).is_in(reserved).fill_null(False) for name in ("organization_id", "workflow_id", "client_id")
+        pl.col(name).is_in(reserved).fill_null(False)
+        for name in ("organization_id", "workflow_id", "client_id")
     ]
     return pl.any_horizontal(*ids, pl.col("initiator_type").is_in(list(RESERVED_INITIATORS)).fill_null(False))

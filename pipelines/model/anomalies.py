@@ -26,7 +26,8 @@ class Effect(StrEnum):
 
 
 EFFECTS: Final = {
-    reason: Effect.NOT_TIMED if reason is Reason.NEGATIVE_DURATION else Effect.NOT_COUNTED for reason in Reason
+    reason: Effect.NOT_TIMED if reason is Reason.NEGATIVE_DURATION else Effect.NOT_COUNTED
+    for reason in Reason
 }
 
 # These end without the row itself changing: time passes, or a workflow or client changes hands.

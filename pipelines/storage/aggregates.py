@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Final, LiteralString, cast
+from typing import Final
 from uuid import UUID
 
 import polars as pl
@@ -56,14 +56,14 @@ class Publication:
         self.written += self._execute("load/upsert_cells.sql")
 
     def _execute(self, path: str, values: dict[str, object] | None = None) -> int:
-        return self._connection.execute(cast(LiteralString, statement(path)), values).rowcount
+        return self._connection.execute(statement(path), values).rowcount
 
     def _copy(self, path: str, cells: pl.DataFrame) -> None:
         if cells.is_empty():
             return
         with (
             self._connection.cursor() as cursor,
-            cursor.copy(cast(LiteralString, statement(path))) as copy,
+            cursor.copy(statement(path)) as copy,
         ):
             copy.set_types(_TYPES)
             for row in self._rows(cells):

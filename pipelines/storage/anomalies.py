@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import LiteralString, cast
 from uuid import UUID
 
 import polars as pl
@@ -17,7 +16,7 @@ _LISTED = {"job_id": pl.Binary(), "reason": pl.String()}
 def find_listed(connection: psycopg.Connection, organization_ids: Sequence[UUID] | None) -> pl.DataFrame:
     """The listed jobs and reasons of these organizations, or of all: `job_id, reason`."""
     rows = connection.execute(
-        cast(LiteralString, statement("read/listed_anomalies.sql")),
+        statement("read/listed_anomalies.sql"),
         {"organization_ids": None if organization_ids is None else list(organization_ids)},
     ).fetchall()
     return pl.DataFrame([(job_id.bytes, reason) for job_id, reason in rows], schema=_LISTED, orient="row")
@@ -28,7 +27,7 @@ def list_anomalies(connection: psycopg.Connection, found: pl.DataFrame, seen_at:
     if found.is_empty():
         return
     connection.execute(
-        cast(LiteralString, statement("load/list_anomalies.sql")),
+        statement("load/list_anomalies.sql"),
         {
             "job_ids": uuids(found["job_id"]),
             "organization_ids": uuids(found["organization_id"]),
@@ -44,6 +43,6 @@ def unlist_anomalies(connection: psycopg.Connection, healed: pl.DataFrame) -> No
     if healed.is_empty():
         return
     connection.execute(
-        cast(LiteralString, statement("load/unlist_anomalies.sql")),
+        statement("load/unlist_anomalies.sql"),
         {"job_ids": uuids(healed["job_id"]), "reasons": healed["reason"].to_list()},
     )

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import LiteralString, cast
 from uuid import UUID
 
 import psycopg
@@ -30,7 +29,7 @@ class Progress:
 def find_progress(connection: psycopg.Connection) -> dict[UUID, Progress]:
     """The progress of every organization that was ever published."""
     with connection.cursor(row_factory=class_row(Progress)) as cursor:
-        cursor.execute(cast(LiteralString, statement("read/published_state.sql")))
+        cursor.execute(statement("read/published_state.sql"))
         return {progress.organization_id: progress for progress in cursor}
 
 
@@ -49,7 +48,7 @@ def move(
     ids = sorted(organization_ids)
     before = [seen.get(organization_id) for organization_id in ids]
     moved = connection.execute(
-        cast(LiteralString, statement("load/publish_version.sql")),
+        statement("load/publish_version.sql"),
         {
             "organization_ids": ids,
             "seen_table_ids": [progress and progress.facts_table_id for progress in before],
@@ -61,7 +60,7 @@ def move(
     if moved != len(ids):
         raise PublishConflict
     connection.execute(
-        cast(LiteralString, statement("load/move_cursors.sql")),
+        statement("load/move_cursors.sql"),
         {
             "organization_ids": ids,
             "horizon": moment.horizon,

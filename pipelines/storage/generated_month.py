@@ -1,13 +1,15 @@
 """A month of work at clinics that do not exist: what the demo shows and the benchmark measures."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import md5
-from typing import Any, Final, LiteralString, cast
+from typing import Any, Final, LiteralString
 from uuid import UUID
 
 import psycopg
+from psycopg.errors import InsufficientPrivilege
 from psycopg.rows import class_row
 
 from pipelines.errors import SchemaMissing
@@ -175,4 +177,4 @@ def _run(connection: psycopg.Connection, name: str, parameters: dict[str, Any]) 
 
 
 def _statement(name: str) -> LiteralString:
-    return cast(LiteralString, statement(f"demo/{name}.sql"))
+    return statement(f"demo/{name}.sql")

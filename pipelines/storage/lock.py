@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import LiteralString, cast
 
 from psycopg import errors
 
@@ -21,7 +20,7 @@ def refresh_lock(databases: Databases, settings: Settings) -> Iterator[None]:
         # A run that was killed must not hold the lock until TCP notices.
         connection.execute("SET client_connection_check_interval = '5s'")
         try:
-            connection.execute(cast(LiteralString, statement("load/lock.sql")))
+            connection.execute(statement("load/lock.sql"))
         except errors.LockNotAvailable as busy:
             raise AnotherRunHoldsTheLock from busy
         yield

@@ -14,9 +14,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from psycopg import Connection as DriverConnection
 from psycopg import errors as driver_errors
-from sqlalchemy import Connection, StaticPool, create_engine
+from sqlalchemy import Connection, MetaData, StaticPool, Table, create_engine
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.schema import CreateSchema, DropSchema
+from sqlalchemy.schema import CreateSchema, DropSchema, DropTable
 
 from pipelines.errors import (
     MigrationBlocked,
@@ -158,7 +158,7 @@ def _untouched(connection: Connection, branch: str) -> BranchMigration:
 
 def _forget(connection: Connection, branch: str) -> None:
     """Drop Alembic's own table, and the schema unless somebody else keeps something in it."""
-    MigrationContext.configure(connection, opts={"version_table_schema": branch})._version.drop(connection)
+    connection.execute(DropTable(Table("alembic_version", MetaData(), schema=branch)))
     _, objects = _schema_objects(connection, branch)
     if not objects:
         connection.execute(DropSchema(branch))
@@ -200,9 +200,10 @@ def _in_sentences() -> Iterator[None]:
 
 
 def _refuse_old_servers(connection: Connection) -> None:
-    version = connection.dialect.server_version_info
-    if version is not None and version[0] < _OLDEST_SERVER:
-        raise MigrationRefused(f"It runs PostgreSQL {version[0]}; {_OLDEST_SERVER} or newer is needed.")
+    driver = connection.connection.driver_connection
+    version = driver.info.server_version // 10_000 if driver else 0
+    if version < _OLDEST_SERVER:
+        raise MigrationRefused(f"It runs PostgreSQL {version}; {_OLDEST_SERVER} or newer is needed.")
 
 
 def _config(branch: str, connection: Connection | None = None) -> Config:

@@ -1,6 +1,6 @@
 """The names dashboards show, copied from the source because in production it is another database."""
 
-from typing import Final, LiteralString, cast
+from typing import Final
 
 import polars as pl
 import psycopg
@@ -30,4 +30,4 @@ def _upsert(connection: psycopg.Connection, path: str, frame: pl.DataFrame) -> i
     values = {
         name: uuids(frame[name]) if name in _ID_COLUMNS else frame[name].to_list() for name in frame.columns
     }
-    return connection.execute(cast(LiteralString, statement(path)), values).rowcount
+    return connection.execute(statement(path), values).rowcount

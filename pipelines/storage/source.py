@@ -67,7 +67,7 @@ class SourceSnapshot:
         self.moment = moment
 
     def cells(self, path: str, values: Sequence[str]) -> pl.DataFrame:
-        """The cells that a statement under sql/verify gives for the settings that verify/settings.sql takes."""
+        """The cells that a statement under sql/verify gives, for the settings that its settings.sql takes."""
         with self._connection.cursor() as cursor:
             cursor.execute(statement("verify/settings.sql"), list(values))
             cursor.fetch_arrow()
@@ -81,13 +81,15 @@ class SourceSnapshot:
             for batch in RecordBatchReader.from_arrow(cursor.fetch_arrow()):
                 frame = _without_extensions(pl.DataFrame(batch))
                 if frame.height:
-                    yield frame.select(*EXTRACTED_COLUMNS).cast(EXTRACTED_COLUMNS)
+                    yield frame.select(*EXTRACTED_COLUMNS).cast(pl.Schema(EXTRACTED_COLUMNS))
 
     def names(self, wanted: Wanted) -> Names:
         """Read all organizations, and the workflows and clients that changed since the horizons."""
         with self._connection.cursor() as cursor:
             _hand_over(cursor, wanted)
-            return Names(*(_read(cursor, f"extract/{kind}.sql") for kind in ("organizations", "workflows", "clients")))
+            return Names(
+                *(_read(cursor, f"extract/{kind}.sql") for kind in ("organizations", "workflows", "clients"))
+            )
 
 
 @contextmanager

@@ -303,9 +303,7 @@ aggregate_metrics: Final = Table(
     ),
     CheckConstraint("total_executions >= 1", name="counts_at_least_one_job"),
     CheckConstraint("timed_executions <= total_executions", name="timed_are_among_the_counted"),
-    CheckConstraint(
-        "success_rate_pct >= 0 AND success_rate_pct <= 100", name="success_rate_is_a_percentage"
-    ),
+    CheckConstraint("success_rate_pct >= 0 AND success_rate_pct <= 100", name="success_rate_is_a_percentage"),
     CheckConstraint(
         "num_nulls(average_duration_ms, min_duration_ms, max_duration_ms, median_duration_ms,"
         " p90_duration_ms, p95_duration_ms, p99_duration_ms)"

@@ -4,7 +4,7 @@ import csv
 import gzip
 import io
 import zlib
-from enum import Enum
+from enum import Enum, auto
 from pathlib import Path
 from typing import Final
 
@@ -18,9 +18,9 @@ from pipelines.model.sentinels import RESERVED_IDS, RESERVED_INITIATORS
 class Kind(Enum):
     """How the text of a column is read."""
 
-    ID = pl.String()
-    TEXT = pl.String()
-    TIME = pl.Datetime("us", "UTC")
+    ID = auto()
+    TEXT = auto()
+    TIME = auto()
 
 
 _REQUIRED: Final = {
@@ -205,4 +205,4 @@ def _refuse(table: str, column: str, wrong: pl.DataFrame, complaint: str) -> Non
     if wrong.is_empty():
         return
     more = f" (and {wrong.height - 1} more like it)" if wrong.height > 1 else ""
-    raise InvalidTrace(f"{_file(table)}, line {wrong['line'].min()}, column {column}: {complaint}{more}")
+    raise InvalidTrace(f"{_file(table)}, line {wrong.item(0, 'line')}, column {column}: {complaint}{more}")
