@@ -1,1 +1,1 @@
-"""Dagster's view of the pipelines: every function here hands its work down."""
+"""What Dagster sees: the two tables, when they are refreshed, and how to tell that they are right."""

@@ -27,6 +27,10 @@ class InvalidRange(UsageError):
     """A range is written as [since, until): two dates or RFC 3339 times, the earlier one first."""
 
 
+class InvalidOrganization(UsageError):
+    """An organization is named by its UUID, 8-4-4-4-12 hexadecimal digits."""
+
+
 class DatabaseUnreachable(UsageError):
     """The database does not answer; check the URL and that the server runs."""
 
@@ -75,3 +79,16 @@ class FactsUnusable(ExecutionMetricsError):
 
 class PublishConflict(ExecutionMetricsError):
     """Somebody else published these organizations meanwhile; nothing was written, run again."""
+
+
+class DagsterFailed(ExecutionMetricsError):
+    """Dagster ended before its work was done; its log says why."""
+
+
+class PortInUse(UsageError):
+    """That port cannot be listened on; end the program that has it, or choose another with --port."""
+
+
+class DemoRefused(UsageError):
+    """These databases serve organizations that the demo did not make, so it writes nothing; unset
+    EXECMETRICS_DATABASE_URL and EXECMETRICS_SOURCE_URL, or choose another EXECMETRICS_HOME."""

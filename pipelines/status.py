@@ -50,6 +50,13 @@ class Status:
         return self.cells / self.jobs if self.jobs else None
 
 
+def count_cells(databases: Databases, settings: Settings) -> int:
+    """How many cells are stored."""
+    with connect(databases.analytics_url, settings) as connection:
+        row = connection.execute(statement("read/count_cells.sql")).fetchone()
+    return int(row[0]) if row else 0
+
+
 def status(databases: Databases, settings: Settings) -> Status:
     """Read where every organization stands; raises `SchemaMissing`."""
     require_analytics(databases, settings)

@@ -119,7 +119,7 @@ def _pending(
 ) -> pl.DataFrame:
     """The keys of the cells that rows changed since the horizons are in, or were in."""
     horizons = {key: progress.horizon for key, progress in batch.items()}
-    keys = [dirty_cells(facts.scan().clear().collect(), ROLLUP_PLAN)]
+    keys = [_cells_of(facts.scan().clear().collect())]
     for jobs in source.jobs(Wanted(horizons, only_listed=True)):
         judged = with_verdict(
             jobs,
@@ -129,8 +129,12 @@ def _pending(
         )
         before = facts.scan().join(judged.lazy().select("job_id"), on="job_id", how="semi").collect()
         now = changes(judged).filter("counts").select(before.columns)
-        keys.append(dirty_cells(pl.concat([before, now]), ROLLUP_PLAN))
+        keys.append(_cells_of(pl.concat([before, now])))
     return pl.concat(keys).unique()
+
+
+def _cells_of(jobs: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat(dirty_cells(jobs, period, masks) for period, masks in ROLLUP_PLAN.items())
 
 
 def _side_by_side(stored: pl.DataFrame, expected: pl.DataFrame) -> pl.DataFrame:

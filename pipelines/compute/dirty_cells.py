@@ -1,12 +1,12 @@
 """Which cells a changed job left or entered."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 
 from pipelines.model.metrics import DIMENSIONS, KEY_COLUMNS, TRUNCATIONS
 from pipelines.model.periods import Period
-from pipelines.model.rollup_plan import Mask, RollupPlan
+from pipelines.model.rollup_plan import Mask
 from pipelines.model.sentinels import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS, NO_CLIENT, UNKNOWN_INITIATOR
 
 _ALL = {
@@ -24,19 +24,13 @@ def with_named_groups(facts: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def dirty_cells(images: pl.DataFrame, plan: RollupPlan) -> pl.DataFrame:
-    """The keys of every cell that the jobs are in, each once: KEY_COLUMNS.
+def dirty_cells(images: pl.DataFrame, period: Period, masks: Sequence[Mask]) -> pl.DataFrame:
+    """The keys of every cell of a period that the jobs are in, each once: KEY_COLUMNS.
 
     `images` holds facts before and after a change, so both the cell left and the cell entered come.
     """
     jobs = with_named_groups(images.lazy())
-    keys = [_keys(jobs, period, mask) for period, masks in plan.items() for mask in masks]
-    return pl.concat(pl.collect_all(keys)).select(*KEY_COLUMNS)
-
-
-def buckets(cells: pl.DataFrame, period: Period) -> pl.DataFrame:
-    """The organizations and period starts that hold these cells: `organization_id, period_start`."""
-    return cells.filter(pl.col("period") == period.value).select("organization_id", "period_start").unique()
+    return pl.concat(pl.collect_all([_keys(jobs, period, mask) for mask in masks])).select(*KEY_COLUMNS)
 
 
 def period_start(period: Period) -> pl.Expr:

@@ -1,6 +1,7 @@
 """Which extracted rows may be counted, and what is wrong with the others."""
 
 from datetime import datetime, timedelta
+from typing import Final
 
 import polars as pl
 
@@ -8,7 +9,12 @@ from pipelines.model.anomalies import EFFECTS, Reason
 from pipelines.model.jobs import FACT_COLUMNS, FINISHED, UNFINISHED
 from pipelines.model.sentinels import RESERVED_IDS, RESERVED_INITIATORS
 
-ANOMALY_COLUMNS = ("job_id", "organization_id", "reason", "effect")
+FOUND_COLUMNS: Final[dict[str, pl.DataType]] = {
+    "job_id": pl.Binary(),
+    "organization_id": pl.Binary(),
+    "reason": pl.String(),
+    "effect": pl.String(),
+}
 
 
 def with_verdict(
@@ -45,7 +51,7 @@ def with_verdict(
 
 
 def anomalies(judged: pl.DataFrame) -> pl.DataFrame:
-    """One row per job and reason: columns as ANOMALY_COLUMNS; `judged` comes from `with_verdict`."""
+    """One row per job and reason: columns as FOUND_COLUMNS; `judged` comes from `with_verdict`."""
     effects = {reason.value: effect.value for reason, effect in EFFECTS.items()}
     return (
         judged.filter(pl.col("reasons").list.len() > 0)

@@ -39,14 +39,8 @@ class Publication:
         self.written += cells.height
 
     def stage(self, cells: pl.DataFrame) -> None:
-        """Put recomputed cells aside until `replace`."""
+        """Put recomputed cells aside until `replace`; one without executions is to be deleted."""
         self._copy("load/copy_staged.sql", cells)
-
-    def stage_emptied(self, keys: pl.DataFrame) -> None:
-        """Put the keys (KEY_COLUMNS) of cells aside that no job is left in."""
-        nothing: list[pl.Expr] = [pl.lit(0, dtype=pl.Int64).alias(name) for name in COUNT_COLUMNS]
-        nothing += [pl.lit(0.0).alias(name) for name in FIGURE_COLUMNS if name not in COUNT_COLUMNS]
-        self.stage(keys.with_columns(nothing))
 
     def replace(self, whole: Sequence[UUID]) -> None:
         """Upsert what was staged, and delete what was emptied; `whole` organizations keep nothing else."""

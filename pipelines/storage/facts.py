@@ -14,6 +14,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from pipelines.errors import FactsUnusable
 from pipelines.model.jobs import FACT_COLUMNS
 from pipelines.settings import Settings
+from pipelines.storage.frames import uuids
 
 _STORED: Final[dict[str, pl.DataType]] = FACT_COLUMNS | {"created_date": pl.Date()}
 
@@ -22,6 +23,10 @@ _SAME_JOB: Final = "fact.job_id = job.job_id AND fact.created_date = job.created
 
 # Rows of one organization lie together; small groups let a reader skip the others.
 _WRITER: Final = WriterProperties(compression="ZSTD", max_row_group_size=32_768)
+
+
+# What a reader that opened an old version may still be reading; Delta Lake's own default.
+_RETENTION_HOURS: Final = 7 * 24
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,24 @@ class JobFacts:
     @property
     def version(self) -> int:
         return int(self._table.version())
+
+    @property
+    def rows(self) -> int:
+        """How many facts there are."""
+        return int(self.scan().select(pl.len()).collect().item())
+
+    def jobs_by_organization(self) -> dict[UUID, int]:
+        """How many facts each organization has."""
+        counted = self.scan().group_by("organization_id").len("jobs").collect()
+        return dict(zip(uuids(counted["organization_id"]), counted["jobs"], strict=True))
+
+    def compact(self) -> int:
+        """Merge the small files of each day; return how many were merged."""
+        return int(self._table.optimize.compact(writer_properties=_WRITER)["numFilesRemoved"])
+
+    def vacuum(self) -> int:
+        """Remove files that no version of the last week needs; return how many."""
+        return len(self._table.vacuum(retention_hours=_RETENTION_HOURS, dry_run=False))
 
     @property
     def empty(self) -> bool:
@@ -100,12 +123,12 @@ class JobFacts:
             deleted=outcome["num_target_rows_deleted"],
         )
 
-    def images_since(self, version: int) -> pl.DataFrame:
-        """Every row as it was before and after the commits past `version`, with `_commit_version`."""
+    def images_since(self, version: int) -> Iterator[pl.DataFrame]:
+        """Yield rows as they were before and after the commits past `version`, with `_commit_version`."""
         if version >= self.version:
-            return pl.DataFrame(schema=_STORED | {"_commit_version": pl.Int64()})
-        feed = pl.DataFrame(self._table.load_cdf(starting_version=version + 1, ending_version=self.version))
-        return feed.select(*_STORED, pl.col("_commit_version").cast(pl.Int64))
+            return
+        for batch in self._table.load_cdf(starting_version=version + 1, ending_version=self.version):
+            yield pl.DataFrame(batch).select(*_STORED, pl.col("_commit_version").cast(pl.Int64))
 
     def scan(self) -> pl.LazyFrame:
         """All facts as of `version`; filters are pushed down to files and row groups."""

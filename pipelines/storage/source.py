@@ -83,6 +83,11 @@ class SourceSnapshot:
                 if frame.height:
                     yield frame.select(*EXTRACTED_COLUMNS).cast(pl.Schema(EXTRACTED_COLUMNS))
 
+    def organizations(self) -> pl.DataFrame:
+        """Every organization there is: id, name, time_zone, deleted_at."""
+        with self._connection.cursor() as cursor:
+            return _read(cursor, "extract/organizations.sql")
+
     def names(self, wanted: Wanted) -> Names:
         """Read all organizations, and the workflows and clients that changed since the horizons."""
         with self._connection.cursor() as cursor:

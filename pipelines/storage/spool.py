@@ -1,6 +1,9 @@
 """Extracted rows on their way to the facts: held aside so that the source's snapshot can end."""
 
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -10,14 +13,22 @@ import polars as pl
 CHUNK_ROWS: Final = 250_000
 
 
+@contextmanager
+def temporary_spool(home: Path, order: Sequence[str]) -> Iterator["Spool"]:
+    """Yield an empty spool of rows that lie in that order, in a folder below `home`, which goes with it."""
+    home.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="spool-", dir=home))
+    try:
+        yield Spool(folder, order)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 class Spool:
-    """Rows in, chunks of at most some 250,000 rows out, in the order of `created_date`.
+    """Rows in, chunks of some 250,000 rows out, in the order of `created_date`."""
 
-    Only a single day with more rows than that makes a larger chunk.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, order: Sequence[str]) -> None:
+        self._folder, self._order = folder, order
         self._held: list[pl.DataFrame] = []
         self._held_rows = 0
         self._files = 0
@@ -32,28 +43,34 @@ class Spool:
             self._write()
 
     def chunks(self) -> Iterator[pl.DataFrame]:
-        """Yield every row once, sorted by creation date and organization within a chunk."""
-        if not self._files:
-            if self._held:
-                yield _sorted(pl.concat(self._held))
+        """Yield every row once, in order within a chunk; only a day with too many is cut."""
+        if not self.rows:
             return
-        self._write()
-        scan = pl.scan_parquet(self._folder / "*.parquet")
-        days = scan.group_by("created_date").len().sort("created_date").collect()
+        rows = self.scan()
+        days = rows.group_by("created_date").len().sort("created_date").collect()
         chunk = (pl.col("len").cum_sum() - pl.col("len")) // CHUNK_ROWS
         for group in days.with_columns(chunk=chunk).partition_by("chunk", maintain_order=True):
             first, last = group["created_date"].min(), group["created_date"].max()
-            yield _sorted(scan.filter(pl.col("created_date").is_between(first, last)).collect())
+            pieces = -(-int(group["len"].sum()) // (2 * CHUNK_ROWS))
+            for piece in range(pieces):
+                mine = pl.col("job_id").hash() % pieces == piece
+                yield (
+                    rows.filter(pl.col("created_date").is_between(first, last), mine)
+                    .sort(self._order)
+                    .collect()
+                )
+
+    def scan(self) -> pl.LazyFrame:
+        """Every row taken over so far."""
+        held = [frame.lazy() for frame in self._held]
+        files = [pl.scan_parquet(self._folder / "*.parquet")] if self._files else []
+        return pl.concat(files + held)
 
     def _write(self) -> None:
         if self._held:
             self._folder.mkdir(parents=True, exist_ok=True)
-            _sorted(pl.concat(self._held)).write_parquet(
+            pl.concat(self._held).sort(self._order).write_parquet(
                 self._folder / f"{self._files:06}.parquet", compression="lz4", row_group_size=16_384
             )
             self._files += 1
             self._held, self._held_rows = [], 0
-
-
-def _sorted(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.sort("created_date", "organization_id", "completed_at")

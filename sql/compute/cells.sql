@@ -1,5 +1,5 @@
 -- Every figure of every cell of one period, in one pass over the jobs.
--- Takes: the table `jobs` (organization, workflow, client, initiator: whole numbers above 0;
+-- Takes: the table `chunk` (organization, workflow, client, initiator: whole numbers above 0;
 --        period_start; completed boolean; duration_us bigint, NULL when it is not honest), and in
 --        place of {grouping_sets} the rollup plan's combinations of these column names.
 -- Gives: one row per cell; a dimension that is "all" is 0, because GROUPING() says so.
@@ -16,5 +16,5 @@ SELECT
     min(duration_us) AS min_duration_us,
     max(duration_us) AS max_duration_us,
     quantile_cont(duration_us, {shares}) AS percentiles_us
-FROM jobs
+FROM chunk
 GROUP BY GROUPING SETS ({grouping_sets})

@@ -1,0 +1,43 @@
+"""`aggregate_metrics`: the table that dashboards read."""
+
+import dagster as dg
+
+from assets import columns
+from assets.failures import RETRIES, call_webhook
+from assets.job_facts import job_facts
+from assets.partitions import A_MONTH_A_RUN, DAILY
+from assets.resources import Pipeline
+from assets.scope import Scope, completed_days
+from pipelines.status import count_cells
+
+
+@dg.asset(
+    deps=[job_facts],
+    partitions_def=DAILY,
+    backfill_policy=A_MONTH_A_RUN,
+    retry_policy=RETRIES,
+    hooks={call_webhook},
+    group_name="execution_metrics",
+    kinds={"duckdb", "postgres"},
+    owners=["team:data-platform"],
+    metadata={
+        "dagster/column_schema": columns.of_aggregate_metrics(),
+        "dagster/table_name": "analytics.aggregate_metrics",
+    },
+)
+def aggregate_metrics(
+    context: dg.AssetExecutionContext, config: Scope, pipeline: Pipeline
+) -> dg.MaterializeResult[None]:
+    """Counts, success rates, durations and exact percentiles per organization, period and dimension."""
+    report = pipeline.publish(config, completed_days(context, config))
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": count_cells(pipeline.databases, pipeline.settings),
+            "organizations": report.organizations,
+            "cells_computed": report.cells_computed,
+            "cells_written": report.cells_written,
+            "cells_deleted": report.cells_deleted,
+            "anomalies": report.anomalies,
+            **{f"{stage}_s": seconds for stage, seconds in report.seconds.items()},
+        }
+    )

@@ -1,0 +1,29 @@
+"""Everything Dagster loads: named in workspace.yaml."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from assets.aggregate_metrics import aggregate_metrics
+from assets.checks import every_fact_is_counted_once, few_jobs_are_not_counted, parts_add_up_to_the_whole
+from assets.job_facts import job_facts, source_jobs
+from assets.maintenance import tidy_job_facts, weekly_tidying
+from assets.resources import Pipeline
+from assets.schedules import hourly_refresh, refresh
+
+
+def build_definitions(*, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """All definitions; `resources` replace those of the same name."""
+    return dg.Definitions(
+        assets=[source_jobs, job_facts, aggregate_metrics],
+        asset_checks=[parts_add_up_to_the_whole, every_fact_is_counted_once, few_jobs_are_not_counted],
+        jobs=[refresh, tidy_job_facts],
+        schedules=[hourly_refresh, weekly_tidying],
+        resources={"pipeline": Pipeline()} | dict(resources or {}),
+        # Polars and DuckDB use every core by themselves, and a process per step costs five seconds.
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_definitions()

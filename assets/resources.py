@@ -1,0 +1,105 @@
+"""The pipeline as the assets of one run share it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import dagster as dg
+from pydantic import PrivateAttr
+
+from assets.scope import Scope
+from pipelines.errors import (
+    AnotherRunHoldsTheLock,
+    DatabaseUnreachable,
+    ExecutionMetricsError,
+    PublishConflict,
+    UsageError,
+)
+from pipelines.extract import Extraction
+from pipelines.refresh import RefreshReport, extract_changes, publish_changes, reconcile, refresh
+from pipelines.settings import Settings, load_settings
+from pipelines.storage.database import Databases, open_databases
+
+# These end by themselves, so another try may succeed.
+_PASSING = (DatabaseUnreachable, AnotherRunHoldsTheLock)
+
+
+class _Extracted(NamedTuple):
+    scope: Scope
+    days: dg.TimeWindow | None
+    extraction: Extraction
+
+
+class Pipeline(dg.ConfigurableResource[None]):
+    """Where the jobs come from and the aggregates go to, by the settings of the environment."""
+
+    _settings: Settings = PrivateAttr()
+    _databases: Databases = PrivateAttr()
+    _extracted: _Extracted | None = PrivateAttr(default=None)
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Any]:  # noqa: ARG002
+        """Hold the databases for a run; without a configured one, an embedded server runs meanwhile."""
+        with _named_failures():
+            self._settings = load_settings()
+            with open_databases(self._settings) as self._databases:
+                yield self
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of this run."""
+        return self._settings
+
+    @property
+    def databases(self) -> Databases:
+        """The databases of this run."""
+        return self._databases
+
+    def extract(self, scope: Scope, days: dg.TimeWindow | None) -> Extraction:
+        """Bring the facts up to date, and remember for `publish` what was read."""
+        since, until = days or (None, None)
+        with _named_failures():
+            extraction = extract_changes(
+                self._databases,
+                self._settings,
+                since=since,
+                until=until,
+                organization_ids=scope.organizations(),
+            )
+        self._extracted = _Extracted(scope, days, extraction)
+        return extraction
+
+    def publish(self, scope: Scope, days: dg.TimeWindow | None) -> RefreshReport:
+        """Publish what this run has extracted; where it has nothing, or is late, do the whole pass."""
+        extracted, self._extracted = self._extracted, None
+        if extracted and extracted.scope != scope:
+            raise dg.Failure(
+                "job_facts and aggregate_metrics were configured differently; give both the same.",
+                allow_retries=False,
+            )
+        with _named_failures():
+            if extracted:
+                try:
+                    return publish_changes(self._databases, self._settings, extracted.extraction)
+                except PublishConflict:
+                    pass
+            organization_ids = scope.organizations()
+            if days is None:
+                return refresh(self._databases, self._settings, organization_ids=organization_ids)
+            return reconcile(
+                self._databases,
+                self._settings,
+                since=days.start,
+                until=days.end,
+                organization_ids=organization_ids,
+            )
+
+
+@contextmanager
+def _named_failures() -> Iterator[None]:
+    """Show the sentence, and do not try again what only a person can put right."""
+    try:
+        yield
+    except ExecutionMetricsError as failure:
+        hopeless = isinstance(failure, UsageError) and not isinstance(failure, _PASSING)
+        raise dg.Failure(str(failure), allow_retries=not hopeless) from failure

@@ -1,0 +1,45 @@
+"""When the tables are refreshed."""
+
+from datetime import timedelta
+from typing import Final
+
+import dagster as dg
+
+from assets.aggregate_metrics import aggregate_metrics
+from assets.job_facts import job_facts
+from assets.partitions import DAILY
+from assets.scope import Mode, Scope
+
+REFRESH: Final = dg.RunConfig(
+    ops={table: Scope(mode=Mode.refresh) for table in ("job_facts", "aggregate_metrics")}
+)
+
+refresh = dg.define_asset_job(
+    "refresh",
+    selection=dg.AssetSelection.assets(job_facts, aggregate_metrics),
+    partitions_def=DAILY,
+    description="What changed in the source since the last run, whatever the day, into both tables.",
+    config=REFRESH,
+)
+
+
+# Some minutes past, when the jobs of the hour that ended have been written down.
+@dg.schedule(
+    job=refresh,
+    cron_schedule="7 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def hourly_refresh(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Refresh both tables every hour; the run shows up in the partitions of yesterday and today."""
+    now = context.scheduled_execution_time
+    return dg.RunRequest(
+        run_key=now.isoformat(),
+        run_config=REFRESH,
+        tags={
+            "dagster/asset_partition_range_start": f"{now - timedelta(days=1):%Y-%m-%d}",
+            "dagster/asset_partition_range_end": f"{now:%Y-%m-%d}",
+            # Before any backfill that waits.
+            "dagster/priority": "10",
+        },
+    )

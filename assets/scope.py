@@ -1,0 +1,40 @@
+"""What one run is asked to do: the configuration of a materialization."""
+
+from enum import Enum
+from uuid import UUID
+
+import dagster as dg
+from pydantic import Field
+
+from pipelines.errors import UnknownOrganization
+
+
+class Mode(Enum):
+    """Which rows of the source are read; in a run's configuration Dagster takes the members' names."""
+
+    reconcile = "reconcile"
+    refresh = "refresh"
+
+
+class Scope(dg.Config):
+    """By default a materialization makes its days equal the source again, for every organization."""
+
+    mode: Mode = Field(
+        default=Mode.reconcile,
+        description="reconcile: all jobs completed on these days; refresh: what changed, whatever the day.",
+    )
+    organization_ids: list[str] = Field(
+        default=[], description="Touch only these organizations (UUIDs); empty means all."
+    )
+
+    def organizations(self) -> list[UUID]:
+        """The organizations asked for; raises `UnknownOrganization` for what is no UUID."""
+        try:
+            return sorted({UUID(organization_id) for organization_id in self.organization_ids})
+        except ValueError:
+            raise UnknownOrganization("(organization_ids takes UUIDs)") from None
+
+
+def completed_days(context: dg.AssetExecutionContext, scope: Scope) -> dg.TimeWindow | None:
+    """The days whose jobs are read again, however old their last change: none for a refresh."""
+    return context.partition_time_window if scope.mode is Mode.reconcile else None

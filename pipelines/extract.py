@@ -1,0 +1,185 @@
+"""From the source to the facts: read what changed, judge it, merge it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import polars as pl
+
+from pipelines.compute.validate import FOUND_COLUMNS, anomalies, changes, with_verdict
+from pipelines.errors import UnknownOrganization
+from pipelines.model.anomalies import HEAL_BY_THEMSELVES
+from pipelines.settings import Settings
+from pipelines.stages import Stages
+from pipelines.storage.anomalies import find_listed
+from pipelines.storage.cursors import Progress, find_progress
+from pipelines.storage.database import Databases, connect
+from pipelines.storage.facts import Absorbed, JobFacts, open_facts
+from pipelines.storage.frames import id_series, uuids
+from pipelines.storage.source import Moment, Names, SourceSnapshot, Wanted, open_snapshot
+from pipelines.storage.spool import Spool, temporary_spool
+
+# As the facts lie in their files.
+_FACTS_ORDER = ("created_date", "organization_id", "completed_at")
+_SAME_FACT = ("job_id", "created_date")
+
+
+@dataclass(frozen=True)
+class CompletedIn:
+    """Jobs that completed in [since, until)."""
+
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What one snapshot of the source held; its jobs are in the facts, the rest waits to be published.
+
+    `found` are anomalies seen and `healed` listed ones seen no more; `seen` is how far everybody was.
+    Nothing is lost with it: until it is published the cursors stay, and the same rows are read again.
+    """
+
+    moment: Moment
+    names: Names
+    found: pl.DataFrame
+    healed: pl.DataFrame
+    organization_ids: tuple[UUID, ...]
+    seen: Mapping[UUID, Progress]
+    jobs_read: int
+    absorbed: Absorbed
+    seconds: Mapping[str, float]
+
+
+def extract(
+    databases: Databases,
+    settings: Settings,
+    organization_ids: Sequence[UUID],
+    completed: CompletedIn | None,
+    stages: Stages,
+) -> Extraction:
+    """Merge into the facts what changed since the cursors, and what `completed` asks for again.
+
+    The caller holds the refresh lock. Raises `UnknownOrganization`, `SourceMissing`, `FactsUnusable`.
+    """
+    with connect(databases.analytics_url, settings) as analytics:
+        seen = find_progress(analytics)
+        listed = find_listed(analytics, organization_ids or None)
+    facts = open_facts(settings)
+    with temporary_spool(settings.home, _FACTS_ORDER) as spool:
+        with stages.timed("extract"), open_snapshot(databases.source_url, settings) as source:
+            everyone = set(uuids(source.organizations()["id"]))
+            scope = _scope(organization_ids, everyone | set(seen))
+            horizons = {key: _horizon(seen.get(key), source.moment, facts) for key in scope}
+            wanted = Wanted(
+                horizons=horizons,
+                only_listed=bool(organization_ids),
+                since=completed.since if completed else None,
+                until=completed.until if completed else None,
+                job_ids=_to_read_again(listed, all_of_them=completed is not None),
+            )
+            names = source.names(wanted)
+            reader = _Reader(source, settings, spool, listed, stages)
+            reader.read(wanted)
+            if completed:
+                reader.read_what_the_source_lacks(facts, completed, scope)
+        with stages.timed("facts"):
+            absorbed = _absorb(facts, spool, stages)
+        return Extraction(
+            moment=source.moment,
+            names=names,
+            found=reader.found(),
+            healed=reader.healed(),
+            organization_ids=tuple(sorted(scope | (set() if organization_ids else reader.organizations))),
+            seen=seen,
+            jobs_read=spool.rows,
+            absorbed=absorbed,
+            seconds=dict(stages.seconds),
+        )
+
+
+def _scope(asked: Sequence[UUID], known: set[UUID]) -> set[UUID]:
+    unknown = sorted(set(asked) - known)
+    if unknown:
+        raise UnknownOrganization(f"({', '.join(map(str, unknown))})")
+    return set(asked) or known
+
+
+def _horizon(progress: Progress | None, moment: Moment, facts: JobFacts) -> int | None:
+    """Where to go on reading an organization; None, from the beginning, when the past is another source's."""
+    if progress is None or progress.facts_table_id != facts.table_id:
+        return None
+    if progress.incarnation != moment.incarnation or progress.horizon > moment.horizon:
+        return None
+    return progress.horizon
+
+
+def _to_read_again(listed: pl.DataFrame, *, all_of_them: bool) -> list[UUID]:
+    if not all_of_them:
+        listed = listed.filter(pl.col("reason").is_in([reason.value for reason in HEAL_BY_THEMSELVES]))
+    return uuids(listed["job_id"].unique())
+
+
+class _Reader:
+    """Judges rows as they stream in, spools them for the facts, and keeps only the anomalies."""
+
+    def __init__(
+        self, source: SourceSnapshot, settings: Settings, spool: Spool, listed: pl.DataFrame, stages: Stages
+    ) -> None:
+        self._source, self._settings, self._spool, self._stages = source, settings, spool, stages
+        self._listed = listed
+        self._found: list[pl.DataFrame] = []
+        self._looked_at: list[pl.DataFrame] = []
+        self.organizations: set[UUID] = set()
+
+    def read(self, wanted: Wanted) -> None:
+        for jobs in self._source.jobs(wanted):
+            judged = with_verdict(
+                jobs,
+                clock=self._source.moment.extracted_at,
+                earliest=self._settings.earliest_completion_at,
+                tolerance=self._settings.future_tolerance,
+            )
+            self._found.append(anomalies(judged))
+            self._looked_at.append(self._listed.join(judged.select("job_id"), on="job_id", how="semi"))
+            self.organizations.update(uuids(judged["organization_id"].unique()))
+            self._spool.add(changes(judged).filter(pl.col("created_date").is_not_null()))
+            self._stages.tell("extract", self._spool.rows)
+        asked_for = id_series("job_id", wanted.job_ids).implode()
+        self._looked_at.append(self._listed.filter(pl.col("job_id").is_in(asked_for)))
+
+    def read_what_the_source_lacks(self, facts: JobFacts, completed: CompletedIn, scope: set[UUID]) -> None:
+        """Read the jobs that the facts have in the range and the source does not, wherever they are now."""
+        kept = facts.scan().filter(
+            pl.col("completed_at").is_between(completed.since, completed.until, closed="left"),
+            pl.col("organization_id").is_in(id_series("organization_id", scope).implode()),
+        )
+        missing = self._unread(kept.collect())
+        if missing.is_empty():
+            return
+        self.read(Wanted({}, only_listed=True, job_ids=uuids(missing["job_id"])))
+        gone = self._unread(missing)
+        self._spool.add(gone.with_columns(counts=pl.lit(False)).select(*gone.columns, "counts"))
+
+    def _unread(self, facts: pl.DataFrame) -> pl.DataFrame:
+        read = self._spool.scan().select(_SAME_FACT)
+        return facts.lazy().join(read, on=_SAME_FACT, how="anti").collect()
+
+    def found(self) -> pl.DataFrame:
+        every = pl.concat([pl.DataFrame(schema=FOUND_COLUMNS), *self._found])
+        return every.unique(["job_id", "reason"], keep="last")
+
+    def healed(self) -> pl.DataFrame:
+        looked_at = pl.concat([self._listed.clear(), *self._looked_at]).unique()
+        return looked_at.join(self.found(), on=["job_id", "reason"], how="anti")
+
+
+def _absorb(facts: JobFacts, spool: Spool, stages: Stages) -> Absorbed:
+    if facts.empty:
+        return facts.fill(spool.chunks()) if spool.rows else Absorbed()
+    absorbed = Absorbed()
+    for chunk in spool.chunks():
+        absorbed += facts.absorb(chunk)
+        stages.tell("facts", absorbed.inserted + absorbed.updated + absorbed.deleted)
+    return absorbed
