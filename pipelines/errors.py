@@ -35,6 +35,10 @@ class DatabaseUnreachable(UsageError):
     """The database does not answer; check the URL and that the server runs."""
 
 
+class NotPermitted(UsageError):
+    """This database role may not do that; `execmetrics grants` prints what each role needs."""
+
+
 class SchemaMissing(UsageError):
     """The database has no up-to-date tables of ours; run `execmetrics migrate` first."""
 
@@ -73,12 +77,27 @@ class AnotherRunHoldsTheLock(ExecutionMetricsError):
     """Another run is still at work and did not end within EXECMETRICS_LOCK_TIMEOUT; run again later."""
 
 
+class StatementTimedOut(ExecutionMetricsError):
+    """A statement took longer than EXECMETRICS_STATEMENT_TIMEOUT; nothing was published."""
+
+
+class StatementCancelled(ExecutionMetricsError):
+    """A statement was cancelled, by Ctrl-C or by the database's administrator; nothing was published."""
+
+    # What a shell expects of a program that Ctrl-C ended.
+    exit_code = 130
+
+
 class FactsUnusable(ExecutionMetricsError):
     """The facts folder cannot be read; delete it and run again, it is rebuilt from the source."""
 
 
 class PublishConflict(ExecutionMetricsError):
     """Somebody else published these organizations meanwhile; nothing was written, run again."""
+
+
+class WebhookRefused(ExecutionMetricsError):
+    """The webhook did not take the message; check EXECMETRICS_WEBHOOK_URL."""
 
 
 class DagsterFailed(ExecutionMetricsError):

@@ -4,23 +4,24 @@
 SELECT count(*) AS buckets
 FROM (
     SELECT
-        sum(total_executions) FILTER (WHERE by_workflow + by_client + by_initiator = 0) AS whole,
-        sum(total_executions) FILTER (WHERE by_workflow > by_client + by_initiator) AS workflows,
-        sum(total_executions) FILTER (WHERE by_client > by_workflow + by_initiator) AS clients,
-        sum(total_executions) FILTER (WHERE by_initiator > by_workflow + by_client) AS initiators,
-        sum(completed_executions) FILTER (WHERE by_workflow + by_client + by_initiator = 0) AS completed,
-        sum(completed_executions) FILTER (WHERE by_workflow > by_client + by_initiator) AS completed_workflows
+        sum(total_executions) FILTER (WHERE dimensions = '') AS total,
+        sum(total_executions) FILTER (WHERE dimensions = 'workflow') AS total_of_workflows,
+        sum(total_executions) FILTER (WHERE dimensions = 'client') AS total_of_clients,
+        sum(total_executions) FILTER (WHERE dimensions = 'initiator') AS total_of_initiators,
+        sum(completed_executions) FILTER (WHERE dimensions = '') AS completed,
+        sum(completed_executions) FILTER (WHERE dimensions = 'workflow') AS completed_of_workflows,
+        sum(completed_executions) FILTER (WHERE dimensions = 'client') AS completed_of_clients,
+        sum(completed_executions) FILTER (WHERE dimensions = 'initiator') AS completed_of_initiators
     FROM analytics.aggregate_metrics
     CROSS JOIN LATERAL (
         SELECT
-            (workflow_id <> %(all_workflows)s)::integer AS by_workflow,
-            (client_id <> %(all_clients)s)::integer AS by_client,
-            (initiator_type <> %(all_initiators)s)::integer AS by_initiator
+            CASE WHEN workflow_id = %(all_workflows)s THEN '' ELSE 'workflow' END
+            || CASE WHEN client_id = %(all_clients)s THEN '' ELSE 'client' END
+            || CASE WHEN initiator_type = %(all_initiators)s THEN '' ELSE 'initiator' END AS dimensions
     ) AS broken_down
     GROUP BY organization_id, period, period_start
 ) AS bucket
 WHERE
-    whole IS DISTINCT FROM workflows
-    OR whole IS DISTINCT FROM clients
-    OR whole IS DISTINCT FROM initiators
-    OR completed IS DISTINCT FROM completed_workflows
+    (total, completed) IS DISTINCT FROM (total_of_workflows, completed_of_workflows)
+    OR (total, completed) IS DISTINCT FROM (total_of_clients, completed_of_clients)
+    OR (total, completed) IS DISTINCT FROM (total_of_initiators, completed_of_initiators)

@@ -1,0 +1,91 @@
+"""Dagster as a process of its own: what it is told, and how it ends with all it has started."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from pipelines.settings import Settings
+    from pipelines.storage.database import Databases
+
+CHECKOUT: Final = Path(__file__).resolve().parents[2]
+
+# A run that is interrupted rolls back and lets go of the lock; servers wait for their clients.
+_PATIENCE_S: Final = 20.0
+
+
+def dagster_home(settings: Settings) -> Path:
+    """The folder where Dagster keeps its runs, with the configuration for development unless it has one."""
+    folder = settings.home.resolve() / "dagster"
+    folder.mkdir(parents=True, exist_ok=True)
+    prepared, ours = CHECKOUT / "deploy" / "development" / "dagster.yaml", folder / "dagster.yaml"
+    if prepared.is_file() and not ours.exists():
+        shutil.copyfile(prepared, ours)
+    return folder
+
+
+def environment(databases: Databases, settings: Settings) -> dict[str, str]:
+    """The environment of a Dagster that shares our databases and home."""
+    return os.environ | {
+        "DAGSTER_HOME": str(dagster_home(settings)),
+        # One write for a range of partitions instead of one for each of them.
+        "DAGSTER_EVENT_BATCH_SIZE": "1000",
+        "DAGSTER_DISABLE_TELEMETRY": "1",
+        "EXECMETRICS_HOME": str(settings.home.resolve()),
+        "EXECMETRICS_DATABASE_URL": databases.analytics_url,
+        "EXECMETRICS_SOURCE_URL": databases.source_url,
+    }
+
+
+@contextmanager
+def dagster(
+    arguments: Sequence[str], environment: dict[str, str], output: IO[Any] | int
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a dagster command; when the block ends, so does every process that it has started."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dagster", *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        # A group of its own: Ctrl-C reaches us alone, and we can end it as a whole.
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_PATIENCE_S)
+    for number, patience in ((signal.SIGTERM, _PATIENCE_S / 2), (signal.SIGKILL, _PATIENCE_S / 4)):
+        if _is_gone(process, number, patience):
+            break
+    process.wait()
+
+
+def _is_gone(process: subprocess.Popen[bytes], number: int, patience: float) -> bool:
+    """Ask what is left of the group to go, and wait until nobody is."""
+    deadline = time.monotonic() + patience
+    try:
+        os.killpg(process.pid, number)
+        while time.monotonic() < deadline:
+            process.poll()
+            os.killpg(process.pid, 0)
+            time.sleep(0.05)
+    except (ProcessLookupError, PermissionError):
+        return True
+    return False

@@ -1,0 +1,142 @@
+"""`execmetrics demo`: all of it on a generated month."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import typer
+
+from pipelines.cli.arguments import AsJson
+from pipelines.cli.dagster_process import CHECKOUT, dagster, dagster_home, environment
+from pipelines.cli.output import print_json, print_line, print_table
+from pipelines.cli.progress import spinning, watched
+from pipelines.cli.session import opened
+from pipelines.cli.verify import print_comparison
+from pipelines.errors import DagsterFailed, DemoRefused
+
+if TYPE_CHECKING:
+    from pipelines.settings import Settings
+    from pipelines.storage.database import Databases
+    from pipelines.storage.generated_month import GeneratedMonth
+    from pipelines.storage.highlights import FailingWorkflow, OrganizationMonth, Written
+    from pipelines.verify import VerifyReport
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What the demo found out, and how long each part of it took."""
+
+    month: GeneratedMonth
+    written: Written
+    biggest_organizations: list[OrganizationMonth]
+    failing_workflow: FailingWorkflow | None
+    verification: VerifyReport
+    seconds: dict[str, float]
+
+
+def demo(as_json: AsJson = False) -> None:
+    """Generate a month of work, aggregate it through Dagster, show what it tells, verify every figure."""
+    with opened() as (databases, settings):
+        shown = _shown(databases, settings)
+    if as_json:
+        print_json(shown)
+    else:
+        _print(shown)
+    if shown.verification.differences:
+        raise typer.Exit(1)
+
+
+def _shown(databases: Databases, settings: Settings) -> _Shown:
+    from pipelines.storage.database import connect
+    from pipelines.storage.generated_month import generate_month, serves_others
+    from pipelines.storage.highlights import (
+        find_biggest_organizations,
+        find_failing_workflow,
+        get_written,
+    )
+    from pipelines.storage.migrations import migrate
+    from pipelines.verify import verify
+
+    if serves_others(databases, settings):
+        raise DemoRefused
+    begun = time.perf_counter()
+    seconds: dict[str, float] = {}
+
+    def lap(part: str) -> None:
+        seconds[part] = round(time.perf_counter() - begun - sum(seconds.values()), 1)
+
+    migrate(databases, settings)
+    with watched() as progress:
+        month = generate_month(databases, settings, on_progress=progress)
+    lap("generate")
+    with connect(databases.analytics_url, settings) as connection:
+        before = get_written(connection)
+    with spinning("Dagster materializes job_facts and aggregate_metrics."):
+        _materialize(databases, settings, month)
+    lap("materialize")
+    with connect(databases.analytics_url, settings) as connection:
+        written = get_written(connection, after=before.newest)
+        biggest = find_biggest_organizations(connection, month.since)
+        failing = find_failing_workflow(connection, month.since)
+    with watched() as progress:
+        verification = verify(databases, settings, on_progress=progress)
+    lap("verify")
+    return _Shown(month, written, biggest, failing, verification, seconds)
+
+
+def _materialize(databases: Databases, settings: Settings, month: GeneratedMonth) -> None:
+    """Run the Dagster job of the hourly schedule, for all days of the month at once."""
+    tags = {
+        "dagster/asset_partition_range_start": f"{month.since:%Y-%m-%d}",
+        "dagster/asset_partition_range_end": f"{month.until - timedelta(days=1):%Y-%m-%d}",
+    }
+    arguments = ["job", "execute", "-m", "assets.definitions", "-d", str(CHECKOUT), "-j", "refresh"]
+    log = dagster_home(settings) / "demo.log"
+    with (
+        log.open("wb") as output,
+        dagster(
+            [*arguments, "--tags", json.dumps(tags)], environment(databases, settings), output
+        ) as process,
+    ):
+        if process.wait() != 0:
+            raise DagsterFailed(f"({log})")
+
+
+def _print(shown: _Shown) -> None:
+    month, seconds = shown.month, shown.seconds
+    state = "Generated" if month.created else "Found"
+    print_line(
+        f"{state} {month.jobs:,} jobs of {len(month.organization_ids)} organizations, {month.workflows}"
+        f" workflows and {month.clients} clients in {month.since:%B %Y} ({seconds['generate']} s)."
+    )
+    print_line(
+        f"Dagster wrote {shown.written.cells:,} of {shown.written.all_cells:,} cells of aggregate_metrics"
+        f" ({seconds['materialize']} s)."
+    )
+    print_line()
+    print_table(
+        ["organization", "jobs", "success rate %", "median ms", "p95 ms"],
+        (
+            (o.name, o.total_executions, o.success_rate_pct, o.median_duration_ms, o.p95_duration_ms)
+            for o in shown.biggest_organizations
+        ),
+        title="The biggest organizations",
+        decimals=1,
+    )
+    print_line()
+    if failing := shown.failing_workflow:
+        print_line(
+            f"The workflow whose failures stand out: {failing.workflow} of {failing.organization}."
+            f" From {failing.since:%Y-%m-%d %H:%M} to {failing.until:%H:%M} UTC {failing.failed_pct:.1f} % of"
+            f" its {failing.total_executions:,} jobs failed; in the rest of the month"
+            f" {failing.usual_failed_pct:.1f} % did."
+        )
+        print_line()
+    print_comparison(shown.verification)
+    print_line(f"(verified in {seconds['verify']} s)")
+    print_line()
+    print_line("See it in the Dagster UI: make dev")

@@ -1,0 +1,44 @@
+"""`execmetrics grants`."""
+
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.arguments import AsJson
+from pipelines.cli.output import print_json, print_line
+
+_PURPOSES = {
+    "source_reader": "reads the columns of the source that a run needs, and no payload",
+    "writer": "publishes the aggregates",
+    "dashboard_reader": "reads the aggregates and changes nothing",
+}
+
+
+def grants(
+    source_reader: Annotated[
+        str, typer.Option(metavar="ROLE", help="Role that reads the source.")
+    ] = "execmetrics_source_reader",
+    writer: Annotated[
+        str, typer.Option(metavar="ROLE", help="Role that writes the aggregates.")
+    ] = "execmetrics_writer",
+    dashboard_reader: Annotated[
+        str, typer.Option(metavar="ROLE", help="Role that dashboards connect as.")
+    ] = "execmetrics_dashboard_reader",
+    as_json: AsJson = False,
+) -> None:
+    """Print the GRANT statements of the three roles, for the databases that the settings name."""
+    from pipelines.settings import load_settings
+    from pipelines.storage import grants as privileges
+
+    granted = privileges.grants(
+        load_settings(), source_reader=source_reader, writer=writer, dashboard_reader=dashboard_reader
+    )
+    if as_json:
+        print_json({"roles": granted})
+        return
+    for index, role in enumerate(granted):
+        if index:
+            print_line()
+        print_line(f"-- {role.role} {_PURPOSES[role.purpose]}; run in the database {role.database}.")
+        for statement in role.statements:
+            print_line(statement)

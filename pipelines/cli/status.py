@@ -1,0 +1,41 @@
+"""`execmetrics status`."""
+
+from dataclasses import asdict
+
+from pipelines.cli.arguments import AsJson
+from pipelines.cli.output import print_json, print_line, print_table
+from pipelines.cli.session import opened
+
+
+def status(as_json: AsJson = False) -> None:
+    """Show how far each organization is, and how many cells its jobs cost."""
+    from pipelines import status as standing
+
+    with opened() as (databases, settings):
+        report = standing.status(databases, settings)
+    organizations = [
+        asdict(organization)
+        | {"cells_per_job": organization.cells / organization.jobs if organization.jobs else None}
+        for organization in report.organizations
+    ]
+    sums = {"jobs": report.jobs, "cells": report.cells, "cells_per_job": report.cells_per_job}
+    if as_json:
+        print_json(asdict(report) | {"organizations": organizations} | sums)
+        return
+    columns = (
+        "name",
+        "organization_id",
+        "complete_through",
+        "cursor",
+        "jobs",
+        "cells",
+        "cells_per_job",
+        "anomalies",
+    )
+    headings = [column.replace("_", " ") for column in columns]
+    print_table(headings, ([row[column] for column in columns] for row in organizations))
+    print_line()
+    per_job = f", {report.cells_per_job:.2f} per job" if report.cells_per_job is not None else ""
+    print_line(
+        f"{report.jobs:,} jobs of {len(organizations):,} organizations in {report.cells:,} cells{per_job}."
+    )

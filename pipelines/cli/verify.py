@@ -1,0 +1,56 @@
+"""`execmetrics verify`."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, fields
+from typing import TYPE_CHECKING
+
+import typer
+
+from pipelines.cli.arguments import AnySince, AnyUntil, AsJson, Organizations, require_order
+from pipelines.cli.output import print_json, print_line, print_table
+from pipelines.cli.progress import watched
+from pipelines.cli.session import opened
+
+if TYPE_CHECKING:
+    from pipelines.verify import VerifyReport
+
+
+def verify(
+    since: AnySince = None,
+    until: AnyUntil = None,
+    organizations: Organizations = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare every stored cell with plain SQL on the source; exit 1 if any differs."""
+    from pipelines import verify as comparison
+
+    require_order(since, until)
+    with opened() as (databases, settings), watched() as progress:
+        report = comparison.verify(
+            databases,
+            settings,
+            since=since,
+            until=until,
+            organization_ids=organizations or (),
+            on_progress=progress,
+        )
+    if as_json:
+        print_json(report)
+    else:
+        print_comparison(report)
+    if report.differences:
+        raise typer.Exit(1)
+
+
+def print_comparison(report: VerifyReport) -> None:
+    """Print each difference, then how many cells were compared."""
+    from pipelines.verify import Difference
+
+    if report.differences:
+        columns = [field.name for field in fields(Difference)]
+        print_table(columns, (astuple(difference) for difference in report.differences))
+    print_line(
+        f"{report.cells_compared:,} cells of {report.organizations:,} organizations compared with the source,"
+        f" {len(report.differences):,} differences; {report.cells_pending:,} cells wait for the next refresh."
+    )
