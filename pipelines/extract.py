@@ -10,6 +10,7 @@ import polars as pl
 from pipelines.compute.validate import FOUND_COLUMNS, anomalies, changes, with_verdict
 from pipelines.errors import UnknownOrganization
 from pipelines.model.anomalies import HEAL_BY_THEMSELVES
+from pipelines.read_ahead import read_ahead
 from pipelines.settings import Settings
 from pipelines.stages import Stages
 from pipelines.storage.anomalies import find_listed
@@ -95,7 +96,7 @@ def extract(
             seen=seen,
             jobs_read=spool.rows,
             absorbed=absorbed,
-            seconds=dict(stages.seconds),
+            seconds=stages.seconds,
         )
 
 
@@ -134,7 +135,7 @@ class _Reader:
         self.organizations: set[UUID] = set()
 
     def read(self, wanted: Wanted) -> None:
-        for jobs in self._source.jobs(wanted):
+        for jobs in read_ahead(self._source.jobs(wanted), cancel=self._source.cancel):
             judged = with_verdict(
                 jobs,
                 clock=self._source.moment.extracted_at,
@@ -163,6 +164,8 @@ class _Reader:
         self._spool.add(gone.with_columns(counts=pl.lit(False)).select(*gone.columns, "counts"))
 
     def _unread(self, facts: pl.DataFrame) -> pl.DataFrame:
+        if not self._spool.rows:
+            return facts
         read = self._spool.scan().select(_SAME_FACT)
         return facts.lazy().join(read, on=_SAME_FACT, how="anti").collect()
 
@@ -176,10 +179,10 @@ class _Reader:
 
 
 def _absorb(facts: JobFacts, spool: Spool, stages: Stages) -> Absorbed:
-    if facts.empty:
-        return facts.fill(spool.chunks()) if spool.rows else Absorbed()
+    # Chunks share no job, so while the first ones fill an empty table there is nothing to look up.
+    absorb = facts.fill if facts.empty else facts.absorb
     absorbed = Absorbed()
     for chunk in spool.chunks():
-        absorbed += facts.absorb(chunk)
+        absorbed += absorb(chunk)
         stages.tell("facts", absorbed.inserted + absorbed.updated + absorbed.deleted)
     return absorbed

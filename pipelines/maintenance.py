@@ -7,6 +7,7 @@ from pipelines.storage.cursors import find_progress
 from pipelines.storage.database import Databases, connect
 from pipelines.storage.facts import open_facts
 from pipelines.storage.lock import refresh_lock
+from pipelines.storage.migrations import require_analytics
 
 
 @dataclass(frozen=True)
@@ -20,17 +21,17 @@ class TidyReport:
 def tidy_facts(databases: Databases, settings: Settings) -> TidyReport:
     """Merge small files; remove replaced ones after a week, unless an organization still needs them.
 
-    An organization that was not published for a while needs the change feed since then.
+    An organization that was not published for a while needs the change feed since then. Raises
+    `SchemaMissing`, `AnotherRunHoldsTheLock`, `FactsUnusable`.
     """
+    require_analytics(databases, settings)
     with refresh_lock(databases, settings):
-        with connect(databases.analytics_url, settings) as connection:
-            published = [
-                progress.facts_version
-                for progress in find_progress(connection).values()
-                if progress.facts_version is not None
-            ]
         facts = open_facts(settings)
-        everybody_is_current = all(version == facts.version for version in published)
+        with connect(databases.analytics_url, settings) as connection:
+            progress = find_progress(connection).values()
+        # Whoever was published from another table is published anew, without the feed of this one.
+        published = {was.facts_version for was in progress if was.facts_table_id == facts.table_id}
+        everybody_is_current = published <= {facts.version}
         merged = facts.compact()
         removed = facts.vacuum() if everybody_is_current else 0
         return TidyReport(files_merged=merged, files_removed=removed)

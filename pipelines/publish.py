@@ -1,13 +1,13 @@
 """From the facts to the aggregates: recompute the cells that changed, replace them in one transaction."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
 import polars as pl
 
-from pipelines.compute.aggregate import Aggregator, Numbered, emptied
+from pipelines.compute.aggregate import MEASURED_COLUMNS, Aggregator, Numbered, emptied
 from pipelines.compute.chunks import bucket_sizes, in_buckets, parts
 from pipelines.compute.dirty_cells import dirty_cells
 from pipelines.errors import PublishConflict
@@ -15,6 +15,7 @@ from pipelines.extract import Extraction
 from pipelines.model.metrics import DIMENSIONS, KEY_COLUMNS
 from pipelines.model.periods import Period
 from pipelines.model.rollup_plan import ROLLUP_PLAN
+from pipelines.read_ahead import read_ahead
 from pipelines.settings import Settings
 from pipelines.stages import Stages
 from pipelines.storage.aggregates import Publication
@@ -29,6 +30,8 @@ from pipelines.storage.statements import statement
 
 # How many jobs are aggregated at a time: this, not the backlog, decides how much memory a run takes.
 CHUNK_JOBS: Final = 250_000
+
+Cells = Generator[pl.DataFrame, None, None]
 
 # Read once for each outer bucket; a month holds whole days and hours, weeks lie across.
 _NESTED: Final[Mapping[Period, tuple[Period, ...]]] = {
@@ -105,33 +108,29 @@ class _Desk:
         self._facts, self._aggregator, self._stages = facts, aggregator, stages
         self.computed = 0
 
-    def pass_on(self, cells: Iterator[pl.DataFrame], write: Callable[[pl.DataFrame], None]) -> None:
-        """Write cells as they come, in chunks."""
-        while True:
-            with self._stages.timed("compute"):
-                chunk = next(cells, None)
-            if chunk is None:
-                return
+    def pass_on(self, cells: Cells, write: Callable[[pl.DataFrame], None]) -> None:
+        """Write cells as they come, while the next ones are computed."""
+        for chunk in read_ahead(self._stages.timed_each("compute", cells)):
             with self._stages.timed("publish"):
                 write(chunk)
             self.computed += chunk.height
             self._stages.tell("publish", self.computed)
 
-    def all_cells(self, organization_ids: Iterable[UUID]) -> Iterator[pl.DataFrame]:
+    def all_cells(self, organization_ids: Iterable[UUID]) -> Cells:
         """Yield every cell of these organizations."""
         mine = pl.col("organization_id").is_in(id_series("organization_id", organization_ids).implode())
-        jobs = self._facts.scan().filter(mine)
+        jobs = self._facts.scan().select(MEASURED_COLUMNS).filter(mine)
         for outer, periods in _NESTED.items():
             for part in parts(bucket_sizes(jobs, outer), CHUNK_JOBS):
                 numbered = Numbered.of(in_buckets(jobs, part, outer).collect())
                 for period in periods:
                     yield self._aggregator.cells(numbered, period, ROLLUP_PLAN[period])
 
-    def changed_cells(self, images: Spool) -> Iterator[pl.DataFrame]:
+    def changed_cells(self, images: Spool) -> Cells:
         """Yield every cell that a job left or entered; one that no job is left in counts no executions."""
         if not images.rows:
             return
-        changed, jobs = images.scan(), self._facts.scan()
+        changed, jobs = images.scan(), self._facts.scan().select(MEASURED_COLUMNS)
         for outer, periods in _NESTED.items():
             dirty = bucket_sizes(changed, outer)
             there = bucket_sizes(in_buckets(jobs, dirty, outer), outer)

@@ -1,7 +1,7 @@
 """One pass from the source to the aggregates, one at a time: gather, compute, apply."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -17,7 +17,10 @@ from pipelines.storage.migrations import require_schema
 
 @dataclass(frozen=True)
 class RefreshReport:
-    """What one pass did; `seconds` has the stages extract, facts, compute and publish, and the total."""
+    """What one pass did; `seconds` has the stages extract, facts, compute and publish, and the total.
+
+    Compute and publish overlap, so the stages may add up to more than the total.
+    """
 
     organizations: int
     jobs_read: int
@@ -77,15 +80,18 @@ def extract_changes(
     """
     require_schema(databases, settings)
     completed = _completed_in(since, until) if since and until else None
-    with refresh_lock(databases, settings):
-        return extract(databases, settings, organization_ids, completed, Stages())
+    stages = Stages()
+    with refresh_lock(databases, settings), stages.timed("total"):
+        extraction = extract(databases, settings, organization_ids, completed, stages)
+    return replace(extraction, seconds=stages.seconds)
 
 
 def publish_changes(databases: Databases, settings: Settings, extraction: Extraction) -> RefreshReport:
     """The second half of a pass; raises `PublishConflict` when another run published since the first."""
-    stages = Stages()
-    with refresh_lock(databases, settings):
-        return _report(extraction, publish(databases, settings, extraction, stages), stages)
+    stages = Stages(seconds=extraction.seconds)
+    with refresh_lock(databases, settings), stages.timed("total"):
+        published = publish(databases, settings, extraction, stages)
+    return _report(extraction, published, stages)
 
 
 def _pass(
@@ -97,9 +103,10 @@ def _pass(
 ) -> RefreshReport:
     require_schema(databases, settings)
     stages = Stages(on_progress)
-    with refresh_lock(databases, settings):
+    with refresh_lock(databases, settings), stages.timed("total"):
         extraction = extract(databases, settings, organization_ids, completed, stages)
-        return _report(extraction, publish(databases, settings, extraction, stages), stages)
+        published = publish(databases, settings, extraction, stages)
+    return _report(extraction, published, stages)
 
 
 def _completed_in(since: datetime, until: datetime) -> CompletedIn:
@@ -109,7 +116,6 @@ def _completed_in(since: datetime, until: datetime) -> CompletedIn:
 
 
 def _report(extraction: Extraction, published: Published, stages: Stages) -> RefreshReport:
-    seconds = {**extraction.seconds, **stages.seconds}
     return RefreshReport(
         organizations=len(extraction.organization_ids),
         jobs_read=extraction.jobs_read,
@@ -120,6 +126,5 @@ def _report(extraction: Extraction, published: Published, stages: Stages) -> Ref
         cells_written=published.written,
         cells_deleted=published.deleted,
         anomalies=extraction.found.height,
-        seconds={stage: round(taken, 3) for stage, taken in seconds.items()}
-        | {"total": round(sum(seconds.values()), 3)},
+        seconds={stage: round(taken, 3) for stage, taken in stages.seconds.items()},
     )

@@ -21,12 +21,18 @@ def _duration(value: Any) -> Any:
         return None
     number, _, unit = text.partition(" ")
     unit = unit.removesuffix("s")
-    if unit in _UNITS and number.isdigit():
-        return timedelta(seconds=int(number) * _UNITS[unit])
-    return float(text) if text.isdigit() else value
+    if unit in _UNITS and number.isdecimal():
+        try:
+            return timedelta(seconds=int(number) * _UNITS[unit])
+        except OverflowError:
+            raise ValueError("Input is longer than any duration") from None
+    return float(text) if text.isdecimal() else value
 
 
-Duration = Annotated[timedelta, NoDecode, BeforeValidator(_duration), Field(gt=timedelta(0))]
+# PostgreSQL counts milliseconds in 31 bits, and 0 would mean no limit.
+_SHORTEST, _LONGEST = timedelta(milliseconds=1), timedelta(days=24)
+
+Duration = Annotated[timedelta, NoDecode, BeforeValidator(_duration), Field(ge=_SHORTEST, le=_LONGEST)]
 OptionalDuration = Annotated[timedelta | None, NoDecode, BeforeValidator(_duration)]
 
 

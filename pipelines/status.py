@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from psycopg.rows import class_row
-
 from pipelines.model.sentinels import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases, connect
@@ -60,16 +58,13 @@ def count_cells(databases: Databases, settings: Settings) -> int:
 def status(databases: Databases, settings: Settings) -> Status:
     """Read where every organization stands; raises `SchemaMissing`."""
     require_analytics(databases, settings)
-    with (
-        connect(databases.analytics_url, settings) as connection,
-        connection.cursor(row_factory=class_row(OrganizationStatus)) as cursor,
-    ):
-        cursor.execute(
+    with connect(databases.analytics_url, settings) as connection:
+        rows = connection.execute(
             statement("read/organization_status.sql"),
             {
                 "all_workflows": ALL_WORKFLOWS,
                 "all_clients": ALL_CLIENTS,
                 "all_initiators": ALL_INITIATORS,
             },
-        )
-        return Status(tuple(cursor.fetchall()), open_facts(settings).version)
+        ).fetchall()
+    return Status(tuple(OrganizationStatus(*row) for row in rows), open_facts(settings).version)

@@ -28,6 +28,9 @@ _NUMBERS: Final = {
     "initiator_type": "initiator",
 }
 
+# What is needed to know of a job.
+MEASURED_COLUMNS: Final = (*_NUMBERS, "status", "started_at", "completed_at")
+
 
 class Aggregator:
     """One in-memory DuckDB, kept for the chunks of a run; `close` it, or use it in a `with`."""
@@ -83,7 +86,7 @@ class Numbered:
 
     @classmethod
     def of(cls, facts: pl.DataFrame) -> "Numbered":
-        """Number the ids of facts from 1; 0 is "all"."""
+        """Number the ids of facts (MEASURED_COLUMNS) from 1; 0 is "all"."""
         jobs = with_named_groups(facts.lazy()).collect()
         numbers, names = [], {}
         for column, number in _NUMBERS.items():

@@ -8,7 +8,7 @@ import psycopg
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from pipelines.errors import DatabaseUnreachable, InvalidSetting
+from pipelines.errors import DatabaseUnreachable, InvalidSetting, NotPermitted
 from pipelines.settings import Settings
 from pipelines.storage import embedded_postgres
 
@@ -43,7 +43,10 @@ def open_databases(settings: Settings) -> Iterator[Databases]:
 
 @contextmanager
 def connect(url: str, settings: Settings, *, autocommit: bool = False) -> Iterator[psycopg.Connection]:
-    """Yield a connection in UTC that commits at the end, or rolls back when the body fails."""
+    """Yield a connection in UTC that commits at the end, or rolls back when the body fails.
+
+    Raises `DatabaseUnreachable`, also when the connection is lost meanwhile, and `NotPermitted`.
+    """
     try:
         connection = psycopg.connect(
             url,
@@ -54,8 +57,15 @@ def connect(url: str, settings: Settings, *, autocommit: bool = False) -> Iterat
         )
     except psycopg.Error as refused:
         raise DatabaseUnreachable(f"({without_password(url)})") from refused
-    with connection:
-        yield connection
+    try:
+        with connection:
+            yield connection
+    except psycopg.errors.InsufficientPrivilege as refused:
+        raise NotPermitted(f"({without_password(url)})") from refused
+    except psycopg.OperationalError as failed:
+        if connection.broken:
+            raise DatabaseUnreachable(f"({without_password(url)})") from failed
+        raise
 
 
 def sqlalchemy_url(url: str) -> str:
@@ -65,7 +75,7 @@ def sqlalchemy_url(url: str) -> str:
 
 def without_password(url: str) -> str:
     """The URL as it may be shown."""
-    return make_url(url).render_as_string(hide_password=True)
+    return make_url(url).difference_update_query(["password"]).render_as_string(hide_password=True)
 
 
 def _configured(secret: object, variable: str) -> str | None:

@@ -1,13 +1,13 @@
 """`job_facts`: a Delta table with one row per finished job, and the feed of what changed in it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
 import polars as pl
-from arro3.core import RecordBatch, RecordBatchReader, Table
+from arro3.core import Table
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
@@ -16,7 +16,7 @@ from pipelines.model.jobs import FACT_COLUMNS
 from pipelines.settings import Settings
 from pipelines.storage.frames import uuids
 
-_STORED: Final[dict[str, pl.DataType]] = FACT_COLUMNS | {"created_date": pl.Date()}
+STORED_COLUMNS: Final[dict[str, pl.DataType]] = FACT_COLUMNS | {"created_date": pl.Date()}
 
 # A job's creation never changes, so it has one home however often it is retried.
 _SAME_JOB: Final = "fact.job_id = job.job_id AND fact.created_date = job.created_date"
@@ -73,28 +73,21 @@ class JobFacts:
 
     def vacuum(self) -> int:
         """Remove files that no version of the last week needs; return how many."""
-        return len(self._table.vacuum(retention_hours=_RETENTION_HOURS, dry_run=False))
+        # Only a full one removes files of the change feed, which would pile up otherwise.
+        return len(self._table.vacuum(retention_hours=_RETENTION_HOURS, dry_run=False, full=True))
 
     @property
     def empty(self) -> bool:
         """Whether no fact was ever kept, or none is left."""
         return not self._table.file_uris()
 
-    def fill(self, chunks: Iterable[pl.DataFrame]) -> Absorbed:
-        """Write the first facts in one commit; `chunks` are rows with `counts`, unique by job."""
-        rows = 0
-
-        def batches() -> Iterator[RecordBatch]:
-            nonlocal rows
-            for chunk in chunks:
-                countable = chunk.filter("counts").select(*_STORED)
-                rows += countable.height
-                yield from Table.from_arrow(countable.rechunk()).to_batches()
-
-        reader = RecordBatchReader.from_batches(_arrow_schema(), batches())
-        write_deltalake(self._table, reader, mode="append", writer_properties=_WRITER)
-        self._table.update_incremental()
-        return Absorbed(inserted=rows)
+    def fill(self, changes: pl.DataFrame) -> Absorbed:
+        """Append rows of jobs that are not there yet; `changes` as `absorb` takes them."""
+        rows = changes.filter("counts").select(*STORED_COLUMNS)
+        if rows.height:
+            write_deltalake(self._table, rows, mode="append", writer_properties=_WRITER)
+            self._table.update_incremental()
+        return Absorbed(inserted=rows.height)
 
     def absorb(self, changes: pl.DataFrame) -> Absorbed:
         """Merge rows by job: delete those that no longer count, update those that differ, insert new ones.
@@ -103,7 +96,7 @@ class JobFacts:
         """
         if changes.is_empty():
             return Absorbed()
-        columns: dict[str, Any] = {name: f"job.{name}" for name in _STORED}
+        columns: dict[str, Any] = {name: f"job.{name}" for name in STORED_COLUMNS}
         outcome = (
             self._table.merge(
                 changes,
@@ -128,11 +121,11 @@ class JobFacts:
         if version >= self.version:
             return
         for batch in self._table.load_cdf(starting_version=version + 1, ending_version=self.version):
-            yield pl.DataFrame(batch).select(*_STORED, pl.col("_commit_version").cast(pl.Int64))
+            yield pl.DataFrame(batch).select(*STORED_COLUMNS, pl.col("_commit_version").cast(pl.Int64))
 
     def scan(self) -> pl.LazyFrame:
         """All facts as of `version`; filters are pushed down to files and row groups."""
-        return pl.scan_delta(self._table).select(*_STORED)
+        return pl.scan_delta(self._table).select(*STORED_COLUMNS)
 
 
 def open_facts(settings: Settings) -> JobFacts:
@@ -159,4 +152,4 @@ def open_facts(settings: Settings) -> JobFacts:
 
 
 def _arrow_schema() -> Any:
-    return Table.from_arrow(pl.DataFrame(schema=_STORED)).schema
+    return Table.from_arrow(pl.DataFrame(schema=STORED_COLUMNS)).schema

@@ -1,8 +1,9 @@
 """The source as one moment shows it: a read-only snapshot, streamed over ADBC."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -10,10 +11,11 @@ from uuid import UUID
 
 import adbc_driver_manager
 import polars as pl
+from adbc_driver_manager import AdbcStatusCode
 from adbc_driver_postgresql import dbapi
-from arro3.core import RecordBatchReader
+from arro3.core import RecordBatch, RecordBatchReader
 
-from pipelines.errors import DatabaseUnreachable, SourceMissing
+from pipelines.errors import DatabaseUnreachable, SourceMissing, StatementCancelled, StatementTimedOut
 from pipelines.model.jobs import EXTRACTED_COLUMNS
 from pipelines.settings import Settings
 from pipelines.storage.database import without_password
@@ -21,6 +23,12 @@ from pipelines.storage.statements import statement
 
 # PostgreSQL's ids of a missing table, schema or column, and of a missing privilege.
 _NOT_READABLE: Final = {"42P01", "3F000", "42703", "42501", "42883"}
+
+# Classes of a broken connection and of an administrator's intervention.
+_CONNECTION_LOST: Final = ("08", "57P")
+
+# For a statement that was cancelled and for one that took too long alike.
+_ENDED_EARLY: Final = "57014"
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,10 @@ class SourceSnapshot:
         self._connection = connection
         self.moment = moment
 
+    def cancel(self) -> None:
+        """End the statement that another thread waits for."""
+        self._connection.adbc_cancel()
+
     def cells(self, path: str, values: Sequence[str]) -> pl.DataFrame:
         """The cells that a statement under sql/verify gives, for the settings that its settings.sql takes."""
         with self._connection.cursor() as cursor:
@@ -73,12 +85,12 @@ class SourceSnapshot:
             cursor.fetch_arrow()
             return _read(cursor, path)
 
-    def jobs(self, wanted: Wanted) -> Iterator[pl.DataFrame]:
+    def jobs(self, wanted: Wanted) -> Generator[pl.DataFrame, None, None]:
         """Yield the wanted jobs in frames of some ten thousand rows, columns as EXTRACTED_COLUMNS."""
         with self._connection.cursor() as cursor:
             _hand_over(cursor, wanted)
             cursor.execute(statement("extract/jobs.sql"))
-            for batch in RecordBatchReader.from_arrow(cursor.fetch_arrow()):
+            for batch in _batches(cursor):
                 frame = _without_extensions(pl.DataFrame(batch))
                 if frame.height:
                     yield frame.select(*EXTRACTED_COLUMNS).cast(pl.Schema(EXTRACTED_COLUMNS))
@@ -107,6 +119,7 @@ def open_snapshot(url: str, settings: Settings, *, of_source: bool = True) -> It
         connection = dbapi.connect(url)
     except adbc_driver_manager.Error as refused:
         raise DatabaseUnreachable(f"({without_password(url)})") from refused
+    begun = time.monotonic()
     with connection:
         try:
             with connection.cursor() as cursor:
@@ -117,11 +130,32 @@ def open_snapshot(url: str, settings: Settings, *, of_source: bool = True) -> It
                 moment = _moment(cursor) if of_source else _NO_MOMENT
             yield SourceSnapshot(connection, moment)
         except adbc_driver_manager.Error as failed:
-            if getattr(failed, "sqlstate", None) in _NOT_READABLE:
+            sqlstate = getattr(failed, "sqlstate", None)
+            if sqlstate in _NOT_READABLE:
                 raise SourceMissing from failed
+            if sqlstate == _ENDED_EARLY:
+                longest = settings.statement_timeout.total_seconds()
+                late = time.monotonic() - begun >= longest
+                raise StatementTimedOut() if late else StatementCancelled() from failed
+            if sqlstate is None or sqlstate.startswith(_CONNECTION_LOST):
+                raise DatabaseUnreachable(f"({without_password(url)})") from failed
             raise
         finally:
-            connection.rollback()
+            with suppress(adbc_driver_manager.Error):
+                connection.rollback()
+
+
+def _batches(cursor: dbapi.Cursor) -> Iterator[RecordBatch]:
+    try:
+        yield from RecordBatchReader.from_arrow(cursor.fetch_arrow())
+    except Exception as failed:
+        if type(failed) is not Exception:
+            raise
+        # A stream that ends early has no class of its own, and no code beside the server's words.
+        sqlstate = _ENDED_EARLY if "canceling statement" in str(failed) else _CONNECTION_LOST[0]
+        raise adbc_driver_manager.OperationalError(
+            "The stream of rows ended early.", status_code=AdbcStatusCode.IO, sqlstate=sqlstate
+        ) from failed
 
 
 def _moment(cursor: dbapi.Cursor) -> Moment:

@@ -10,7 +10,7 @@ from typing import Final
 import polars as pl
 
 # What one merge holds in memory at a time, and what is kept off the disk altogether.
-CHUNK_ROWS: Final = 250_000
+CHUNK_ROWS: Final = 100_000
 
 
 @contextmanager

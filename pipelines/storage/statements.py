@@ -10,6 +10,6 @@ _CHECKOUT = Path(__file__).resolve().parents[2] / "sql"
 
 @cache
 def statement(path: str) -> str:
-    """The text of one statement, such as `extract/changed_jobs.sql`."""
+    """The text of one statement, such as `extract/jobs.sql`."""
     root = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
     return root.joinpath(path).read_text("utf-8")

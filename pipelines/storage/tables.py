@@ -319,6 +319,12 @@ aggregate_metrics: Final = Table(
         " AND p95_duration_ms <= p99_duration_ms AND p99_duration_ms <= max_duration_ms",
         name="durations_are_in_order",
     ),
+    CheckConstraint(
+        "total_duration_ms >= 0 AND total_duration_ms < 'Infinity'"
+        " AND average_duration_ms >= 0 AND average_duration_ms < 'Infinity'"
+        " AND max_duration_ms < 'Infinity'",
+        name="durations_are_numbers",
+    ),
     comment="How a tenant's jobs ended and how long they took, per period and dimension: what dashboards"
     " read. One row per combination that has jobs; a dimension that is not broken down holds its"
     " 'all' value, so filter on every dimension and never add rows of different kinds.",

@@ -81,10 +81,12 @@ def import_trace(
         raise InvalidTrace(
             f"It contradicts rows that are in the database already ({rule}); import into an empty database."
         ) from refused
-    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedObject) as missing:
+    except (
+        psycopg.errors.UndefinedTable,
+        psycopg.errors.UndefinedColumn,
+        psycopg.errors.UndefinedObject,
+    ) as missing:
         raise SchemaMissing() if databases.same else SourceMissing() from missing
-    except psycopg.errors.InsufficientPrivilege as refused:
-        raise SourceMissing() from refused
     return ImportReport(tuple(tables), ignored_files(directory))
 
 

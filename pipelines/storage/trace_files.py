@@ -86,7 +86,7 @@ def _file(table: str) -> str:
 def _rows(path: Path, table: str) -> pl.DataFrame:
     """Every row as text, absent columns and empty fields as NULL, beside its `line` in the file."""
     content = _content(path)
-    header = next(csv.reader(io.StringIO(content.partition("\n")[0])), [])
+    header = _header(path.name, content)
     # A file without a header would name its first row, so only names of ours are ever repeated.
     missing = [name for name in _REQUIRED[table] if name not in header]
     if missing:
@@ -128,10 +128,17 @@ def _content(path: Path) -> str:
     return content
 
 
+def _header(file: str, content: str) -> list[str]:
+    try:
+        return next(csv.reader(io.StringIO(content.partition("\n")[0])), [])
+    except csv.Error:
+        raise InvalidTrace(f"{file}, line 1: not CSV; write the file again.") from None
+
+
 def _check_widths(file: str, content: str, width: int) -> None:
     """Refuse a line that was cut short or holds more fields than the header, which would shift its values."""
-    lines = content.count("\n") + (not content.endswith("\n"))
-    if content.count(",") == (width - 1) * lines and '"' not in content:
+    lines = content.removesuffix("\n").split("\n")
+    if '"' not in content and all(line.count(",") == width - 1 for line in lines):
         return
     reader = csv.reader(io.StringIO(content, newline=""), strict=True)
     try:
@@ -205,4 +212,5 @@ def _refuse(table: str, column: str, wrong: pl.DataFrame, complaint: str) -> Non
     if wrong.is_empty():
         return
     more = f" (and {wrong.height - 1} more like it)" if wrong.height > 1 else ""
-    raise InvalidTrace(f"{_file(table)}, line {wrong.item(0, 'line')}, column {column}: {complaint}{more}")
+    line = wrong.select(pl.col("line").min()).item()
+    raise InvalidTrace(f"{_file(table)}, line {line}, column {column}: {complaint}{more}")
