@@ -92,6 +92,10 @@ class FactsUnusable(ExecutionMetricsError):
     """The facts folder cannot be read; delete it and run again, it is rebuilt from the source."""
 
 
+class FeedLost(ExecutionMetricsError):
+    """The change feed of the facts no longer reaches back to what was published."""
+
+
 class PublishConflict(ExecutionMetricsError):
     """Somebody else published these organizations meanwhile; nothing was written, run again."""
 

@@ -14,7 +14,7 @@ from pipelines.read_ahead import read_ahead
 from pipelines.settings import Settings
 from pipelines.stages import Stages
 from pipelines.storage.anomalies import find_listed
-from pipelines.storage.cursors import Progress, find_progress
+from pipelines.storage.cursors import Progress, disown_lost_versions, find_progress
 from pipelines.storage.database import Databases, connect
 from pipelines.storage.facts import Absorbed, JobFacts, open_facts
 from pipelines.storage.frames import id_series, uuids
@@ -23,7 +23,6 @@ from pipelines.storage.spool import Spool, temporary_spool
 
 # As the facts lie in their files.
 _FACTS_ORDER = ("created_date", "organization_id", "completed_at")
-_SAME_FACT = ("job_id", "created_date")
 
 
 @dataclass(frozen=True)
@@ -64,10 +63,11 @@ def extract(
 
     The caller holds the refresh lock. Raises `UnknownOrganization`, `SourceMissing`, `FactsUnusable`.
     """
+    facts = open_facts(settings)
     with connect(databases.analytics_url, settings) as analytics:
+        disown_lost_versions(analytics, facts)
         seen = find_progress(analytics)
         listed = find_listed(analytics, organization_ids or None)
-    facts = open_facts(settings)
     with temporary_spool(settings.home, _FACTS_ORDER) as spool:
         with stages.timed("extract"), open_snapshot(databases.source_url, settings) as source:
             everyone = set(uuids(source.organizations()["id"]))
@@ -109,7 +109,7 @@ def _scope(asked: Sequence[UUID], known: set[UUID]) -> set[UUID]:
 
 def _horizon(progress: Progress | None, moment: Moment, facts: JobFacts) -> int | None:
     """Where to go on reading an organization; None, from the beginning, when the past is another source's."""
-    if progress is None or progress.facts_table_id != facts.table_id:
+    if progress is None or not progress.shows(facts):
         return None
     if progress.incarnation != moment.incarnation or progress.horizon > moment.horizon:
         return None
@@ -145,7 +145,7 @@ class _Reader:
             self._found.append(anomalies(judged))
             self._looked_at.append(self._listed.join(judged.select("job_id"), on="job_id", how="semi"))
             self.organizations.update(uuids(judged["organization_id"].unique()))
-            self._spool.add(changes(judged).filter(pl.col("created_date").is_not_null()))
+            self._spool.add(changes(judged))
             self._stages.tell("extract", self._spool.rows)
         asked_for = id_series("job_id", wanted.job_ids).implode()
         self._looked_at.append(self._listed.filter(pl.col("job_id").is_in(asked_for)))
@@ -166,8 +166,7 @@ class _Reader:
     def _unread(self, facts: pl.DataFrame) -> pl.DataFrame:
         if not self._spool.rows:
             return facts
-        read = self._spool.scan().select(_SAME_FACT)
-        return facts.lazy().join(read, on=_SAME_FACT, how="anti").collect()
+        return facts.lazy().join(self._spool.scan().select("job_id"), on="job_id", how="anti").collect()
 
     def found(self) -> pl.DataFrame:
         every = pl.concat([pl.DataFrame(schema=FOUND_COLUMNS), *self._found])
@@ -181,7 +180,7 @@ class _Reader:
 def _absorb(facts: JobFacts, spool: Spool, stages: Stages) -> Absorbed:
     # Chunks share no job, so while the first ones fill an empty table there is nothing to look up.
     absorb = facts.fill if facts.empty else facts.absorb
-    absorbed = Absorbed()
+    absorbed = Absorbed(deleted=0 if facts.empty or not spool.rows else facts.evict_moved(spool.scan()))
     for chunk in spool.chunks():
         absorbed += absorb(chunk)
         stages.tell("facts", absorbed.inserted + absorbed.updated + absorbed.deleted)

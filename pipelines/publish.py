@@ -10,7 +10,7 @@ import polars as pl
 from pipelines.compute.aggregate import MEASURED_COLUMNS, Aggregator, Numbered, emptied
 from pipelines.compute.chunks import bucket_sizes, in_buckets, parts
 from pipelines.compute.dirty_cells import dirty_cells
-from pipelines.errors import PublishConflict
+from pipelines.errors import FeedLost, PublishConflict
 from pipelines.extract import Extraction
 from pipelines.model.metrics import DIMENSIONS, KEY_COLUMNS
 from pipelines.model.periods import Period
@@ -64,17 +64,21 @@ def publish(databases: Databases, settings: Settings, extraction: Extraction, st
             raise PublishConflict
         facts = open_facts(settings)
         scope = set(extraction.organization_ids)
-        published = {key: seen[key] for key in scope & set(seen) if seen[key].facts_version is not None}
-        whole = {key for key, was in published.items() if was.facts_table_id != facts.table_id}
+        published = {key for key in scope & set(seen) if seen[key].facts_version is not None}
+        whole = {key for key in published if not seen[key].shows(facts)}
         with stages.timed("compute"):
-            for batch in _images(facts, {key: published[key] for key in set(published) - whole}):
-                images.add(batch)
+            try:
+                for batch in unpublished_images(facts, {key: seen[key] for key in published - whole}):
+                    images.add(batch)
+            except FeedLost:
+                whole = published
         with stages.timed("publish"):
             publication = Publication(analytics, extraction.moment.extracted_at)
         desk = _Desk(facts, aggregator, stages)
-        desk.pass_on(desk.all_cells(scope - set(published)), publication.add_first)
+        desk.pass_on(desk.all_cells(scope - published), publication.add_first)
         desk.pass_on(desk.all_cells(whole), publication.stage)
-        desk.pass_on(desk.changed_cells(images), publication.stage)
+        if whole != published:
+            desk.pass_on(desk.changed_cells(images), publication.stage)
         with stages.timed("publish"):
             publication.replace(sorted(whole))
             copy_names(analytics, extraction.names)
@@ -85,11 +89,14 @@ def publish(databases: Databases, settings: Settings, extraction: Extraction, st
         return Published(desk.computed, publication.written, publication.deleted)
 
 
-def _images(facts: JobFacts, published: Mapping[UUID, Progress]) -> Iterator[pl.DataFrame]:
-    """Yield the jobs of these organizations that changed since their publication, as they were and are."""
-    if not published:
+def unpublished_images(facts: JobFacts, published: Mapping[UUID, Progress]) -> Iterator[pl.DataFrame]:
+    """Yield the jobs of these organizations that changed since their publication, as they were and are.
+
+    Columns: `organization_id, completed_at` and the dimensions.
+    """
+    versions = {key: seen.facts_version or 0 for key, seen in published.items() if seen.shows(facts)}
+    if not versions:
         return
-    versions = {key: progress.facts_version or 0 for key, progress in published.items()}
     seen = pl.DataFrame(
         {
             "organization_id": id_series("organization_id", versions),

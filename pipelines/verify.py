@@ -1,7 +1,7 @@
 """Is every stored cell what plain SQL on the source says it should be?"""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -14,10 +14,12 @@ from pipelines.compute.validate import changes, with_verdict
 from pipelines.errors import InvalidRange, UnknownOrganization
 from pipelines.model.metrics import COUNT_COLUMNS, FIGURE_COLUMNS, KEY_COLUMNS
 from pipelines.model.rollup_plan import ROLLUP_PLAN
+from pipelines.publish import unpublished_images
 from pipelines.settings import Settings
-from pipelines.storage.cursors import Progress, find_progress
-from pipelines.storage.database import Databases, connect
+from pipelines.storage.cursors import Progress, progress_in
+from pipelines.storage.database import Databases
 from pipelines.storage.facts import JobFacts, open_facts
+from pipelines.storage.frames import id_series
 from pipelines.storage.migrations import require_schema
 from pipelines.storage.source import SourceSnapshot, Wanted, open_snapshot
 
@@ -70,30 +72,32 @@ def verify(
     if since and until and since >= until:
         raise InvalidRange(f"({since.isoformat()} is not before {until.isoformat()})")
     require_schema(databases, settings)
-    with connect(databases.analytics_url, settings) as connection:
-        progress = find_progress(connection)
-    unknown = [str(asked) for asked in organization_ids if asked not in progress]
-    if unknown:
-        raise UnknownOrganization(", ".join(unknown))
-    scope = sorted(organization_ids or progress)
-    facts = open_facts(settings)
-    compared, pending_cells = 0, 0
-    differences: list[Difference] = []
-    for start in range(0, len(scope), _BATCH):
-        batch = {key: progress[key] for key in scope[start : start + _BATCH]}
-        values = _values(batch, settings, since, until)
-        with open_snapshot(databases.source_url, settings) as source:
-            expected = source.cells("verify/expected_cells.sql", values)
-            pending = _pending(source, facts, batch, settings)
-        with open_snapshot(databases.analytics_url, settings, of_source=False) as analytics:
-            stored = analytics.cells("verify/stored_cells.sql", values)
-        both = _side_by_side(stored, expected)
-        waiting = both.join(pending, on=KEY_COLUMNS, how="semi").height
-        both = both.join(pending, on=KEY_COLUMNS, how="anti")
-        compared, pending_cells = compared + both.height, pending_cells + waiting
-        differences += _differences(both)
-        if on_progress:
-            on_progress("verify", compared)
+    # The aggregates first: whatever the source shows later than they do is pending.
+    with (
+        open_snapshot(databases.analytics_url, settings, of_source=False) as analytics,
+        open_snapshot(databases.source_url, settings) as source,
+    ):
+        progress = progress_in(analytics.rows("read/published_state.sql"))
+        unknown = [str(asked) for asked in organization_ids if asked not in progress]
+        if unknown:
+            raise UnknownOrganization(f"({', '.join(unknown)})")
+        scope = sorted(organization_ids or progress)
+        pending = _pending(source, open_facts(settings), progress, scope, settings)
+        compared, pending_cells = 0, 0
+        differences: list[Difference] = []
+        for start in range(0, len(scope), _BATCH):
+            batch = {key: progress[key] for key in scope[start : start + _BATCH]}
+            values = _values(batch, settings, since, until)
+            both = _side_by_side(
+                analytics.cells("verify/stored_cells.sql", values),
+                source.cells("verify/expected_cells.sql", values),
+            )
+            waiting = both.join(pending, on=KEY_COLUMNS, how="semi").height
+            both = both.join(pending, on=KEY_COLUMNS, how="anti")
+            compared, pending_cells = compared + both.height, pending_cells + waiting
+            differences += _differences(both)
+            if on_progress:
+                on_progress("verify", compared)
     return VerifyReport(len(scope), compared, pending_cells, tuple(differences))
 
 
@@ -115,12 +119,20 @@ def _values(
 
 
 def _pending(
-    source: SourceSnapshot, facts: JobFacts, batch: dict[UUID, Progress], settings: Settings
+    source: SourceSnapshot,
+    facts: JobFacts,
+    progress: Mapping[UUID, Progress],
+    scope: Sequence[UUID],
+    settings: Settings,
 ) -> pl.DataFrame:
-    """The keys of the cells that rows changed since the horizons are in, or were in."""
-    horizons = {key: progress.horizon for key, progress in batch.items()}
+    """The keys of the cells that a change since the horizons, or facts not yet published, left or entered.
+
+    Changes of every organization count: a job may be on its way from one to another.
+    """
+    mine = pl.col("organization_id").is_in(id_series("organization_id", scope).implode())
     keys = [_cells_of(facts.scan().clear().collect())]
-    for jobs in source.jobs(Wanted(horizons, only_listed=True)):
+    keys += [_cells_of(images.filter(mine)) for images in unpublished_images(facts, progress)]
+    for jobs in source.jobs(Wanted({key: seen.horizon for key, seen in progress.items()})):
         judged = with_verdict(
             jobs,
             clock=source.moment.extracted_at,
@@ -129,7 +141,7 @@ def _pending(
         )
         before = facts.scan().join(judged.lazy().select("job_id"), on="job_id", how="semi").collect()
         now = changes(judged).filter("counts").select(before.columns)
-        keys.append(_cells_of(pl.concat([before, now])))
+        keys.append(_cells_of(pl.concat([before, now]).filter(mine)))
     return pl.concat(keys).unique()
 
 

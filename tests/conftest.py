@@ -137,6 +137,20 @@ def settings(databases: Databases, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
+def source(databases: Databases) -> Iterator[psycopg.Connection]:
+    """A connection to the source that commits every statement; `tests/planting.py` plants with it."""
+    with psycopg.connect(databases.source_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def analytics(databases: Databases) -> Iterator[psycopg.Connection]:
+    """A connection to where the aggregates live, which sees whatever is committed."""
+    with psycopg.connect(databases.analytics_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
 def embedded_home(pytestconfig: pytest.Config) -> Iterator[Path]:
     """A home for a test that starts an embedded server itself: `tmp_path` is closed to its account."""
     home = Path(tempfile.mkdtemp(prefix="home-", dir=pytestconfig.stash[_FOLDER]))

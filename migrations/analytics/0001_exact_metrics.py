@@ -175,6 +175,13 @@ def _invariants() -> tuple[sa.CheckConstraint, ...]:
             " AND median_duration_ms <= p90_duration_ms AND p90_duration_ms <= p95_duration_ms"
             " AND p95_duration_ms <= p99_duration_ms AND p99_duration_ms <= max_duration_ms",
         ),
+        # PostgreSQL sorts NaN above everything, so it would be in order.
+        _check(
+            "durations_are_numbers",
+            "total_duration_ms >= 0 AND total_duration_ms < 'Infinity'"
+            " AND average_duration_ms >= 0 AND average_duration_ms < 'Infinity'"
+            " AND max_duration_ms < 'Infinity'",
+        ),
     )
 
 

@@ -145,6 +145,17 @@ def _grouping_set(mask: Mask) -> str:
     return f"({', '.join(columns)})"
 
 
+def _percentiles_ms() -> dict[str, pl.Expr]:
+    """Interpolating between numbers beyond 2^53 may leave their interval, so each is put back into it."""
+    percentiles = {}
+    at_least = pl.col("min_duration_us").cast(pl.Float64)
+    for place, name in enumerate(PERCENTILES):
+        exact = pl.col("percentiles_us").list.get(place, null_on_oob=True)
+        at_least = exact.clip(at_least, pl.col("max_duration_us").cast(pl.Float64))
+        percentiles[name] = at_least / 1000
+    return percentiles
+
+
 def _finished(cells: pl.DataFrame, names: Mapping[str, pl.Series], period: Period) -> pl.DataFrame:
     total, completed = pl.col("total_executions"), pl.col("completed_executions")
     timed, sum_us = pl.col("timed_executions"), pl.col("total_duration_us")
@@ -162,10 +173,7 @@ def _finished(cells: pl.DataFrame, names: Mapping[str, pl.Series], period: Perio
             average_duration_ms=pl.when(timed > 0).then(sum_us / timed / 1000),
             min_duration_ms=pl.col("min_duration_us") / 1000,
             max_duration_ms=pl.col("max_duration_us") / 1000,
-            **{
-                name: pl.col("percentiles_us").list.get(place, null_on_oob=True) / 1000
-                for place, name in enumerate(PERCENTILES)
-            },
+            **_percentiles_ms(),
         )
         .select(*CELL_COLUMNS)
         .with_columns(pl.col(COUNT_COLUMNS).cast(pl.Int64))

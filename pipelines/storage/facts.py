@@ -11,7 +11,7 @@ from arro3.core import Table
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from pipelines.errors import FactsUnusable
+from pipelines.errors import FactsUnusable, FeedLost
 from pipelines.model.jobs import FACT_COLUMNS
 from pipelines.settings import Settings
 from pipelines.storage.frames import uuids
@@ -116,12 +116,47 @@ class JobFacts:
             deleted=outcome["num_target_rows_deleted"],
         )
 
+    def evict_moved(self, jobs: pl.LazyFrame) -> int:
+        """Delete the facts of jobs whose creation date is another one now, or none; return how many.
+
+        It should never change, so there is hardly ever one; but a job with two homes would count twice.
+        """
+        now = jobs.select("job_id", now="created_date")
+        moved = (
+            self.scan()
+            .select("job_id", "created_date")
+            .join(now, on="job_id")
+            .filter(pl.col("created_date").ne_missing(pl.col("now")))
+            .collect()
+        )
+        if moved.is_empty():
+            return 0
+        outcome = (
+            self._table.merge(
+                moved.select("job_id", "created_date"),
+                predicate=_SAME_JOB,
+                source_alias="job",
+                target_alias="fact",
+                writer_properties=_WRITER,
+            )
+            .when_matched_delete()
+            .execute()
+        )
+        return int(outcome["num_target_rows_deleted"])
+
     def images_since(self, version: int) -> Iterator[pl.DataFrame]:
-        """Yield rows as they were before and after the commits past `version`, with `_commit_version`."""
+        """Yield rows as they were before and after the commits past `version`, with `_commit_version`.
+
+        Raises `FeedLost` when its files were removed meanwhile.
+        """
         if version >= self.version:
             return
-        for batch in self._table.load_cdf(starting_version=version + 1, ending_version=self.version):
-            yield pl.DataFrame(batch).select(*STORED_COLUMNS, pl.col("_commit_version").cast(pl.Int64))
+        try:
+            for batch in self._table.load_cdf(starting_version=version + 1, ending_version=self.version):
+                yield pl.DataFrame(batch).select(*STORED_COLUMNS, pl.col("_commit_version").cast(pl.Int64))
+        # The reader raises nothing narrower.
+        except Exception as lost:
+            raise FeedLost from lost
 
     def scan(self) -> pl.LazyFrame:
         """All facts as of `version`; filters are pushed down to files and row groups."""

@@ -78,6 +78,11 @@ class SourceSnapshot:
         """End the statement that another thread waits for."""
         self._connection.adbc_cancel()
 
+    def rows(self, path: str) -> pl.DataFrame:
+        """What a statement without values gives; UUIDs as bytes."""
+        with self._connection.cursor() as cursor:
+            return _read(cursor, path)
+
     def cells(self, path: str, values: Sequence[str]) -> pl.DataFrame:
         """The cells that a statement under sql/verify gives, for the settings that its settings.sql takes."""
         with self._connection.cursor() as cursor:
@@ -97,8 +102,7 @@ class SourceSnapshot:
 
     def organizations(self) -> pl.DataFrame:
         """Every organization there is: id, name, time_zone, deleted_at."""
-        with self._connection.cursor() as cursor:
-            return _read(cursor, "extract/organizations.sql")
+        return self.rows("extract/organizations.sql")
 
     def names(self, wanted: Wanted) -> Names:
         """Read all organizations, and the workflows and clients that changed since the horizons."""

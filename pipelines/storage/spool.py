@@ -25,7 +25,7 @@ def temporary_spool(home: Path, order: Sequence[str]) -> Iterator["Spool"]:
 
 
 class Spool:
-    """Rows in, chunks of some 250,000 rows out, in the order of `created_date`."""
+    """Rows in, chunks of some 100,000 rows out, in the order of `created_date`."""
 
     def __init__(self, folder: Path, order: Sequence[str]) -> None:
         self._folder, self._order = folder, order
@@ -43,10 +43,10 @@ class Spool:
             self._write()
 
     def chunks(self) -> Iterator[pl.DataFrame]:
-        """Yield every row once, in order within a chunk; only a day with too many is cut."""
+        """Yield every row that has a date once, in order within a chunk; only a day with too many is cut."""
         if not self.rows:
             return
-        rows = self.scan()
+        rows = self.scan().filter(pl.col("created_date").is_not_null())
         days = rows.group_by("created_date").len().sort("created_date").collect()
         chunk = (pl.col("len").cum_sum() - pl.col("len")) // CHUNK_ROWS
         for group in days.with_columns(chunk=chunk).partition_by("chunk", maintain_order=True):

@@ -1,0 +1,58 @@
+"""The computation as the laws see it: jobs in, cells out."""
+
+from collections.abc import Callable, Iterator, Sequence
+from uuid import UUID
+
+import polars as pl
+import pytest
+
+from pipelines.compute.aggregate import Aggregator, Numbered
+from pipelines.model.jobs import FACT_COLUMNS
+from pipelines.model.rollup_plan import ROLLUP_PLAN
+from pipelines.storage.statements import statement
+from tests.oracle import Cells, Job
+
+IDS = ("organization_id", "workflow_id", "client_id")
+
+
+@pytest.fixture(scope="module")
+def aggregate() -> Iterator[Callable[[Sequence[Job]], Cells]]:
+    """A function that gives the cells of jobs, all periods together, computed by the product."""
+    with Aggregator(statement("compute/cells.sql")) as aggregator:
+
+        def cells_of(jobs: Sequence[Job]) -> Cells:
+            numbered = Numbered.of(facts(jobs))
+            frames = [aggregator.cells(numbered, period, masks) for period, masks in ROLLUP_PLAN.items()]
+            return as_cells(pl.concat(frames))
+
+        yield cells_of
+
+
+def facts(jobs: Sequence[Job]) -> pl.DataFrame:
+    """The jobs as the facts keep them."""
+    rows = [
+        job._asdict()
+        | {name: value and value.bytes for name, value in zip(IDS, job[:3], strict=True)}
+        | {"job_id": number.to_bytes(16), "created_at": job.started_at, "row_hash": number}
+        for number, job in enumerate(jobs)
+    ]
+    return pl.DataFrame(rows, schema=FACT_COLUMNS)
+
+
+def as_cells(frame: pl.DataFrame) -> Cells:
+    """Cells by key; no key may come twice."""
+    found = {}
+    for row in frame.iter_rows(named=True):
+        values = list(row.values())
+        organization, period, start, workflow, client, initiator = values[:6]
+        key = (
+            UUID(bytes=organization),
+            period,
+            start,
+            UUID(bytes=workflow),
+            UUID(bytes=client),
+            initiator,
+        )
+        assert key not in found
+        found[key] = dict(list(row.items())[6:])
+    return found

@@ -1,0 +1,232 @@
+"""Laws that hold for the cells of any jobs whatever."""
+
+import math
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import polars as pl
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from pipelines.compute.dirty_cells import dirty_cells
+from pipelines.model.rollup_plan import ROLLUP_PLAN
+from tests.laws.conftest import as_cells, facts
+from tests.laws.generated import some_jobs
+from tests.oracle import ALL, COUNTS, PLAN, Cells, Job, bucket, cells_by_hand, differences
+
+Aggregate = Callable[[Sequence[Job]], Cells]
+
+# An example costs some 50 ms, nearly all of it in the four statements of the product.
+fast = settings(deadline=None, max_examples=25)
+
+ORDERED = (
+    "min_duration_ms",
+    "median_duration_ms",
+    "p90_duration_ms",
+    "p95_duration_ms",
+    "p99_duration_ms",
+    "max_duration_ms",
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(jobs=some_jobs)
+def test_cells_are_what_fractions_say(jobs: list[Job], aggregate: Aggregate) -> None:
+    """Every key and every figure equals the one computed with exact fractions."""
+    assert differences(aggregate(jobs), cells_by_hand(jobs)) == []
+
+
+@fast
+@given(jobs=some_jobs, seed=st.randoms(use_true_random=False))
+def test_the_order_of_the_jobs_is_irrelevant(
+    jobs: list[Job], seed: random.Random, aggregate: Aggregate
+) -> None:
+    """Shuffled jobs give the very same doubles, so an identical row is never written again."""
+    shuffled = list(jobs)
+    seed.shuffle(shuffled)
+
+    assert aggregate(shuffled) == aggregate(jobs)
+
+
+@fast
+@given(jobs=some_jobs)
+def test_twice_is_once(jobs: list[Job], aggregate: Aggregate) -> None:
+    """Computing again gives the very same doubles."""
+    assert aggregate(jobs) == aggregate(jobs)
+
+
+@fast
+@given(jobs=some_jobs)
+def test_a_tenants_cells_do_not_depend_on_its_neighbours(jobs: list[Job], aggregate: Aggregate) -> None:
+    """Organizations computed one by one give what they give together."""
+    apart: dict = {}
+    for organization in {job.organization_id for job in jobs}:
+        apart |= aggregate([job for job in jobs if job.organization_id == organization])
+
+    assert apart == aggregate(jobs)
+
+
+@fast
+@given(jobs=some_jobs)
+def test_parts_add_up_to_the_whole(jobs: list[Job], aggregate: Aggregate) -> None:
+    """Whatever a period is broken down by, its counts and total durations sum to the total's."""
+    sums: dict = defaultdict(Counter)
+    cells = aggregate(jobs)
+    for key, cell in cells.items():
+        sums[key[:3], broken_down_by(key)].update(added_up(cell))
+
+    for (of, _), added in sums.items():
+        total = cells[(*of, ALL, ALL, "all")]
+        assert_equal_sums(added, total)
+
+
+@fast
+@given(jobs=some_jobs)
+@pytest.mark.parametrize(("part", "whole"), [("hour", "day"), ("day", "week"), ("day", "month")])
+def test_hours_add_up_to_days_and_days_to_weeks_and_months(
+    part: str, whole: str, jobs: list[Job], aggregate: Aggregate
+) -> None:
+    """The shorter buckets of every combination sum to the longer one that they lie in."""
+    cells = aggregate(jobs)
+    sums: dict = defaultdict(Counter)
+    for (organization, period, start, *dimensions), cell in cells.items():
+        if period == part:
+            sums[(organization, whole, bucket(start, whole), *dimensions)].update(added_up(cell))
+
+    assert sums
+    for key, added in sums.items():
+        assert_equal_sums(added, cells[key])
+
+
+@fast
+@given(jobs=some_jobs)
+def test_figures_lie_in_their_order(jobs: list[Job], aggregate: Aggregate) -> None:
+    """The smallest, the percentiles and the largest ascend, compared exactly; the mean lies between."""
+    for cell in aggregate(jobs).values():
+        figures = [cell[name] for name in ORDERED]
+        if cell["timed_executions"] == 0:
+            assert figures == [None] * len(ORDERED)
+            assert (cell["average_duration_ms"], cell["total_duration_ms"]) == (None, 0)
+            continue
+        assert figures == sorted(figures)
+        assert figures[0] >= 0
+        assert figures[0] * (1 - 1e-12) <= cell["average_duration_ms"] <= figures[-1] * (1 + 1e-12)
+        assert math.isclose(
+            cell["total_duration_ms"], cell["average_duration_ms"] * cell["timed_executions"], rel_tol=1e-12
+        )
+
+
+@settings(deadline=None, max_examples=25)
+@example(shortest=5_375_316_786_149_530, more=[0, 0, 0, 0, 0, 0, 1])
+@example(shortest=60_639_513_548_279_819, more=[0, 0, 0, 0, 0, 0, 1])
+@given(
+    shortest=st.integers(min_value=1, max_value=2_000 * 365 * 86_400 * 10**6),
+    more=st.lists(st.integers(min_value=0, max_value=2), min_size=1, max_size=12),
+)
+def test_durations_stay_in_order_however_long_they_are(
+    shortest: int, more: list[int], aggregate: Aggregate
+) -> None:
+    """Near ties of up to two thousand years, beyond whole doubles: the order still holds exactly."""
+    completed_at = datetime.fromisoformat("2024-01-31T12:00:00Z")
+    one = some_job(completed_at)
+    jobs = [
+        one._replace(started_at=completed_at - timedelta(microseconds=shortest + extra)) for extra in more
+    ]
+
+    for cell in aggregate(jobs).values():
+        figures = [cell[name] for name in ORDERED]
+        assert figures == sorted(figures)
+
+
+@fast
+@given(jobs=some_jobs)
+def test_counts_agree_with_each_other(jobs: list[Job], aggregate: Aggregate) -> None:
+    """Total is completed plus failed, the rate is their ratio, and no more are timed than counted."""
+    for cell in aggregate(jobs).values():
+        total, completed, failed, timed = (cell[name] for name in COUNTS)
+        assert total == completed + failed >= 1
+        assert 0 <= timed <= total
+        assert cell["success_rate_pct"] == pytest.approx(100 * completed / total, rel=1e-14)
+
+
+@fast
+@given(jobs=some_jobs)
+def test_each_job_is_in_each_combination_once(jobs: list[Job], aggregate: Aggregate) -> None:
+    """The plan has 4 + 7 + 8 + 8 combinations, and every one of them counts every job."""
+    counted = Counter()
+    for key, cell in aggregate(jobs).items():
+        counted[key[1]] += cell["total_executions"]
+
+    assert counted == {
+        period: masks * len(jobs) for period, masks in {"hour": 4, "day": 7, "week": 8, "month": 8}.items()
+    }
+    assert len(PLAN) == 27
+
+
+@fast
+@given(jobs=some_jobs)
+def test_the_same_jobs_again_change_no_ratio(jobs: list[Job], aggregate: Aggregate) -> None:
+    """Every job doubled: counts and totals double; the rate, the mean and the extremes stay."""
+    once, doubled = aggregate(jobs), aggregate(jobs * 2)
+
+    assert once.keys() == doubled.keys()
+    for key, cell in once.items():
+        for name in ("success_rate_pct", "average_duration_ms", "min_duration_ms", "max_duration_ms"):
+            assert doubled[key][name] == cell[name]
+        for name in (*COUNTS, "total_duration_ms"):
+            assert doubled[key][name] == pytest.approx(2 * cell[name], rel=1e-14)
+
+
+@fast
+@given(jobs=some_jobs, at=st.integers(min_value=0, max_value=40))
+def test_a_new_job_changes_only_the_cells_that_are_called_dirty(
+    jobs: list[Job], at: int, aggregate: Aggregate
+) -> None:
+    """The dirty cells of a job are the 27 it is in, and no other cell differs without it."""
+    job = jobs[at % len(jobs)]
+    others = [other for place, other in enumerate(jobs) if place != at % len(jobs)]
+    with_it, without = aggregate(jobs), aggregate(others) if others else {}
+
+    dirty = dirty_keys([job])
+
+    assert len(dirty) == 27
+    assert dirty == set(cells_by_hand([job]))
+    assert dirty >= {key for key in with_it.keys() | without.keys() if with_it.get(key) != without.get(key)}
+
+
+@fast
+@given(jobs=some_jobs)
+def test_dirty_cells_are_the_cells_of_the_jobs(jobs: list[Job], aggregate: Aggregate) -> None:
+    """Each cell that any of the jobs is in is named once."""
+    assert dirty_keys(jobs) == set(aggregate(jobs))
+
+
+def dirty_keys(jobs: Sequence[Job]) -> set:
+    """The keys of the dirty cells, of all periods."""
+    keys = [dirty_cells(facts(jobs), period, masks) for period, masks in ROLLUP_PLAN.items()]
+    return set(as_cells(pl.concat(keys)))
+
+
+def broken_down_by(key: tuple) -> tuple[bool, bool, bool]:
+    """Which dimensions a cell is broken down by."""
+    return key[3] != ALL, key[4] != ALL, key[5] != "all"
+
+
+def added_up(cell: dict) -> dict[str, float]:
+    """The figures of a cell that may be added to those of another."""
+    return {name: cell[name] for name in (*COUNTS, "total_duration_ms")}
+
+
+def assert_equal_sums(added: dict, cell: dict) -> None:
+    """Counts must be equal, total durations within one part in 10^12."""
+    assert {name: added[name] for name in COUNTS} == {name: cell[name] for name in COUNTS}
+    assert math.isclose(added["total_duration_ms"], cell["total_duration_ms"], rel_tol=1e-12)
+
+
+def some_job(completed_at: datetime) -> Job:
+    """A completed job."""
+    return Job(UUID(int=1), UUID(int=2), None, "USER", "COMPLETED", completed_at, completed_at)

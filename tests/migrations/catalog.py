@@ -1,0 +1,68 @@
+"""What PostgreSQL's own catalog says about the tables of a schema."""
+
+from typing import Any
+
+import psycopg
+
+# One row per thing: what it is, what it is called, how it is defined, and what its comment says.
+_THINGS = """
+    SELECT
+        'schema' AS kind, nspname::text AS name, '' AS definition,
+        obj_description(oid, 'pg_namespace') AS comment
+    FROM pg_namespace WHERE nspname = %(schema)s
+    UNION ALL
+    SELECT 'table', relname, relkind::text, obj_description(oid, 'pg_class')
+    FROM pg_class WHERE relnamespace = to_regnamespace(%(schema)s) AND relkind IN ('r', 'p', 'v', 'm', 'S')
+    UNION ALL
+    SELECT
+        'column',
+        relname || '.' || attname,
+        attnum || ' ' || format_type(atttypid, atttypmod) || CASE WHEN attnotnull THEN ' not null' ELSE '' END
+            || coalesce(' default ' || pg_get_expr(adbin, adrelid), ''),
+        col_description(attrelid, attnum)
+    FROM pg_attribute AS a
+    JOIN pg_class AS t ON t.oid = attrelid
+    LEFT JOIN pg_attrdef AS d ON d.adrelid = attrelid AND adnum = attnum
+    WHERE
+        relnamespace = to_regnamespace(%(schema)s)
+        AND relkind IN ('r', 'p') AND attnum > 0 AND NOT attisdropped
+    UNION ALL
+    -- PostgreSQL 18 keeps NOT NULL as a constraint too; the columns say so already.
+    SELECT 'constraint', conrelid::regclass || '.' || conname, pg_get_constraintdef(oid), NULL
+    FROM pg_constraint WHERE connamespace = to_regnamespace(%(schema)s) AND contype <> 'n'
+    UNION ALL
+    SELECT 'index', indexrelid::regclass::text, pg_get_indexdef(indexrelid), NULL
+    FROM pg_index JOIN pg_class AS i ON i.oid = indexrelid WHERE relnamespace = to_regnamespace(%(schema)s)
+    UNION ALL
+    SELECT
+        'type',
+        typname,
+        (SELECT string_agg(enumlabel, ' ' ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = t.oid),
+        obj_description(oid, 'pg_type')
+    FROM pg_type AS t WHERE typnamespace = to_regnamespace(%(schema)s) AND typtype = 'e'
+    ORDER BY 1, 2
+"""
+
+Thing = tuple[str, str, str, str | None]
+
+
+def things(url: str, schema: str) -> list[Thing]:
+    """Everything in a schema, and the schema itself: kind, name, definition and comment."""
+    return _ask(url, _THINGS, schema)
+
+
+def constraints(url: str, schema: str, kinds: str) -> set[str]:
+    """The names of a schema's constraints of some kinds, as the catalog abbreviates them."""
+    rows = _ask(
+        url,
+        "SELECT conname FROM pg_constraint"
+        " WHERE connamespace = to_regnamespace(%(schema)s) AND contype::text = ANY (%(kinds)s)",
+        schema,
+        kinds=list(kinds),
+    )
+    return {name for (name,) in rows}
+
+
+def _ask(url: str, question: str, schema: str, **more: Any) -> list[tuple[Any, ...]]:
+    with psycopg.connect(url) as connection:
+        return connection.execute(question, {"schema": schema, **more}).fetchall()

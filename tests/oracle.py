@@ -1,0 +1,165 @@
+"""What the cells should be, said twice in ways of our own: exact fractions, and SQL without grouping sets."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from fractions import Fraction
+from itertools import product
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import dict_row
+
+ALL = UUID("00000000-0000-0000-0000-000000000000")
+NO_CLIENT = UUID("ffffffff-ffff-ffff-ffff-ffffffffffff")
+
+COUNTS = ("total_executions", "completed_executions", "failed_executions", "timed_executions")
+SHARES = {
+    "median_duration_ms": Fraction(1, 2),
+    "p90_duration_ms": Fraction(9, 10),
+    "p95_duration_ms": Fraction(19, 20),
+    "p99_duration_ms": Fraction(99, 100),
+}
+
+# By how many dimensions at most a period is broken down: 4 + 7 + 8 + 8 combinations.
+DEPTHS = {"hour": 1, "day": 2, "week": 3, "month": 3}
+PLAN = [
+    (period, chosen)
+    for period, depth in DEPTHS.items()
+    for chosen in product((False, True), repeat=3)
+    if sum(chosen) <= depth
+]
+
+Cells = Mapping[tuple[Any, ...], Mapping[str, Any]]
+
+
+class Job(NamedTuple):
+    """A job that counts."""
+
+    organization_id: UUID
+    workflow_id: UUID
+    client_id: UUID | None
+    initiator_type: str | None
+    status: str
+    started_at: datetime
+    completed_at: datetime
+
+
+def cells_by_hand(jobs: Iterable[Job]) -> Cells:
+    """The cells of jobs that all count, computed with fractions and rounded once."""
+    groups: dict[tuple[Any, ...], list[Job]] = defaultdict(list)
+    for job in jobs:
+        for period, (by_workflow, by_client, by_initiator) in PLAN:
+            key = (
+                job.organization_id,
+                period,
+                bucket(job.completed_at, period),
+                job.workflow_id if by_workflow else ALL,
+                (job.client_id or NO_CLIENT) if by_client else ALL,
+                (job.initiator_type or "unknown") if by_initiator else "all",
+            )
+            groups[key].append(job)
+    return {key: _figures(members) for key, members in groups.items()}
+
+
+def bucket(moment: datetime, period: str) -> datetime:
+    """The start of the UTC hour, day, ISO week or month."""
+    if period == "hour":
+        return moment.replace(minute=0, second=0, microsecond=0)
+    day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    if period == "week":
+        return day - timedelta(days=day.weekday())
+    return day.replace(day=1) if period == "month" else day
+
+
+def cells_by_sql(source: psycopg.Connection) -> Cells:
+    """The cells of every job of the source, each job joined to the combinations it is in."""
+    with source.cursor(row_factory=dict_row) as cursor:
+        cursor.execute(
+            f"""
+            WITH plan (period, by_workflow, by_client, by_initiator) AS (VALUES {_plan_values()}),
+            counted AS (
+                SELECT *, 1000 * extract(epoch FROM completed_at - started_at) AS ms
+                FROM orchestration.jobs
+                WHERE status IN ('COMPLETED', 'FAILED') AND deleted_at IS NULL AND started_at IS NOT NULL
+            )
+            SELECT
+                organization_id,
+                period,
+                date_trunc(period, completed_at, 'UTC') AS period_start,
+                CASE WHEN by_workflow THEN workflow_id ELSE %(all)s END AS workflow_id,
+                CASE WHEN by_client THEN coalesce(client_id, %(nobody)s) ELSE %(all)s END AS client_id,
+                CASE WHEN by_initiator THEN coalesce(initiator_type, 'unknown') ELSE 'all' END AS initiator,
+                count(*) AS total_executions,
+                count(*) FILTER (WHERE status = 'COMPLETED') AS completed_executions,
+                count(*) FILTER (WHERE status = 'FAILED') AS failed_executions,
+                count(*) FILTER (WHERE ms >= 0) AS timed_executions,
+                avg(CASE WHEN status = 'COMPLETED' THEN 100.0 ELSE 0 END)::float8 AS success_rate_pct,
+                coalesce(sum(ms) FILTER (WHERE ms >= 0), 0)::float8 AS total_duration_ms,
+                (avg(ms) FILTER (WHERE ms >= 0))::float8 AS average_duration_ms,
+                (min(ms) FILTER (WHERE ms >= 0))::float8 AS min_duration_ms,
+                (max(ms) FILTER (WHERE ms >= 0))::float8 AS max_duration_ms,
+                {_percentiles_sql()}
+            FROM counted CROSS JOIN plan
+            GROUP BY 1, 2, 3, 4, 5, 6
+            """,
+            {"all": ALL, "nobody": NO_CLIENT},
+        )
+        return {tuple(row.pop(name) for name in list(row)[:6]): row for row in cursor}
+
+
+def differences(stored: Cells, expected: Cells) -> list[str]:
+    """Everything that differs: counts exactly, figures by more than one part in a thousand million."""
+    said = [f"left over: {key}" for key in stored.keys() - expected.keys()]
+    said += [f"missing: {key}" for key in expected.keys() - stored.keys()]
+    for key in stored.keys() & expected.keys():
+        for name, value in expected[key].items():
+            if not _same(name, stored[key][name], value):
+                said.append(f"{name} is {stored[key][name]} instead of {value}: {key}")
+    return said
+
+
+def _same(name: str, stored: float | None, expected: float | None) -> bool:
+    if name in COUNTS or stored is None or expected is None:
+        return stored == expected
+    return math.isclose(stored, expected, rel_tol=1e-9)
+
+
+def _figures(jobs: list[Job]) -> dict[str, Any]:
+    microsecond = timedelta(microseconds=1)
+    lasted = sorted((job.completed_at - job.started_at) // microsecond for job in jobs)
+    timed = [Fraction(duration, 1000) for duration in lasted if duration >= 0]
+    completed = sum(job.status == "COMPLETED" for job in jobs)
+    figures: dict[str, Any] = {
+        "total_executions": len(jobs),
+        "completed_executions": completed,
+        "failed_executions": len(jobs) - completed,
+        "timed_executions": len(timed),
+        "success_rate_pct": float(Fraction(100 * completed, len(jobs))),
+        "total_duration_ms": float(sum(timed)),
+        "average_duration_ms": float(sum(timed) / len(timed)) if timed else None,
+        "min_duration_ms": float(timed[0]) if timed else None,
+        "max_duration_ms": float(timed[-1]) if timed else None,
+    }
+    for name, share in SHARES.items():
+        figures[name] = float(_percentile(timed, share)) if timed else None
+    return figures
+
+
+def _percentile(ordered: list[Fraction], share: Fraction) -> Fraction:
+    rank = (len(ordered) - 1) * share
+    below, above = ordered[math.floor(rank)], ordered[math.ceil(rank)]
+    return below + (above - below) * (rank - math.floor(rank))
+
+
+def _plan_values() -> str:
+    return ", ".join(f"('{period}', {', '.join(map(str, chosen))})" for period, chosen in PLAN)
+
+
+def _percentiles_sql() -> str:
+    return ", ".join(
+        f"percentile_cont({float(share)}) WITHIN GROUP (ORDER BY ms::float8) FILTER (WHERE ms >= 0) AS {name}"
+        for name, share in SHARES.items()
+    )

@@ -1,0 +1,150 @@
+"""Planting tenants and jobs in a real source, and looking at what a refresh made of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+# An hour that shares its day with other hours, its week with February and its month with other weeks.
+NOON = datetime(2024, 1, 31, 12, tzinfo=UTC)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+
+KEY = "organization_id, period, period_start, workflow_id, client_id, initiator_type"
+
+_ids = (UUID(int=number) for number in count(0xA0000000_0000_4000_8000_000000000000))
+
+Cell = dict[str, Any]
+Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """An organization with workflows and clients of its own."""
+
+    organization: UUID
+    workflows: tuple[UUID, ...]
+    clients: tuple[UUID, ...]
+
+
+def new_id() -> UUID:
+    """An id that nobody else has."""
+    return next(_ids)
+
+
+def plant_tenant(
+    source: psycopg.Connection, name: str = "Acme", *, workflows: int = 2, clients: int = 2
+) -> Tenant:
+    """Insert an organization with named workflows and clients."""
+    tenant = Tenant(
+        new_id(), tuple(new_id() for _ in range(workflows)), tuple(new_id() for _ in range(clients))
+    )
+    source.execute(
+        "INSERT INTO orchestration.organizations (id, name) VALUES (%s, %s)", [tenant.organization, name]
+    )
+    for table, ids in (("workflows", tenant.workflows), ("clients", tenant.clients)):
+        source.execute(
+            f"INSERT INTO orchestration.{table} (id, organization_id, name)"
+            " SELECT id, %s, %s || number FROM unnest(%s::uuid[]) WITH ORDINALITY AS new (id, number)",
+            [tenant.organization, f"{name} {table[:-1]} ", list(ids)],
+        )
+    return tenant
+
+
+def plant_job(source: psycopg.Connection, tenant: Tenant, **columns: Any) -> UUID:
+    """Insert a job that completed at noon after a minute, except for the columns given."""
+    return plant_jobs(source, tenant, [columns])[0]
+
+
+def plant_jobs(
+    source: psycopg.Connection, tenant: Tenant, many: Sequence[dict[str, Any]]
+) -> tuple[UUID, ...]:
+    """Insert a job for each dictionary of columns, in one transaction."""
+    jobs = [_job(tenant, columns) for columns in many]
+    with source.transaction():
+        for job in jobs:
+            source.execute(
+                f"INSERT INTO orchestration.jobs ({', '.join(job)})"
+                f" VALUES ({', '.join(f'%({name})s' for name in job)})",
+                job,
+            )
+    return tuple(job["id"] for job in jobs)
+
+
+def change_job(source: psycopg.Connection, job_id: UUID, **columns: Any) -> None:
+    """Change columns of a job, and its `updated_at` as the application would."""
+    settings = ", ".join(f"{name} = %({name})s" for name in columns)
+    source.execute(
+        f"UPDATE orchestration.jobs SET {settings}, updated_at = now() WHERE id = %(job_id)s",
+        {**columns, "job_id": job_id},
+    )
+
+
+def without_constraints(source: psycopg.Connection) -> None:
+    """Make the source as loose as one that we did not migrate: no foreign keys, no checks, more statuses."""
+    constraints = source.execute(
+        "SELECT conrelid::regclass::text, conname FROM pg_constraint"
+        " WHERE connamespace = 'orchestration'::regnamespace AND contype IN ('c', 'f')"
+    ).fetchall()
+    for table, name in constraints:
+        source.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+    source.execute("ALTER TYPE orchestration.job_status ADD VALUE IF NOT EXISTS 'ARCHIVED'")
+
+
+def cells(analytics: psycopg.Connection, organization: UUID | None = None) -> dict[Key, Cell]:
+    """The stored cells, by the six columns of their key."""
+    found: dict[Key, Cell] = {}
+    with analytics.cursor(row_factory=dict_row) as cursor:
+        cursor.execute(
+            "SELECT * FROM analytics.aggregate_metrics"
+            " WHERE %(organization)s::uuid IS NULL OR organization_id = %(organization)s",
+            {"organization": organization},
+        )
+        for row in cursor:
+            key = tuple(row.pop(name) for name in KEY.split(", "))
+            found[key] = row
+    return found
+
+
+def row_versions(analytics: psycopg.Connection, organization: UUID | None = None) -> dict[Key, Key]:
+    """Which version of each row is stored: writing a row anew changes it, even with the same values."""
+    rows = analytics.execute(
+        f"SELECT {KEY}, xmin::text, ctid::text, computed_at FROM analytics.aggregate_metrics"
+        " WHERE %(organization)s::uuid IS NULL OR organization_id = %(organization)s",
+        {"organization": organization},
+    ).fetchall()
+    return {row[:6]: row[6:] for row in rows}
+
+
+def listed(analytics: psycopg.Connection, organization: UUID | None = None) -> set[tuple[UUID, str, str]]:
+    """The listed anomalies: job, reason and effect."""
+    rows = analytics.execute(
+        "SELECT job_id, reason, effect FROM analytics.job_anomalies"
+        " WHERE %(organization)s::uuid IS NULL OR organization_id = %(organization)s",
+        {"organization": organization},
+    )
+    return set(rows.fetchall())
+
+
+def _job(tenant: Tenant, columns: dict[str, Any]) -> dict[str, Any]:
+    completed_at = columns.get("completed_at", NOON)
+    fitting = completed_at if isinstance(completed_at, datetime) else NOON
+    job = {
+        "id": new_id(),
+        "organization_id": tenant.organization,
+        "workflow_id": tenant.workflows[0],
+        "client_id": tenant.clients[0] if tenant.clients else None,
+        "initiator_type": "USER",
+        "status": "COMPLETED",
+        "result": Jsonb({"patient": "private"}),
+        "created_at": fitting - 2 * MINUTE,
+        "started_at": fitting - MINUTE,
+        "completed_at": fitting,
+        "updated_at": fitting,
+    }
+    return job | columns

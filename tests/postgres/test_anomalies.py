@@ -1,0 +1,339 @@
+"""A row that cannot be taken at face value is listed with its reason, and nothing is dropped silently."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from pipelines.refresh import refresh
+from pipelines.settings import Settings
+from pipelines.storage.database import Databases
+from tests.oracle import ALL, NO_CLIENT, cells_by_sql, differences
+from tests.planting import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NOON,
+    Tenant,
+    cells,
+    change_job,
+    listed,
+    plant_job,
+    plant_tenant,
+    row_versions,
+    without_constraints,
+)
+
+pytestmark = pytest.mark.every_postgres
+
+NOT_COUNTED, NOT_TIMED = "not_counted", "not_timed"
+NEXT_YEAR = datetime.now(UTC) + 365 * DAY
+
+# What is written into a good job to spoil it, and the one reason that must be given for it.
+SPOILT: dict[str, tuple[str, dict[str, Any]]] = {
+    "completed before it started": ("negative_duration", {"started_at": NOON + MINUTE}),
+    "never started": ("missing_timestamp", {"started_at": None}),
+    "never completed": ("missing_timestamp", {"completed_at": None}),
+    "completed at the end of time": ("infinite_timestamp", {"completed_at": "infinity"}),
+    "started at the beginning of time": ("infinite_timestamp", {"started_at": "-infinity"}),
+    "created at the end of time": ("infinite_timestamp", {"created_at": "infinity"}),
+    "completed in the year 12024": ("timestamp_out_of_range", {"completed_at": "12024-01-31 12:00Z"}),
+    "started before Christ": ("timestamp_out_of_range", {"started_at": "0044-03-15 12:00Z BC"}),
+    "created before Christ": ("timestamp_out_of_range", {"created_at": "0044-03-15 12:00Z BC"}),
+    "completed in the last century": (
+        "timestamp_out_of_range",
+        {"started_at": "1999-12-31 23:59Z", "completed_at": "1999-12-31 23:59:59.999999Z"},
+    ),
+    "completed next year": ("future_timestamp", {"completed_at": NEXT_YEAR}),
+    "of the workflow that means all": ("reserved_identifier", {"workflow_id": ALL}),
+    "of a workflow that equals no client": ("reserved_identifier", {"workflow_id": NO_CLIENT}),
+    "for the client that means all": ("reserved_identifier", {"client_id": ALL}),
+    "for the client that means none": ("reserved_identifier", {"client_id": NO_CLIENT}),
+    "started by all": ("reserved_identifier", {"initiator_type": "all"}),
+    "of an unheard-of status": ("unknown_status", {"status": "ARCHIVED"}),
+}
+
+GOOD: dict[str, Any] = {
+    "created_at": NOON - 2 * MINUTE,
+    "started_at": NOON - MINUTE,
+    "completed_at": NOON,
+    "status": "COMPLETED",
+    "initiator_type": "USER",
+}
+
+
+@pytest.mark.parametrize(("reason", "spoilt"), SPOILT.values(), ids=SPOILT)
+def test_a_spoilt_row_is_listed_until_it_is_repaired(
+    reason: str,
+    spoilt: dict[str, Any],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """A counted job that goes bad leaves the cells and is listed; repaired, it is back as it was."""
+    without_constraints(source)
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    plant_job(source, neighbour)
+    plant_job(source, tenant)
+    job = plant_job(source, tenant)
+    refresh(databases, settings)
+    good, neighbours = cells_by_sql(source), row_versions(analytics, neighbour.organization)
+
+    change_job(source, job, **spoilt)
+    refresh(databases, settings)
+
+    effect = NOT_TIMED if reason == "negative_duration" else NOT_COUNTED
+    assert listed(analytics) == {(job, reason, effect)}
+    assert figures(analytics, tenant) == ((2, 1) if effect == NOT_TIMED else (1, 1))
+    assert every_row_is_accounted_for(source, analytics)
+    change_job(source, job, **GOOD | {"workflow_id": tenant.workflows[0], "client_id": tenant.clients[0]})
+    refresh(databases, settings)
+    assert listed(analytics) == set()
+    assert differences(cells(analytics), good) == []
+    assert row_versions(analytics, neighbour.organization) == neighbours
+
+
+def test_a_database_full_of_spoilt_rows_is_published_all_the_same(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """Every kind at once on a first refresh: each is listed with its reason, the good rows are counted."""
+    without_constraints(source)
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    for _ in range(3):
+        plant_job(source, neighbour)
+        plant_job(source, tenant)
+    expected = set()
+    for reason, spoilt in SPOILT.values():
+        effect = NOT_TIMED if reason == "negative_duration" else NOT_COUNTED
+        expected.add((plant_job(source, tenant, **spoilt), reason, effect))
+
+    report = refresh(databases, settings)
+
+    assert listed(analytics) == expected
+    assert report.anomalies == len(SPOILT)
+    assert figures(analytics, tenant) == (4, 3)
+    assert figures(analytics, neighbour) == (3, 3)
+    assert every_row_is_accounted_for(source, analytics)
+
+
+@pytest.mark.parametrize(
+    ("reason", "column"), [("foreign_workflow", "workflow_id"), ("foreign_client", "client_id")]
+)
+def test_a_job_that_points_at_a_neighbour_is_in_nobodys_figures(
+    reason: str,
+    column: str,
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """Another organization's workflow or client is never shown; when it changes hands the job heals."""
+    without_constraints(source)
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    plant_job(source, neighbour)
+    theirs = neighbour.workflows[1] if column == "workflow_id" else neighbour.clients[1]
+    job = plant_job(source, tenant, **{column: theirs})
+
+    refresh(databases, settings)
+
+    assert listed(analytics) == {(job, reason, NOT_COUNTED)}
+    assert cells(analytics, tenant.organization) == {}
+    assert every_row_is_accounted_for(source, analytics)
+    table = column.removesuffix("_id") + "s"
+    source.execute(
+        f"UPDATE orchestration.{table} SET organization_id = %s WHERE id = %s", [tenant.organization, theirs]
+    )
+    refresh(databases, settings)
+    assert listed(analytics) == set()
+    assert figures(analytics, tenant) == (1, 1)
+
+
+@pytest.mark.parametrize("table", ["workflows", "clients"])
+def test_a_missing_or_deleted_workflow_or_client_excludes_nothing(
+    table: str,
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """A job whose workflow or client is gone, softly or for good, still happened."""
+    without_constraints(source)
+    tenant = plant_tenant(source)
+    plant_job(source, plant_tenant(source, "Neighbour"))
+    plant_job(source, tenant)
+    plant_job(source, tenant, workflow_id=tenant.workflows[1], client_id=tenant.clients[1])
+    first, second = tenant.workflows if table == "workflows" else tenant.clients
+    source.execute(f"UPDATE orchestration.{table} SET deleted_at = now() WHERE id = %s", [first])
+    source.execute(f"DELETE FROM orchestration.{table} WHERE id = %s", [second])
+
+    refresh(databases, settings)
+
+    assert listed(analytics) == set()
+    assert figures(analytics, tenant) == (2, 2)
+
+
+def test_an_organization_that_equals_a_sentinel_is_listed(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """An organization with the nil id has no figures, and its neighbours have theirs."""
+    without_constraints(source)
+    neighbour = plant_tenant(source, "Neighbour")
+    plant_job(source, neighbour)
+    source.execute("INSERT INTO orchestration.organizations (id, name) VALUES (%s, 'Nil')", [ALL])
+    job = plant_job(source, Tenant(ALL, neighbour.workflows, ()), workflow_id=UUID(int=5))
+
+    refresh(databases, settings)
+
+    assert listed(analytics) == {(job, "reserved_identifier", NOT_COUNTED)}
+    assert {key[0] for key in cells(analytics)} == {neighbour.organization}
+
+
+def test_any_reason_not_to_count_wins(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """A job with two reasons is listed under both, and one that forbids counting is enough."""
+    without_constraints(source)
+    tenant = plant_tenant(source)
+    plant_job(source, plant_tenant(source, "Neighbour"))
+    job = plant_job(source, tenant, started_at=NOON + HOUR, initiator_type="all")
+
+    refresh(databases, settings)
+
+    assert listed(analytics) == {
+        (job, "negative_duration", NOT_TIMED),
+        (job, "reserved_identifier", NOT_COUNTED),
+    }
+    assert cells(analytics, tenant.organization) == {}
+    assert every_row_is_accounted_for(source, analytics)
+    change_job(source, job, initiator_type="USER")
+    refresh(databases, settings)
+    assert listed(analytics) == {(job, "negative_duration", NOT_TIMED)}
+    assert figures(analytics, tenant) == (1, 0)
+
+
+@pytest.mark.parametrize("status", ["PENDING", "RUNNING", "CANCELLED"])
+def test_what_never_finished_is_not_an_anomaly(
+    status: str,
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """Unfinished and cancelled jobs are neither counted nor listed, however odd their times are."""
+    without_constraints(source)
+    tenant = plant_tenant(source)
+    plant_job(source, tenant)
+    plant_job(source, tenant, status=status, started_at=None, completed_at="infinity")
+
+    refresh(databases, settings)
+
+    assert listed(analytics) == set()
+    assert figures(analytics, tenant) == (1, 1)
+
+
+def test_a_deleted_row_leaves_the_list(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """A soft-deleted row needs no explanation, and gets one again when it is undeleted."""
+    tenant = plant_tenant(source)
+    plant_job(source, plant_tenant(source, "Neighbour"))
+    job = plant_job(source, tenant, started_at=NOON + MINUTE)
+    refresh(databases, settings)
+    change_job(source, job, deleted_at=NOON)
+
+    refresh(databases, settings)
+
+    assert (listed(analytics), cells(analytics, tenant.organization)) == (set(), {})
+    change_job(source, job, deleted_at=None)
+    refresh(databases, settings)
+    assert listed(analytics) == {(job, "negative_duration", NOT_TIMED)}
+
+
+def test_a_job_from_the_future_is_counted_when_it_is_due(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """It waits on the list with its first sight kept, and counts without being touched again."""
+    tenant = plant_tenant(source)
+    plant_job(source, plant_tenant(source, "Neighbour"))
+    due = datetime.now(UTC) + 2 * DAY
+    job = plant_job(source, tenant, completed_at=due)
+    refresh(databases, settings)
+    first_seen, last_seen = seen(analytics, job)
+
+    refresh(databases, settings)
+
+    assert listed(analytics) == {(job, "future_timestamp", NOT_COUNTED)}
+    assert seen(analytics, job)[0] == first_seen
+    assert seen(analytics, job)[1] > last_seen
+    assert cells(analytics, tenant.organization) == {}
+    patient = settings.model_copy(update={"future_tolerance": timedelta(days=3)})
+    refresh(databases, patient)
+    assert listed(analytics) == set()
+    assert figures(analytics, tenant) == (1, 1)
+
+
+def test_with_the_tolerance_off_the_future_is_believed(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """Generated and anonymised data may lie centuries ahead: `off` accepts any finite completion."""
+    tenant = plant_tenant(source)
+    plant_job(source, plant_tenant(source, "Neighbour"))
+    plant_job(source, tenant, completed_at=datetime(2150, 1, 1, tzinfo=UTC))
+    believing = settings.model_copy(update={"future_tolerance": None})
+
+    refresh(databases, believing)
+
+    assert listed(analytics) == set()
+    assert figures(analytics, tenant) == (1, 1)
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
+def test_a_completion_just_within_the_tolerance_counts(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """A clock that is fast by less than the tolerance costs nothing."""
+    tenant = plant_tenant(source)
+    plant_job(source, plant_tenant(source, "Neighbour"))
+    plant_job(source, tenant, completed_at=datetime.now(UTC) + DAY - HOUR)
+
+    refresh(databases, settings)
+
+    assert listed(analytics) == set()
+    assert figures(analytics, tenant) == (1, 1)
+
+
+def figures(analytics: psycopg.Connection, tenant: Tenant) -> tuple[int, int]:
+    """How many jobs of the tenant are counted, and how many of them timed."""
+    totals = [
+        cell
+        for key, cell in cells(analytics, tenant.organization).items()
+        if (key[1], *key[3:]) == ("month", ALL, ALL, "all")
+    ]
+    return (
+        sum(cell["total_executions"] for cell in totals),
+        sum(cell["timed_executions"] for cell in totals),
+    )
+
+
+def every_row_is_accounted_for(source: psycopg.Connection, analytics: psycopg.Connection) -> bool:
+    """Whether finished rows of the source = counted + distinct jobs listed as not counted."""
+    finished = source.execute(
+        "SELECT count(*) FROM orchestration.jobs"
+        " WHERE deleted_at IS NULL AND status::text NOT IN ('PENDING', 'RUNNING', 'CANCELLED')"
+    ).fetchone()[0]
+    counted = sum(
+        cell["total_executions"]
+        for key, cell in cells(analytics).items()
+        if (key[1], *key[3:]) == ("month", ALL, ALL, "all")
+    )
+    return finished == counted + len({job for job, _, effect in listed(analytics) if effect == NOT_COUNTED})
+
+
+def seen(analytics: psycopg.Connection, job: UUID) -> tuple[datetime, datetime]:
+    """When an anomaly was first and last seen."""
+    return analytics.execute(
+        "SELECT first_seen_at, last_seen_at FROM analytics.job_anomalies WHERE job_id = %s", [job]
+    ).fetchone()

@@ -1,0 +1,321 @@
+"""The generated month looks like the work of real clinics, and is the same wherever it is generated."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from pipelines.errors import SchemaMissing
+from pipelines.refresh import refresh
+from pipelines.settings import Settings, load_settings
+from pipelines.storage.database import Databases
+from pipelines.storage.generated_month import GeneratedMonth, generate_month, serves_others
+from pipelines.storage.migrations import downgrade, migrate
+from pipelines.verify import verify
+from tests.conftest import Cluster, CreateDatabase, with_database
+from tests.planting import plant_job, plant_tenant
+
+TABLES = ("organizations", "workflows", "clients", "jobs")
+
+SMALL = {"organizations": 5, "jobs": 3_000, "days": 10}
+
+# What the rows of the small month hash to; another figure means that yesterday's screenshots are wrong.
+SMALL_CHECKSUM = 413185301615083313695
+
+
+@pytest.fixture(scope="module")
+def month(
+    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[psycopg.Connection, GeneratedMonth]]:
+    """The demo's own month, generated once, and a connection to look at it."""
+    server = cluster("embedded")
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute("CREATE DATABASE generated_month TEMPLATE template_of_tests")
+    url = with_database(server, "generated_month")
+    databases = Databases(url, url)
+    try:
+        made = generate_month(databases, load_settings(home=tmp_path_factory.mktemp("month")))
+        with psycopg.connect(url, autocommit=True) as source:
+            yield source, made
+    finally:
+        with psycopg.connect(server, autocommit=True) as admin:
+            admin.execute("DROP DATABASE generated_month WITH (FORCE)")
+
+
+def test_the_month_has_organizations_of_very_different_size(month) -> None:
+    """Two dozen tenants and some 240,000 jobs; the first tenant has as many as the last dozen and more."""
+    source, made = month
+
+    sizes = ask(source, "SELECT organization_id, count(*) FROM orchestration.jobs GROUP BY 1 ORDER BY 2 DESC")
+
+    assert [organization for organization, _ in sizes] == list(made.organization_ids)
+    assert len(sizes) >= 20
+    assert sum(size for _, size in sizes) == made.jobs >= 200_000
+    assert abs(made.jobs - 240_000) < 2_400
+    assert sizes[0][1] > 25 * sizes[-1][1]
+    assert sizes[0][1] > sum(size for _, size in sizes[12:])
+    assert (made.workflows, made.clients) == tuple(
+        ask(source, f"SELECT count(*) FROM orchestration.{table}")[0][0] for table in ("workflows", "clients")
+    )
+
+
+def test_the_month_is_the_month_that_it_says(month) -> None:
+    """Every job is created in [since, until), and nothing is over or deleted after it."""
+    source, made = month
+
+    first, last, end = ask(
+        source,
+        "SELECT min(created_at), max(created_at), max(greatest(completed_at, deleted_at))"
+        " FROM orchestration.jobs",
+    )[0]
+
+    assert made.since <= first < last < made.until
+    assert end < made.until == made.since + timedelta(days=30)
+    assert made.until < datetime.now(UTC)
+
+
+def test_the_month_has_days_and_nights_and_weekends(month) -> None:
+    """Clinics work by their own clock and hardly on Sundays; files are sent at night."""
+    source, _ = month
+    by_hour = """
+        SELECT extract(hour FROM j.created_at AT TIME ZONE o.time_zone)::int, count(*)
+        FROM orchestration.jobs AS j
+        JOIN orchestration.organizations AS o ON o.id = j.organization_id
+        JOIN orchestration.workflows AS w ON w.id = j.workflow_id
+        WHERE w.name = %s GROUP BY 1
+    """
+
+    office, night = (dict(ask(source, by_hour, name)) for name in ("Eligibility check", "Claim submission"))
+    weekdays = dict(
+        ask(
+            source, "SELECT extract(isodow FROM created_at)::int, count(*) FROM orchestration.jobs GROUP BY 1"
+        )
+    )
+
+    assert office[10] > 20 * office[3]
+    assert night[2] > 10 * night[10]
+    assert weekdays[7] < weekdays[6] < weekdays[5] / 2
+
+
+def test_failed_jobs_are_tried_again(month) -> None:
+    """Most failures are followed by a job of the same kind within ten minutes, few successes are."""
+    source, made = month
+
+    followed = dict(
+        ask(
+            source,
+            """
+            SELECT status::text, avg(coalesce(next - completed_at <= interval '600 s', false)::int)::float
+            FROM (
+                SELECT status, completed_at, lead(created_at) OVER (
+                    PARTITION BY workflow_id, client_id, initiator_type ORDER BY created_at
+                ) AS next
+                FROM orchestration.jobs
+                WHERE organization_id = ANY (%s)
+            ) AS followed
+            WHERE status IN ('COMPLETED', 'FAILED')
+            GROUP BY 1
+            """,
+            list(made.organization_ids[12:]),
+        )
+    )
+
+    assert followed["FAILED"] > 0.5
+    assert followed["COMPLETED"] < 0.1
+
+
+def test_one_bad_deployment_makes_one_workflow_fail_for_six_hours(month) -> None:
+    """Nearly everything that it starts in those hours fails, and nothing else of the month looks like it."""
+    source, made = month
+    bad = made.bad_deployment
+
+    failing = ask(
+        source,
+        """
+        SELECT organization_id, workflow_id, date_bin('6 hours', created_at, %s) AS since
+        FROM orchestration.jobs WHERE status IN ('COMPLETED', 'FAILED')
+        GROUP BY 1, 2, 3
+        HAVING count(*) >= 10 AND avg((status = 'FAILED')::int) > 0.9
+        """,
+        bad.since,
+    )
+    usually = ask(
+        source,
+        "SELECT avg((status = 'FAILED')::int)::float FROM orchestration.jobs"
+        " WHERE workflow_id = %s AND NOT (created_at >= %s AND created_at < %s)",
+        bad.workflow_id,
+        bad.since,
+        bad.until,
+    )[0][0]
+
+    assert failing == [(bad.organization_id, bad.workflow_id, bad.since)]
+    assert bad.until - bad.since == timedelta(hours=6)
+    assert usually < 0.15
+
+
+def test_the_month_has_what_a_pipeline_must_bear(month) -> None:
+    """Jobs without client or initiator, deleted ones, unfinished ones, and clocks that ran backwards."""
+    source, made = month
+
+    found = ask(
+        source,
+        """
+        SELECT
+            count(*) FILTER (WHERE client_id IS NULL),
+            count(*) FILTER (WHERE initiator_type IS NULL),
+            count(*) FILTER (WHERE deleted_at IS NOT NULL),
+            count(*) FILTER (WHERE completed_at < started_at),
+            count(*) FILTER (WHERE status = 'CANCELLED'),
+            count(*) FILTER (WHERE status = 'RUNNING'),
+            count(*) FILTER (WHERE status = 'PENDING'),
+            count(*) FILTER (WHERE completed_at >= started_at)
+        FROM orchestration.jobs
+        """,
+    )[0]
+
+    assert all(0 < count < made.jobs / 4 for count in found[:-1])
+    assert found[-1] > made.jobs * 0.95
+
+
+@pytest.mark.every_postgres
+def test_a_month_is_the_same_on_every_machine(databases: Databases, settings: Settings) -> None:
+    """Every column of every row follows from the plan alone, whichever version of PostgreSQL generates it."""
+    generate_month(databases, settings, **SMALL)
+
+    assert checksum(databases) == SMALL_CHECKSUM
+
+
+def test_another_seed_is_another_month(
+    databases: Databases, settings: Settings, create_database: CreateDatabase
+) -> None:
+    """The plan decides everything: a different seed has other ids, other sizes of days, other failures."""
+    url = create_database()
+    other = Databases(url, url)
+
+    first = generate_month(databases, settings, **SMALL)
+    second = generate_month(other, settings, **SMALL, seed=2)
+
+    assert not set(first.organization_ids) & set(second.organization_ids)
+    assert checksum(databases) != checksum(other)
+
+
+def test_a_month_that_is_there_is_left_alone(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """Asking again writes nothing, not even over an edited row, and describes the same month."""
+    first = generate_month(databases, settings, **SMALL)
+    source.execute("UPDATE orchestration.jobs SET initiator_type = 'EDITED'")
+    before = checksum(databases)
+
+    second = generate_month(databases, settings, **SMALL)
+
+    assert (first.created, second.created) == (True, False)
+    assert checksum(databases) == before
+    assert second.bad_deployment == first.bad_deployment
+    assert (second.jobs, second.workflows, second.clients) == (first.jobs, first.workflows, first.clients)
+
+
+@pytest.mark.every_postgres
+def test_an_ordinary_owner_generates_the_same_month(create_database: CreateDatabase, tmp_path: Path) -> None:
+    """Only a superuser may skip the foreign keys; another owner checks them and gets the same rows."""
+    url = create_database()
+    name = url.rpartition("/")[2].partition("?")[0]
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute(f"CREATE ROLE owner_of_{name} LOGIN")
+        admin.execute(f"ALTER DATABASE {name} OWNER TO owner_of_{name}")
+        admin.execute("DROP SCHEMA orchestration, analytics CASCADE")
+    owned = Databases(*[f"{url}&user=owner_of_{name}"] * 2)
+    settings = load_settings(home=tmp_path)
+    try:
+        migrate(owned, settings)
+
+        made = generate_month(owned, settings, **SMALL)
+
+        assert made.created
+        assert checksum(owned) == SMALL_CHECKSUM
+    finally:
+        with psycopg.connect(url, autocommit=True) as admin:
+            admin.execute(f"REASSIGN OWNED BY owner_of_{name} TO CURRENT_USER")
+            admin.execute(f"DROP OWNED BY owner_of_{name}")
+            admin.execute(f"DROP ROLE owner_of_{name}")
+
+
+def test_a_generated_month_can_be_measured(databases: Databases, settings: Settings) -> None:
+    """A refresh after it agrees with plain SQL on the source, oddities and all."""
+    generate_month(databases, settings, **SMALL)
+
+    report = refresh(databases, settings)
+
+    assert report.organizations == SMALL["organizations"]
+    assert verify(databases, settings).differences == ()
+
+
+def test_the_sizes_that_the_benchmark_asks_for_are_kept(databases: Databases, settings: Settings) -> None:
+    """Two hundred organizations are two hundred tenants with jobs, and about so many jobs as asked for."""
+    made = generate_month(databases, settings, organizations=200, jobs=20_000)
+
+    assert len(made.organization_ids) == 200
+    assert made.jobs == pytest.approx(20_000, rel=0.02)
+    with psycopg.connect(databases.source_url) as source:
+        assert ask(source, "SELECT count(DISTINCT organization_id) FROM orchestration.jobs") == [(200,)]
+
+
+def test_a_neighbour_is_noticed_and_left_alone(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """The demo asks before it adds its month to a source that serves somebody already."""
+    empty = serves_others(databases, settings)
+    tenant = plant_tenant(source, "Neighbour")
+    job = plant_job(source, tenant)
+    before = ask(source, "SELECT xmin::text FROM orchestration.jobs WHERE id = %s", job)
+
+    noticed = serves_others(databases, settings)
+    made = generate_month(databases, settings, **SMALL)
+
+    assert (empty, noticed) == (False, True)
+    assert tenant.organization not in made.organization_ids
+    assert ask(source, "SELECT xmin::text FROM orchestration.jobs WHERE id = %s", job) == before
+
+
+def test_a_database_without_tables_says_what_to_run(databases: Databases, settings: Settings) -> None:
+    """Generating before migrating names the command."""
+    downgrade(databases, settings, branch="orchestration", revision="base")
+
+    with pytest.raises(SchemaMissing, match="run `execmetrics migrate` first"):
+        generate_month(databases, settings, **SMALL)
+
+
+def test_progress_is_told_day_by_day(databases: Databases, settings: Settings) -> None:
+    """Whoever waits hears how many jobs have been written so far, after each day."""
+    told: list[int] = []
+
+    made = generate_month(
+        databases, settings, **SMALL, on_progress=lambda _stage, written: told.append(written)
+    )
+
+    assert len(told) == SMALL["days"]
+    assert told == sorted(told)
+    assert told[-1] == made.jobs
+
+
+def ask(source: psycopg.Connection, question: str, *values: Any) -> list[tuple]:
+    """All rows of an answer."""
+    return source.execute(question, values or None).fetchall()
+
+
+def checksum(databases: Databases) -> int:
+    """One number for every column of every row of the source, whatever their order."""
+    with psycopg.connect(databases.source_url) as source:
+        source.execute("SET TimeZone = 'UTC'")
+        return sum(
+            int(
+                ask(
+                    source,
+                    f"SELECT coalesce(sum(hashtextextended(t::text, 0)), 0) FROM orchestration.{table} AS t",
+                )[0][0]
+            )
+            for table in TABLES
+        )

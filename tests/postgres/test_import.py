@@ -1,0 +1,301 @@
+"""An import brings a trace into the source, whole and once."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from pipelines.errors import InvalidTrace, SchemaMissing, SourceMissing
+from pipelines.settings import Settings
+from pipelines.storage.database import Databases
+from pipelines.storage.migrations import downgrade
+from pipelines.storage.trace import import_trace
+from tests.planting import plant_job, plant_tenant
+from tests.traces import (
+    ANOTHER_JOB,
+    CLIENT,
+    FILES,
+    JOB,
+    NEIGHBOUR,
+    ORGANIZATION,
+    THEIR_JOB,
+    THEIR_WORKFLOW,
+    WORKFLOW,
+    edited,
+    write_trace,
+)
+
+TABLES = ("organizations", "workflows", "clients", "jobs")
+
+pytestmark = pytest.mark.every_postgres
+
+
+def test_a_trace_arrives_with_the_names_of_the_source(
+    databases: Databases, settings: Settings, source: psycopg.Connection, tmp_path: Path
+) -> None:
+    """`job_id` becomes `id` and so on; what is empty is NULL; times keep their microseconds."""
+    before = source.execute("SELECT now()").fetchone()[0]
+
+    report = import_trace(write_trace(tmp_path / "trace"), databases, settings)
+
+    assert [(table.name, table.rows, table.rows_written) for table in report.tables] == [
+        ("organizations", 2, 2),
+        ("workflows", 2, 2),
+        ("clients", 2, 2),
+        ("jobs", 3, 3),
+    ]
+    stored = rows(source, "jobs")
+    now = stored[0]["updated_at"]
+    assert stored[0] == {
+        "id": UUID(JOB),
+        "organization_id": UUID(ORGANIZATION),
+        "workflow_id": UUID(WORKFLOW),
+        "client_id": UUID(CLIENT),
+        "initiator_type": "USER",
+        "status": "COMPLETED",
+        "result": None,
+        "created_at": datetime(2024, 1, 31, 8, tzinfo=UTC),
+        "started_at": datetime(2024, 1, 31, 8, 0, 1, 500_000, tzinfo=UTC),
+        "completed_at": datetime(2024, 1, 31, 8, 1, 0, 1, tzinfo=UTC),
+        "updated_at": now,
+        "deleted_at": None,
+    }
+    assert (stored[1]["client_id"], stored[1]["initiator_type"], stored[1]["completed_at"]) == (None,) * 3
+    assert {row["updated_at"] for table in TABLES for row in rows(source, table)} == {now}
+    assert now >= before
+    assert [row["time_zone"] for row in rows(source, "organizations")] == ["UTC", "UTC"]
+
+
+def test_the_same_trace_again_writes_nothing(
+    databases: Databases, settings: Settings, source: psycopg.Connection, tmp_path: Path
+) -> None:
+    """Not one row gets a new version, however the same values are spelt."""
+    import_trace(write_trace(tmp_path / "trace"), databases, settings)
+    before = versions(source)
+    respelt = write_trace(
+        tmp_path / "respelt",
+        organizations=FILES["organizations"]
+        .upper()
+        .replace("ORGANIZATION_ID,NAME", "organization_id,name")
+        .replace("ACME", "Acme")
+        .replace("NEIGHBOUR", "Neighbour"),
+        workflows=FILES["workflows"].replace("\n", "\r\n"),
+        clients="\ufeff" + FILES["clients"].replace("Dr. Who", '"Dr. Who"'),
+        jobs=edited("jobs", "2024-01-31T08:00:00.000Z", "2024-01-31 10:00:00+02:00"),
+    )
+
+    reports = [import_trace(folder, databases, settings) for folder in (tmp_path / "trace", respelt)]
+
+    assert [sum(table.rows_written for table in report.tables) for report in reports] == [0, 0]
+    assert versions(source) == before
+
+
+def test_a_changed_row_is_the_only_one_written(
+    databases: Databases, settings: Settings, source: psycopg.Connection, tmp_path: Path
+) -> None:
+    """A later trace of the same jobs brings what changed, with a new `updated_at`, and nothing else."""
+    import_trace(write_trace(tmp_path / "trace"), databases, settings)
+    before = versions(source)
+    retried = edited("jobs", ",,,RUNNING,", f",{CLIENT},USER,PENDING,")
+
+    report = import_trace(write_trace(tmp_path / "later", jobs=retried), databases, settings)
+
+    after = versions(source)
+    assert {key for key in after if after[key] != before[key]} == {("jobs", UUID(ANOTHER_JOB))}
+    assert [table.rows_written for table in report.tables] == [0, 0, 0, 1]
+    changed = rows(source, "jobs")[1]
+    assert (changed["status"], changed["client_id"]) == ("PENDING", UUID(CLIENT))
+    assert changed["updated_at"] > rows(source, "jobs")[0]["updated_at"]
+
+
+def test_rows_that_a_trace_does_not_mention_stay(
+    databases: Databases, settings: Settings, source: psycopg.Connection, tmp_path: Path
+) -> None:
+    """Several traces, and whatever was there before them, share one database."""
+    tenant = plant_tenant(source, "Somebody else")
+    job = plant_job(source, tenant)
+    before = versions(source)
+
+    import_trace(write_trace(tmp_path / "trace"), databases, settings)
+
+    after = versions(source)
+    assert {key: after[key] for key in before} == before
+    assert ("jobs", job) in after
+    assert len(after) == len(before) + 9
+
+
+def test_files_of_tables_that_do_not_exist_yet_are_named_as_ignored(
+    databases: Databases, settings: Settings, tmp_path: Path
+) -> None:
+    """Steps are no longer lost when their table comes: until then the report says that they were left out."""
+    folder = write_trace(tmp_path / "trace", execution_logs="job_id,seq\n", attachments=b"\xff")
+    (folder / "oracle.json").write_text("{}")
+
+    report = import_trace(folder, databases, settings)
+
+    assert report.ignored == ("attachments.csv.gz", "execution_logs.csv.gz")
+
+
+def test_columns_that_the_source_does_not_have_are_left_out(
+    databases: Databases, settings: Settings, source: psycopg.Connection, tmp_path: Path
+) -> None:
+    """A payload in the file stays in the file."""
+    lines = FILES["jobs"].splitlines()
+    with_payload = "\n".join([f"{lines[0]},result", *(f"{line},Jane Doe" for line in lines[1:])])
+
+    import_trace(write_trace(tmp_path / "trace", jobs=with_payload), databases, settings)
+
+    assert {row["result"] for row in rows(source, "jobs")} == {None}
+
+
+def test_optional_columns_are_read_when_they_are_there(
+    databases: Databases, settings: Settings, source: psycopg.Connection, tmp_path: Path
+) -> None:
+    """Time zones and deletions arrive; a trace of only the required columns is complete too."""
+    with_zone = f"organization_id,name,time_zone,deleted_at\n{ORGANIZATION},Acme,Europe/Amsterdam,\n"
+    with_zone += f"{NEIGHBOUR},Neighbour,,2024-02-01T00:00:00Z\n"
+    bare_jobs = "job_id,organization_id,workflow_id,status,created_at\n"
+    bare_jobs += f"{JOB},{ORGANIZATION},{WORKFLOW},PENDING,2024-01-31T08:00:00Z\n"
+
+    import_trace(
+        write_trace(tmp_path / "trace", organizations=with_zone, jobs=bare_jobs), databases, settings
+    )
+
+    assert [(row["time_zone"], row["deleted_at"]) for row in rows(source, "organizations")] == [
+        ("Europe/Amsterdam", None),
+        ("UTC", datetime(2024, 2, 1, tzinfo=UTC)),
+    ]
+    assert [(row["status"], row["client_id"]) for row in rows(source, "jobs")] == [("PENDING", None)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tab\there",
+        "line\nbreak",
+        "\\N",
+        "\\.",
+        "a\\tb",
+        'O\'Brien, "Bob"',
+        "Łódź 😀",
+        "  padded  ",
+        "carriage\rreturn",
+        "%(name)s",
+        "NULL",
+    ],
+)
+def test_a_name_arrives_as_it_was_written(
+    databases: Databases, settings: Settings, source: psycopg.Connection, tmp_path: Path, name: str
+) -> None:
+    """Whatever a name holds, COPY's own signs included, is the name that is stored."""
+    quoted = '"' + name.replace('"', '""') + '"'
+
+    import_trace(
+        write_trace(tmp_path / "trace", clients=edited("clients", "Dr. Who", quoted)), databases, settings
+    )
+
+    assert [row["name"] for row in rows(source, "clients")] == [name, "Dr. No"]
+
+
+def test_empty_files_are_a_trace_without_rows(
+    databases: Databases, settings: Settings, source: psycopg.Connection, tmp_path: Path
+) -> None:
+    """Headers alone import nothing and fail nothing."""
+    headers = {table: FILES[table].partition("\n")[0] for table in TABLES}
+
+    report = import_trace(write_trace(tmp_path / "trace", **headers), databases, settings)
+
+    assert [(table.rows, table.rows_written) for table in report.tables] == [(0, 0)] * 4
+    assert versions(source) == {}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"jobs": edited("jobs", THEIR_WORKFLOW, WORKFLOW)},
+        {"jobs": edited("jobs", "FAILED", "BROKEN")},
+        {"jobs": FILES["jobs"].encode()[:-40] + b"\xff\n"},
+        {"clients": edited("clients", "client_id", "patient_id")},
+    ],
+)
+def test_a_wrong_trace_imports_nothing(
+    databases: Databases, settings: Settings, source: psycopg.Connection, tmp_path: Path, wrong: dict
+) -> None:
+    """One wrong line in the last file keeps the good files out too, and rows that were there stay."""
+    plant_job(source, plant_tenant(source, "Somebody else"))
+    before = versions(source)
+
+    with pytest.raises(InvalidTrace, match="nothing was imported"):
+        import_trace(write_trace(tmp_path / "trace", **wrong), databases, settings)
+
+    assert versions(source) == before
+
+
+def test_a_trace_that_contradicts_the_database_imports_nothing(
+    databases: Databases, settings: Settings, source: psycopg.Connection, tmp_path: Path
+) -> None:
+    """A workflow with jobs cannot move to another tenant: the broken rule is named, values are not."""
+    import_trace(write_trace(tmp_path / "trace"), databases, settings)
+    before = versions(source)
+    moved = write_trace(
+        tmp_path / "moved",
+        workflows=edited("workflows", f"{THEIR_WORKFLOW},{NEIGHBOUR}", f"{THEIR_WORKFLOW},{ORGANIZATION}"),
+        clients=edited("clients", "Dr. Who", "Jane Doe"),
+        jobs=FILES["jobs"].replace(FILES["jobs"].splitlines()[-1], ""),
+    )
+
+    with pytest.raises(InvalidTrace) as refusal:
+        import_trace(moved, databases, settings)
+
+    assert str(refusal.value).endswith(
+        "It contradicts rows that are in the database already (jobs_workflow_is_of_the_same_organization);"
+        " import into an empty database."
+    )
+    assert THEIR_JOB not in str(refusal.value)
+    assert versions(source) == before
+
+
+def test_a_source_without_tables_says_what_to_do(
+    databases: Databases, settings: Settings, tmp_path: Path, create_database
+) -> None:
+    """Our own database wants `execmetrics migrate`; a source elsewhere wants its URL and grants looked at."""
+    trace = write_trace(tmp_path / "trace")
+    downgrade(databases, settings, branch="orchestration", revision="base")
+    elsewhere = Databases(create_database(), databases.source_url)
+
+    with pytest.raises(SchemaMissing, match="run `execmetrics migrate` first"):
+        import_trace(trace, databases, settings)
+    with pytest.raises(SourceMissing, match="check EXECMETRICS_SOURCE_URL"):
+        import_trace(trace, elsewhere, settings)
+
+
+def test_progress_is_told(databases: Databases, settings: Settings, tmp_path: Path) -> None:
+    """Whoever waits hears how many rows were read, and how many have been loaded so far."""
+    told: list[tuple[str, int]] = []
+
+    import_trace(
+        write_trace(tmp_path / "trace"),
+        databases,
+        settings,
+        on_progress=lambda stage, done: told.append((stage, done)),
+    )
+
+    assert told == [("read", 9), ("load", 2), ("load", 4), ("load", 6), ("load", 9)]
+
+
+def rows(source: psycopg.Connection, table: str) -> list[dict]:
+    """All rows of a table of the source, by id."""
+    with source.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(f"SELECT * FROM orchestration.{table} ORDER BY id").fetchall()
+
+
+def versions(source: psycopg.Connection) -> dict[tuple[str, UUID], tuple]:
+    """Which version of each row is stored."""
+    return {
+        (table, row[0]): row[1:]
+        for table in TABLES
+        for row in source.execute(f"SELECT id, xmin::text, ctid::text FROM orchestration.{table}")
+    }

@@ -1,0 +1,194 @@
+"""The facts can be lost, moved or set back: the next refresh makes everything true again."""
+
+import shutil
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from pipelines.errors import FactsUnusable
+from pipelines.refresh import reconcile, refresh
+from pipelines.settings import Settings
+from pipelines.storage.database import Databases
+from tests.oracle import ALL, cells_by_sql, differences
+from tests.planting import (
+    DAY,
+    NOON,
+    Tenant,
+    cells,
+    change_job,
+    plant_job,
+    plant_jobs,
+    plant_tenant,
+    row_versions,
+)
+
+
+def test_a_deleted_facts_folder_is_rebuilt(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """The facts come back from the source; cells that were right are not written again."""
+    plant_two_tenants(source)
+    refresh(databases, settings)
+    before = row_versions(analytics)
+    shutil.rmtree(settings.facts_location)
+
+    report = refresh(databases, settings)
+
+    assert report.facts_inserted == 12
+    assert (report.cells_written, report.cells_deleted) == (0, 0)
+    assert row_versions(analytics) == before
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
+def test_what_happened_while_the_facts_were_gone_is_found(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """A rebuild also sees the rows that were deleted from the source: their cells go."""
+    tenant, _ = plant_two_tenants(source)
+    lost = plant_job(source, tenant, completed_at=NOON + 60 * DAY)
+    refresh(databases, settings)
+    shutil.rmtree(settings.facts_location)
+    source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [lost])
+    plant_job(source, tenant, completed_at=NOON + 90 * DAY)
+
+    refresh(databases, settings)
+
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
+def test_the_facts_can_move_to_another_folder(
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    tmp_path: Path,
+) -> None:
+    """An empty folder counts its versions anew, and they are not mistaken for those of the old one."""
+    tenant, _ = plant_two_tenants(source)
+    refresh(databases, settings)
+    moved = settings.model_copy(update={"facts_url": str(tmp_path / "elsewhere")})
+    for day in range(3):
+        plant_job(source, tenant, completed_at=NOON + day * DAY)
+        refresh(databases, moved)
+
+    # The old folder knows nothing of these three; going back to it must not forget them.
+    plant_job(source, tenant, completed_at=NOON + 9 * DAY)
+    refresh(databases, settings)
+
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
+def test_one_organization_can_move_first(
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    tmp_path: Path,
+) -> None:
+    """A restricted run on another folder rebuilds its organization alone; the others follow later."""
+    tenant, neighbour = plant_two_tenants(source)
+    refresh(databases, settings)
+    neighbours = row_versions(analytics, neighbour.organization)
+    moved = settings.model_copy(update={"facts_url": str(tmp_path / "elsewhere")})
+    plant_job(source, tenant)
+
+    reconcile(databases, moved, since=NOON - DAY, until=NOON + DAY, organization_ids=[tenant.organization])
+
+    assert row_versions(analytics, neighbour.organization) == neighbours
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+    plant_job(source, neighbour)
+    refresh(databases, moved)
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
+def test_facts_restored_from_an_older_copy_catch_up(
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    tmp_path: Path,
+) -> None:
+    """A copy that lacks what was read since is the same table at an earlier version; nothing is lost."""
+    tenant, _ = plant_two_tenants(source)
+    refresh(databases, settings)
+    shutil.copytree(settings.facts_location, tmp_path / "copy")
+    plant_job(source, tenant)
+    refresh(databases, settings)
+    shutil.rmtree(settings.facts_location)
+    shutil.copytree(tmp_path / "copy", settings.facts_location)
+    plant_job(source, tenant)
+
+    refresh(databases, settings)
+
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
+def test_aggregates_restored_from_an_older_copy_catch_up(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """When the analytics schema is lost, cells and cursors go together and come back together."""
+    tenant, _ = plant_two_tenants(source)
+    job = plant_job(source, tenant)
+    refresh(databases, settings)
+    change_job(source, job, status="FAILED")
+    analytics.execute(
+        "TRUNCATE analytics.aggregate_metrics, analytics.extraction_cursors, analytics.published_facts"
+    )
+
+    refresh(databases, settings)
+
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
+def test_a_folder_that_is_not_ours_to_read_is_reported(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """Broken facts are a plain sentence with a remedy, and the cells stay as they were."""
+    plant_two_tenants(source)
+    refresh(databases, settings)
+    before = row_versions(analytics)
+    for entry in (Path(settings.facts_location) / "_delta_log").glob("*.json"):
+        entry.write_text("this is not a commit")
+
+    with pytest.raises(FactsUnusable, match="delete it and run again"):
+        refresh(databases, settings)
+
+    assert row_versions(analytics) == before
+
+
+def test_the_last_job_of_all_can_leave(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """Facts without a row left are not mistaken for facts that were never filled."""
+    tenant = plant_tenant(source)
+    job = plant_job(source, tenant)
+    refresh(databases, settings)
+    change_job(source, job, deleted_at=NOON)
+    refresh(databases, settings)
+    emptied = cells(analytics)
+    plant_job(source, tenant, completed_at=NOON + DAY)
+
+    refresh(databases, settings)
+
+    assert emptied == {}
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert total(analytics, tenant.organization) == 1
+
+
+def plant_two_tenants(source: psycopg.Connection) -> tuple[Tenant, Tenant]:
+    """Insert six jobs on six days for each of two tenants."""
+    tenants = plant_tenant(source), plant_tenant(source, "Neighbour")
+    for tenant in tenants:
+        plant_jobs(source, tenant, [{"completed_at": NOON + day * DAY} for day in range(6)])
+    return tenants
+
+
+def total(analytics: psycopg.Connection, organization: UUID) -> int:
+    """How many jobs the months count."""
+    return sum(
+        cell["total_executions"]
+        for key, cell in cells(analytics, organization).items()
+        if (key[1], *key[3:]) == ("month", ALL, ALL, "all")
+    )

@@ -1,0 +1,89 @@
+"""Status says, organization by organization, how far the aggregates are."""
+
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+
+from pipelines.errors import SchemaMissing
+from pipelines.refresh import refresh
+from pipelines.settings import Settings, load_settings
+from pipelines.status import OrganizationStatus, status
+from pipelines.storage.database import Databases
+from tests.planting import DAY, MINUTE, NOON, cells, plant_job, plant_jobs, plant_tenant
+
+pytestmark = pytest.mark.every_postgres
+
+
+def test_status_counts_each_organization_apart(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """Jobs, cells and anomalies are those of the organization, under its name, the biggest first."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    plant_job(source, tenant, started_at=NOON + MINUTE)
+    plant_jobs(source, neighbour, [{"completed_at": NOON + day * DAY} for day in range(40)])
+    plant_job(source, neighbour, status="RUNNING", completed_at=None)
+    refresh(databases, settings)
+
+    found = status(databases, settings)
+
+    assert [said.name for said in found.organizations] == ["Neighbour", "Acme"]
+    assert [said.organization_id for said in found.organizations] == [
+        neighbour.organization,
+        tenant.organization,
+    ]
+    assert [(said.jobs, said.anomalies) for said in found.organizations] == [(40, 0), (1, 1)]
+    assert [said.cells for said in found.organizations] == [
+        len(cells(analytics, neighbour.organization)),
+        27,
+    ]
+    assert (found.jobs, found.cells) == (41, len(cells(analytics)))
+    assert found.cells_per_job == pytest.approx(found.cells / 41)
+
+
+def test_an_organization_is_complete_through_the_moment_it_was_read(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """It is the source's clock in the snapshot, so a restricted run moves its own organization alone."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    begun = datetime.now(UTC)
+    refresh(databases, settings)
+    before = by_name(databases, settings)
+    plant_job(source, tenant)
+
+    refresh(databases, settings, organization_ids=[tenant.organization])
+
+    after = by_name(databases, settings)
+    assert after["Neighbour"] == before["Neighbour"]
+    assert after["Acme"].complete_through > before["Acme"].complete_through
+    assert after["Acme"].cursor > before["Acme"].cursor
+    assert begun - timedelta(seconds=5) < before["Acme"].complete_through < datetime.now(UTC)
+    assert before["Acme"].complete_through == before["Neighbour"].complete_through
+    assert {after["Acme"].organization_id, after["Neighbour"].organization_id} == {
+        tenant.organization,
+        neighbour.organization,
+    }
+
+
+def test_a_database_that_was_never_refreshed_has_nothing_to_say(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """Planted but unread organizations are not listed, and there is no ratio of nothing to nothing."""
+    plant_job(source, plant_tenant(source))
+
+    found = status(databases, settings)
+
+    assert (found.organizations, found.jobs, found.cells_per_job) == ((), 0, None)
+
+
+def test_status_needs_the_tables(server: str, settings: Settings) -> None:
+    """An empty database is answered with what to do about it."""
+    bare = load_settings(database_url=server, home=settings.home)
+
+    with pytest.raises(SchemaMissing, match="execmetrics migrate"):
+        status(Databases(server, server), bare)
+
+
+def by_name(databases: Databases, settings: Settings) -> dict[str, OrganizationStatus]:
+    """What is said of each organization."""
+    return {said.name: said for said in status(databases, settings).organizations}

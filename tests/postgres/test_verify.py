@@ -1,0 +1,313 @@
+"""Verify compares every stored cell with the source, and finds what is wrong, missing or left over."""
+
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from pipelines.errors import InvalidRange, UnknownOrganization
+from pipelines.refresh import refresh
+from pipelines.settings import Settings
+from pipelines.storage.database import Databases
+from pipelines.verify import verify
+from tests.oracle import ALL
+from tests.planting import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NOON,
+    Tenant,
+    change_job,
+    new_id,
+    plant_job,
+    plant_jobs,
+    plant_tenant,
+    without_constraints,
+)
+
+pytestmark = pytest.mark.every_postgres
+
+# One figure each, changed by so little that a rounded comparison would miss it.
+WRONG = {
+    "total_executions": "total_executions = total_executions + 1, failed_executions = failed_executions + 1",
+    "timed_executions": "timed_executions = timed_executions - 1",
+    "success_rate_pct": "success_rate_pct = success_rate_pct - 0.0001",
+    "total_duration_ms": "total_duration_ms = total_duration_ms * (1 + 1e-7)",
+    "average_duration_ms": "average_duration_ms = average_duration_ms + 0.01",
+    "min_duration_ms": "min_duration_ms = min_duration_ms - 0.01",
+    "max_duration_ms": "max_duration_ms = max_duration_ms + 0.01",
+    "median_duration_ms": "median_duration_ms = median_duration_ms + 0.01",
+    "p90_duration_ms": "p90_duration_ms = p90_duration_ms - 0.01",
+    "p95_duration_ms": "p95_duration_ms = p95_duration_ms + 0.01",
+    "p99_duration_ms": "p99_duration_ms = p99_duration_ms + 0.01",
+}
+AT = "organization_id = %(organization_id)s AND period = %(period)s AND period_start = %(period_start)s"
+TOTAL = f"{AT} AND workflow_id = %(all)s AND client_id = %(all)s AND initiator_type = 'all'"
+
+
+def test_a_refreshed_table_has_no_difference(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """Every cell is compared, of every tenant, anomalies and missing values included."""
+    without_constraints(source)
+    for name in ("Acme", "Neighbour"):
+        tenant = plant_tenant(source, name)
+        plant_a_day(source, tenant)
+        plant_job(source, tenant, started_at=NOON + MINUTE)
+        plant_job(source, tenant, completed_at="infinity")
+        plant_job(source, tenant, client_id=None, initiator_type=None)
+    refresh(databases, settings)
+
+    report = verify(databases, settings)
+
+    stored = analytics.execute("SELECT count(*) FROM analytics.aggregate_metrics").fetchone()[0]
+    assert (report.organizations, report.cells_compared, report.cells_pending) == (2, stored, 0)
+    assert report.differences == ()
+
+
+@pytest.mark.parametrize("column", WRONG)
+def test_a_wrong_figure_is_found(
+    column: str,
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """A single changed figure is named with its cell, what is stored and what is expected."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    plant_a_day(source, tenant)
+    plant_a_day(source, neighbour)
+    refresh(databases, settings)
+    cell = cell_of(tenant)
+    before = analytics.execute(f"SELECT {column} FROM analytics.aggregate_metrics WHERE {TOTAL}", cell)
+    expected = before.fetchone()[0]
+    analytics.execute(f"UPDATE analytics.aggregate_metrics SET {WRONG[column]} WHERE {TOTAL}", cell)
+
+    report = verify(databases, settings)
+
+    found = {difference.column: difference for difference in report.differences}
+    assert column in found
+    assert set(found) <= {column, "failed_executions"}
+    difference = found[column]
+    assert difference.organization_id == tenant.organization
+    assert (difference.period, difference.period_start) == ("day", cell["period_start"])
+    assert (difference.workflow_id, difference.client_id) == (ALL, ALL)
+    assert difference.initiator_type == "all"
+    assert difference.expected == pytest.approx(expected, rel=1e-12)
+    assert difference.stored != difference.expected
+
+
+def test_a_missing_and_a_leftover_cell_are_found(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """A cell that is not there and one that should not be there differ as rows."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    plant_a_day(source, tenant)
+    plant_job(source, neighbour)
+    refresh(databases, settings)
+    analytics.execute(f"DELETE FROM analytics.aggregate_metrics WHERE {TOTAL}", cell_of(tenant))
+    analytics.execute(
+        f"UPDATE analytics.aggregate_metrics SET period_start = period_start + '1 day' WHERE {TOTAL}",
+        cell_of(neighbour),
+    )
+
+    differences = verify(databases, settings).differences
+
+    assert {difference.column for difference in differences} == {"row"}
+    found = {
+        (difference.organization_id, difference.period_start, difference.stored, difference.expected)
+        for difference in differences
+    }
+    day = NOON.replace(hour=0)
+    assert found == {
+        (tenant.organization, day, None, 6),
+        (neighbour.organization, day, None, 1),
+        (neighbour.organization, day + DAY, 1, None),
+    }
+
+
+def test_durations_that_should_be_null_are_found(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """A cell that claims durations though no job is timed is wrong, and so is the reverse."""
+    untimed, timed = plant_tenant(source), plant_tenant(source, "Neighbour")
+    plant_job(source, untimed, started_at=NOON + MINUTE)
+    plant_job(source, timed)
+    refresh(databases, settings)
+    durations = ("average", "min", "max", "median", "p90", "p95", "p99")
+    for tenant, value in ((untimed, "1"), (timed, "NULL")):
+        analytics.execute(
+            f"UPDATE analytics.aggregate_metrics SET timed_executions = {int(value == '1')},"
+            f" total_duration_ms = {int(value == '1')},"
+            f" {', '.join(f'{name}_duration_ms = {value}' for name in durations)} WHERE {TOTAL}",
+            cell_of(tenant),
+        )
+
+    found = verify(databases, settings).differences
+
+    assert {(difference.organization_id, difference.column) for difference in found} == {
+        (tenant.organization, column)
+        for tenant in (untimed, timed)
+        for column in (
+            "timed_executions",
+            "total_duration_ms",
+            *(f"{name}_duration_ms" for name in durations),
+        )
+    }
+
+
+def test_cells_of_later_rows_are_pending(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """A row written after the horizon is not yet published: both its old and its new cells wait."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    plant_job(source, neighbour)
+    job = plant_job(source, tenant)
+    plant_job(source, tenant, completed_at=NOON + 60 * DAY)
+    refresh(databases, settings)
+    change_job(source, job, completed_at=NOON + HOUR)
+
+    report = verify(databases, settings)
+
+    # It left 4 cells of an hour and enters 4; the 23 of day, week and month are touched too.
+    assert (report.cells_pending, report.differences) == (31, ())
+    assert report.cells_compared == 54
+    refresh(databases, settings)
+    assert verify(databases, settings).cells_pending == 0
+
+
+def test_a_job_on_its_way_to_another_organization_is_pending_for_both(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """Whoever is asked for, the cells that the job is leaving wait for the next refresh."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    job = plant_job(source, tenant)
+    plant_job(source, neighbour)
+    refresh(databases, settings)
+    change_job(
+        source,
+        job,
+        organization_id=neighbour.organization,
+        workflow_id=neighbour.workflows[0],
+        client_id=neighbour.clients[0],
+    )
+
+    both = verify(databases, settings)
+    left = verify(databases, settings, organization_ids=[tenant.organization])
+    entered = verify(databases, settings, organization_ids=[neighbour.organization])
+
+    assert (both.differences, left.differences, entered.differences) == ((), (), ())
+    assert (left.cells_pending, entered.cells_pending) == (27, 27)
+
+
+def test_a_row_deleted_for_good_is_a_difference(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """Nothing announces it, so a refresh would not repair it: it is shown until a reconcile does."""
+    tenant = plant_tenant(source)
+    plant_job(source, plant_tenant(source, "Neighbour"))
+    job = plant_job(source, tenant)
+    refresh(databases, settings)
+    source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [job])
+
+    report = verify(databases, settings)
+
+    assert len(report.differences) == 27
+    assert {difference.organization_id for difference in report.differences} == {tenant.organization}
+
+
+def test_a_range_selects_by_the_start_of_the_period(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """A day that begins in [since, until) is compared whole, whatever the hours of the bounds."""
+    tenant = plant_tenant(source)
+    plant_job(source, plant_tenant(source, "Neighbour"))
+    plant_jobs(source, tenant, [{"completed_at": NOON + day * DAY} for day in range(-1, 3)])
+    refresh(databases, settings)
+    day = NOON.replace(hour=0)
+
+    report = verify(databases, settings, since=day, until=day + DAY)
+
+    stored = analytics.execute(
+        "SELECT count(*) FROM analytics.aggregate_metrics WHERE period_start >= %s AND period_start < %s",
+        [day, day + DAY],
+    ).fetchone()[0]
+    assert (report.cells_compared, report.differences) == (stored, ())
+    analytics.execute(
+        "UPDATE analytics.aggregate_metrics SET max_duration_ms = max_duration_ms + 1 WHERE period = 'day'"
+        " AND period_start = ANY(%s)",
+        [[day - DAY, day + DAY]],
+    )
+    assert verify(databases, settings, since=day, until=day + DAY).differences == ()
+    assert verify(databases, settings, until=day).differences
+    assert verify(databases, settings, since=day + DAY).differences
+
+
+def test_only_the_organization_asked_for_is_compared(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """A neighbour's wrong figure does not show in another's report."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    plant_job(source, tenant)
+    plant_job(source, neighbour)
+    refresh(databases, settings)
+    analytics.execute(
+        f"UPDATE analytics.aggregate_metrics SET {WRONG['max_duration_ms']} WHERE {TOTAL}", cell_of(neighbour)
+    )
+
+    mine = verify(databases, settings, organization_ids=[tenant.organization])
+    theirs = verify(databases, settings, organization_ids=[neighbour.organization])
+
+    assert (mine.organizations, mine.cells_compared, mine.differences) == (1, 27, ())
+    assert len(theirs.differences) == 1
+
+
+def test_verify_refuses_what_it_cannot_compare(databases: Databases, settings: Settings) -> None:
+    """An organization that was never published and an empty range are refused by name."""
+    stranger = new_id()
+
+    with pytest.raises(UnknownOrganization, match=str(stranger)):
+        verify(databases, settings, organization_ids=[stranger])
+    with pytest.raises(InvalidRange):
+        verify(databases, settings, since=NOON, until=NOON)
+
+
+def test_verify_knows_the_tolerance_of_the_settings(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """A believed future is compared like any other time."""
+    tenant = plant_tenant(source)
+    plant_job(source, plant_tenant(source, "Neighbour"))
+    plant_job(source, tenant, completed_at=NOON + timedelta(days=40_000))
+    believing = settings.model_copy(update={"future_tolerance": None})
+    refresh(databases, believing)
+
+    assert verify(databases, believing).differences == ()
+    assert len(verify(databases, settings).differences) == 27
+
+
+def plant_a_day(source: psycopg.Connection, tenant: Tenant) -> None:
+    """Insert six jobs of one day, of different durations, two of them failed."""
+    plant_jobs(
+        source,
+        tenant,
+        [
+            {
+                "completed_at": NOON + number * HOUR,
+                "started_at": NOON + number * HOUR - (number + 1) ** 2 * MINUTE,
+                "status": "FAILED" if number % 3 == 0 else "COMPLETED",
+            }
+            for number in range(6)
+        ],
+    )
+
+
+def cell_of(tenant: Tenant) -> dict[str, Any]:
+    """The key of the total of the tenant's day, as parameters."""
+    return {
+        "organization_id": tenant.organization,
+        "period": "day",
+        "period_start": NOON.replace(hour=0),
+        "all": ALL,
+    }

@@ -1,0 +1,101 @@
+"""The nouns of the product: periods, sentinels, and which combinations are stored."""
+
+from itertools import pairwise
+from uuid import UUID
+
+from pipelines.model import sentinels
+from pipelines.model.anomalies import EFFECTS, Effect, Reason
+from pipelines.model.jobs import EXTRACTED_COLUMNS, FACT_COLUMNS, FINISHED, UNFINISHED, Status
+from pipelines.model.metrics import CELL_COLUMNS, PERCENTILES, TRUNCATIONS
+from pipelines.model.periods import Period
+from pipelines.model.rollup_plan import ROLLUP_PLAN, Mask, masks_up_to
+
+
+def test_the_plan_keeps_27_combinations() -> None:
+    """Hours keep the total and each dimension, days every pair too, weeks and months all of them."""
+    sizes = {period.value: len(masks) for period, masks in ROLLUP_PLAN.items()}
+
+    assert sizes == {"hour": 4, "day": 7, "week": 8, "month": 8}
+    assert sum(sizes.values()) == 27
+
+
+def test_no_combination_is_kept_twice() -> None:
+    """A mask twice would count its jobs twice, and every period keeps the total."""
+    for masks in ROLLUP_PLAN.values():
+        assert len(set(masks)) == len(masks)
+        assert masks[0] is Mask.TOTAL
+
+
+def test_a_longer_period_keeps_at_least_what_a_shorter_one_does() -> None:
+    """Whoever looks at a day broken down somehow finds its month broken down the same way."""
+    kept = [set(ROLLUP_PLAN[period]) for period in (Period.HOUR, Period.DAY, Period.WEEK, Period.MONTH)]
+
+    assert all(shorter <= longer for shorter, longer in pairwise(kept))
+
+
+def test_masks_come_fewest_dimensions_first() -> None:
+    """Up to three of three dimensions there are 1 + 3 + 3 + 1."""
+    assert [len(masks_up_to(size)) for size in range(4)] == [1, 4, 7, 8]
+    assert masks_up_to(3)[-1] == Mask.WORKFLOW | Mask.CLIENT | Mask.INITIATOR
+
+
+def test_every_period_has_a_bucket() -> None:
+    """The four periods of the contract, and no other."""
+    assert [period.value for period in Period] == ["hour", "day", "week", "month"]
+    assert TRUNCATIONS.keys() == set(Period) == ROLLUP_PLAN.keys()
+
+
+def test_sentinels_have_the_values_of_the_contract() -> None:
+    """Dashboards have them written down."""
+    assert UUID("00000000-0000-0000-0000-000000000000") == sentinels.ALL_WORKFLOWS == sentinels.ALL_CLIENTS
+    assert UUID("ffffffff-ffff-ffff-ffff-ffffffffffff") == sentinels.NO_CLIENT
+    assert (sentinels.ALL_INITIATORS, sentinels.UNKNOWN_INITIATOR) == ("all", "unknown")
+
+
+def test_every_sentinel_but_unknown_is_reserved() -> None:
+    """A literal `unknown` shares the cell of NULL; the others could not be told from real values."""
+    assert {UUID(int=0), UUID(int=2**128 - 1)} == sentinels.RESERVED_IDS
+    assert {"all"} == sentinels.RESERVED_INITIATORS
+
+
+def test_only_a_negative_duration_leaves_a_job_counted() -> None:
+    """Every reason has an effect, and the list is the contract's."""
+    assert {reason.value for reason in Reason} == {
+        "negative_duration",
+        "missing_timestamp",
+        "infinite_timestamp",
+        "timestamp_out_of_range",
+        "future_timestamp",
+        "reserved_identifier",
+        "foreign_workflow",
+        "foreign_client",
+        "unknown_status",
+    }
+    assert EFFECTS.keys() == set(Reason)
+    assert [reason for reason, effect in EFFECTS.items() if effect is Effect.NOT_TIMED] == [
+        Reason.NEGATIVE_DURATION
+    ]
+
+
+def test_every_status_is_finished_or_not() -> None:
+    """Only COMPLETED and FAILED count."""
+    assert {status.value for status in FINISHED} == {"COMPLETED", "FAILED"}
+    assert set(FINISHED) | set(UNFINISHED) == set(Status)
+    assert not set(FINISHED) & set(UNFINISHED)
+
+
+def test_no_column_holds_free_text() -> None:
+    """Neither what is read nor what is kept has a place for a payload."""
+    assert not {"result", "error", "name"} & (EXTRACTED_COLUMNS.keys() | FACT_COLUMNS.keys())
+
+
+def test_cells_have_the_columns_of_the_contract() -> None:
+    """In the order of the table, and the percentiles at the shares their names say."""
+    assert (
+        *("organization_id", "period", "period_start", "workflow_id", "client_id", "initiator_type"),
+        *("total_executions", "completed_executions", "failed_executions", "timed_executions"),
+        *("success_rate_pct", "total_duration_ms", "average_duration_ms"),
+        *("min_duration_ms", "max_duration_ms"),
+        *("median_duration_ms", "p90_duration_ms", "p95_duration_ms", "p99_duration_ms"),
+    ) == CELL_COLUMNS
+    assert list(PERCENTILES.values()) == [0.5, 0.9, 0.95, 0.99]

@@ -1,0 +1,156 @@
+"""A row is judged by itself: what is wrong with it, and whether it counts all the same."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+
+from pipelines.compute.validate import anomalies, changes, with_verdict
+from pipelines.model.jobs import EXTRACTED_COLUMNS
+
+NOW = datetime(2024, 6, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+NIL, MAX = bytes(16), b"\xff" * 16
+
+GOOD: dict[str, Any] = {
+    "job_id": b"j" * 16,
+    "organization_id": b"o" * 16,
+    "workflow_id": b"w" * 16,
+    "client_id": b"c" * 16,
+    "initiator_type": "USER",
+    "status": "COMPLETED",
+    "created_at": NOW - 3 * HOUR,
+    "started_at": NOW - 2 * HOUR,
+    "completed_at": NOW - HOUR,
+    "row_hash": 1,
+    "deleted": False,
+    "missing_timestamp": False,
+    "infinite_timestamp": False,
+    "timestamp_out_of_range": False,
+    "foreign_workflow": False,
+    "foreign_client": False,
+}
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        {},
+        {"status": "FAILED"},
+        {"client_id": None, "initiator_type": None},
+        {"initiator_type": "unknown"},
+        {"started_at": NOW - HOUR},
+        {"completed_at": NOW + timedelta(days=1)},
+        {"completed_at": datetime(2000, 1, 1, tzinfo=UTC), "started_at": datetime(1999, 1, 1, tzinfo=UTC)},
+    ],
+)
+def test_a_good_row_counts(harmless: dict[str, Any]) -> None:
+    """Missing clients, zero durations and the edges of the believed time are no anomalies."""
+    assert verdict(harmless) == (set(), True)
+
+
+@pytest.mark.parametrize(
+    ("reason", "spoilt"),
+    [
+        ("missing_timestamp", {"completed_at": None, "missing_timestamp": True}),
+        ("infinite_timestamp", {"completed_at": None, "infinite_timestamp": True}),
+        ("timestamp_out_of_range", {"started_at": None, "timestamp_out_of_range": True}),
+        (
+            "timestamp_out_of_range",
+            {
+                "started_at": datetime(1999, 1, 1, tzinfo=UTC),
+                "completed_at": datetime(2000, 1, 1, tzinfo=UTC) - timedelta(microseconds=1),
+            },
+        ),
+        ("future_timestamp", {"completed_at": NOW + timedelta(days=1, microseconds=1)}),
+        ("reserved_identifier", {"organization_id": NIL}),
+        ("reserved_identifier", {"organization_id": MAX}),
+        ("reserved_identifier", {"workflow_id": NIL}),
+        ("reserved_identifier", {"workflow_id": MAX}),
+        ("reserved_identifier", {"client_id": NIL}),
+        ("reserved_identifier", {"client_id": MAX}),
+        ("reserved_identifier", {"initiator_type": "all"}),
+        ("foreign_workflow", {"foreign_workflow": True}),
+        ("foreign_client", {"foreign_client": True}),
+        ("unknown_status", {"status": "ARCHIVED"}),
+        ("unknown_status", {"status": None}),
+    ],
+)
+def test_a_spoilt_row_does_not_count(reason: str, spoilt: dict[str, Any]) -> None:
+    """Exactly one reason is given."""
+    assert verdict(spoilt) == ({reason}, False)
+
+
+def test_a_negative_duration_still_counts() -> None:
+    """Clocks of two servers disagree; the job happened."""
+    assert verdict({"started_at": NOW}) == ({"negative_duration"}, True)
+
+
+def test_every_reason_is_given() -> None:
+    """Two reasons are two rows, and the one that forbids counting wins."""
+    assert verdict({"started_at": NOW, "foreign_client": True}) == (
+        {"negative_duration", "foreign_client"},
+        False,
+    )
+
+
+@pytest.mark.parametrize("status", ["PENDING", "RUNNING", "CANCELLED"])
+def test_an_unfinished_row_is_neither_counted_nor_listed(status: str) -> None:
+    """Whatever is odd about it is nobody's business yet."""
+    odd = {"missing_timestamp": True, "infinite_timestamp": True, "workflow_id": NIL, "foreign_client": True}
+
+    assert verdict({"status": status, **odd}) == (set(), False)
+
+
+def test_a_deleted_row_is_neither_counted_nor_listed() -> None:
+    """Not even one of an unheard-of status."""
+    assert verdict({"deleted": True}) == (set(), False)
+    assert verdict({"deleted": True, "status": "ARCHIVED", "started_at": NOW}) == (set(), False)
+
+
+def test_without_a_tolerance_any_future_counts() -> None:
+    """Off means off."""
+    assert verdict({"completed_at": datetime(9999, 1, 1, tzinfo=UTC)}, tolerance=None) == (set(), True)
+
+
+def test_a_spoilt_row_does_not_touch_its_neighbours() -> None:
+    """Rows are judged one by one, in whatever company."""
+    rows = [GOOD | {"job_id": bytes([number]) * 16} for number in range(3)]
+    rows[1]["foreign_workflow"] = True
+
+    judged = judge(rows)
+
+    assert judged["counts"].to_list() == [True, False, True]
+    assert anomalies(judged).rows() == [(bytes([1]) * 16, b"o" * 16, "foreign_workflow", "not_counted")]
+
+
+def test_the_facts_need_the_day_of_creation() -> None:
+    """It is where a job lives; the flags and the reasons are left behind."""
+    kept = changes(judge([GOOD | {"created_at": datetime(2024, 2, 29, 23, 59, 59, tzinfo=UTC)}]))
+
+    assert kept["created_date"].to_list() == [datetime(2024, 2, 29).date()]  # noqa: DTZ001
+    assert kept["counts"].to_list() == [True]
+    assert not {"deleted", "infinite_timestamp", "foreign_client"} & set(kept.columns)
+
+
+def judge(rows: list[dict[str, Any]], tolerance: timedelta | None = timedelta(days=1)) -> pl.DataFrame:
+    """The rows with their verdict, judged now."""
+    return with_verdict(
+        pl.DataFrame(rows, schema=EXTRACTED_COLUMNS),
+        clock=NOW,
+        earliest=datetime(2000, 1, 1, tzinfo=UTC),
+        tolerance=tolerance,
+    )
+
+
+def verdict(spoilt: dict[str, Any], **options: Any) -> tuple[set[str], bool]:
+    """The reasons given for a row, and whether it counts."""
+    judged = judge([GOOD | spoilt], **options)
+    found = anomalies(judged)
+    effects = dict(zip(found["reason"], found["effect"], strict=True))
+    assert all(
+        effect == ("not_timed" if reason == "negative_duration" else "not_counted")
+        for reason, effect in effects.items()
+    )
+    return set(effects), judged["counts"].item()
