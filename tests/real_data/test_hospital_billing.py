@@ -1,0 +1,67 @@
+"""Billing packages of a hospital: months from the first event to the last, unfinished ones among them."""
+
+import psycopg
+
+from pipelines.refresh import refresh
+from pipelines.storage.trace import import_trace
+from pipelines.verify import verify
+from tests.real_data.answers import (
+    A_NAME,
+    BY_START,
+    BY_STATUS,
+    IN_MANY_CELLS,
+    NOT_STORED,
+    OF_STEPS,
+    OTHER_STATUSES,
+    compare,
+    leaves,
+)
+from tests.real_data.conftest import Loaded
+
+TRACE = "hospital_billing"
+
+
+def test_the_whole_trace_arrives(loaded: Loaded) -> None:
+    """Every row of the four files is written; a file that no table takes yet is named."""
+    written = {table.name: table.rows_written for table in loaded.imported.tables}
+
+    assert written == {
+        name: loaded.oracle[name] for name in ("organizations", "workflows", "clients", "jobs")
+    }
+    assert loaded.imported.ignored == ("execution_logs.csv.gz",)
+
+
+def test_every_cell_is_what_the_source_says(loaded: Loaded) -> None:
+    """Plain SQL on the source gives the same cells, none missing and none left over."""
+    report = verify(loaded.databases, loaded.settings)
+
+    assert report.differences == ()
+    assert (report.cells_compared, report.cells_pending) == (loaded.refreshed.cells_written, 0)
+
+
+def test_every_figure_that_can_be_answered_agrees(loaded: Loaded, stored: psycopg.Connection) -> None:
+    """Each figure of the oracle agrees with the stored cells, or there is a reason why they cannot say."""
+    answers = compare(stored, loaded.oracle)
+
+    assert answers.disagreed == []
+    assert answers.agreed | answers.unanswered.keys() == {path for path, _ in leaves(loaded.oracle)}
+    assert len(answers.agreed) == 631
+    assert answers.reasons == {
+        OTHER_STATUSES: 8,
+        A_NAME: 3,
+        NOT_STORED: 47,
+        BY_START: 379,
+        OF_STEPS: 244,
+        IN_MANY_CELLS: 172,
+        BY_STATUS: 24,
+    }
+
+
+def test_the_same_trace_again_changes_nothing(loaded: Loaded) -> None:
+    """A second import writes no row, and a refresh after it neither."""
+    again = import_trace(loaded.folder, loaded.databases, loaded.settings)
+    report = refresh(loaded.databases, loaded.settings)
+
+    assert [table.rows for table in again.tables] == [table.rows for table in loaded.imported.tables]
+    assert sum(table.rows_written for table in again.tables) == 0
+    assert (report.cells_written, report.cells_deleted) == (0, 0)
