@@ -1,0 +1,76 @@
+"""An installed wheel has what a checkout has."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.house.source_texts import ROOT, python_files, sql_files
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The wheel of this repository, built without a network."""
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_code_statements_and_migrations(wheel: Path) -> None:
+    """Every module, every statement and every migration is inside, and no test."""
+    held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+
+    expected = {path.relative_to(ROOT).as_posix() for path in python_files("pipelines", "assets")}
+    expected |= {f"pipelines/_sql/{path.relative_to(ROOT / 'sql').as_posix()}" for path in sql_files()}
+    expected |= {
+        f"pipelines/_migrations/{path.relative_to(ROOT / 'migrations').as_posix()}"
+        for path in python_files("migrations")
+    }
+    assert held == expected
+
+
+def test_the_wheel_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    """Unpacked somewhere else it finds its own statements and its own history of migrations."""
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    question = (
+        "from pipelines.storage import migrations, statements\n"
+        "print(migrations.__file__)\n"
+        "print(len(statements.statement('load/lock.sql')) > 0, statements._PACKAGED.is_dir())\n"
+        "print(migrations._folder())\n"
+        "print(migrations._history('orchestration'), migrations._history('analytics'))\n"
+    )
+
+    said = subprocess.run(
+        [sys.executable, "-c", question],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+
+    site = tmp_path / "site" / "pipelines"
+    assert said == [
+        str(site / "storage" / "migrations.py"),
+        "True True",
+        str(site / "_migrations"),
+        "('orchestration_0001',) ('analytics_0001',)",
+    ]
+
+
+def test_the_wheel_has_the_command(wheel: Path) -> None:
+    """Installing it puts `execmetrics` on the path."""
+    archive = zipfile.ZipFile(wheel)
+    (entry_points,) = (name for name in archive.namelist() if name.endswith("entry_points.txt"))
+
+    assert "execmetrics = pipelines.cli.main:run" in archive.read(entry_points).decode()
