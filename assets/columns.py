@@ -2,13 +2,13 @@
 
 import dagster as dg
 
-from pipelines.model.jobs import FACT_COLUMNS
 from pipelines.storage import tables
+from pipelines.storage.facts import STORED_COLUMNS
 
 
 def of_job_facts() -> dg.TableSchema:
     """Names and types of the facts."""
-    return dg.TableSchema([dg.TableColumn(name, str(dtype)) for name, dtype in FACT_COLUMNS.items()])
+    return dg.TableSchema([dg.TableColumn(name, str(dtype)) for name, dtype in STORED_COLUMNS.items()])
 
 
 def of_aggregate_metrics() -> dg.TableSchema:

@@ -6,7 +6,8 @@ from typing import Any
 import dagster as dg
 
 from assets.aggregate_metrics import aggregate_metrics
-from assets.checks import every_fact_is_counted_once, few_jobs_are_not_counted, parts_add_up_to_the_whole
+from assets.checks import CHECKS
+from assets.failures import call_webhook
 from assets.job_facts import job_facts, source_jobs
 from assets.maintenance import tidy_job_facts, weekly_tidying
 from assets.resources import Pipeline
@@ -17,7 +18,7 @@ def build_definitions(*, resources: Mapping[str, Any] | None = None) -> dg.Defin
     """All definitions; `resources` replace those of the same name."""
     return dg.Definitions(
         assets=[source_jobs, job_facts, aggregate_metrics],
-        asset_checks=[parts_add_up_to_the_whole, every_fact_is_counted_once, few_jobs_are_not_counted],
+        asset_checks=[check.with_hooks({call_webhook}) for check in CHECKS],
         jobs=[refresh, tidy_job_facts],
         schedules=[hourly_refresh, weekly_tidying],
         resources={"pipeline": Pipeline()} | dict(resources or {}),

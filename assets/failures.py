@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from pipelines.errors import ExecutionMetricsError
 from pipelines.settings import load_settings
 from pipelines.webhook import FailedStep, send
 
@@ -13,14 +14,17 @@ RETRIES = dg.RetryPolicy(max_retries=2, delay=20, backoff=dg.Backoff.EXPONENTIAL
 def call_webhook(context: dg.HookContext) -> None:
     """Call EXECMETRICS_WEBHOOK_URL, if it is set, when a step has failed for good."""
     failure = context.op_exception
+    if isinstance(failure, dg.Failure):
+        failure = failure.__cause__ or failure
     step = FailedStep(
         run_id=context.run_id,
         job=context.job_name,
         step=context.op.name,
-        error=type((failure and failure.__cause__) or failure).__name__,
-        message=failure.description or "" if isinstance(failure, dg.Failure) else "",
+        error=type(failure).__name__,
+        # The words of a driver may quote rows.
+        message=str(failure) if isinstance(failure, (ExecutionMetricsError, dg.Failure)) else "",
     )
     try:
         send(load_settings(), step)
-    except OSError as unreachable:
-        context.log.warning(f"The webhook did not take the message: {type(unreachable).__name__}.")
+    except ExecutionMetricsError as untold:
+        context.log.warning(str(untold))

@@ -4,13 +4,12 @@ import dagster as dg
 
 from assets.failures import RETRIES, call_webhook
 from assets.resources import Pipeline
-from pipelines.maintenance import tidy_facts
 
 
 @dg.op(retry_policy=RETRIES)
 def tidy(context: dg.OpExecutionContext, pipeline: Pipeline) -> None:
     """Merge small files and drop those that no published version needs."""
-    report = tidy_facts(pipeline.databases, pipeline.settings)
+    report = pipeline.tidy()
     context.add_output_metadata({"files_merged": report.files_merged, "files_removed": report.files_removed})
 
 

@@ -16,6 +16,7 @@ from pipelines.errors import (
     UsageError,
 )
 from pipelines.extract import Extraction
+from pipelines.maintenance import TidyReport, tidy_facts
 from pipelines.refresh import RefreshReport, extract_changes, publish_changes, reconcile, refresh
 from pipelines.settings import Settings, load_settings
 from pipelines.storage.database import Databases, open_databases
@@ -93,6 +94,11 @@ class Pipeline(dg.ConfigurableResource[None]):
                 until=days.end,
                 organization_ids=organization_ids,
             )
+
+    def tidy(self) -> TidyReport:
+        """Merge small files of the facts, and drop those that no published version needs."""
+        with _named_failures():
+            return tidy_facts(self._databases, self._settings)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import dagster as dg
 
 from assets.aggregate_metrics import aggregate_metrics
 from assets.job_facts import job_facts
-from assets.partitions import DAILY
 from assets.scope import Mode, Scope
 
 REFRESH: Final = dg.RunConfig(
@@ -17,7 +16,6 @@ REFRESH: Final = dg.RunConfig(
 refresh = dg.define_asset_job(
     "refresh",
     selection=dg.AssetSelection.assets(job_facts, aggregate_metrics),
-    partitions_def=DAILY,
     description="What changed in the source since the last run, whatever the day, into both tables.",
     config=REFRESH,
 )

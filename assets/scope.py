@@ -6,7 +6,7 @@ from uuid import UUID
 import dagster as dg
 from pydantic import Field
 
-from pipelines.errors import UnknownOrganization
+from pipelines.errors import InvalidOrganization
 
 
 class Mode(Enum):
@@ -28,13 +28,15 @@ class Scope(dg.Config):
     )
 
     def organizations(self) -> list[UUID]:
-        """The organizations asked for; raises `UnknownOrganization` for what is no UUID."""
+        """The organizations asked for; raises `InvalidOrganization` for what is no UUID."""
         try:
             return sorted({UUID(organization_id) for organization_id in self.organization_ids})
         except ValueError:
-            raise UnknownOrganization("(organization_ids takes UUIDs)") from None
+            raise InvalidOrganization("(organization_ids)") from None
 
 
 def completed_days(context: dg.AssetExecutionContext, scope: Scope) -> dg.TimeWindow | None:
     """The days whose jobs are read again, however old their last change: none for a refresh."""
+    if not (context.has_partition_key or context.has_partition_key_range):
+        raise dg.Failure("A run needs days: choose partitions.", allow_retries=False)
     return context.partition_time_window if scope.mode is Mode.reconcile else None

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -11,7 +12,7 @@ import polars as pl
 
 from pipelines.compute.dirty_cells import dirty_cells
 from pipelines.compute.validate import changes, with_verdict
-from pipelines.errors import InvalidRange, UnknownOrganization
+from pipelines.errors import FeedLost, InvalidRange, UnknownOrganization
 from pipelines.model.metrics import COUNT_COLUMNS, FIGURE_COLUMNS, KEY_COLUMNS
 from pipelines.model.rollup_plan import ROLLUP_PLAN
 from pipelines.publish import unpublished_images
@@ -131,7 +132,9 @@ def _pending(
     """
     mine = pl.col("organization_id").is_in(id_series("organization_id", scope).implode())
     keys = [_cells_of(facts.scan().clear().collect())]
-    keys += [_cells_of(images.filter(mine)) for images in unpublished_images(facts, progress)]
+    # Without a feed everything is published anew next time, and until then nothing says what changed.
+    with suppress(FeedLost):
+        keys += [_cells_of(images.filter(mine)) for images in unpublished_images(facts, progress)]
     for jobs in source.jobs(Wanted({key: seen.horizon for key, seen in progress.items()})):
         judged = with_verdict(
             jobs,

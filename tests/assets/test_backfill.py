@@ -1,0 +1,164 @@
+"""Backfills that a running webserver and daemon carry out, for everybody and for one organization."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psycopg
+import pytest
+
+from pipelines.refresh import refresh
+from pipelines.settings import Settings, load_settings
+from pipelines.storage.database import Databases
+from tests.assets.dagster_runs import BOTH, day_key
+from tests.assets.deployment import Deployment, deployed
+from tests.conftest import Cluster, with_database
+from tests.oracle import cells_by_sql, differences
+from tests.planting import DAY, NOON, Tenant, cells, change_job, plant_job, plant_tenant, row_versions
+
+A_READ = "COPY (-- Which jobs may have moved a figure"
+
+
+class Running(NamedTuple):
+    """A Dagster at work on a database of its own, and the schedules that it found."""
+
+    dagster: Deployment
+    databases: Databases
+    settings: Settings
+    schedules: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def running(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One deployment for this module; its schedules are switched off, lest the clock join in."""
+    server, name = cluster("embedded"), "test_of_backfills"
+    url = with_database(server, name)
+    home = tmp_path_factory.mktemp("deployment")
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE template_of_tests")
+        admin.execute(f"ALTER DATABASE {name} SET log_statement = 'all'")
+    settings = load_settings(database_url=url, source_url=url, home=home / "home")
+    environment = {
+        "EXECMETRICS_DATABASE_URL": url,
+        "EXECMETRICS_SOURCE_URL": url,
+        "EXECMETRICS_HOME": str(settings.home),
+    }
+    with deployed(home / "dagster", environment) as dagster:
+        yield Running(dagster, Databases(url, url), settings, switched_off(dagster))
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_the_schedules_run_by_themselves(running: Running) -> None:
+    """A fresh deployment has both schedules switched on."""
+    assert running.schedules == {"hourly_refresh": "RUNNING", "tidy_job_facts_schedule": "RUNNING"}
+
+
+def test_the_job_page_suggests_a_refresh(running: Running) -> None:
+    """Launched from the page of the hourly job, a run does what the job is called, not something bigger."""
+    suggested = running.dagster.ask(
+        "query($selector: RepositorySelector!, $day: String!) {"
+        ' partitionSetOrError(repositorySelector: $selector, partitionSetName: "refresh_partition_set") {'
+        " ... on PartitionSet { partition(partitionName: $day) {"
+        " runConfigOrError { ... on PartitionRunConfig { yaml } } } } } }",
+        selector={"repositoryLocationName": "execution-metrics", "repositoryName": "__repository__"},
+        day=day_key(NOON),
+    )
+
+    assert suggested["partition"]["runConfigOrError"]["yaml"].count("mode: refresh") == 2
+
+
+def test_a_backfill_makes_its_days_equal_the_source(running: Running) -> None:
+    """All days of a range, hard deletes included, a month in each run and the source read once in each."""
+    with psycopg.connect(running.databases.source_url, autocommit=True) as source:
+        source.execute("SET log_statement = 'none'")
+        tenant, neighbour = tenants_with_three_days(source)
+        refresh(running.databases, running.settings)
+        source.execute("DELETE FROM orchestration.jobs WHERE completed_at = %s", [NOON + DAY])
+        plant_job(source, neighbour, completed_at=NOON + 2 * DAY)
+        reads = reads_of(source)
+
+        backfill_id = running.dagster.backfill(BOTH, days(40), {})
+
+        runs = running.dagster.runs_of(backfill_id)
+        assert [range_of(run) for run in runs] == [("2024-01-31", "2024-03-01"), ("2024-03-02", "2024-03-10")]
+        # Each run once, and the first a second time by id, for the jobs that it did not find.
+        assert reads_of(source) - reads == 3
+        stored = cells(source)
+        assert {key[0] for key in stored} == {tenant.organization, neighbour.organization}
+        assert differences(stored, cells_by_sql(source)) == []
+
+
+def test_a_backfill_of_one_organization_touches_no_other(running: Running) -> None:
+    """With `organization_ids` in its configuration not a row of the neighbour is written, whatever waits."""
+    with psycopg.connect(running.databases.source_url, autocommit=True) as source:
+        source.execute("SET log_statement = 'none'")
+        tenant, neighbour = tenants_with_three_days(source)
+        refresh(running.databases, running.settings)
+        neighbours = row_versions(source, neighbour.organization)
+        for one in (tenant, neighbour):
+            source.execute(
+                "DELETE FROM orchestration.jobs WHERE organization_id = %s AND completed_at = %s",
+                [one.organization, NOON],
+            )
+            change_job(source, plant_job(source, one), status="FAILED")
+
+        backfill_id = running.dagster.backfill(BOTH, days(3), only(tenant))
+
+        assert len(running.dagster.runs_of(backfill_id)) == 1
+        assert row_versions(source, neighbour.organization) == neighbours
+        expected = {key: cell for key, cell in cells_by_sql(source).items() if key[0] == tenant.organization}
+        assert differences(cells(source, tenant.organization), expected) == []
+
+
+def tenants_with_three_days(source: psycopg.Connection) -> tuple[Tenant, Tenant]:
+    """Two new tenants with a job on each of three days."""
+    tenants = plant_tenant(source), plant_tenant(source, "Neighbour")
+    source.execute("DELETE FROM orchestration.jobs")
+    source.execute(
+        "DELETE FROM orchestration.organizations WHERE id <> all(%s)", [[t.organization for t in tenants]]
+    )
+    for tenant in tenants:
+        for day in range(3):
+            plant_job(source, tenant, completed_at=NOON + day * DAY)
+    return tenants
+
+
+def days(number: int) -> list[str]:
+    """The names of so many partitions, from the day of the planted jobs on."""
+    return [day_key(NOON + timedelta(days=day)) for day in range(number)]
+
+
+def only(tenant: Tenant) -> dict[str, Any]:
+    """The configuration of a backfill for one organization."""
+    config = {"organization_ids": [str(tenant.organization)]}
+    return {"ops": {asset: {"config": config} for asset in BOTH}}
+
+
+def range_of(run: dict[str, str]) -> tuple[str, str]:
+    """The first and the last day of a run."""
+    return run["dagster/asset_partition_range_start"], run["dagster/asset_partition_range_end"]
+
+
+def reads_of(source: psycopg.Connection) -> int:
+    """How often the jobs have been read by now, from the server's log."""
+    log = Path(source.execute("SHOW data_directory").fetchone()[0]) / "server.log"
+    return log.read_text(errors="replace").count(A_READ)
+
+
+def switched_off(dagster: Deployment) -> dict[str, str]:
+    """Stop every schedule, and say what it was doing."""
+    found = dagster.ask(
+        "query($selector: RepositorySelector!) { schedulesOrError(repositorySelector: $selector) {"
+        " ... on Schedules { results { name scheduleState { id status } } } } }",
+        selector={"repositoryLocationName": "execution-metrics", "repositoryName": "__repository__"},
+    )["results"]
+    for schedule in found:
+        stopped = dagster.ask(
+            "mutation($id: String!) { stopRunningSchedule(id: $id) {"
+            " ... on ScheduleStateResult { scheduleState { status } } ... on PythonError { message } } }",
+            id=schedule["scheduleState"]["id"],
+        )
+        assert stopped["scheduleState"]["status"] == "STOPPED"
+    return {schedule["name"]: schedule["scheduleState"]["status"] for schedule in found}

@@ -1,0 +1,167 @@
+"""Each check is silent about right tables, and speaks up about a fault that was planted."""
+
+from itertools import product
+
+import dagster as dg
+import psycopg
+import pytest
+from deltalake import DeltaTable
+
+from pipelines import sanity
+from pipelines.settings import Settings
+from pipelines.storage.database import Databases
+from tests.assets.dagster_runs import checks_run, refresh_run, verdicts
+from tests.planting import DAY, HOUR, NOON, Tenant, new_id, plant_jobs, plant_tenant
+
+pytestmark = pytest.mark.usefixtures("configured")
+
+ADDS_UP, COUNTED_ONCE, FEW_LEFT_OUT = (
+    "parts_add_up_to_the_whole",
+    "every_fact_is_counted_once",
+    "few_jobs_are_not_counted",
+)
+
+
+@pytest.fixture
+def tenant(source: psycopg.Connection) -> Tenant:
+    """One of two tenants with jobs in many combinations, refreshed and found to be right."""
+    tenants = plant_tenant(source), plant_tenant(source, "Neighbour")
+    for one in tenants:
+        plant_jobs(source, one, mixed_jobs(one))
+    assert all(verdicts(refresh_run(NOON)).values())
+    return tenants[0]
+
+
+@pytest.mark.usefixtures("tenant")
+def test_right_tables_pass() -> None:
+    """The checks can be run alone, and find nothing."""
+    result = checks_run()
+
+    assert result.success
+    assert verdicts(result) == {ADDS_UP: True, COUNTED_ONCE: True, FEW_LEFT_OUT: True}
+
+
+def test_a_lost_cell_stops_the_run(tenant: Tenant, analytics: psycopg.Connection) -> None:
+    """A row that is gone leaves its bucket short, and that is an error."""
+    analytics.execute(
+        "DELETE FROM analytics.aggregate_metrics WHERE ctid = %s::tid",
+        [single_cell(analytics, tenant, "day", "client_id")],
+    )
+
+    result = checks_run()
+
+    assert not result.success
+    assert verdicts(result) == {ADDS_UP: False, COUNTED_ONCE: True, FEW_LEFT_OUT: True}
+    assert found(result, ADDS_UP) == {"buckets_that_do_not_add_up": 1}
+
+
+@pytest.mark.parametrize("dimension", ["workflow_id", "client_id", "initiator_type"])
+def test_any_wrong_count_is_noticed(
+    dimension: str, tenant: Tenant, analytics: psycopg.Connection, databases: Databases, settings: Settings
+) -> None:
+    """A row lost, a job too many, a success called a failure: in every period, by every dimension."""
+    damages = [
+        "DELETE FROM {table}",
+        "UPDATE {table} SET total_executions = total_executions + 1,"
+        " failed_executions = failed_executions + 1",
+        "UPDATE {table} SET completed_executions = completed_executions - 1,"
+        " failed_executions = failed_executions + 1",
+    ]
+    analytics.execute("CREATE TEMP TABLE right_ones AS SELECT * FROM analytics.aggregate_metrics")
+    for period, damage in product(("hour", "day", "week", "month"), damages):
+        cell = single_cell(analytics, tenant, period, dimension)
+
+        analytics.execute(damage.format(table="analytics.aggregate_metrics") + f" WHERE ctid = '{cell}'")
+
+        assert sanity.buckets_that_do_not_add_up(databases, settings) == 1, (period, damage)
+        analytics.execute("DELETE FROM analytics.aggregate_metrics")
+        analytics.execute("INSERT INTO analytics.aggregate_metrics SELECT * FROM right_ones")
+        assert sanity.buckets_that_do_not_add_up(databases, settings) == 0
+
+
+def test_a_lost_month_is_noticed(tenant: Tenant, analytics: psycopg.Connection) -> None:
+    """A whole bucket that is gone adds up; the facts know of its jobs, and the tenant is named."""
+    analytics.execute(
+        "DELETE FROM analytics.aggregate_metrics WHERE organization_id = %s AND period = 'month'",
+        [tenant.organization],
+    )
+
+    result = checks_run()
+
+    assert verdicts(result) == {ADDS_UP: True, COUNTED_ONCE: False, FEW_LEFT_OUT: True}
+    assert found(result, COUNTED_ONCE) == {
+        "organizations_that_differ": 1,
+        "examples": str(tenant.organization),
+    }
+
+
+def test_a_lost_fact_is_noticed(tenant: Tenant, settings: Settings) -> None:
+    """The aggregates count a job that the facts no longer have: only its tenant differs."""
+    facts = DeltaTable(settings.facts_location)
+    facts.delete(f"organization_id = X'{tenant.organization.hex}' AND status = 'FAILED'")
+
+    result = checks_run()
+
+    assert result.success, "a warning does not stop anything"
+    assert verdicts(result) == {ADDS_UP: True, COUNTED_ONCE: False, FEW_LEFT_OUT: True}
+    assert found(result, COUNTED_ONCE)["examples"] == str(tenant.organization)
+
+
+def test_many_jobs_that_cannot_be_counted_are_noticed(tenant: Tenant, source: psycopg.Connection) -> None:
+    """More than one in a hundred warns, in the very run that finds them; one in a hundred does not."""
+    few = [{"started_at": None, "id": new_id()}]
+    plant_jobs(source, tenant, [{"id": new_id()} for _ in range(99 - 2 * len(mixed_jobs(tenant)))] + few)
+    quiet = refresh_run(NOON)
+
+    plant_jobs(source, tenant, [{"started_at": None}])
+    loud = refresh_run(NOON)
+
+    assert verdicts(quiet)[FEW_LEFT_OUT]
+    assert found(quiet, FEW_LEFT_OUT) == {"not_counted_pct": 1.0, "missing_timestamp": 1}
+    assert not verdicts(loud)[FEW_LEFT_OUT]
+    assert found(loud, FEW_LEFT_OUT) == {"not_counted_pct": 1.98, "missing_timestamp": 2}
+    assert loud.success, "a warning does not stop anything"
+
+
+def test_jobs_that_are_counted_untimed_do_not_warn(tenant: Tenant, source: psycopg.Connection) -> None:
+    """A negative duration is listed, and its job is counted all the same."""
+    plant_jobs(source, tenant, [{"started_at": NOON + HOUR} for _ in range(50)])
+
+    result = refresh_run(NOON)
+
+    assert verdicts(result)[FEW_LEFT_OUT]
+    assert found(result, FEW_LEFT_OUT) == {"not_counted_pct": 0.0, "negative_duration": 50}
+
+
+def mixed_jobs(tenant: Tenant) -> list[dict[str, object]]:
+    """Jobs of two workflows, with and without a client, in three hours of two days, one in three failed."""
+    return [
+        {
+            "workflow_id": tenant.workflows[number % 2],
+            "client_id": [*tenant.clients, None][number % 3],
+            "initiator_type": ["USER", "SCHEDULE", None][number % 3],
+            "status": "FAILED" if number % 3 == 0 else "COMPLETED",
+            "completed_at": NOON + (number % 2) * DAY + (number % 3) * HOUR,
+        }
+        for number in range(12)
+    ]
+
+
+def single_cell(analytics: psycopg.Connection, tenant: Tenant, period: str, dimension: str) -> str:
+    """Where a row with some successes lies that breaks its bucket down by one dimension alone."""
+    nil = "00000000-0000-0000-0000-000000000000"
+    values = {"workflow_id": nil, "client_id": nil, "initiator_type": "all"}
+    conditions = [f"{name} {'<>' if name == dimension else '='} %({name})s" for name in values]
+    row = analytics.execute(
+        "SELECT ctid::text FROM analytics.aggregate_metrics"
+        " WHERE organization_id = %(organization)s AND period = %(period)s AND completed_executions > 0"
+        f" AND {' AND '.join(conditions)} ORDER BY period_start LIMIT 1",
+        {**values, "organization": tenant.organization, "period": period},
+    ).fetchone()
+    return row[0]
+
+
+def found(result: dg.ExecuteInProcessResult, name: str) -> dict[str, object]:
+    """What a check shows beside its verdict."""
+    check = next(check for check in result.get_asset_check_evaluations() if check.check_name == name)
+    return {key: entry.value for key, entry in check.metadata.items()}
