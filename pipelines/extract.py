@@ -68,7 +68,7 @@ def extract(
         disown_lost_versions(analytics, facts)
         seen = find_progress(analytics)
         listed = find_listed(analytics, organization_ids or None)
-    with temporary_spool(settings.home, _FACTS_ORDER) as spool:
+    with temporary_spool(settings.home) as spool:
         with stages.timed("extract"), open_snapshot(databases.source_url, settings) as source:
             everyone = set(uuids(source.organizations()["id"]))
             scope = _scope(organization_ids, everyone | set(seen))
@@ -142,7 +142,9 @@ class _Reader:
                 earliest=self._settings.earliest_completion_at,
                 tolerance=self._settings.future_tolerance,
             )
-            self._found.append(anomalies(judged))
+            found = anomalies(judged).rows()
+            # Made anew, because a few rows of a frame keep all of its ids in memory.
+            self._found.append(pl.DataFrame(found, schema=FOUND_COLUMNS, orient="row"))
             self._looked_at.append(self._listed.join(judged.select("job_id"), on="job_id", how="semi"))
             self.organizations.update(uuids(judged["organization_id"].unique()))
             self._spool.add(changes(judged))
@@ -180,8 +182,8 @@ class _Reader:
 def _absorb(facts: JobFacts, spool: Spool, stages: Stages) -> Absorbed:
     # Chunks share no job, so while the first ones fill an empty table there is nothing to look up.
     absorb = facts.fill if facts.empty else facts.absorb
-    absorbed = Absorbed(deleted=0 if facts.empty or not spool.rows else facts.evict_moved(spool.scan()))
-    for chunk in spool.chunks():
+    absorbed = Absorbed()
+    for chunk in spool.chunks(_FACTS_ORDER):
         absorbed += absorb(chunk)
         stages.tell("facts", absorbed.inserted + absorbed.updated + absorbed.deleted)
     return absorbed

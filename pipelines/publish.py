@@ -56,7 +56,7 @@ def publish(databases: Databases, settings: Settings, extraction: Extraction, st
     """
     with (
         connect(databases.analytics_url, settings) as analytics,
-        temporary_spool(settings.home, ("organization_id", "completed_at")) as images,
+        temporary_spool(settings.home) as images,
         Aggregator(statement("compute/cells.sql")) as aggregator,
     ):
         seen = find_progress(analytics)
@@ -146,8 +146,8 @@ class _Desk:
                 these = in_buckets(changed, part, outer).collect()
                 for period in periods:
                     wanted = dirty_cells(these, period, ROLLUP_PLAN[period])
-                    cells = self._aggregator.cells(
-                        numbered.within(wanted, period), period, ROLLUP_PLAN[period]
-                    )
+                    # The part consists of dirty outer buckets already.
+                    affected = numbered if period is outer else numbered.within(wanted, period)
+                    cells = self._aggregator.cells(affected, period, ROLLUP_PLAN[period])
                     yield cells.join(wanted, on=KEY_COLUMNS, how="semi")
                     yield emptied(wanted.join(cells, on=KEY_COLUMNS, how="anti"))

@@ -33,7 +33,7 @@ _FOREIGN_SETTINGS = ("EXECMETRICS_", "DAGSTER_", "PG")
 
 _FOLDER = pytest.StashKey[Path]()
 
-CreateDatabase = Callable[[], str]
+CreateDatabase = Callable[..., str]
 Cluster = Callable[[str], str]
 
 _numbers = count()
@@ -105,13 +105,13 @@ def server(request: pytest.FixtureRequest, cluster: Cluster) -> str:
 
 @pytest.fixture
 def create_database(server: str) -> Iterator[CreateDatabase]:
-    """A function that makes another migrated, empty database and gives its URL."""
+    """A function that makes another database, migrated and empty unless told otherwise, and gives its URL."""
     made: list[str] = []
 
-    def create() -> str:
+    def create(template: str = "template_of_tests") -> str:
         name = f"test_{next(_numbers)}"
         with psycopg.connect(server, autocommit=True) as admin:
-            admin.execute(f"CREATE DATABASE {name} TEMPLATE template_of_tests")
+            admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         made.append(name)
         return with_database(server, name)
 

@@ -25,6 +25,9 @@ _SAME_JOB: Final = "fact.job_id = job.job_id AND fact.created_date = job.created
 _WRITER: Final = WriterProperties(compression="ZSTD", max_row_group_size=32_768)
 
 
+# How many facts one merge rewrites at most, a few full days aside.
+_MERGED_FACTS: Final = 1_000_000
+
 # What a reader that opened an old version may still be reading; Delta Lake's own default.
 _RETENTION_HOURS: Final = 7 * 24
 
@@ -96,6 +99,24 @@ class JobFacts:
         """
         if changes.is_empty():
             return Absorbed()
+        moved = self._moved(changes)
+        if moved.height:
+            changes = pl.concat([changes, moved.with_columns(counts=False)], how="diagonal")
+        return sum(map(self._merge, self._portions(changes)), Absorbed())
+
+    def _portions(self, changes: pl.DataFrame) -> list[pl.DataFrame]:
+        """Cut changes by days that hold about so many facts together: a merge rewrites and holds them."""
+        files = pl.DataFrame(self._table.get_add_actions(flatten=True))
+        days = files.group_by(created_date="partition.created_date").agg(facts=pl.col("num_records").sum())
+        sized = changes.select("created_date").unique().join(days, on="created_date", how="left")
+        portions = sized.sort("created_date").select(
+            "created_date", portion=pl.col("facts").fill_null(0).cum_sum() // _MERGED_FACTS
+        )
+        return changes.join(portions, on="created_date", nulls_equal=True).partition_by(
+            "portion", include_key=False
+        )
+
+    def _merge(self, changes: pl.DataFrame) -> Absorbed:
         columns: dict[str, Any] = {name: f"job.{name}" for name in STORED_COLUMNS}
         outcome = (
             self._table.merge(
@@ -104,6 +125,8 @@ class JobFacts:
                 source_alias="job",
                 target_alias="fact",
                 writer_properties=_WRITER,
+                # Streamed, it would read every day of the table instead of those that the changes name.
+                streamed_exec=False,
             )
             .when_matched_delete("NOT job.counts")
             .when_matched_update(columns, predicate="job.counts AND fact.row_hash <> job.row_hash")
@@ -116,33 +139,14 @@ class JobFacts:
             deleted=outcome["num_target_rows_deleted"],
         )
 
-    def evict_moved(self, jobs: pl.LazyFrame) -> int:
-        """Delete the facts of jobs whose creation date is another one now, or none; return how many.
+    def _moved(self, changes: pl.DataFrame) -> pl.DataFrame:
+        """Where jobs are whose creation date is another one now, or none: `job_id, created_date`.
 
         It should never change, so there is hardly ever one; but a job with two homes would count twice.
         """
-        now = jobs.select("job_id", now="created_date")
-        moved = (
-            self.scan()
-            .select("job_id", "created_date")
-            .join(now, on="job_id")
-            .filter(pl.col("created_date").ne_missing(pl.col("now")))
-            .collect()
-        )
-        if moved.is_empty():
-            return 0
-        outcome = (
-            self._table.merge(
-                moved.select("job_id", "created_date"),
-                predicate=_SAME_JOB,
-                source_alias="job",
-                target_alias="fact",
-                writer_properties=_WRITER,
-            )
-            .when_matched_delete()
-            .execute()
-        )
-        return int(outcome["num_target_rows_deleted"])
+        homes = self.scan().select("job_id", "created_date")
+        known = homes.filter(pl.col("job_id").is_in(changes["job_id"].implode())).collect()
+        return known.join(changes, on=["job_id", "created_date"], how="anti")
 
     def images_since(self, version: int) -> Iterator[pl.DataFrame]:
         """Yield rows as they were before and after the commits past `version`, with `_commit_version`.

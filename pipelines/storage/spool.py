@@ -14,21 +14,21 @@ CHUNK_ROWS: Final = 100_000
 
 
 @contextmanager
-def temporary_spool(home: Path, order: Sequence[str]) -> Iterator["Spool"]:
-    """Yield an empty spool of rows that lie in that order, in a folder below `home`, which goes with it."""
+def temporary_spool(home: Path) -> Iterator["Spool"]:
+    """Yield an empty spool in a folder below `home`, which goes with it."""
     home.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="spool-", dir=home))
     try:
-        yield Spool(folder, order)
+        yield Spool(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 class Spool:
-    """Rows in, chunks of some 100,000 rows out, in the order of `created_date`."""
+    """Rows in, in any order; all of them out, or in chunks of some 100,000 rows by `created_date`."""
 
-    def __init__(self, folder: Path, order: Sequence[str]) -> None:
-        self._folder, self._order = folder, order
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._held: list[pl.DataFrame] = []
         self._held_rows = 0
         self._files = 0
@@ -42,11 +42,13 @@ class Spool:
         if self._held_rows > CHUNK_ROWS:
             self._write()
 
-    def chunks(self) -> Iterator[pl.DataFrame]:
-        """Yield every row that has a date once, in order within a chunk; only a day with too many is cut."""
+    def chunks(self, order: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Yield every row once, a chunk in that order, undated ones first; only a very full day is cut."""
         if not self.rows:
             return
-        rows = self.scan().filter(pl.col("created_date").is_not_null())
+        rows = self.scan()
+        yield rows.filter(pl.col("created_date").is_null()).collect()
+        rows = rows.filter(pl.col("created_date").is_not_null())
         days = rows.group_by("created_date").len().sort("created_date").collect()
         chunk = (pl.col("len").cum_sum() - pl.col("len")) // CHUNK_ROWS
         for group in days.with_columns(chunk=chunk).partition_by("chunk", maintain_order=True):
@@ -55,9 +57,7 @@ class Spool:
             for piece in range(pieces):
                 mine = pl.col("job_id").hash() % pieces == piece
                 yield (
-                    rows.filter(pl.col("created_date").is_between(first, last), mine)
-                    .sort(self._order)
-                    .collect()
+                    rows.filter(pl.col("created_date").is_between(first, last), mine).sort(order).collect()
                 )
 
     def scan(self) -> pl.LazyFrame:
@@ -69,7 +69,7 @@ class Spool:
     def _write(self) -> None:
         if self._held:
             self._folder.mkdir(parents=True, exist_ok=True)
-            pl.concat(self._held).sort(self._order).write_parquet(
+            pl.concat(self._held).write_parquet(
                 self._folder / f"{self._files:06}.parquet", compression="lz4", row_group_size=16_384
             )
             self._files += 1

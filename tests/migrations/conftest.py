@@ -1,41 +1,23 @@
 """Databases that nobody has migrated yet."""
 
-from collections.abc import Callable, Iterator
-from itertools import count
+from functools import partial
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from pipelines.settings import Settings, load_settings
 from pipelines.storage.database import Databases
-from tests.conftest import with_database
-
-CreateBareDatabase = Callable[[], str]
-
-_numbers = count()
+from tests.conftest import CreateDatabase
 
 
 @pytest.fixture
-def create_bare_database(server: str) -> Iterator[CreateBareDatabase]:
+def create_bare_database(create_database: CreateDatabase) -> CreateDatabase:
     """A function that makes an empty database and gives its URL."""
-    made: list[str] = []
-
-    def create() -> str:
-        name = f"bare_{next(_numbers)}"
-        with psycopg.connect(server, autocommit=True) as admin:
-            admin.execute(f"CREATE DATABASE {name} TEMPLATE template0")
-        made.append(name)
-        return with_database(server, name)
-
-    yield create
-    with psycopg.connect(server, autocommit=True) as admin:
-        for name in made:
-            admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    return partial(create_database, "template0")
 
 
 @pytest.fixture
-def bare(create_bare_database: CreateBareDatabase) -> Databases:
+def bare(create_bare_database: CreateDatabase) -> Databases:
     """One empty database for source and analytics."""
     url = create_bare_database()
     return Databases(url, url)

@@ -12,8 +12,8 @@ from sqlalchemy.schema import CreateSchema
 
 from pipelines.storage.database import Databases, sqlalchemy_url
 from pipelines.storage.tables import METADATA, SOURCE_COLUMNS
+from tests.conftest import CreateDatabase
 from tests.migrations.catalog import constraints, things
-from tests.migrations.conftest import CreateBareDatabase
 
 pytestmark = pytest.mark.every_postgres
 
@@ -40,7 +40,7 @@ def test_alembic_finds_no_difference_between_models_and_migrations(databases: Da
 
 @pytest.mark.parametrize("schema", METADATA)
 def test_tables_made_from_the_models_are_the_migrated_ones(
-    databases: Databases, create_bare_database: CreateBareDatabase, schema: str
+    databases: Databases, create_bare_database: CreateDatabase, schema: str
 ) -> None:
     """PostgreSQL's catalog is the same to the letter: types, CHECKs, keys, indexes, names and comments."""
     modelled = create_bare_database()

@@ -13,8 +13,8 @@ from pipelines.settings import Settings, load_settings
 from pipelines.storage import migrations
 from pipelines.storage.database import Databases
 from pipelines.storage.migrations import downgrade, migrate, require_analytics
+from tests.conftest import CreateDatabase
 from tests.migrations.catalog import things
-from tests.migrations.conftest import CreateBareDatabase
 
 pytestmark = pytest.mark.every_postgres
 
@@ -124,7 +124,7 @@ def test_a_source_of_another_program_is_left_alone(bare: Databases, patience: Se
 
 
 def test_a_source_in_another_database_is_touched_only_when_asked(
-    create_bare_database: CreateBareDatabase, patience: Settings
+    create_bare_database: CreateDatabase, patience: Settings
 ) -> None:
     """Two databases: `migrate` makes analytics in its own, and the source only with --with-source."""
     apart = Databases(create_bare_database(), create_bare_database())

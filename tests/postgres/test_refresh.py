@@ -10,6 +10,7 @@ import pytest
 from pipelines.refresh import refresh
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
+from pipelines.storage.facts import open_facts
 from tests.oracle import ALL, NO_CLIENT, cells_by_sql, differences
 from tests.planting import (
     DAY,
@@ -232,6 +233,22 @@ def test_a_job_that_moves_to_another_organization_is_counted_there_alone(
 
     assert cells(analytics, tenant.organization) == {}
     assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
+def test_a_job_whose_creation_moves_to_another_day_is_counted_once(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """It should never happen, but the facts would then hold the job under both days."""
+    tenant = plant_tenant(source)
+    job = plant_job(source, tenant)
+    plant_job(source, plant_tenant(source, "Neighbour"))
+    refresh(databases, settings)
+    change_job(source, job, created_at=NOON - 40 * DAY)
+
+    refresh(databases, settings)
+
+    assert hour_total(analytics, tenant, NOON)["total_executions"] == 1
+    assert open_facts(settings).rows == 2
 
 
 def test_an_update_that_changes_no_figure_writes_nothing(

@@ -1,0 +1,78 @@
+"""A server that goes away while it is read or written is a sentence, not a traceback."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from pipelines.errors import DatabaseUnreachable, NotPermitted, StatementTimedOut
+from pipelines.settings import Settings, load_settings
+from pipelines.storage.database import Databases, connect
+from pipelines.storage.source import Wanted, open_snapshot
+from tests.planting import plant_jobs, plant_tenant
+
+pytestmark = pytest.mark.every_postgres
+
+
+def test_a_connection_that_is_ended_by_the_server_is_named(databases: Databases, settings: Settings) -> None:
+    """Whoever waits for an answer is told that the database does not answer any more."""
+    killer = threading.Thread(target=end_everybody, args=[databases.source_url])
+    killer.start()
+
+    with pytest.raises(DatabaseUnreachable, match="does not answer"):
+        execute(databases, settings, "SELECT pg_sleep(30)")
+
+    killer.join()
+
+
+def test_a_snapshot_that_is_ended_by_the_server_is_named(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """The same for a reader of the source, between two statements."""
+    plant_jobs(source, plant_tenant(source), [{}])
+
+    with pytest.raises(DatabaseUnreachable, match="does not answer"):
+        read_jobs(databases, settings, meanwhile=lambda: end_everybody(databases.source_url))
+
+
+def test_a_statement_that_takes_too_long_is_named(databases: Databases) -> None:
+    """The limit of the settings ends it, and the message names the setting."""
+    hasty = load_settings(database_url=databases.source_url, statement_timeout=0.2)
+
+    with psycopg.connect(databases.source_url) as blocker:
+        blocker.execute("LOCK TABLE orchestration.jobs IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(StatementTimedOut, match="EXECMETRICS_STATEMENT_TIMEOUT"):
+            read_jobs(databases, hasty)
+
+
+def test_what_a_role_may_not_do_is_named(databases: Databases, settings: Settings) -> None:
+    """A missing privilege is a sentence that says where the GRANTs are."""
+    with pytest.raises(NotPermitted, match="execmetrics grants"):
+        execute(databases, settings, "SET ROLE pg_read_all_stats; SELECT id FROM orchestration.jobs")
+
+
+def execute(databases: Databases, settings: Settings, text: str) -> None:
+    """Execute statements as the pipeline would."""
+    with connect(databases.source_url, settings) as connection:
+        connection.execute(text)
+
+
+def read_jobs(
+    databases: Databases, settings: Settings, *, meanwhile: Callable[[], None] = lambda: None
+) -> None:
+    """Read all jobs as the pipeline would, after something else has happened."""
+    with open_snapshot(databases.source_url, settings) as snapshot:
+        meanwhile()
+        list(snapshot.jobs(Wanted({})))
+
+
+def end_everybody(url: str) -> None:
+    """Terminate every other session of a database, a moment from now."""
+    time.sleep(0.5)
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
