@@ -1,13 +1,16 @@
 """The pipeline as the assets of one run share it."""
 
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import dagster as dg
 from pydantic import PrivateAttr
 
-from assets.scope import Scope
+from assets.failures import ERROR
+from assets.scope import Mode, Scope
 from pipelines.errors import (
     AnotherRunHoldsTheLock,
     DatabaseUnreachable,
@@ -26,8 +29,8 @@ _PASSING = (DatabaseUnreachable, AnotherRunHoldsTheLock)
 
 
 class _Extracted(NamedTuple):
-    scope: Scope
-    days: dg.TimeWindow | None
+    mode: Mode
+    organization_ids: list[UUID]
     extraction: Extraction
 
 
@@ -60,31 +63,30 @@ class Pipeline(dg.ConfigurableResource[None]):
         """Bring the facts up to date, and remember for `publish` what was read."""
         since, until = days or (None, None)
         with _named_failures():
+            organization_ids = scope.organizations()
             extraction = extract_changes(
                 self._databases,
                 self._settings,
                 since=since,
                 until=until,
-                organization_ids=scope.organizations(),
+                organization_ids=organization_ids,
             )
-        self._extracted = _Extracted(scope, days, extraction)
+        self._extracted = _Extracted(scope.mode, organization_ids, extraction)
         return extraction
 
     def publish(self, scope: Scope, days: dg.TimeWindow | None) -> RefreshReport:
         """Publish what this run has extracted; where it has nothing, or is late, do the whole pass."""
         extracted, self._extracted = self._extracted, None
-        if extracted and extracted.scope != scope:
-            raise dg.Failure(
-                "job_facts and aggregate_metrics were configured differently; give both the same.",
-                allow_retries=False,
-            )
         with _named_failures():
-            if extracted:
-                try:
-                    return publish_changes(self._databases, self._settings, extracted.extraction)
-                except PublishConflict:
-                    pass
             organization_ids = scope.organizations()
+            if extracted and (extracted.mode, extracted.organization_ids) != (scope.mode, organization_ids):
+                raise dg.Failure(
+                    "job_facts and aggregate_metrics were configured differently; give both the same.",
+                    allow_retries=False,
+                )
+            if extracted:
+                with suppress(PublishConflict):
+                    return publish_changes(self._databases, self._settings, extracted.extraction)
             if days is None:
                 return refresh(self._databases, self._settings, organization_ids=organization_ids)
             return reconcile(
@@ -103,9 +105,18 @@ class Pipeline(dg.ConfigurableResource[None]):
 
 @contextmanager
 def _named_failures() -> Iterator[None]:
-    """Show the sentence, and do not try again what only a person can put right."""
+    """Show our sentence and never a driver's words, and do not try again what only a person can put right."""
     try:
         yield
+    except dg.Failure:
+        raise
     except ExecutionMetricsError as failure:
         hopeless = isinstance(failure, UsageError) and not isinstance(failure, _PASSING)
-        raise dg.Failure(str(failure), allow_retries=not hopeless) from failure
+        kind = {ERROR: type(failure).__name__}
+        raise dg.Failure(str(failure), metadata=kind, allow_retries=not hopeless) from None
+    except Exception as unexpected:
+        kind = {ERROR: type(unexpected).__name__}
+        where = "".join(traceback.format_tb(unexpected.__traceback__)[-3:])
+        raise dg.Failure(
+            f"An unexpected {type(unexpected).__name__}.", metadata=kind | {"where": where}
+        ) from None

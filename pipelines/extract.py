@@ -38,7 +38,8 @@ class Extraction:
     """What one snapshot of the source held; its jobs are in the facts, the rest waits to be published.
 
     `found` are anomalies seen and `healed` listed ones seen no more; `seen` is how far everybody was.
-    Nothing is lost with it: until it is published the cursors stay, and the same rows are read again.
+    Until it is published the cursors stay, so a later refresh reads what changed again; what only a
+    range asked for is read again by another reconcile.
     """
 
     moment: Moment
@@ -49,6 +50,8 @@ class Extraction:
     seen: Mapping[UUID, Progress]
     jobs_read: int
     absorbed: Absorbed
+    facts_table_id: UUID
+    facts_version: int
     seconds: Mapping[str, float]
 
 
@@ -67,7 +70,7 @@ def extract(
     with connect(databases.analytics_url, settings) as analytics:
         disown_lost_versions(analytics, facts)
         seen = find_progress(analytics)
-        listed = find_listed(analytics, organization_ids or None)
+        listed = find_listed(analytics)
     with temporary_spool(settings.home) as spool:
         with stages.timed("extract"), open_snapshot(databases.source_url, settings) as source:
             everyone = set(uuids(source.organizations()["id"]))
@@ -78,13 +81,13 @@ def extract(
                 only_listed=bool(organization_ids),
                 since=completed.since if completed else None,
                 until=completed.until if completed else None,
-                job_ids=_to_read_again(listed, all_of_them=completed is not None),
+                job_ids=_to_read_again(listed, scope, all_of_them=completed is not None),
             )
             names = source.names(wanted)
             reader = _Reader(source, settings, spool, listed, stages)
             reader.read(wanted)
-            if completed:
-                reader.read_what_the_source_lacks(facts, completed, scope)
+            read_whole = {key for key, horizon in horizons.items() if horizon is None}
+            reader.read_what_the_source_lacks(_expected(facts, scope, completed, read_whole))
         with stages.timed("facts"):
             absorbed = _absorb(facts, spool, stages)
         return Extraction(
@@ -96,6 +99,8 @@ def extract(
             seen=seen,
             jobs_read=spool.rows,
             absorbed=absorbed,
+            facts_table_id=facts.table_id,
+            facts_version=facts.version,
             seconds=stages.seconds,
         )
 
@@ -116,7 +121,8 @@ def _horizon(progress: Progress | None, moment: Moment, facts: JobFacts) -> int 
     return progress.horizon
 
 
-def _to_read_again(listed: pl.DataFrame, *, all_of_them: bool) -> list[UUID]:
+def _to_read_again(listed: pl.DataFrame, scope: set[UUID], *, all_of_them: bool) -> list[UUID]:
+    listed = listed.filter(pl.col("organization_id").is_in(id_series("organization_id", scope).implode()))
     if not all_of_them:
         listed = listed.filter(pl.col("reason").is_in([reason.value for reason in HEAL_BY_THEMSELVES]))
     return uuids(listed["job_id"].unique())
@@ -152,23 +158,19 @@ class _Reader:
         asked_for = id_series("job_id", wanted.job_ids).implode()
         self._looked_at.append(self._listed.filter(pl.col("job_id").is_in(asked_for)))
 
-    def read_what_the_source_lacks(self, facts: JobFacts, completed: CompletedIn, scope: set[UUID]) -> None:
-        """Read the jobs that the facts have in the range and the source does not, wherever they are now."""
-        kept = facts.scan().filter(
-            pl.col("completed_at").is_between(completed.since, completed.until, closed="left"),
-            pl.col("organization_id").is_in(id_series("organization_id", scope).implode()),
-        )
-        missing = self._unread(kept.collect())
+    def read_what_the_source_lacks(self, expected: pl.LazyFrame) -> None:
+        """Read the jobs of these facts that were not met, wherever they are; those of nowhere are gone."""
+        missing = self._unread(expected)
         if missing.is_empty():
             return
         self.read(Wanted({}, only_listed=True, job_ids=uuids(missing["job_id"])))
-        gone = self._unread(missing)
+        gone = self._unread(missing.lazy())
         self._spool.add(gone.with_columns(counts=pl.lit(False)).select(*gone.columns, "counts"))
 
-    def _unread(self, facts: pl.DataFrame) -> pl.DataFrame:
-        if not self._spool.rows:
-            return facts
-        return facts.lazy().join(self._spool.scan().select("job_id"), on="job_id", how="anti").collect()
+    def _unread(self, facts: pl.LazyFrame) -> pl.DataFrame:
+        if self._spool.rows:
+            facts = facts.join(self._spool.scan().select("job_id"), on="job_id", how="anti")
+        return facts.collect()
 
     def found(self) -> pl.DataFrame:
         every = pl.concat([pl.DataFrame(schema=FOUND_COLUMNS), *self._found])
@@ -177,6 +179,18 @@ class _Reader:
     def healed(self) -> pl.DataFrame:
         looked_at = pl.concat([self._listed.clear(), *self._looked_at]).unique()
         return looked_at.join(self.found(), on=["job_id", "reason"], how="anti")
+
+
+def _expected(
+    facts: JobFacts, scope: set[UUID], completed: CompletedIn | None, read_whole: set[UUID]
+) -> pl.LazyFrame:
+    """The facts whose jobs must have been read: all of organizations read whole, else those of the range."""
+    expected = pl.col("organization_id").is_in(id_series("organization_id", read_whole).implode())
+    if completed:
+        in_range = pl.col("completed_at").is_between(completed.since, completed.until, closed="left")
+        mine = pl.col("organization_id").is_in(id_series("organization_id", scope).implode())
+        expected |= in_range & mine
+    return facts.scan().filter(expected)
 
 
 def _absorb(facts: JobFacts, spool: Spool, stages: Stages) -> Absorbed:

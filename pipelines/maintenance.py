@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pipelines.settings import Settings
-from pipelines.storage.cursors import find_progress
+from pipelines.storage.cursors import disown_lost_versions, find_progress
 from pipelines.storage.database import Databases, connect
 from pipelines.storage.facts import open_facts
 from pipelines.storage.lock import refresh_lock
@@ -28,6 +28,7 @@ def tidy_facts(databases: Databases, settings: Settings) -> TidyReport:
     with refresh_lock(databases, settings):
         facts = open_facts(settings)
         with connect(databases.analytics_url, settings) as connection:
+            disown_lost_versions(connection, facts)
             progress = find_progress(connection).values()
         # Whoever was published from another table is published anew, without the feed of this one.
         published = {was.facts_version for was in progress if was.facts_table_id == facts.table_id}

@@ -63,6 +63,8 @@ def publish(databases: Databases, settings: Settings, extraction: Extraction, st
         if seen != extraction.seen:
             raise PublishConflict
         facts = open_facts(settings)
+        if facts.table_id != extraction.facts_table_id or facts.version < extraction.facts_version:
+            raise PublishConflict
         scope = set(extraction.organization_ids)
         published = {key for key in scope & set(seen) if seen[key].facts_version is not None}
         whole = {key for key in published if not seen[key].shows(facts)}

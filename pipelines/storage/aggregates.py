@@ -46,7 +46,9 @@ class Publication:
         """Upsert what was staged, and delete what was emptied; `whole` organizations keep nothing else."""
         # Without statistics PostgreSQL would compare every staged row with every stored one.
         self._connection.execute("ANALYZE staged_cells")
-        self.deleted += self._execute("load/delete_emptied_cells.sql", {"whole": list(whole)})
+        self.deleted += self._execute("load/delete_emptied_cells.sql")
+        if whole:
+            self.deleted += self._execute("load/delete_unstaged_cells.sql", {"organization_ids": list(whole)})
         self.written += self._execute("load/upsert_cells.sql")
 
     def _execute(self, path: str, values: dict[str, object] | None = None) -> int:

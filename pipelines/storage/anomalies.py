@@ -1,8 +1,6 @@
 """`analytics.job_anomalies`: the rows that cannot be taken at face value, kept in step with the source."""
 
-from collections.abc import Sequence
 from datetime import datetime
-from uuid import UUID
 
 import polars as pl
 import psycopg
@@ -10,16 +8,14 @@ import psycopg
 from pipelines.storage.frames import uuids
 from pipelines.storage.statements import statement
 
-_LISTED = {"job_id": pl.Binary(), "reason": pl.String()}
+_LISTED = {"job_id": pl.Binary(), "organization_id": pl.Binary(), "reason": pl.String()}
 
 
-def find_listed(connection: psycopg.Connection, organization_ids: Sequence[UUID] | None) -> pl.DataFrame:
-    """The listed jobs and reasons of these organizations, or of all: `job_id, reason`."""
-    rows = connection.execute(
-        statement("read/listed_anomalies.sql"),
-        {"organization_ids": None if organization_ids is None else list(organization_ids)},
-    ).fetchall()
-    return pl.DataFrame([(job_id.bytes, reason) for job_id, reason in rows], schema=_LISTED, orient="row")
+def find_listed(connection: psycopg.Connection) -> pl.DataFrame:
+    """What is listed: `job_id, organization_id, reason`."""
+    rows = connection.execute(statement("read/listed_anomalies.sql")).fetchall()
+    listed = [(job_id.bytes, organization_id.bytes, reason) for job_id, organization_id, reason in rows]
+    return pl.DataFrame(listed, schema=_LISTED, orient="row")
 
 
 def list_anomalies(connection: psycopg.Connection, found: pl.DataFrame, seen_at: datetime) -> None:

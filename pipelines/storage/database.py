@@ -51,7 +51,7 @@ def connect(url: str, settings: Settings, *, autocommit: bool = False) -> Iterat
         connection = psycopg.connect(
             url,
             autocommit=autocommit,
-            connect_timeout=max(1, round(settings.connect_timeout.total_seconds())),
+            connect_timeout=_connect_timeout_s(settings),
             application_name="execmetrics",
             options="-c TimeZone=UTC -c DateStyle=ISO",
         )
@@ -73,9 +73,23 @@ def sqlalchemy_url(url: str) -> str:
     return make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
 
 
+def with_connect_timeout(url: str, settings: Settings) -> str:
+    """The URL for a driver that takes its patience from there."""
+    patient = make_url(url).update_query_dict({"connect_timeout": str(_connect_timeout_s(settings))})
+    return patient.render_as_string(hide_password=False)
+
+
 def without_password(url: str) -> str:
     """The URL as it may be shown."""
-    return make_url(url).difference_update_query(["password"]).render_as_string(hide_password=True)
+    return (
+        make_url(url)
+        .difference_update_query(["password", "sslpassword"])
+        .render_as_string(hide_password=True)
+    )
+
+
+def _connect_timeout_s(settings: Settings) -> int:
+    return max(1, round(settings.connect_timeout.total_seconds()))
 
 
 def _configured(secret: object, variable: str) -> str | None:

@@ -175,7 +175,8 @@ def open_facts(settings: Settings) -> JobFacts:
     except TableNotFoundError:
         pass
     except (DeltaError, OSError) as broken:
-        raise FactsUnusable(f"({location})") from broken
+        # What follows a question mark may be a key to the store.
+        raise FactsUnusable(f"({location.partition('?')[0]})") from broken
     if "://" not in location:
         Path(location).mkdir(parents=True, exist_ok=True)
     return JobFacts(

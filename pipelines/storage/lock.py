@@ -19,6 +19,9 @@ def refresh_lock(databases: Databases, settings: Settings) -> Iterator[None]:
         connection.execute("SELECT set_config('lock_timeout', %s, false)", [str(milliseconds)])
         # A run that was killed must not hold the lock until TCP notices.
         connection.execute("SET client_connection_check_interval = '5s'")
+        connection.execute("SET tcp_keepalives_idle = 30")
+        connection.execute("SET tcp_keepalives_interval = 10")
+        connection.execute("SET tcp_keepalives_count = 3")
         try:
             connection.execute(statement("load/lock.sql"))
         except errors.LockNotAvailable as busy:

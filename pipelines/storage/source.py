@@ -15,10 +15,17 @@ from adbc_driver_manager import AdbcStatusCode
 from adbc_driver_postgresql import dbapi
 from arro3.core import RecordBatch, RecordBatchReader
 
-from pipelines.errors import DatabaseUnreachable, SourceMissing, StatementCancelled, StatementTimedOut
+from pipelines.errors import (
+    DatabaseUnreachable,
+    SchemaMissing,
+    SourceMissing,
+    StatementCancelled,
+    StatementTimedOut,
+)
 from pipelines.model.jobs import EXTRACTED_COLUMNS
 from pipelines.settings import Settings
-from pipelines.storage.database import without_password
+from pipelines.storage.database import with_connect_timeout, without_password
+from pipelines.storage.frames import id_series
 from pipelines.storage.statements import statement
 
 # PostgreSQL's ids of a missing table, schema or column, and of a missing privilege.
@@ -105,12 +112,15 @@ class SourceSnapshot:
         return self.rows("extract/organizations.sql")
 
     def names(self, wanted: Wanted) -> Names:
-        """Read all organizations, and the workflows and clients that changed since the horizons."""
+        """Read the wanted organizations, and their workflows and clients that changed since the horizons."""
+        organizations = self.organizations()
+        if wanted.only_listed:
+            listed = id_series("id", wanted.horizons).implode()
+            organizations = organizations.filter(pl.col("id").is_in(listed))
         with self._connection.cursor() as cursor:
             _hand_over(cursor, wanted)
-            return Names(
-                *(_read(cursor, f"extract/{kind}.sql") for kind in ("organizations", "workflows", "clients"))
-            )
+            changed = (_read(cursor, f"extract/{kind}.sql") for kind in ("workflows", "clients"))
+            return Names(organizations, *changed)
 
 
 @contextmanager
@@ -120,7 +130,7 @@ def open_snapshot(url: str, settings: Settings, *, of_source: bool = True) -> It
     `verify` reads the aggregates in the same manner: they have no moment of their own.
     """
     try:
-        connection = dbapi.connect(url)
+        connection = dbapi.connect(with_connect_timeout(url, settings))
     except adbc_driver_manager.Error as refused:
         raise DatabaseUnreachable(f"({without_password(url)})") from refused
     begun = time.monotonic()
@@ -136,7 +146,7 @@ def open_snapshot(url: str, settings: Settings, *, of_source: bool = True) -> It
         except adbc_driver_manager.Error as failed:
             sqlstate = getattr(failed, "sqlstate", None)
             if sqlstate in _NOT_READABLE:
-                raise SourceMissing from failed
+                raise SourceMissing() if of_source else SchemaMissing() from failed
             if sqlstate == _ENDED_EARLY:
                 longest = settings.statement_timeout.total_seconds()
                 late = time.monotonic() - begun >= longest

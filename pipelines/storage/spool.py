@@ -2,12 +2,16 @@
 
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import polars as pl
+
+# A killed run leaves its spool behind, and none takes longer than a day.
+_ABANDONED_AFTER_S: Final = 86_400
 
 # What one merge holds in memory at a time, and what is kept off the disk altogether.
 CHUNK_ROWS: Final = 100_000
@@ -17,6 +21,9 @@ CHUNK_ROWS: Final = 100_000
 def temporary_spool(home: Path) -> Iterator["Spool"]:
     """Yield an empty spool in a folder below `home`, which goes with it."""
     home.mkdir(parents=True, exist_ok=True)
+    for abandoned in home.glob("spool-*"):
+        if time.time() - abandoned.stat().st_mtime > _ABANDONED_AFTER_S:
+            shutil.rmtree(abandoned, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix="spool-", dir=home))
     try:
         yield Spool(folder)

@@ -1,6 +1,6 @@
 -- Where each organization stands.
--- Takes: nothing.
--- Gives: organization_id, name, complete_through, horizon, jobs (counted), cells, anomalies (listed rows).
+-- Takes: all_workflows uuid, all_clients uuid, all_initiators text.
+-- Gives: organization_id, name, complete_through, cursor, jobs (counted), cells, anomalies (listed rows).
 SELECT
     cursors.organization_id,
     coalesce(names.name, '') AS name,

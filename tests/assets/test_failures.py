@@ -147,7 +147,7 @@ def test_a_step_that_used_up_its_tries_is_reported_once(
 def test_the_words_of_a_database_stay_with_it(
     webhook: Webhook, source: psycopg.Connection, analytics: psycopg.Connection
 ) -> None:
-    """An error of the driver quotes rows; the webhook gets its name and no more."""
+    """An error of the driver quotes rows; the webhook and the run's log get its name and no more."""
     tenant = plant_tenant(source)
     plant_job(source, tenant)
     analytics.execute(
@@ -159,9 +159,11 @@ def test_the_words_of_a_database_stay_with_it(
 
     assert not result.success
     assert [(told["step"], told["error"], told["message"]) for told in webhook.received] == [
-        ("aggregate_metrics", "CheckViolation", "")
+        ("aggregate_metrics", "CheckViolation", "An unexpected CheckViolation.")
     ]
-    assert str(tenant.organization) not in json.dumps(webhook.received)
+    logged = "".join(str(event.event_specific_data) for event in result.all_events)
+    assert "CheckViolation" in logged
+    assert str(tenant.organization) not in logged + json.dumps(webhook.received)
 
 
 @pytest.mark.parametrize(

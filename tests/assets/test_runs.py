@@ -200,6 +200,17 @@ def test_assets_configured_differently_are_refused(
     assert cells(analytics) == {}
 
 
+def test_the_same_organizations_in_another_order_are_the_same_scope(source: psycopg.Connection) -> None:
+    """Whoever fills the form twice need not sort."""
+    ids = [str(plant_tenant(source, name).organization) for name in ("First", "Second")]
+    orders = zip(BOTH, (ids, ids[::-1]), strict=True)
+    config = {asset: {"config": {"organization_ids": order}} for asset, order in orders}
+
+    result = refresh_run(NOON, run_config={"ops": config})
+
+    assert result.success
+
+
 def test_what_another_run_published_in_between_is_not_overwritten(
     source: psycopg.Connection, analytics: psycopg.Connection
 ) -> None:

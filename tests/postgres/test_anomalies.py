@@ -234,6 +234,28 @@ def test_what_never_finished_is_not_an_anomaly(
     assert figures(analytics, tenant) == (1, 1)
 
 
+def test_a_row_repaired_in_another_organization_leaves_the_list(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """It was listed for the tenant it left, and only the one it went to is refreshed."""
+    tenant, other = plant_tenant(source), plant_tenant(source, "Neighbour")
+    job = plant_job(source, tenant, started_at=None)
+    refresh(databases, settings)
+    change_job(
+        source,
+        job,
+        organization_id=other.organization,
+        workflow_id=other.workflows[0],
+        client_id=other.clients[0],
+        started_at=NOON - MINUTE,
+    )
+
+    refresh(databases, settings, organization_ids=[other.organization])
+    refresh(databases, settings)
+
+    assert listed(analytics) == set()
+
+
 def test_a_deleted_row_leaves_the_list(
     databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
 ) -> None:

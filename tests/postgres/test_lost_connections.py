@@ -11,7 +11,7 @@ from pipelines.errors import DatabaseUnreachable, NotPermitted, StatementTimedOu
 from pipelines.settings import Settings, load_settings
 from pipelines.storage.database import Databases, connect
 from pipelines.storage.source import Wanted, open_snapshot
-from tests.planting import plant_jobs, plant_tenant
+from tests.planting import plant_job, plant_jobs, plant_tenant
 
 pytestmark = pytest.mark.every_postgres
 
@@ -37,6 +37,21 @@ def test_a_snapshot_that_is_ended_by_the_server_is_named(
         read_jobs(databases, settings, meanwhile=lambda: end_everybody(databases.source_url))
 
 
+def test_a_stream_that_is_ended_by_the_server_is_named(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """And for one who is in the middle of more rows than fit into what is under way."""
+    plant_job(source, plant_tenant(source))
+    source.execute(
+        "INSERT INTO orchestration.jobs (id, organization_id, workflow_id, status, created_at)"
+        " SELECT gen_random_uuid(), organization_id, workflow_id, 'PENDING', created_at"
+        " FROM orchestration.jobs, generate_series(1, 200000)"
+    )
+
+    with pytest.raises(DatabaseUnreachable, match="does not answer"):
+        read_jobs(databases, settings, after_each_frame=lambda: end_everybody(databases.source_url))
+
+
 def test_a_statement_that_takes_too_long_is_named(databases: Databases) -> None:
     """The limit of the settings ends it, and the message names the setting."""
     hasty = load_settings(database_url=databases.source_url, statement_timeout=0.2)
@@ -60,12 +75,17 @@ def execute(databases: Databases, settings: Settings, text: str) -> None:
 
 
 def read_jobs(
-    databases: Databases, settings: Settings, *, meanwhile: Callable[[], None] = lambda: None
+    databases: Databases,
+    settings: Settings,
+    *,
+    meanwhile: Callable[[], None] = lambda: None,
+    after_each_frame: Callable[[], None] = lambda: None,
 ) -> None:
-    """Read all jobs as the pipeline would, after something else has happened."""
+    """Read all jobs as the pipeline would, while something else happens."""
     with open_snapshot(databases.source_url, settings) as snapshot:
         meanwhile()
-        list(snapshot.jobs(Wanted({})))
+        for _ in snapshot.jobs(Wanted({})):
+            after_each_frame()
 
 
 def end_everybody(url: str) -> None:

@@ -7,10 +7,12 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from pipelines.errors import FactsUnusable
-from pipelines.refresh import reconcile, refresh
+from pipelines.errors import FactsUnusable, PublishConflict
+from pipelines.maintenance import tidy_facts
+from pipelines.refresh import extract_changes, publish_changes, reconcile, refresh
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
+from pipelines.storage.facts import open_facts
 from tests.oracle import ALL, cells_by_sql, differences
 from tests.planting import (
     DAY,
@@ -123,6 +125,63 @@ def test_facts_restored_from_an_older_copy_catch_up(
     refresh(databases, settings)
 
     assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
+def test_facts_restored_and_tidied_before_anybody_looked_catch_up(
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    tmp_path: Path,
+) -> None:
+    """Tidying makes a new version, which must not pass for the one that was published."""
+    tenant, _ = plant_two_tenants(source)
+    refresh(databases, settings)
+    change_job(source, plant_job(source, tenant), started_at=NOON - 2 * DAY)
+    refresh(databases, settings)
+    shutil.copytree(settings.facts_location, tmp_path / "copy")
+    plant_job(source, tenant)
+    refresh(databases, settings)
+    shutil.rmtree(settings.facts_location)
+    shutil.copytree(tmp_path / "copy", settings.facts_location)
+
+    tidy_facts(databases, settings)
+    plant_job(source, tenant)
+    refresh(databases, settings)
+
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
+def test_facts_lost_between_extracting_and_publishing_are_a_conflict(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """Nothing is published from a table that is not the one the rows went into."""
+    plant_two_tenants(source)
+    refresh(databases, settings)
+    before = row_versions(analytics)
+    extraction = extract_changes(databases, settings)
+    shutil.rmtree(settings.facts_location)
+
+    with pytest.raises(PublishConflict):
+        publish_changes(databases, settings, extraction)
+
+    assert row_versions(analytics) == before
+
+
+def test_another_source_behind_the_same_url_is_reconciled_whole(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """A source restored from a backup has another history: what it lacks leaves facts and aggregates."""
+    tenant, _ = plant_two_tenants(source)
+    lost = plant_job(source, tenant, completed_at=NOON + 3 * DAY)
+    refresh(databases, settings)
+    source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [lost])
+    analytics.execute("UPDATE analytics.extraction_cursors SET incarnation = 'before the restore'")
+
+    refresh(databases, settings)
+
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert open_facts(settings).rows == 12
 
 
 def test_aggregates_restored_from_an_older_copy_catch_up(

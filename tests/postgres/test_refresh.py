@@ -496,6 +496,20 @@ def test_a_restricted_refresh_leaves_the_others_alone(
     assert differences(cells(analytics), cells_by_sql(source)) == []
 
 
+def test_a_restricted_refresh_copies_no_other_names(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """Not even the name of a neighbour changes before the neighbour is refreshed."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    refresh(databases, settings)
+    source.execute("UPDATE orchestration.organizations SET name = 'Renamed'")
+
+    refresh(databases, settings, organization_ids=[tenant.organization])
+
+    names = dict(analytics.execute("SELECT id, name FROM analytics.organizations").fetchall())
+    assert names == {tenant.organization: "Renamed", neighbour.organization: "Neighbour"}
+
+
 def test_a_restricted_refresh_may_be_the_first(
     databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
 ) -> None:
