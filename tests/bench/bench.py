@@ -137,7 +137,7 @@ def change(url: str, name: str, values: dict[str, Any]) -> None:
 def ours(url: str, home: Path) -> Ours:
     """One refresh in a fresh process."""
     command = [sys.executable, __file__, "--refresh", url, str(home)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return Ours(**json.loads(done.stdout))
 
 
