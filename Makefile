@@ -3,6 +3,8 @@
 UV := $(shell command -v uv || echo .tools/bin/uv)
 # A Python that is already here, never one from the network.
 export UV_PYTHON_PREFERENCE := only-system
+# Trust whom the system trusts, as pip does, where it says whom: a company's network may have its own authority.
+export UV_SYSTEM_CERTS := $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt),true,false)
 export PYTHONDONTWRITEBYTECODE := 1
 JOBS ?= 1000000
 
