@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from pipelines.errors import DatabaseUnreachable, InvalidSetting, NotPermitted
@@ -75,8 +75,7 @@ def sqlalchemy_url(url: str) -> str:
 
 def with_connect_timeout(url: str, settings: Settings) -> str:
     """The URL for a driver that takes its patience from there."""
-    patient = make_url(url).update_query_dict({"connect_timeout": str(_connect_timeout_s(settings))})
-    return patient.render_as_string(hide_password=False)
+    return _rendered(make_url(url).update_query_dict({"connect_timeout": str(_connect_timeout_s(settings))}))
 
 
 def without_password(url: str) -> str:
@@ -86,6 +85,12 @@ def without_password(url: str) -> str:
         .difference_update_query(["password", "sslpassword"])
         .render_as_string(hide_password=True)
     )
+
+
+def _rendered(url: URL) -> str:
+    """The URL as libpq reads it, which takes no plus for a space, and no space at all."""
+    address, question, query = url.render_as_string(hide_password=False).partition("?")
+    return (address + question + query.replace("+", "%20")).replace(" ", "%20")
 
 
 def _connect_timeout_s(settings: Settings) -> int:
@@ -103,4 +108,4 @@ def _configured(secret: object, variable: str) -> str | None:
     if parsed.get_backend_name() not in {"postgresql", "postgres"}:
         raise InvalidSetting(f"{variable} must start with postgresql://.")
     # libpq, and so ADBC and psycopg, know no SQLAlchemy driver names.
-    return parsed.set(drivername="postgresql").render_as_string(hide_password=False)
+    return _rendered(parsed.set(drivername="postgresql"))

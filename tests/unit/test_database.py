@@ -1,0 +1,57 @@
+"""Database URLs: what is configured is what the drivers get, and what is shown has no password."""
+
+import psycopg.conninfo
+import pytest
+
+from pipelines.errors import InvalidSetting
+from pipelines.settings import load_settings
+from pipelines.storage.database import open_databases, with_connect_timeout, without_password
+
+URL = "postgresql://me:a%20b%2Bc@/my%20jobs?host=%2Fvar%2Frun%2Fmy%20server&application_name=a%2Bb"
+MEANT = {
+    "user": "me",
+    "password": "a b+c",
+    "dbname": "my jobs",
+    "host": "/var/run/my server",
+    "application_name": "a+b",
+}
+
+
+def test_spaces_and_pluses_reach_the_driver_as_they_were_meant() -> None:
+    """The folder of a socket, a password or a name may have either."""
+    with open_databases(load_settings(database_url=URL)) as databases:
+        understood = psycopg.conninfo.conninfo_to_dict(databases.analytics_url)
+
+    assert understood == MEANT
+
+
+def test_a_timeout_changes_nothing_else() -> None:
+    """ADBC takes its patience from the URL."""
+    patient = with_connect_timeout(URL, load_settings(connect_timeout=7))
+
+    assert psycopg.conninfo.conninfo_to_dict(patient) == MEANT | {"connect_timeout": "7"}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:s3cr3t@host/db",
+        "postgresql://host/db?user=me&password=s3cr3t",
+        "postgresql:///db?sslpassword=s3cr3t",
+    ],
+)
+def test_no_password_is_shown(url: str) -> None:
+    """Wherever libpq lets it be written."""
+    assert "s3cr3t" not in without_password(url)
+
+
+@pytest.mark.parametrize("url", ["mysql://host/db", "nonsense"])
+def test_another_kind_of_url_is_refused(url: str) -> None:
+    """The message names the variable, not the value."""
+    with (
+        pytest.raises(InvalidSetting, match="EXECMETRICS_DATABASE_URL") as refusal,
+        open_databases(load_settings(database_url=url)),
+    ):
+        pytest.fail("it was taken")
+
+    assert url not in str(refusal.value)
