@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 from uuid import UUID
 
 import polars as pl
@@ -164,7 +165,18 @@ class JobFacts:
 
     def scan(self) -> pl.LazyFrame:
         """All facts as of `version`; filters are pushed down to files and row groups."""
+        uri = self._table.table_uri
+        if uri.startswith("file:") and "%" in uri:
+            return self._scan_oddly_named()
         return pl.scan_delta(self._table).select(*STORED_COLUMNS)
+
+    def _scan_oddly_named(self) -> pl.LazyFrame:
+        """The same in a folder whose name has a space or the like, which `scan_delta` looks for encoded."""
+        files = [unquote(uri) for uri in self._table.file_uris()]
+        if not files:
+            return pl.LazyFrame(schema=STORED_COLUMNS)
+        partition = {"created_date": STORED_COLUMNS["created_date"]}
+        return pl.scan_parquet(files, glob=False, hive_schema=partition).select(*STORED_COLUMNS)
 
 
 def open_facts(settings: Settings) -> JobFacts:

@@ -13,6 +13,7 @@ from pipelines.refresh import extract_changes, publish_changes, reconcile, refre
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
 from pipelines.storage.facts import open_facts
+from pipelines.verify import verify
 from tests.oracle import ALL, cells_by_sql, differences
 from tests.planting import (
     DAY,
@@ -102,6 +103,30 @@ def test_one_organization_can_move_first(
     assert differences(cells(analytics), cells_by_sql(source)) == []
     plant_job(source, neighbour)
     refresh(databases, moved)
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
+@pytest.mark.parametrize("name", ["with space", "50% off", "é", "it's", "a+b", "q?x", "#1"])
+def test_the_folder_of_the_facts_may_have_any_name(
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    tmp_path: Path,
+    name: str,
+) -> None:
+    """Reading, merging, reconciling and tidying work there, and verify agrees."""
+    tenant, _ = plant_two_tenants(source)
+    there = settings.model_copy(update={"home": tmp_path / name})
+    refresh(databases, there)
+    job = plant_job(source, tenant)
+    refresh(databases, there)
+    source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [job])
+
+    reconcile(databases, there, since=NOON - DAY, until=NOON + DAY)
+    tidy_facts(databases, there)
+
+    assert verify(databases, there).differences == ()
     assert differences(cells(analytics), cells_by_sql(source)) == []
 
 
