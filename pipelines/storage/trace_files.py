@@ -95,16 +95,20 @@ def _rows(path: Path, table: str) -> pl.DataFrame:
     twice = [name for name in columns if header.count(name) > 1]
     if twice:
         raise InvalidTrace(f"{path.name}, line 1: the header names {', '.join(twice)} twice; keep one.")
-    _check_widths(path.name, content, len(header))
+    expected = _checked_records(path.name, content, len(header))
+    unpaired = f"{path.name}: the quotes do not pair up; write the file as CSV again."
     try:
         read = pl.read_csv(content.encode(), infer_schema=False)
     except pl.exceptions.PolarsError:
-        raise InvalidTrace(f"{path.name}: the quotes do not pair up; write the file as CSV again.") from None
+        raise InvalidTrace(unpaired) from None
     # A line break inside quotes is part of the row, not the start of the next one.
     breaks = pl.sum_horizontal(pl.all().str.count_matches("\n").fill_null(0)).cum_sum()
     line = (pl.int_range(2, pl.len() + 2, dtype=pl.Int64) + breaks.shift(1, fill_value=0)).alias("line")
     absent = [pl.lit(None, pl.String).alias(name) for name in columns if name not in header]
     filled = read.with_columns(line).filter(pl.any_horizontal(pl.exclude("line").is_not_null()))
+    # Polars takes a stray quote for the beginning of a field that may go on to the end of the file.
+    if expected is not None and filled.height != expected:
+        raise InvalidTrace(unpaired)
     return filled.with_columns(absent).select("line", pl.col(*columns).replace("", None))
 
 
@@ -135,11 +139,15 @@ def _header(file: str, content: str) -> list[str]:
         raise InvalidTrace(f"{file}, line 1: not CSV; write the file again.") from None
 
 
-def _check_widths(file: str, content: str, width: int) -> None:
-    """Refuse a line that was cut short or holds more fields than the header, which would shift its values."""
+def _checked_records(file: str, content: str, width: int) -> int | None:
+    """How many records there are below the header, if that has to be counted.
+
+    A line that was cut short or holds more fields than the header would shift its values and is refused.
+    """
     lines = content.removesuffix("\n").split("\n")
     if '"' not in content and all(line.count(",") == width - 1 for line in lines):
-        return
+        return None
+    records = -1
     reader = csv.reader(io.StringIO(content, newline=""), strict=True)
     try:
         for fields in reader:
@@ -148,8 +156,10 @@ def _check_widths(file: str, content: str, width: int) -> None:
                     f"{file}, line {reader.line_num}: has {len(fields)} fields where the header has {width};"
                     " complete the line, or quote a field that holds a comma."
                 )
+            records += any(fields)
     except csv.Error:
         raise InvalidTrace(f"{file}, line {reader.line_num}: not CSV; write the file again.") from None
+    return records
 
 
 def _checked(table: str, rows: pl.DataFrame) -> pl.DataFrame:

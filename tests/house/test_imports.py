@@ -20,9 +20,13 @@ def test_imports_keep_to_the_layers() -> None:
 
 def test_the_code_under_test_is_the_code_of_this_folder() -> None:
     """An installed copy of an older version would make every other test meaningless."""
-    said = run([sys.executable, "-c", "import pipelines, assets; print(pipelines.__file__, assets.__file__)"])
+    said = run(
+        [sys.executable, "-c", "import pipelines, assets; print(pipelines.__file__); print(assets.__file__)"]
+    )
 
-    assert said.stdout.split() == [str(ROOT / package / "__init__.py") for package in ("pipelines", "assets")]
+    assert said.stdout.splitlines() == [
+        str(ROOT / package / "__init__.py") for package in ("pipelines", "assets")
+    ]
 
 
 @pytest.mark.parametrize("module", ["pipelines.refresh", "pipelines.verify", "pipelines.cli.main"])

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipelines.errors import InvalidTrace
@@ -270,6 +270,7 @@ def test_no_value_is_ever_repeated(tmp_path: Path, place: str) -> None:
     assert refusal.value.__suppress_context__ or refusal.value.__context__ is None
 
 
+@example(damage=b'"', at=36)
 @given(damage=st.binary(min_size=1, max_size=30), at=st.integers(0, 400))
 def test_whatever_a_file_holds_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, damage: bytes, at: int
