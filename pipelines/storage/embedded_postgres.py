@@ -197,9 +197,11 @@ class _Server:
         }
         words = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in settings.items())
         deadline = time.monotonic() + _PATIENCE_S
+        said = len(self._log_text())
         while not self._control("start", "-l", self.log, "-o", words) and not self._is_up():
-            if _STILL_IN_USE not in self._last_words() or time.monotonic() > deadline:
+            if _STILL_IN_USE not in self._log_text()[said:] or time.monotonic() > deadline:
                 raise self._failure()
+            said = len(self._log_text())
             time.sleep(0.2)
 
     def _create_database(self) -> None:
@@ -243,14 +245,14 @@ class _Server:
         )  # fmt: skip
         return done.returncode == 0
 
-    def _last_words(self) -> str:
+    def _log_text(self) -> str:
         try:
-            return _verdict(self.log.read_text(errors="replace"))
+            return self.log.read_text(errors="replace")
         except OSError:
-            return "nothing"
+            return ""
 
     def _failure(self) -> EmbeddedPostgresError:
-        return EmbeddedPostgresError(f"It said: {self._last_words()} ({self.log})")
+        return EmbeddedPostgresError(f"It said: {_verdict(self._log_text())} ({self.log})")
 
 
 def _settled(folder: Path, programs: Path) -> _Server:
