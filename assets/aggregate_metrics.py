@@ -37,6 +37,8 @@ def aggregate_metrics(
             "cells_computed": report.cells_computed,
             "cells_written": report.cells_written,
             "cells_deleted": report.cells_deleted,
+            "cells_restated": report.cells_restated,
+            "organizations_failed": len(report.failed),
             "anomalies": report.anomalies,
             **{f"{stage}_s": seconds for stage, seconds in report.seconds.items()},
         }

@@ -1,6 +1,8 @@
 """Whether the tables can be right: each check is one question to the whole table."""
 
+from collections.abc import Mapping
 from typing import Final
+from uuid import UUID
 
 import dagster as dg
 
@@ -11,6 +13,9 @@ from pipelines import sanity
 
 # More rows than this in a hundred that cannot be counted are a fault of the source, not bad luck.
 _TOLERATED_PCT: Final = 1.0
+
+# Range runs copy what a check says to every partition, so it stays short.
+_EXAMPLES: Final = 20
 
 
 @dg.asset_check(asset=aggregate_metrics, blocking=True, retry_policy=RETRIES)
@@ -29,7 +34,7 @@ def every_fact_is_counted_once(pipeline: Pipeline) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.WARN,
         metadata={
             "organizations_that_differ": len(differing),
-            "examples": ", ".join(str(organization_id) for organization_id in differing[:20]),
+            "examples": ", ".join(str(organization_id) for organization_id in differing[:_EXAMPLES]),
         },
     )
 
@@ -45,4 +50,72 @@ def few_jobs_are_not_counted(pipeline: Pipeline) -> dg.AssetCheckResult:
     )
 
 
-CHECKS: Final = (parts_add_up_to_the_whole, every_fact_is_counted_once, few_jobs_are_not_counted)
+@dg.asset_check(asset=aggregate_metrics, retry_policy=RETRIES)
+def every_organization_was_published(pipeline: Pipeline) -> dg.AssetCheckResult:
+    """No organization was left behind by the run that ended last."""
+    failed = sanity.failures_of_newest_run(pipeline.databases, pipeline.settings)
+    return dg.AssetCheckResult(
+        passed=not failed,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"organizations_failed": len(failed), "organizations": _named(failed)},
+    )
+
+
+@dg.asset_check(asset=aggregate_metrics, retry_policy=RETRIES)
+def nothing_is_still_broken(pipeline: Pipeline) -> dg.AssetCheckResult:
+    """Every organization was published when it was last tried, whichever run that was."""
+    broken = sanity.standing_failures(pipeline.databases, pipeline.settings)
+    named = [
+        f"{each.organization_id} {each.error_class} since {each.failing_since:%F %R}Z" for each in broken
+    ]
+    return dg.AssetCheckResult(
+        passed=not broken,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"organizations_broken": len(broken), "organizations": ", ".join(named[:_EXAMPLES])},
+    )
+
+
+@dg.asset_check(asset=aggregate_metrics, retry_policy=RETRIES)
+def metrics_are_complete(pipeline: Pipeline) -> dg.AssetCheckResult:
+    """Every organization is complete through a moment no longer ago than EXECMETRICS_LAG_LIMIT."""
+    behind = sanity.lagging_organizations(pipeline.databases, pipeline.settings)
+    through = {key: f"{moment:%F %R}Z" for key, moment in behind.items()}
+    return dg.AssetCheckResult(
+        passed=not behind,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"organizations_behind": len(behind), "organizations": _named(through)},
+    )
+
+
+@dg.asset_check(asset=aggregate_metrics, retry_policy=RETRIES)
+def cells_equal_the_source(pipeline: Pipeline) -> dg.AssetCheckResult:
+    """The organizations verified longest ago say what SQL on the source says; others are repaired."""
+    report = pipeline.audit()
+    severity = dg.AssetCheckSeverity.ERROR if report.unrepaired else dg.AssetCheckSeverity.WARN
+    return dg.AssetCheckResult(
+        passed=not report.found,
+        severity=severity,
+        metadata={
+            "organizations_verified": len(report.verified),
+            "cells_compared": report.cells_compared,
+            "differences_found": len(report.found),
+            "differences_left": len(report.unrepaired),
+        },
+    )
+
+
+def _named(organizations: Mapping[UUID, str]) -> str:
+    """The first of them, each with what there is to say."""
+    return ", ".join(f"{key} {said}" for key, said in list(organizations.items())[:_EXAMPLES])
+
+
+STANDING: Final = (nothing_is_still_broken, metrics_are_complete)
+
+CHECKS: Final = (
+    parts_add_up_to_the_whole,
+    every_fact_is_counted_once,
+    few_jobs_are_not_counted,
+    every_organization_was_published,
+    cells_equal_the_source,
+    *STANDING,
+)

@@ -7,11 +7,12 @@ import dagster as dg
 
 from assets.aggregate_metrics import aggregate_metrics
 from assets.checks import CHECKS
+from assets.digests import every_night, every_week, nightly_digest, weekly_digest
 from assets.failures import call_webhook
 from assets.job_facts import job_facts, source_jobs
-from assets.maintenance import tidy_job_facts, weekly_tidying
+from assets.maintenance import nightly_retention, retention, tidy_job_facts, weekly_tidying
 from assets.resources import Pipeline
-from assets.schedules import hourly_refresh, refresh
+from assets.schedules import hourly_checks, hourly_refresh, reconcile, refresh, standing_checks
 
 
 def build_definitions(*, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
@@ -19,8 +20,23 @@ def build_definitions(*, resources: Mapping[str, Any] | None = None) -> dg.Defin
     return dg.Definitions(
         assets=[source_jobs, job_facts, aggregate_metrics],
         asset_checks=[check.with_hooks({call_webhook}) for check in CHECKS],
-        jobs=[refresh, tidy_job_facts],
-        schedules=[hourly_refresh, weekly_tidying],
+        jobs=[
+            refresh,
+            reconcile,
+            nightly_digest,
+            weekly_digest,
+            standing_checks,
+            tidy_job_facts,
+            retention,
+        ],
+        schedules=[
+            hourly_refresh,
+            hourly_checks,
+            every_night,
+            every_week,
+            weekly_tidying,
+            nightly_retention,
+        ],
         resources={"pipeline": Pipeline()} | dict(resources or {}),
         # Polars and DuckDB use every core by themselves, and a process per step costs five seconds.
         executor=dg.in_process_executor,

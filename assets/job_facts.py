@@ -43,7 +43,7 @@ def job_facts(
             "jobs_read": extraction.jobs_read,
             "facts_inserted": extraction.absorbed.inserted,
             "facts_updated": extraction.absorbed.updated,
-            "facts_deleted": extraction.absorbed.deleted,
+            "facts_deleted": extraction.absorbed.gone,
             **{f"{stage}_s": round(seconds, 3) for stage, seconds in extraction.seconds.items()},
         }
     )

@@ -1,4 +1,6 @@
-"""Keeping the files of `job_facts` few and fresh."""
+"""Keeping the files of `job_facts` few and fresh, and the tables no longer than they shall be."""
+
+from dataclasses import asdict
 
 import dagster as dg
 
@@ -10,7 +12,7 @@ from assets.resources import Pipeline
 def tidy(context: dg.OpExecutionContext, pipeline: Pipeline) -> None:
     """Merge small files and drop those that no published version needs."""
     report = pipeline.tidy()
-    context.add_output_metadata({"files_merged": report.files_merged, "files_removed": report.files_removed})
+    context.add_output_metadata(asdict(report))
 
 
 @dg.job(
@@ -25,6 +27,29 @@ def tidy_job_facts() -> None:
 weekly_tidying = dg.ScheduleDefinition(
     job=tidy_job_facts,
     cron_schedule="37 3 * * 0",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+
+
+@dg.op(retry_policy=RETRIES)
+def let_go(context: dg.OpExecutionContext, pipeline: Pipeline) -> None:
+    """Remove hourly cells, restatements and outcomes that are older than they shall be kept."""
+    context.add_output_metadata(asdict(pipeline.retain()))
+
+
+@dg.job(
+    hooks={call_webhook},
+    description="Remove what is older than EXECMETRICS_KEEP_HOURS, _RESTATEMENTS and _OUTCOMES.",
+)
+def retention() -> None:
+    """One step: let go."""
+    let_go()
+
+
+nightly_retention = dg.ScheduleDefinition(
+    job=retention,
+    cron_schedule="52 3 * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )

@@ -3,6 +3,7 @@
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from pydantic import PrivateAttr
 
 from assets.failures import ERROR
 from assets.scope import Mode, Scope
+from pipelines.audit import AuditReport, audit
 from pipelines.errors import (
     AnotherRunHoldsTheLock,
     DatabaseUnreachable,
@@ -18,9 +20,18 @@ from pipelines.errors import (
     PublishConflict,
     UsageError,
 )
-from pipelines.extract import Extraction
+from pipelines.extract import Extraction, Request
 from pipelines.maintenance import TidyReport, tidy_facts
-from pipelines.refresh import RefreshReport, extract_changes, publish_changes, reconcile, refresh
+from pipelines.refresh import (
+    RefreshReport,
+    completed_in,
+    extract_changes,
+    publish_changes,
+    reconcile,
+    reconcile_created,
+    refresh,
+)
+from pipelines.retain import RetentionReport, retain
 from pipelines.settings import Settings, load_settings
 from pipelines.storage.database import Databases, open_databases
 
@@ -61,16 +72,14 @@ class Pipeline(dg.ConfigurableResource[None]):
 
     def extract(self, scope: Scope, days: dg.TimeWindow | None) -> Extraction:
         """Bring the facts up to date, and remember for `publish` what was read."""
-        since, until = days or (None, None)
         with _named_failures():
             organization_ids = scope.organizations()
-            extraction = extract_changes(
-                self._databases,
-                self._settings,
-                since=since,
-                until=until,
-                organization_ids=organization_ids,
+            request = Request(
+                tuple(organization_ids),
+                completed=completed_in(days.start, days.end) if days else None,
+                accept_deletes=scope.accept_deletes,
             )
+            extraction = extract_changes(self._databases, self._settings, request)
         self._extracted = _Extracted(scope.mode, organization_ids, extraction)
         return extraction
 
@@ -95,12 +104,38 @@ class Pipeline(dg.ConfigurableResource[None]):
                 since=days.start,
                 until=days.end,
                 organization_ids=organization_ids,
+                accept_deletes=scope.accept_deletes,
             )
+
+    def digest(self, *, recent: bool) -> dict[str, Any]:
+        """Compare the source with the facts, trailing days or everything; return what was found."""
+        since = datetime.now(UTC).date() - timedelta(days=self._settings.digest_days) if recent else None
+        with _named_failures():
+            report = reconcile_created(self._databases, self._settings, since=since)
+        return {
+            "jobs_read": report.jobs_read,
+            "facts_inserted": report.facts_inserted,
+            "facts_updated": report.facts_updated,
+            "facts_deleted": report.facts_deleted,
+            "cells_written": report.cells_written,
+            "cells_deleted": report.cells_deleted,
+            "failed": ", ".join(f"{each.organization_id} {each.error_class}" for each in report.failed[:20]),
+        }
+
+    def audit(self) -> AuditReport:
+        """Compare the organizations that were verified longest ago with the source, and repair them."""
+        with _named_failures():
+            return audit(self._databases, self._settings)
 
     def tidy(self) -> TidyReport:
         """Merge small files of the facts, and drop those that no published version needs."""
         with _named_failures():
             return tidy_facts(self._databases, self._settings)
+
+    def retain(self) -> RetentionReport:
+        """Let go of what is older than the retention settings."""
+        with _named_failures():
+            return retain(self._databases, self._settings)
 
 
 @contextmanager

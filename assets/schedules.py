@@ -6,6 +6,7 @@ from typing import Final
 import dagster as dg
 
 from assets.aggregate_metrics import aggregate_metrics
+from assets.checks import STANDING
 from assets.job_facts import job_facts
 from assets.scope import Mode, Scope
 
@@ -18,6 +19,27 @@ refresh = dg.define_asset_job(
     selection=dg.AssetSelection.assets(job_facts, aggregate_metrics),
     description="What changed in the source since the last run, whatever the day, into both tables.",
     config=REFRESH,
+)
+
+
+reconcile = dg.define_asset_job(
+    "reconcile",
+    selection=dg.AssetSelection.assets(job_facts, aggregate_metrics),
+    description="Make the chosen days equal the source again; for many days choose them on the asset's page.",
+)
+
+# When the hourly run itself does not start, nobody else would say so.
+standing_checks = dg.define_asset_job(
+    "standing_checks",
+    selection=dg.AssetSelection.checks(*STANDING),
+    description="What is broken or late by now, whichever run it was that failed.",
+)
+
+hourly_checks = dg.ScheduleDefinition(
+    job=standing_checks,
+    cron_schedule="37 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
 )
 
 

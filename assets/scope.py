@@ -27,6 +27,11 @@ class Scope(dg.Config):
         default=[], description="Touch only these organizations (UUIDs); empty means all."
     )
 
+    accept_deletes: bool = Field(
+        default=False,
+        description="Believe the source, however many jobs of an organization are gone from it.",
+    )
+
     def organizations(self) -> list[UUID]:
         """The organizations asked for; raises `InvalidOrganization` for what is no UUID."""
         try:

@@ -100,6 +100,44 @@ class PublishConflict(ExecutionMetricsError):
     """Somebody else published these organizations meanwhile; nothing was written, run again."""
 
 
+class DatabaseExhausted(ExecutionMetricsError):
+    """The database has no room left: disk, memory or connections; what was not committed is undone."""
+
+
+class CommitUnknown(ExecutionMetricsError):
+    """The connection was lost while a commit was under way, and nobody can be asked whether it was made."""
+
+
+class FactsConflict(ExecutionMetricsError):
+    """Somebody else changed the facts meanwhile; nothing was lost, run again."""
+
+
+class FactsNotWritten(ExecutionMetricsError):
+    """The facts could not be written, for want of space or rights; nothing was lost, run again with both."""
+
+
+class SourceConflict(ExecutionMetricsError):
+    """The standby cancelled the read because it had to catch up; run again, or raise
+    max_standby_streaming_delay."""
+
+
+class DeletesNotAccepted(ExecutionMetricsError):
+    """More than a tenth of an organization's jobs are gone from the source; if that is right, run
+    execmetrics reconcile with --accept-deletes."""
+
+
+class UnknownTimeZone(ExecutionMetricsError):
+    """The source's PostgreSQL does not know the time zone of this organization; correct its time_zone."""
+
+
+class TooManyFailures(ExecutionMetricsError):
+    """More organizations failed than EXECMETRICS_TOLERATED_FAILURES_PCT allows; the others are published."""
+
+
+class CellNotFound(UsageError):
+    """No such cell was ever published; see execmetrics explain --help for how one is named."""
+
+
 class WebhookRefused(ExecutionMetricsError):
     """The webhook did not take the message; check EXECMETRICS_WEBHOOK_URL."""
 

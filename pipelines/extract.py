@@ -1,28 +1,46 @@
 """From the source to the facts: read what changed, judge it, merge it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from uuid import UUID
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Final
+from uuid import UUID, uuid4
 
 import polars as pl
 
+from pipelines.compute.digests import differing_days, digest
 from pipelines.compute.validate import FOUND_COLUMNS, anomalies, changes, with_verdict
 from pipelines.errors import UnknownOrganization
+from pipelines.fault_points import FaultPoint, passing
 from pipelines.model.anomalies import HEAL_BY_THEMSELVES
+from pipelines.model.jobs import Gone
+from pipelines.model.restatements import Restated
 from pipelines.read_ahead import read_ahead
-from pipelines.settings import Settings
+from pipelines.settings import Settings, Tier
 from pipelines.stages import Stages
 from pipelines.storage.anomalies import find_listed
+from pipelines.storage.asked import Asked, CreatedOn, Indexed, Listed, OfOwners, Swept
+from pipelines.storage.calendars import ReadCalendar, read_calendar
 from pipelines.storage.cursors import Progress, disown_lost_versions, find_progress
 from pipelines.storage.database import Databases, connect
-from pipelines.storage.facts import Absorbed, JobFacts, open_facts
+from pipelines.storage.facts import STORED_COLUMNS, Absorbed, JobFacts, open_facts
 from pipelines.storage.frames import id_series, uuids
-from pipelines.storage.source import Moment, Names, SourceSnapshot, Wanted, open_snapshot
+from pipelines.storage.names import NamesToCopy, find_moved
+from pipelines.storage.source import Moment, SourceSnapshot, open_source
 from pipelines.storage.spool import Spool, temporary_spool
 
 # As the facts lie in their files.
 _FACTS_ORDER = ("created_date", "organization_id", "completed_at")
+
+# A table that is larger than this takes longer to look through than to search by its index.
+_LARGE_TABLE_BYTES: Final = 2 * 1024**3
+
+_TOO_OLD: Final = 2**30
+
+# Losing so many jobs at once is more likely a fault of the source than what somebody did.
+_SUSPICIOUS_SHARE: Final = 0.1
+_SUSPICIOUS_JOBS: Final = 1_000
 
 
 @dataclass(frozen=True)
@@ -34,74 +52,350 @@ class CompletedIn:
 
 
 @dataclass(frozen=True)
+class Request:
+    """What a pass reads beside what changed: nothing, or what a digest finds to differ from the facts.
+
+    The digest covers jobs `completed` in a range, `created_since` a day, or `everything`. No
+    `organization_ids` means all of them.
+    """
+
+    organization_ids: tuple[UUID, ...] = ()
+    completed: CompletedIn | None = None
+    created_since: date | None = None
+    everything: bool = False
+    accept_deletes: bool = False
+
+    @property
+    def digests(self) -> bool:
+        """Whether the source is compared with the facts."""
+        return bool(self.completed or self.created_since or self.everything)
+
+
+@dataclass(frozen=True)
 class Extraction:
     """What one snapshot of the source held; its jobs are in the facts, the rest waits to be published.
 
-    `found` are anomalies seen and `healed` listed ones seen no more; `seen` is how far everybody was.
-    Until it is published the cursors stay, so a later refresh reads what changed again; what only a
-    range asked for is read again by another reconcile.
+    `found` are anomalies seen and `healed` listed ones seen no more; `seen` is how far everybody was, and
+    every row of the `swept` organizations was looked at. `withheld` says of how many jobs an organization
+    would be rid that are gone from the source. Until it is published the cursors stay, so a later refresh
+    reads what changed again; what only a digest found is found by another one.
     """
 
+    run_id: UUID
     moment: Moment
-    names: Names
+    reason: Restated | None
+    names: NamesToCopy
+    calendar: ReadCalendar
     found: pl.DataFrame
     healed: pl.DataFrame
     organization_ids: tuple[UUID, ...]
     seen: Mapping[UUID, Progress]
+    swept: frozenset[UUID]
+    withheld: Mapping[UUID, int]
     jobs_read: int
     absorbed: Absorbed
     facts_table_id: UUID
     facts_version: int
+    complete_through: Mapping[UUID, datetime]
     seconds: Mapping[str, float]
 
+    @property
+    def unknown_zones(self) -> frozenset[UUID]:
+        """The organizations whose time zone the source's PostgreSQL does not know."""
+        return frozenset(self.calendar.unknown) & frozenset(self.organization_ids)
 
-def extract(
-    databases: Databases,
-    settings: Settings,
-    organization_ids: Sequence[UUID],
-    completed: CompletedIn | None,
-    stages: Stages,
-) -> Extraction:
-    """Merge into the facts what changed since the cursors, and what `completed` asks for again.
 
-    The caller holds the refresh lock. Raises `UnknownOrganization`, `SourceMissing`, `FactsUnusable`.
+def extract(databases: Databases, settings: Settings, request: Request, stages: Stages) -> Extraction:
+    """Merge into the facts what changed since the cursors, and what a digest finds to differ.
+
+    The caller holds the refresh lock. Raises `UnknownOrganization`, `SourceMissing`, `FactsUnusable`,
+    `FactsConflict`.
     """
-    facts = open_facts(settings)
-    with connect(databases.analytics_url, settings) as analytics:
-        disown_lost_versions(analytics, facts)
-        seen = find_progress(analytics)
-        listed = find_listed(analytics)
-    with temporary_spool(settings.home) as spool:
-        with stages.timed("extract"), open_snapshot(databases.source_url, settings) as source:
-            everyone = set(uuids(source.organizations()["id"]))
-            scope = _scope(organization_ids, everyone | set(seen))
-            horizons = {key: _horizon(seen.get(key), source.moment, facts) for key in scope}
-            wanted = Wanted(
-                horizons=horizons,
-                only_listed=bool(organization_ids),
-                since=completed.since if completed else None,
-                until=completed.until if completed else None,
-                job_ids=_to_read_again(listed, scope, all_of_them=completed is not None),
-            )
-            names = source.names(wanted)
-            reader = _Reader(source, settings, spool, listed, stages)
-            reader.read(wanted)
-            read_whole = {key for key, horizon in horizons.items() if horizon is None}
-            reader.read_what_the_source_lacks(_expected(facts, scope, completed, read_whole))
+    with gathered(databases, settings, request, stages) as (extraction, facts, spool):
         with stages.timed("facts"):
             absorbed = _absorb(facts, spool, stages)
-        return Extraction(
-            moment=source.moment,
-            names=names,
-            found=reader.found(),
-            healed=reader.healed(),
-            organization_ids=tuple(sorted(scope | (set() if organization_ids else reader.organizations))),
-            seen=seen,
-            jobs_read=spool.rows,
-            absorbed=absorbed,
-            facts_table_id=facts.table_id,
-            facts_version=facts.version,
-            seconds=stages.seconds,
+        passing(FaultPoint.FACTS_ABSORBED)
+        return replace(extraction, absorbed=absorbed, facts_version=facts.version, seconds=stages.seconds)
+
+
+@contextmanager
+def gathered(
+    databases: Databases, settings: Settings, request: Request, stages: Stages, *, dry: bool = False
+) -> Iterator[tuple[Extraction, JobFacts, Spool]]:
+    """Read what `extract` would merge, and merge nothing: yield it with the facts and the spooled rows.
+
+    A `dry` one does not write down either whose published version these facts do not have.
+    """
+    facts = open_facts(settings)
+    passing(FaultPoint.FACTS_OPENED)
+    with connect(databases.analytics_url, settings) as analytics:
+        if not dry:
+            disown_lost_versions(analytics, facts)
+        passing(FaultPoint.LOST_VERSIONS_DISOWNED)
+        seen = find_progress(analytics)
+        listed = find_listed(analytics)
+    passing(FaultPoint.PROGRESS_READ)
+    with temporary_spool(settings.home) as spool:
+        with stages.timed("extract"), open_source(databases.source_url, settings) as source:
+            passing(FaultPoint.SNAPSHOT_OPENED)
+            reading = _Reading(source, settings, request, facts, spool, seen, listed, stages)
+            calendar = reading.calendar()
+            names = find_moved(databases, settings, source.names(reading.named))
+            passing(FaultPoint.NAMES_READ)
+            reading.read_changes(names)
+            passing(FaultPoint.JOBS_READ)
+            withheld = reading.read_what_is_gone()
+            moment = source.moment
+        passing(FaultPoint.SNAPSHOT_CLOSED)
+        stages.seconds["snapshot"] = source.seconds
+        stages.seconds["longest_statement"] = source.longest_statement_s
+        yield (
+            Extraction(
+                run_id=uuid4(),
+                moment=moment,
+                reason=Restated.BACKFILL if request.digests else None,
+                names=names,
+                calendar=calendar,
+                found=reading.found(),
+                healed=reading.healed(),
+                organization_ids=reading.organization_ids(),
+                seen=seen,
+                swept=frozenset(reading.swept.horizons) | reading.strangers,
+                withheld=withheld,
+                jobs_read=spool.rows,
+                absorbed=Absorbed(),
+                facts_table_id=facts.table_id,
+                facts_version=facts.version,
+                complete_through=reading.complete_through(),
+                seconds=stages.seconds,
+            ),
+            facts,
+            spool,
+        )
+
+
+class _Reading:
+    """What one pass asks of the source; rows are judged as they stream in, and spooled for the facts."""
+
+    def __init__(
+        self,
+        source: SourceSnapshot,
+        settings: Settings,
+        request: Request,
+        facts: JobFacts,
+        spool: Spool,
+        seen: Mapping[UUID, Progress],
+        listed: pl.DataFrame,
+        stages: Stages,
+    ) -> None:
+        self._source, self._settings, self._request = source, settings, request
+        self._facts, self._spool, self._seen, self._stages = facts, spool, seen, stages
+        self._listed = listed
+        self._found: list[pl.DataFrame] = []
+        self._looked_at: list[pl.DataFrame] = []
+        self._met: set[UUID] = set()
+        self._organizations = source.organizations()
+        known = set(uuids(self._organizations["id"])) | set(seen)
+        self._scope = _scope(request.organization_ids, known)
+        only_these = bool(request.organization_ids)
+        horizons = {key: _horizon(seen.get(key), source.moment, facts) for key in self._scope}
+        # What changed hands is found as long as one of both has not got so far: its names are everybody's.
+        latest = min((horizon for horizon in horizons.values() if horizon is not None), default=None)
+        self.named = Swept(dict.fromkeys(known, latest) | dict.fromkeys(self._whole_of(horizons)))
+        self._whole = self._whole_of(horizons)
+        by_index = self._by_index(horizons)
+        self.swept = Swept(
+            {key: horizon for key, horizon in horizons.items() if key not in by_index},
+            only_listed=only_these or bool(by_index),
+        )
+        lookback = settings.lookback
+        self._indexed = Indexed(
+            {key: seen[key].extracted_at - lookback for key in by_index}, only_listed=only_these
+        )
+
+    @property
+    def strangers(self) -> frozenset[UUID]:
+        """Organizations that jobs name although the source has no such organization, read like the others."""
+        return frozenset(self._met - self._scope) if not self.swept.only_listed else frozenset()
+
+    def organization_ids(self) -> tuple[UUID, ...]:
+        """Whom the pass is for."""
+        return tuple(sorted(self._scope | self.strangers))
+
+    def complete_through(self) -> dict[UUID, datetime]:
+        """Up to when jobs that had completed, and were written down, have been read."""
+        now = self._source.moment.extracted_at
+        through = dict.fromkeys(self.organization_ids(), now)
+        for key in self._indexed.since:
+            through[key] = max(now - self._settings.lookback, self._seen[key].complete_through)
+        return through
+
+    def calendar(self) -> ReadCalendar:
+        """Where the days of these organizations begin."""
+        there = self._organizations.select("id", "time_zone")
+        # One that is no longer in the source keeps the zone in which its days were counted.
+        vanished = (self._scope & self._seen.keys()) - set(uuids(there["id"]))
+        zones = pl.DataFrame(
+            [(key.bytes, self._seen[key].time_zone) for key in vanished],
+            schema=there.schema,
+            orient="row",
+        )
+        mine = pl.concat([there, zones]).filter(pl.col("id").is_in(id_series("id", self._scope).implode()))
+        calendar = read_calendar(self._source, mine, self._settings)
+        passing(FaultPoint.CALENDAR_READ)
+        return calendar
+
+    def read_changes(self, names: NamesToCopy) -> None:
+        """Read what changed since the cursors, what may have healed, and whose owner changed."""
+        if self.swept.horizons or not self.swept.only_listed:
+            self._read(self.swept)
+        if self._indexed.since:
+            self._read(self._indexed)
+        again = self._to_read_again()
+        if again:
+            self._read(Listed(again))
+            asked_for = id_series("job_id", again).implode()
+            looked_at = self._listed.filter(pl.col("job_id").is_in(asked_for))
+            self._looked_at.append(looked_at.with_columns(owner="organization_id"))
+        moved = OfOwners(*(names.moved(kind, self._scope) for kind in ("workflows", "clients")))
+        if moved.workflow_ids or moved.client_ids:
+            self._read(moved)
+
+    def read_what_is_gone(self) -> dict[UUID, int]:
+        """Find jobs that the source does not have any more; return those of whom too many are missing."""
+        expected = [self._facts.scan().filter(_of(self._whole))] if self._whole else []
+        if self._request.digests:
+            days = self._differing_days()
+            passing(FaultPoint.DIGEST_READ)
+            if days.height:
+                self._read(CreatedOn(days))
+                expected.append(self._facts.of_days(days).filter(self._asked_for))
+        if not expected:
+            return {}
+        missing = self._unread(pl.concat(expected).unique("job_id"))
+        if missing.height:
+            self._read(Listed(uuids(missing["job_id"])))
+        gone = self._unread(missing.lazy())
+        passing(FaultPoint.GONE_JOBS_FOUND)
+        if self._settings.sealed_before_at:
+            gone = gone.filter(pl.col("completed_at") >= self._settings.sealed_before_at)
+        withheld = self._suspicious(gone)
+        gone = gone.filter(~_of(withheld))
+        self._spool.add(gone.with_columns(gone=pl.lit(Gone.DELETED.value)).select(self._columns))
+        return withheld
+
+    @staticmethod
+    def _whole_of(horizons: Mapping[UUID, int | None]) -> set[UUID]:
+        return {key for key, horizon in horizons.items() if horizon is None}
+
+    @property
+    def _asked_for(self) -> pl.Expr:
+        """Of jobs that completed outside the range nobody asked whether they are gone."""
+        completed = self._request.completed
+        if completed is None:
+            return pl.lit(True)
+        return pl.col("completed_at").is_between(completed.since, completed.until, closed="left")
+
+    @property
+    def _columns(self) -> list[str]:
+        return list(STORED_COLUMNS)
+
+    def _by_index(self, horizons: Mapping[UUID, int | None]) -> set[UUID]:
+        """Who need not be swept this time."""
+        tier, now = self._settings.extraction, self._source.moment.extracted_at
+        if tier is Tier.AUTO:
+            large = self._source.size_bytes() >= _LARGE_TABLE_BYTES
+            tier = Tier.INDEXED if large else Tier.SWEEP
+        if tier is Tier.SWEEP:
+            return set()
+        return {
+            key
+            for key, horizon in horizons.items()
+            if horizon is not None and now - self._seen[key].swept_at < self._settings.sweep_every
+        }
+
+    def _to_read_again(self) -> list[UUID]:
+        listed = self._listed.filter(_of(self._scope))
+        if not self._request.digests:
+            listed = listed.filter(pl.col("reason").is_in([reason.value for reason in HEAL_BY_THEMSELVES]))
+        return uuids(listed["job_id"].unique())
+
+    def _differing_days(self) -> pl.DataFrame:
+        request = self._request
+        completed = (request.completed.since, request.completed.until) if request.completed else None
+        there = self._source.digest(
+            organization_ids=request.organization_ids,
+            created_since=request.created_since,
+            completed=completed,
+            earliest=self._settings.earliest_completion_at,
+            tolerance=self._settings.future_tolerance,
+        )
+        here = self._facts.scan().join(self._spooled_ids(), on="job_id", how="anti")
+        now = self._spool.scan().filter(pl.col("gone").is_null()) if self._spool.rows else None
+        jobs = pl.concat([here, now.select(here.collect_schema().names())]) if now is not None else here
+        if request.organization_ids:
+            jobs = jobs.filter(_of(request.organization_ids))
+        if completed:
+            jobs = jobs.filter(pl.col("completed_at").is_between(*completed, closed="left"))
+        if request.created_since:
+            jobs = jobs.filter(pl.col("created_date") >= request.created_since)
+        return differing_days(there, digest(jobs))
+
+    def _spooled_ids(self) -> pl.LazyFrame:
+        if self._spool.rows:
+            return self._spool.scan().select("job_id")
+        return self._facts.scan().clear().select("job_id")
+
+    def _read(self, asked: Asked) -> None:
+        for jobs in read_ahead(self._source.jobs(asked), cancel=self._source.cancel):
+            passing(FaultPoint.JOBS_STREAMING)
+            judged = with_verdict(
+                jobs,
+                clock=self._source.moment.extracted_at,
+                earliest=self._settings.earliest_completion_at,
+                tolerance=self._settings.future_tolerance,
+            )
+            found = anomalies(judged).rows()
+            # Made anew, because a few rows of a frame keep all of its ids in memory.
+            self._found.append(pl.DataFrame(found, schema=FOUND_COLUMNS, orient="row"))
+            owners = judged.select("job_id", owner="organization_id")
+            self._looked_at.append(self._listed.join(owners, on="job_id"))
+            self._met.update(uuids(judged["organization_id"].unique()))
+            self._spool.add(changes(judged).select(self._columns))
+            self._stages.tell("extract", self._spool.rows)
+
+    def _unread(self, facts: pl.LazyFrame) -> pl.DataFrame:
+        return facts.join(self._spooled_ids(), on="job_id", how="anti").collect()
+
+    def _suspicious(self, gone: pl.DataFrame) -> dict[UUID, int]:
+        if self._request.accept_deletes or gone.height < _SUSPICIOUS_JOBS:
+            return {}
+        counted = self._facts.jobs_by_organization()
+        lost = gone.group_by("organization_id").len("jobs")
+        found = dict(zip(uuids(lost["organization_id"]), lost["jobs"], strict=True))
+        return {
+            key: jobs
+            for key, jobs in found.items()
+            if jobs >= _SUSPICIOUS_JOBS and jobs > _SUSPICIOUS_SHARE * counted.get(key, 0)
+        }
+
+    def found(self) -> pl.DataFrame:
+        """What is wrong with the jobs that were read, one row per job and reason."""
+        every = pl.concat([pl.DataFrame(schema=FOUND_COLUMNS), *self._found])
+        return every.unique(["job_id", "reason"], keep="last")
+
+    def healed(self) -> pl.DataFrame:
+        """What was listed, was looked at, and was not found again.
+
+        It leaves the list with the organization that has the job now, whose cursor moves past the repair.
+        """
+        none = self._listed.clear().with_columns(owner="organization_id")
+        looked_at = pl.concat([none, *self._looked_at]).unique(
+            ["job_id", "reason"], keep="first", maintain_order=True
+        )
+        owner = pl.when(_of(self.organization_ids(), "owner")).then("owner").otherwise("organization_id")
+        return looked_at.with_columns(organization_id=owner).join(
+            self.found(), on=["job_id", "reason"], how="anti"
         )
 
 
@@ -112,85 +406,18 @@ def _scope(asked: Sequence[UUID], known: set[UUID]) -> set[UUID]:
     return set(asked) or known
 
 
+def _of(organization_ids: Collection[UUID], column: str = "organization_id") -> pl.Expr:
+    return pl.col(column).is_in(id_series("organization_id", organization_ids).implode())
+
+
 def _horizon(progress: Progress | None, moment: Moment, facts: JobFacts) -> int | None:
     """Where to go on reading an organization; None, from the beginning, when the past is another source's."""
-    if progress is None or not progress.shows(facts):
+    if progress is None or not progress.knows(facts):
         return None
     if progress.incarnation != moment.incarnation or progress.horizon > moment.horizon:
         return None
-    return progress.horizon
-
-
-def _to_read_again(listed: pl.DataFrame, scope: set[UUID], *, all_of_them: bool) -> list[UUID]:
-    listed = listed.filter(pl.col("organization_id").is_in(id_series("organization_id", scope).implode()))
-    if not all_of_them:
-        listed = listed.filter(pl.col("reason").is_in([reason.value for reason in HEAL_BY_THEMSELVES]))
-    return uuids(listed["job_id"].unique())
-
-
-class _Reader:
-    """Judges rows as they stream in, spools them for the facts, and keeps only the anomalies."""
-
-    def __init__(
-        self, source: SourceSnapshot, settings: Settings, spool: Spool, listed: pl.DataFrame, stages: Stages
-    ) -> None:
-        self._source, self._settings, self._spool, self._stages = source, settings, spool, stages
-        self._listed = listed
-        self._found: list[pl.DataFrame] = []
-        self._looked_at: list[pl.DataFrame] = []
-        self.organizations: set[UUID] = set()
-
-    def read(self, wanted: Wanted) -> None:
-        for jobs in read_ahead(self._source.jobs(wanted), cancel=self._source.cancel):
-            judged = with_verdict(
-                jobs,
-                clock=self._source.moment.extracted_at,
-                earliest=self._settings.earliest_completion_at,
-                tolerance=self._settings.future_tolerance,
-            )
-            found = anomalies(judged).rows()
-            # Made anew, because a few rows of a frame keep all of its ids in memory.
-            self._found.append(pl.DataFrame(found, schema=FOUND_COLUMNS, orient="row"))
-            self._looked_at.append(self._listed.join(judged.select("job_id"), on="job_id", how="semi"))
-            self.organizations.update(uuids(judged["organization_id"].unique()))
-            self._spool.add(changes(judged))
-            self._stages.tell("extract", self._spool.rows)
-        asked_for = id_series("job_id", wanted.job_ids).implode()
-        self._looked_at.append(self._listed.filter(pl.col("job_id").is_in(asked_for)))
-
-    def read_what_the_source_lacks(self, expected: pl.LazyFrame) -> None:
-        """Read the jobs of these facts that were not met, wherever they are; those of nowhere are gone."""
-        missing = self._unread(expected)
-        if missing.is_empty():
-            return
-        self.read(Wanted({}, only_listed=True, job_ids=uuids(missing["job_id"])))
-        gone = self._unread(missing.lazy())
-        self._spool.add(gone.with_columns(counts=pl.lit(False)).select(*gone.columns, "counts"))
-
-    def _unread(self, facts: pl.LazyFrame) -> pl.DataFrame:
-        if self._spool.rows:
-            facts = facts.join(self._spool.scan().select("job_id"), on="job_id", how="anti")
-        return facts.collect()
-
-    def found(self) -> pl.DataFrame:
-        every = pl.concat([pl.DataFrame(schema=FOUND_COLUMNS), *self._found])
-        return every.unique(["job_id", "reason"], keep="last")
-
-    def healed(self) -> pl.DataFrame:
-        looked_at = pl.concat([self._listed.clear(), *self._looked_at]).unique()
-        return looked_at.join(self.found(), on=["job_id", "reason"], how="anti")
-
-
-def _expected(
-    facts: JobFacts, scope: set[UUID], completed: CompletedIn | None, read_whole: set[UUID]
-) -> pl.LazyFrame:
-    """The facts whose jobs must have been read: all of organizations read whole, else those of the range."""
-    expected = pl.col("organization_id").is_in(id_series("organization_id", read_whole).implode())
-    if completed:
-        in_range = pl.col("completed_at").is_between(completed.since, completed.until, closed="left")
-        mine = pl.col("organization_id").is_in(id_series("organization_id", scope).implode())
-        expected |= in_range & mine
-    return facts.scan().filter(expected)
+    # So old a horizon cannot be told from a future one on the circle of 32-bit ids.
+    return progress.horizon if moment.horizon - progress.horizon < _TOO_OLD else None
 
 
 def _absorb(facts: JobFacts, spool: Spool, stages: Stages) -> Absorbed:
@@ -199,5 +426,5 @@ def _absorb(facts: JobFacts, spool: Spool, stages: Stages) -> Absorbed:
     absorbed = Absorbed()
     for chunk in spool.chunks(_FACTS_ORDER):
         absorbed += absorb(chunk)
-        stages.tell("facts", absorbed.inserted + absorbed.updated + absorbed.deleted)
+        stages.tell("facts", absorbed.inserted + absorbed.updated + absorbed.gone)
     return absorbed

@@ -1,102 +1,134 @@
-"""From the facts to the aggregates: recompute the cells that changed, replace them in one transaction."""
+"""From the facts to the aggregates: batches of organizations, each replaced in one transaction of its own."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
 import polars as pl
 
-from pipelines.compute.aggregate import MEASURED_COLUMNS, Aggregator, Numbered, emptied
-from pipelines.compute.chunks import bucket_sizes, in_buckets, parts
-from pipelines.compute.dirty_cells import dirty_cells
-from pipelines.errors import FeedLost, PublishConflict
+from pipelines.compute.aggregate import Aggregator
+from pipelines.compute.causes import with_cause
+from pipelines.errors import (
+    DeletesNotAccepted,
+    ExecutionMetricsError,
+    FeedLost,
+    PublishConflict,
+    UnknownTimeZone,
+)
 from pipelines.extract import Extraction
-from pipelines.model.metrics import DIMENSIONS, KEY_COLUMNS
+from pipelines.fault_points import FaultPoint, passing
+from pipelines.model.definition import definition
+from pipelines.model.metrics import DIMENSIONS
 from pipelines.model.periods import Period
-from pipelines.model.rollup_plan import ROLLUP_PLAN
+from pipelines.model.restatements import Restated
 from pipelines.read_ahead import read_ahead
+from pipelines.recompute import CHUNK_JOBS, Cells, Desk, weight
 from pipelines.settings import Settings
 from pipelines.stages import Stages
-from pipelines.storage.aggregates import Publication
+from pipelines.storage import outcomes
+from pipelines.storage.aggregates import Edition, Publication
 from pipelines.storage.anomalies import list_anomalies, unlist_anomalies
-from pipelines.storage.cursors import Progress, find_progress, move
-from pipelines.storage.database import Databases, connect
+from pipelines.storage.calendars import keep_offsets
+from pipelines.storage.cursors import (
+    Advance,
+    Progress,
+    advance,
+    find_progress,
+    move_cursors,
+    published_by,
+)
+from pipelines.storage.database import Connection, Databases, commit, connect
+from pipelines.storage.definitions import version_of
 from pipelines.storage.facts import JobFacts, open_facts
-from pipelines.storage.frames import id_series
+from pipelines.storage.facts_health import reading_facts
+from pipelines.storage.frames import id_series, uuids
 from pipelines.storage.names import copy_names
+from pipelines.storage.retention import find_removed_before
 from pipelines.storage.spool import Spool, temporary_spool
 from pipelines.storage.statements import statement
 
-# How many jobs are aggregated at a time: this, not the backlog, decides how much memory a run takes.
-CHUNK_JOBS: Final = 250_000
+_LOCAL_PERIODS: Final = (Period.DAY, Period.WEEK, Period.MONTH)
 
-Cells = Generator[pl.DataFrame, None, None]
-
-# Read once for each outer bucket; a month holds whole days and hours, weeks lie across.
-_NESTED: Final[Mapping[Period, tuple[Period, ...]]] = {
-    Period.MONTH: (Period.HOUR, Period.DAY, Period.MONTH),
-    Period.WEEK: (Period.WEEK,),
-}
+Batch = tuple[UUID, ...]
 
 
 @dataclass
 class Published:
-    """How many cells were computed anew, written because they differed, and deleted because emptied."""
+    """How many cells were computed anew, written because they differed, deleted because emptied, restated.
+
+    `failed` names the class of what went wrong with the organizations that stay as they were.
+    """
 
     computed: int = 0
     written: int = 0
     deleted: int = 0
+    restated: int = 0
+    failed: dict[UUID, str] = field(default_factory=dict)
+
+    def __add__(self, other: "Published") -> "Published":
+        return Published(
+            self.computed + other.computed,
+            self.written + other.written,
+            self.deleted + other.deleted,
+            self.restated + other.restated,
+            self.failed | other.failed,
+        )
 
 
 def publish(databases: Databases, settings: Settings, extraction: Extraction, stages: Stages) -> Published:
     """Make the cells of the extraction's organizations, and what goes with them, those of the newest facts.
 
-    The caller holds the refresh lock. Raises `PublishConflict` when somebody published meanwhile.
+    A batch of organizations that fails is halved until the culprit is alone; the others are published. The
+    caller holds the refresh lock. Raises `PublishConflict` when somebody published meanwhile.
     """
-    with (
-        connect(databases.analytics_url, settings) as analytics,
-        temporary_spool(settings.home) as images,
-        Aggregator(statement("compute/cells.sql")) as aggregator,
-    ):
+    facts = open_facts(settings)
+    if facts.table_id != extraction.facts_table_id or facts.version < extraction.facts_version:
+        raise PublishConflict
+    with connect(databases.analytics_url, settings) as analytics:
         seen = find_progress(analytics)
         if seen != extraction.seen:
             raise PublishConflict
-        facts = open_facts(settings)
-        if facts.table_id != extraction.facts_table_id or facts.version < extraction.facts_version:
-            raise PublishConflict
-        scope = set(extraction.organization_ids)
-        published = {key for key in scope & set(seen) if seen[key].facts_version is not None}
-        whole = {key for key in published if not seen[key].shows(facts)}
+        definition_version = version_of(analytics, definition(settings.rollup_plan))
+        removed_before = find_removed_before(analytics)
+        keep_offsets(analytics, extraction.calendar)
+    passing(FaultPoint.CALENDAR_KEPT)
+    with (
+        temporary_spool(settings.home) as images,
+        Aggregator(statement("compute/cells.sql")) as aggregator,
+    ):
+        plan = _Plan.of(extraction, seen, facts, definition_version)
         with stages.timed("compute"):
-            try:
-                for batch in unpublished_images(facts, {key: seen[key] for key in published - whole}):
-                    images.add(batch)
-            except FeedLost:
-                whole = published
-        with stages.timed("publish"):
-            publication = Publication(analytics, extraction.moment.extracted_at)
-        desk = _Desk(facts, aggregator, stages)
-        desk.pass_on(desk.all_cells(scope - published), publication.add_first)
-        desk.pass_on(desk.all_cells(whole), publication.stage)
-        if whole != published:
-            desk.pass_on(desk.changed_cells(images), publication.stage)
-        with stages.timed("publish"):
-            publication.replace(sorted(whole))
-            copy_names(analytics, extraction.names)
-            unlist_anomalies(analytics, extraction.healed)
-            list_anomalies(analytics, extraction.found, extraction.moment.extracted_at)
-            move(analytics, extraction.organization_ids, seen=seen, moment=extraction.moment, facts=facts)
-            analytics.commit()
-        return Published(desk.computed, publication.written, publication.deleted)
+            plan = _read_images(facts, seen, plan, images)
+            passing(FaultPoint.FEED_READ)
+            batches = _batches(plan, facts, images, settings)
+        edition = Edition(
+            run_id=extraction.run_id,
+            computed_at=extraction.moment.extracted_at,
+            definition_version=definition_version,
+            open_since=extraction.calendar.open_since(
+                {key: seen[key].complete_through for key in plan.scope if key in seen}
+            ),
+            removed_before=removed_before,
+        )
+        desk = Desk(facts.scan(), extraction.calendar.calendar, settings.rollup_plan, aggregator)
+        press = _Press(databases, settings, extraction, stages, seen, facts, plan, edition, desk, images)
+        for batch in batches:
+            press.settle(batch)
+        for key in extraction.unknown_zones:
+            press.give_up(key, UnknownTimeZone())
+        for key in extraction.withheld:
+            press.give_up(key, DeletesNotAccepted())
+    return press.published
 
 
 def unpublished_images(facts: JobFacts, published: Mapping[UUID, Progress]) -> Iterator[pl.DataFrame]:
     """Yield the jobs of these organizations that changed since their publication, as they were and are.
 
-    Columns: `organization_id, completed_at` and the dimensions.
+    Columns: `organization_id, completed_at`, the dimensions and `weight`, which tells the cause.
     """
-    versions = {key: seen.facts_version or 0 for key, seen in published.items() if seen.shows(facts)}
+    versions = {key: seen.published_version for key, seen in published.items() if seen.shows(facts)}
     if not versions:
         return
     seen = pl.DataFrame(
@@ -105,51 +137,236 @@ def unpublished_images(facts: JobFacts, published: Mapping[UUID, Progress]) -> I
             "seen": pl.Series(list(versions.values()), dtype=pl.Int64),
         }
     )
-    for batch in facts.images_since(min(versions.values())):
-        recent = batch.join(seen, on="organization_id").filter(pl.col("_commit_version") > pl.col("seen"))
-        yield recent.select("organization_id", "completed_at", *DIMENSIONS)
+    for written in facts.images_since(min(versions.values())):
+        recent = (
+            with_cause(written)
+            .join(seen, on="organization_id")
+            .filter(pl.col("_commit_version") > pl.col("seen"))
+        )
+        yield recent.select("organization_id", "completed_at", *DIMENSIONS, weight("cause"))
 
 
-class _Desk:
-    """Where jobs become cells, some at a time; `computed` counts them."""
+@dataclass(frozen=True)
+class _Plan:
+    """What has to be computed for which organizations."""
 
-    def __init__(self, facts: JobFacts, aggregator: Aggregator, stages: Stages) -> None:
-        self._facts, self._aggregator, self._stages = facts, aggregator, stages
-        self.computed = 0
+    scope: frozenset[UUID]
+    first: frozenset[UUID]
+    whole: Mapping[UUID, Restated]
+    rezoned: frozenset[UUID]
 
-    def pass_on(self, cells: Cells, write: Callable[[pl.DataFrame], None]) -> None:
-        """Write cells as they come, while the next ones are computed."""
+    @classmethod
+    def of(
+        cls, extraction: Extraction, seen: Mapping[UUID, Progress], facts: JobFacts, definition_version: int
+    ) -> "_Plan":
+        scope = set(extraction.organization_ids) - set(extraction.unknown_zones) - set(extraction.withheld)
+        known = scope & set(seen)
+        lost = {key for key in known if not seen[key].shows(facts)}
+        stale = {key for key in lost if not seen[key].is_of(definition_version)}
+        return cls(
+            frozenset(scope),
+            first=frozenset(scope - known),
+            whole={key: Restated.DEFINITION if key in stale else Restated.BACKFILL for key in lost},
+            rezoned=frozenset(key for key in known - lost if extraction.calendar.differs(key, seen[key])),
+        )
+
+    def without_feed(self) -> "_Plan":
+        whole = dict.fromkeys(self.scope - self.first, Restated.BACKFILL) | dict(self.whole)
+        return _Plan(self.scope, self.first, whole, frozenset())
+
+    @property
+    def by_feed(self) -> frozenset[UUID]:
+        return self.scope - self.first - self.whole.keys()
+
+
+def _read_images(facts: JobFacts, seen: Mapping[UUID, Progress], plan: _Plan, images: Spool) -> _Plan:
+    """Spool what changed for those who follow the feed; without a feed everybody is taken whole."""
+    try:
+        for batch in unpublished_images(facts, {key: seen[key] for key in plan.by_feed}):
+            images.add(batch)
+    except FeedLost:
+        return plan.without_feed()
+    return plan
+
+
+def _batches(plan: _Plan, facts: JobFacts, images: Spool, settings: Settings) -> list[Batch]:
+    """Organizations in portions of so much work, the least first: a whale comes last, and alone."""
+    work = dict.fromkeys(plan.scope, 0)
+    whole = plan.first | plan.whole.keys() | plan.rezoned
+    if whole:
+        counted = facts.jobs_by_organization()
+        work |= {key: counted.get(key, 0) for key in whole}
+    if images.rows:
+        changed = images.scan().group_by("organization_id").len("jobs").collect()
+        for key, jobs in zip(uuids(changed["organization_id"]), changed["jobs"], strict=True):
+            if key in work:
+                work[key] += jobs
+    batches: list[list[UUID]] = []
+    room = 0
+    for key in sorted(work, key=lambda each: (work[each], each)):
+        if not batches or work[key] > room or len(batches[-1]) >= settings.batch_organizations:
+            batches.append([])
+            room = CHUNK_JOBS
+        batches[-1].append(key)
+        room -= work[key]
+    return [tuple(sorted(batch)) for batch in batches]
+
+
+class _Press:
+    """Publishes batches, and remembers what became of them."""
+
+    def __init__(
+        self,
+        databases: Databases,
+        settings: Settings,
+        extraction: Extraction,
+        stages: Stages,
+        seen: Mapping[UUID, Progress],
+        facts: JobFacts,
+        plan: _Plan,
+        edition: Edition,
+        desk: Desk,
+        images: Spool,
+    ) -> None:
+        self._databases, self._settings = databases, settings
+        self._extraction, self._stages, self._seen = extraction, stages, seen
+        self._facts, self._plan, self._edition = facts, plan, edition
+        self._desk, self._images = desk, images
+        self.published = Published()
+
+    def settle(self, batch: Batch) -> None:
+        """Publish a batch, or its halves if it cannot be, down to the organization that is to blame."""
+        begun = time.monotonic()
+        try:
+            self._publish(batch, begun)
+        except ExecutionMetricsError:
+            # What has a sentence of its own concerns everybody: a lost connection, another run, the facts.
+            raise
+        except Exception as failure:
+            if len(batch) == 1:
+                self.give_up(batch[0], failure, time.monotonic() - begun)
+                return
+            middle = len(batch) // 2
+            self.settle(batch[:middle])
+            self.settle(batch[middle:])
+
+    def give_up(self, organization_id: UUID, failure: Exception, seconds: float = 0.0) -> None:
+        """Record that an organization failed; it stays as it was, and its cursor too."""
+        error_class = type(failure).__name__
+        self.published.failed[organization_id] = error_class
+        with connect(self._databases.analytics_url, self._settings) as analytics:
+            outcomes.record(
+                analytics,
+                self._extraction.run_id,
+                [organization_id],
+                seconds=seconds,
+                error_class=error_class,
+            )
+        passing(FaultPoint.FAILURE_RECORDED)
+
+    def _publish(self, batch: Batch, begun: float) -> None:
+        mine, plan, reason = set(batch), self._plan, self._extraction.reason
+        with (
+            reading_facts(self._settings.facts_location),
+            connect(self._databases.analytics_url, self._settings) as analytics,
+        ):
+            passing(FaultPoint.BATCH_BEGUN)
+            publication = Publication(analytics, self._edition)
+            computed = self._pass_on(
+                self._desk.all_cells(mine & plan.first, Restated.LATE), publication.add_first
+            )
+            for why in set(plan.whole.values()):
+                these = {key for key in mine & plan.whole.keys() if plan.whole[key] is why}
+                computed += self._pass_on(self._desk.all_cells(these, why), publication.stage)
+                if these:
+                    publication.stage_leftovers(these, why)
+            rezoned = mine & plan.rezoned
+            if rezoned:
+                cells = self._desk.all_cells(rezoned, Restated.TIME_ZONE, periods=_LOCAL_PERIODS)
+                computed += self._pass_on(cells, publication.stage)
+                publication.stage_leftovers(rezoned, Restated.TIME_ZONE, periods=_LOCAL_PERIODS)
+            if self._images.rows:
+                for followed, periods in (
+                    (mine & plan.by_feed - rezoned, tuple(Period)),
+                    (rezoned, (Period.HOUR,)),
+                ):
+                    changed = self._changed(followed)
+                    cells = self._desk.changed_cells(changed, periods=periods, reason=reason)
+                    computed += self._pass_on(cells, publication.stage)
+            passing(FaultPoint.CELLS_COMPUTED)
+            with self._stages.timed("publish"):
+                publication.replace()
+                self._record(analytics, batch, time.monotonic() - begun)
+                self._commit(analytics, batch)
+            self._count(publication, computed)
+
+    def _changed(self, organization_ids: Collection[UUID]) -> pl.LazyFrame:
+        ids = id_series("organization_id", organization_ids).implode()
+        return self._images.scan().filter(pl.col("organization_id").is_in(ids))
+
+    def _pass_on(self, cells: Cells, write: Callable[[pl.DataFrame], None]) -> int:
+        """Write cells as they come, while the next ones are computed; return how many came."""
+        computed = 0
         for chunk in read_ahead(self._stages.timed_each("compute", cells)):
             with self._stages.timed("publish"):
                 write(chunk)
-            self.computed += chunk.height
-            self._stages.tell("publish", self.computed)
+            passing(FaultPoint.CHUNK_WRITTEN)
+            computed += chunk.height
+            self._stages.tell("publish", self.published.computed + computed)
+        return computed
 
-    def all_cells(self, organization_ids: Iterable[UUID]) -> Cells:
-        """Yield every cell of these organizations."""
-        mine = pl.col("organization_id").is_in(id_series("organization_id", organization_ids).implode())
-        jobs = self._facts.scan().select(MEASURED_COLUMNS).filter(mine)
-        for outer, periods in _NESTED.items():
-            for part in parts(bucket_sizes(jobs, outer), CHUNK_JOBS):
-                numbered = Numbered.of(in_buckets(jobs, part, outer).collect())
-                for period in periods:
-                    yield self._aggregator.cells(numbered, period, ROLLUP_PLAN[period])
+    def _record(self, analytics: Connection, batch: Batch, seconds: float) -> None:
+        """Write what goes with the cells: names, anomalies, how complete they are, and that it went well."""
+        extraction = self._extraction
+        copy_names(analytics, extraction.names.of(batch))
+        passing(FaultPoint.NAMES_COPIED)
+        ids = id_series("organization_id", batch).implode()
+        unlist_anomalies(analytics, extraction.healed.filter(pl.col("organization_id").is_in(ids)))
+        passing(FaultPoint.ANOMALIES_UNLISTED)
+        found = extraction.found.filter(pl.col("organization_id").is_in(ids))
+        list_anomalies(analytics, found, extraction.moment.extracted_at)
+        passing(FaultPoint.ANOMALIES_LISTED)
+        advance(
+            analytics,
+            self._advances(batch),
+            seen=self._seen,
+            extracted_at=extraction.moment.extracted_at,
+            facts=self._facts,
+            run_id=extraction.run_id,
+        )
+        passing(FaultPoint.VERSION_PUBLISHED)
+        move_cursors(analytics, extraction.swept & set(batch), extraction.moment)
+        passing(FaultPoint.CURSORS_MOVED)
+        outcomes.record(analytics, extraction.run_id, batch, seconds=seconds)
 
-    def changed_cells(self, images: Spool) -> Cells:
-        """Yield every cell that a job left or entered; one that no job is left in counts no executions."""
-        if not images.rows:
-            return
-        changed, jobs = images.scan(), self._facts.scan().select(MEASURED_COLUMNS)
-        for outer, periods in _NESTED.items():
-            dirty = bucket_sizes(changed, outer)
-            there = bucket_sizes(in_buckets(jobs, dirty, outer), outer)
-            for part in parts(pl.concat([dirty, there]), CHUNK_JOBS):
-                numbered = Numbered.of(in_buckets(jobs, part, outer).collect())
-                these = in_buckets(changed, part, outer).collect()
-                for period in periods:
-                    wanted = dirty_cells(these, period, ROLLUP_PLAN[period])
-                    # The part consists of dirty outer buckets already.
-                    affected = numbered if period is outer else numbered.within(wanted, period)
-                    cells = self._aggregator.cells(affected, period, ROLLUP_PLAN[period])
-                    yield cells.join(wanted, on=KEY_COLUMNS, how="semi")
-                    yield emptied(wanted.join(cells, on=KEY_COLUMNS, how="anti"))
+    def _advances(self, batch: Batch) -> Sequence[Advance]:
+        calendar, plan = self._extraction.calendar, self._plan
+        anew = plan.first | plan.whole.keys()
+        current = self._edition.definition_version
+        return [
+            Advance(
+                key,
+                complete_through=self._extraction.complete_through[key],
+                definition_version=current if key in anew else self._seen[key].definition_version,
+                time_zone=calendar.zone_of(key),
+                zone_offsets=calendar.fingerprint(key, self._extraction.moment.extracted_at),
+            )
+            for key in batch
+        ]
+
+    def _commit(self, analytics: Connection, batch: Batch) -> None:
+        """Commit; when the answer is lost, look whether it was made instead of guessing."""
+        passing(FaultPoint.BEFORE_COMMIT)
+
+        def made() -> bool:
+            with connect(self._databases.analytics_url, self._settings) as again:
+                return published_by(again, self._extraction.run_id, batch)
+
+        commit(analytics, made=made)
+        passing(FaultPoint.AFTER_COMMIT)
+
+    def _count(self, publication: Publication, computed: int) -> None:
+        self.published.computed += computed
+        self.published.written += publication.written
+        self.published.deleted += publication.deleted
+        self.published.restated += publication.restated

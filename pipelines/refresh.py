@@ -1,25 +1,40 @@
 """One pass from the source to the aggregates, one at a time: gather, compute, apply."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
+from typing import TypeVar
 from uuid import UUID
 
-from pipelines.errors import InvalidRange
-from pipelines.extract import CompletedIn, Extraction, extract
+from pipelines.errors import FactsUnusable, InvalidRange, TooManyFailures
+from pipelines.extract import CompletedIn, Extraction, Request, extract
+from pipelines.fault_points import FaultPoint, passing
 from pipelines.publish import Published, publish
+from pipelines.rebuild import rebuild_stale
 from pipelines.settings import Settings
 from pipelines.stages import OnProgress, Stages
 from pipelines.storage.database import Databases
+from pipelines.storage.facts_health import reading_facts, set_aside
 from pipelines.storage.lock import refresh_lock
 from pipelines.storage.migrations import require_schema
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class FailedOrganization:
+    """Whose metrics stay as they were, and the class of what went wrong; the next pass tries again."""
+
+    organization_id: UUID
+    error_class: str
 
 
 @dataclass(frozen=True)
 class RefreshReport:
     """What one pass did; `seconds` has the stages extract, facts, compute and publish, and the total.
 
-    Compute and publish overlap, so the stages may add up to more than the total.
+    Compute and publish overlap, so the stages may add up to more than the total. `snapshot` is how long
+    the source's snapshot was open, and `longest_statement` what its longest statement took.
     """
 
     organizations: int
@@ -30,7 +45,9 @@ class RefreshReport:
     cells_computed: int
     cells_written: int
     cells_deleted: int
+    cells_restated: int
     anomalies: int
+    failed: tuple[FailedOrganization, ...]
     seconds: dict[str, float]
 
 
@@ -44,9 +61,9 @@ def refresh(
     """Bring facts and aggregates up to date with what changed in the source since the last pass.
 
     No `organization_ids` means all of them. Raises `UnknownOrganization`, `SchemaMissing`,
-    `SourceMissing`, `AnotherRunHoldsTheLock`.
+    `SourceMissing`, `AnotherRunHoldsTheLock`, `TooManyFailures`.
     """
-    return _pass(databases, settings, organization_ids, None, on_progress)
+    return _pass(databases, settings, Request(tuple(organization_ids)), on_progress)
 
 
 def reconcile(
@@ -56,33 +73,49 @@ def reconcile(
     since: datetime,
     until: datetime,
     organization_ids: Sequence[UUID] = (),
+    accept_deletes: bool = False,
     on_progress: OnProgress | None = None,
 ) -> RefreshReport:
     """A refresh that also makes everything completed in [since, until) equal the source again.
 
-    Jobs that completed in the range in the source or in the facts are read anew, so that rows deleted
-    from the source leave the aggregates too. Raises as `refresh` does, and `InvalidRange`.
+    Days that a digest of the source and of the facts finds to differ are read anew, so that rows deleted
+    from the source leave the aggregates too: where they are suspiciously many, only if `accept_deletes`.
+    Raises as `refresh` does, and `InvalidRange`.
     """
-    return _pass(databases, settings, organization_ids, _completed_in(since, until), on_progress)
+    request = Request(
+        tuple(organization_ids), completed=completed_in(since, until), accept_deletes=accept_deletes
+    )
+    return _pass(databases, settings, request, on_progress)
 
 
-def extract_changes(
+def reconcile_created(
     databases: Databases,
     settings: Settings,
     *,
-    since: datetime | None = None,
-    until: datetime | None = None,
+    since: date | None = None,
     organization_ids: Sequence[UUID] = (),
-) -> Extraction:
-    """The first half of a pass: a refresh without a range, a reconcile with one.
+    accept_deletes: bool = False,
+    on_progress: OnProgress | None = None,
+) -> RefreshReport:
+    """A refresh that also makes everything created since a day equal the source again; None, everything."""
+    request = Request(
+        tuple(organization_ids),
+        created_since=since,
+        everything=since is None,
+        accept_deletes=accept_deletes,
+    )
+    return _pass(databases, settings, request, on_progress)
+
+
+def extract_changes(databases: Databases, settings: Settings, request: Request) -> Extraction:
+    """The first half of a pass.
 
     The facts are up to date afterwards; nothing is published, and nothing is lost if it never is.
     """
     require_schema(databases, settings)
-    completed = _completed_in(since, until) if since and until else None
     stages = Stages()
     with refresh_lock(databases, settings), stages.timed("total"):
-        extraction = extract(databases, settings, organization_ids, completed, stages)
+        extraction = _with_new_facts(settings, lambda: extract(databases, settings, request, stages))
     return replace(extraction, seconds=stages.seconds)
 
 
@@ -90,41 +123,68 @@ def publish_changes(databases: Databases, settings: Settings, extraction: Extrac
     """The second half of a pass; raises `PublishConflict` when another run published since the first."""
     stages = Stages(seconds=extraction.seconds)
     with refresh_lock(databases, settings), stages.timed("total"):
-        published = publish(databases, settings, extraction, stages)
-    return _report(extraction, published, stages)
+        published = _publish(databases, settings, extraction, stages)
+    return _report(settings, extraction, published, stages)
 
 
-def _pass(
-    databases: Databases,
-    settings: Settings,
-    organization_ids: Sequence[UUID],
-    completed: CompletedIn | None,
-    on_progress: OnProgress | None,
-) -> RefreshReport:
-    require_schema(databases, settings)
-    stages = Stages(on_progress)
-    with refresh_lock(databases, settings), stages.timed("total"):
-        extraction = extract(databases, settings, organization_ids, completed, stages)
-        published = publish(databases, settings, extraction, stages)
-    return _report(extraction, published, stages)
-
-
-def _completed_in(since: datetime, until: datetime) -> CompletedIn:
+def completed_in(since: datetime, until: datetime) -> CompletedIn:
+    """The jobs that completed in [since, until); raises `InvalidRange`."""
     if since >= until:
         raise InvalidRange(f"({since.isoformat()} is not before {until.isoformat()})")
     return CompletedIn(since, until)
 
 
-def _report(extraction: Extraction, published: Published, stages: Stages) -> RefreshReport:
+def _pass(
+    databases: Databases, settings: Settings, request: Request, on_progress: OnProgress | None
+) -> RefreshReport:
+    require_schema(databases, settings)
+    stages = Stages(on_progress)
+
+    def whole_pass() -> tuple[Extraction, Published]:
+        extraction = extract(databases, settings, request, stages)
+        return extraction, _publish(databases, settings, extraction, stages)
+
+    with refresh_lock(databases, settings), stages.timed("total"):
+        extraction, published = _with_new_facts(settings, whole_pass)
+    return _report(settings, extraction, published, stages)
+
+
+def _publish(databases: Databases, settings: Settings, extraction: Extraction, stages: Stages) -> Published:
+    published = publish(databases, settings, extraction, stages)
+    rebuilt = rebuild_stale(databases, settings, stages)
+    return published + rebuilt
+
+
+def _with_new_facts(settings: Settings, work: Callable[[], T]) -> T:
+    """Do the work; where the facts turn out to be unusable, put them aside and read everything anew."""
+    try:
+        with reading_facts(settings.facts_location):
+            return work()
+    except FactsUnusable:
+        set_aside(settings)
+        passing(FaultPoint.FACTS_SET_ASIDE)
+        return work()
+
+
+def _report(
+    settings: Settings, extraction: Extraction, published: Published, stages: Stages
+) -> RefreshReport:
+    failed = tuple(FailedOrganization(key, published.failed[key]) for key in sorted(published.failed))
+    organizations = len(extraction.organization_ids)
+    if len(failed) * 100 > settings.tolerated_failures_pct * organizations:
+        names = ", ".join(f"{each.organization_id} {each.error_class}" for each in failed[:20])
+        raise TooManyFailures(f"({len(failed)} of {organizations}: {names})")
     return RefreshReport(
-        organizations=len(extraction.organization_ids),
+        organizations=organizations,
         jobs_read=extraction.jobs_read,
         facts_inserted=extraction.absorbed.inserted,
         facts_updated=extraction.absorbed.updated,
-        facts_deleted=extraction.absorbed.deleted,
+        facts_deleted=extraction.absorbed.gone,
         cells_computed=published.computed,
         cells_written=published.written,
         cells_deleted=published.deleted,
+        cells_restated=published.restated,
         anomalies=extraction.found.height,
+        failed=failed,
         seconds={stage: round(taken, 3) for stage, taken in stages.seconds.items()},
     )

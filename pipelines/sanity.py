@@ -1,9 +1,11 @@
 """Questions whose answers say whether the tables can be right, asked of all organizations at once."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from pipelines.model.rollup_plan import Mask
 from pipelines.model.sentinels import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases, connect
@@ -25,10 +27,45 @@ class Anomalies:
     not_counted_pct: float
 
 
+@dataclass(frozen=True)
+class StandingFailure:
+    """An organization that failed when it was last tried, and since when it does."""
+
+    organization_id: UUID
+    error_class: str
+    failing_since: datetime
+
+
+def failures_of_newest_run(databases: Databases, settings: Settings) -> dict[UUID, str]:
+    """Whose metrics the run that ended last could not publish, and the class of what went wrong."""
+    with connect(databases.analytics_url, settings) as connection:
+        return dict(connection.execute(statement("read/failures_of_newest_run.sql")).fetchall())
+
+
+def standing_failures(databases: Databases, settings: Settings) -> list[StandingFailure]:
+    """What is still broken, whichever run it was that failed."""
+    with connect(databases.analytics_url, settings) as connection:
+        rows = connection.execute(statement("read/standing_failures.sql")).fetchall()
+    return [StandingFailure(*row) for row in rows]
+
+
+def lagging_organizations(databases: Databases, settings: Settings) -> dict[UUID, datetime]:
+    """Who is complete no further than EXECMETRICS_LAG_LIMIT ago, and how far they are."""
+    with connect(databases.analytics_url, settings) as connection:
+        return dict(
+            connection.execute(
+                statement("read/lagging_organizations.sql"), {"lag": settings.lag_limit}
+            ).fetchall()
+        )
+
+
 def buckets_that_do_not_add_up(databases: Databases, settings: Settings) -> int:
     """In how many buckets the rows of a dimension do not add up to the total's."""
+    periods = [period for period, masks in settings.rollup_plan.items() if Mask.WORKFLOW in masks]
     with connect(databases.analytics_url, settings) as connection:
-        found = connection.execute(statement("read/buckets_that_do_not_add_up.sql"), _ALL).fetchone()
+        found = connection.execute(
+            statement("read/buckets_that_do_not_add_up.sql"), _ALL | {"periods": periods}
+        ).fetchone()
     return int(found[0]) if found else 0
 
 

@@ -1,6 +1,7 @@
 """Everything a person can configure, read once from the environment."""
 
 from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,6 +9,8 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pipelines.errors import InvalidSetting
+from pipelines.model.periods import Period
+from pipelines.model.rollup_plan import ROLLUP_PLAN, RollupPlan, masks_up_to
 
 _UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 7 * 86400}
 
@@ -32,6 +35,29 @@ def _duration(value: Any) -> Any:
 # PostgreSQL counts milliseconds in 31 bits, and 0 would mean no limit.
 _SHORTEST, _LONGEST = timedelta(milliseconds=1), timedelta(days=24)
 
+
+class Tier(StrEnum):
+    """How changed jobs are found in the source."""
+
+    SWEEP = "sweep"
+    INDEXED = "indexed"
+    AUTO = "auto"
+
+
+def _plan(value: Any) -> Any:
+    """Read `hour=1 day=2 week=3 month=3`: how many dimensions each period combines."""
+    if not isinstance(value, str):
+        return value
+    try:
+        depths = {Period(name): int(depth) for name, depth in (part.split("=") for part in value.split())}
+    except ValueError:
+        depths = {}
+    if depths.keys() != set(Period) or not all(0 <= depth <= 3 for depth in depths.values()):
+        raise ValueError("Input is not like: hour=1 day=2 week=3 month=3, each from 0 to 3")
+    return {period: masks_up_to(depths[period]) for period in Period}
+
+
+Plan = Annotated[RollupPlan, NoDecode, BeforeValidator(_plan)]
 Duration = Annotated[timedelta, NoDecode, BeforeValidator(_duration), Field(ge=_SHORTEST, le=_LONGEST)]
 OptionalDuration = Annotated[timedelta | None, NoDecode, BeforeValidator(_duration)]
 
@@ -49,6 +75,43 @@ class Settings(BaseSettings):
     future_tolerance: OptionalDuration = Field(
         timedelta(days=1), description="completions later than the source's clock plus this wait; off: accept"
     )
+    sealed_before: date | None = Field(
+        None, description="jobs completed before this stay counted when their source rows are gone"
+    )
+    extraction: Tier = Field(
+        Tier.AUTO, description="how changes are found: sweep, indexed, or auto by the table's size"
+    )
+    lookback: Duration = Field(
+        timedelta(minutes=30), description="how far before its cursor the indexed tier looks again"
+    )
+    sweep_every: Duration = Field(
+        timedelta(days=1), description="how often the indexed tier looks at every row"
+    )
+    digest_days: int = Field(
+        35, ge=1, description="how many trailing days of creation the nightly digest compares"
+    )
+    rollup_plan: Plan = Field(
+        ROLLUP_PLAN, description="how many dimensions are combined: hour=1 day=2 week=3 month=3"
+    )
+    batch_organizations: int = Field(
+        500, ge=1, description="how many organizations are published in one transaction at most"
+    )
+    tolerated_failures_pct: float = Field(
+        10.0, ge=0, le=100, description="a run fails when more organizations than this have failed"
+    )
+    lag_limit: Duration = Field(
+        timedelta(hours=3), description="an organization that is complete no further than this warns"
+    )
+    feed_retention: Duration = Field(
+        timedelta(days=7), description="how long an organization that fails can hold old files of the facts"
+    )
+    keep_hours: OptionalDuration = Field(None, description="how long hourly cells are kept; off: for ever")
+    keep_restatements: OptionalDuration = Field(
+        timedelta(days=730), description="how long restatements are kept; off: for ever"
+    )
+    keep_outcomes: OptionalDuration = Field(
+        timedelta(days=30), description="how long the outcomes of runs are kept; off: for ever"
+    )
     lock_timeout: Duration = Field(timedelta(minutes=15), description="how long a run waits for another")
     statement_timeout: Duration = Field(timedelta(hours=1), description="the longest statement on a source")
     connect_timeout: Duration = Field(timedelta(seconds=10), description="how long a connection may take")
@@ -62,7 +125,16 @@ class Settings(BaseSettings):
     @property
     def earliest_completion_at(self) -> datetime:
         """Midnight UTC of the earliest day a completion is believed."""
-        return datetime(*self.earliest_completion.timetuple()[:3], tzinfo=UTC)
+        return _midnight(self.earliest_completion)
+
+    @property
+    def sealed_before_at(self) -> datetime | None:
+        """Midnight UTC of the day before which history is sealed, if it is."""
+        return _midnight(self.sealed_before) if self.sealed_before else None
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def load_settings(**overrides: Any) -> Settings:

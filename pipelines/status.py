@@ -14,15 +14,21 @@ from pipelines.storage.statements import statement
 
 @dataclass(frozen=True)
 class OrganizationStatus:
-    """One organization: everything the source knew at `complete_through` is in its `cells`."""
+    """One organization: all that had completed by `complete_through` is in its `cells`.
+
+    `failing` is the class of what went wrong when it was last tried, None when nothing did.
+    """
 
     organization_id: UUID
     name: str
-    complete_through: datetime | None
-    cursor: int | None
+    time_zone: str
+    complete_through: datetime
+    verified_at: datetime | None
+    cursor: int
     jobs: int
     cells: int
     anomalies: int
+    failing: str | None
 
 
 @dataclass(frozen=True)

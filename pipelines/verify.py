@@ -1,7 +1,7 @@
 """Is every stored cell what plain SQL on the source says it should be?"""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,16 +13,23 @@ import polars as pl
 from pipelines.compute.dirty_cells import dirty_cells
 from pipelines.compute.validate import changes, with_verdict
 from pipelines.errors import FeedLost, InvalidRange, UnknownOrganization
-from pipelines.model.metrics import COUNT_COLUMNS, FIGURE_COLUMNS, KEY_COLUMNS
-from pipelines.model.rollup_plan import ROLLUP_PLAN
+from pipelines.model.definition import definition
+from pipelines.model.metrics import COUNT_COLUMNS, DIMENSIONS, FIGURE_COLUMNS, KEY_COLUMNS
+from pipelines.model.periods import Period
+from pipelines.model.rollup_plan import RollupPlan
 from pipelines.publish import unpublished_images
 from pipelines.settings import Settings
+from pipelines.storage.asked import Swept
+from pipelines.storage.calendars import UTC, calendar_in
 from pipelines.storage.cursors import Progress, progress_in
 from pipelines.storage.database import Databases
 from pipelines.storage.facts import JobFacts, open_facts
+from pipelines.storage.facts_health import reading_facts
 from pipelines.storage.frames import id_series
 from pipelines.storage.migrations import require_schema
-from pipelines.storage.source import SourceSnapshot, Wanted, open_snapshot
+from pipelines.storage.snapshot import Snapshot, open_snapshot
+from pipelines.storage.source import SourceSnapshot, open_source
+from pipelines.storage.statements import statement
 
 # Figures come from two programs that add and interpolate doubles in their own order.
 _RELATIVE_TOLERANCE: Final = 1e-9
@@ -48,12 +55,18 @@ class Difference:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """How many cells were compared, and how many wait for the next refresh instead."""
+    """How many cells were compared, how many wait for the next refresh instead, and how many are sealed.
+
+    The source was as it was at `as_of`. A sealed cell holds more jobs than the source, which no longer has
+    what happened before EXECMETRICS_SEALED_BEFORE.
+    """
 
     organizations: int
     cells_compared: int
     cells_pending: int
+    cells_sealed: int
     differences: tuple[Difference, ...]
+    as_of: datetime
 
 
 def verify(
@@ -67,89 +80,173 @@ def verify(
 ) -> VerifyReport:
     """Compare each stored cell whose `period_start` is in [since, until) with SQL on the source.
 
-    A cell that a row touched after its organization's published horizon is pending, not different.
-    Raises `UnknownOrganization`, `InvalidRange`, `SchemaMissing`, `SourceMissing`.
+    A cell that a row touched after its organization's publication is pending, not different; what retention
+    has removed is not missed. Raises `UnknownOrganization`, `InvalidRange`, `SchemaMissing`, `SourceMissing`.
     """
     if since and until and since >= until:
         raise InvalidRange(f"({since.isoformat()} is not before {until.isoformat()})")
     require_schema(databases, settings)
     # The aggregates first: whatever the source shows later than they do is pending.
     with (
-        open_snapshot(databases.analytics_url, settings, of_source=False) as analytics,
-        open_snapshot(databases.source_url, settings) as source,
+        open_snapshot(databases.analytics_url, settings) as analytics,
+        open_source(databases.source_url, settings) as source,
+        reading_facts(settings.facts_location),
     ):
         progress = progress_in(analytics.rows("read/published_state.sql"))
         unknown = [str(asked) for asked in organization_ids if asked not in progress]
         if unknown:
             raise UnknownOrganization(f"({', '.join(unknown)})")
         scope = sorted(organization_ids or progress)
-        pending = _pending(source, open_facts(settings), progress, scope, settings)
-        compared, pending_cells = 0, 0
-        differences: list[Difference] = []
+        comparison = _Comparison(analytics, source, open_facts(settings), settings, progress, scope)
+        report = VerifyReport(len(scope), 0, 0, 0, (), source.moment.extracted_at)
         for start in range(0, len(scope), _BATCH):
-            batch = {key: progress[key] for key in scope[start : start + _BATCH]}
-            values = _values(batch, settings, since, until)
-            both = _side_by_side(
-                analytics.cells("verify/stored_cells.sql", values),
-                source.cells("verify/expected_cells.sql", values),
-            )
-            waiting = both.join(pending, on=KEY_COLUMNS, how="semi").height
-            both = both.join(pending, on=KEY_COLUMNS, how="anti")
-            compared, pending_cells = compared + both.height, pending_cells + waiting
-            differences += _differences(both)
+            report = comparison.of(scope[start : start + _BATCH], since, until, report)
             if on_progress:
-                on_progress("verify", compared)
-    return VerifyReport(len(scope), compared, pending_cells, tuple(differences))
+                on_progress("verify", report.cells_compared)
+    return report
 
 
-def _values(
-    batch: dict[UUID, Progress], settings: Settings, since: datetime | None, until: datetime | None
-) -> list[str]:
-    organizations = [
-        {"organization_id": str(key), "extracted_at": progress.extracted_at.isoformat()}
-        for key, progress in batch.items()
-    ]
-    tolerance = settings.future_tolerance
-    return [
-        json.dumps(organizations),
-        since.isoformat() if since else "-infinity",
-        until.isoformat() if until else "infinity",
-        settings.earliest_completion_at.isoformat(),
-        f"{tolerance.total_seconds()} seconds" if tolerance is not None else "",
-    ]
+class _Comparison:
+    """Two snapshots side by side, and what is known to be on its way between them."""
 
-
-def _pending(
-    source: SourceSnapshot,
-    facts: JobFacts,
-    progress: Mapping[UUID, Progress],
-    scope: Sequence[UUID],
-    settings: Settings,
-) -> pl.DataFrame:
-    """The keys of the cells that a change since the horizons, or facts not yet published, left or entered.
-
-    Changes of every organization count: a job may be on its way from one to another.
-    """
-    mine = pl.col("organization_id").is_in(id_series("organization_id", scope).implode())
-    keys = [_cells_of(facts.scan().clear().collect())]
-    # Without a feed everything is published anew next time, and until then nothing says what changed.
-    with suppress(FeedLost):
-        keys += [_cells_of(images.filter(mine)) for images in unpublished_images(facts, progress)]
-    for jobs in source.jobs(Wanted({key: seen.horizon for key, seen in progress.items()})):
-        judged = with_verdict(
-            jobs,
-            clock=source.moment.extracted_at,
-            earliest=settings.earliest_completion_at,
-            tolerance=settings.future_tolerance,
+    def __init__(
+        self,
+        analytics: Snapshot,
+        source: SourceSnapshot,
+        facts: JobFacts,
+        settings: Settings,
+        progress: Mapping[UUID, Progress],
+        scope: Sequence[UUID],
+    ) -> None:
+        self._analytics, self._source, self._settings = analytics, source, settings
+        self._progress = progress
+        self._calendar = calendar_in(
+            analytics.rows("read/time_zone_offsets.sql"),
+            {key: each.time_zone for key, each in progress.items()},
         )
-        before = facts.scan().join(judged.lazy().select("job_id"), on="job_id", how="semi").collect()
-        now = changes(judged).filter("counts").select(before.columns)
-        keys.append(_cells_of(pl.concat([before, now]).filter(mine)))
-    return pl.concat(keys).unique()
+        definitions = analytics.rows("read/definitions.sql")
+        ours = definitions.filter(pl.col("definition") == definition(settings.rollup_plan))
+        self._current = int(ours["definition_version"].item()) if ours.height else None
+        self._removed_before = analytics.rows("read/removed_before.sql")
+        self._rezoned = self._of_other_zones()
+        self._pending = self._waiting(facts, scope)
+
+    def of(
+        self, batch: Sequence[UUID], since: datetime | None, until: datetime | None, so_far: VerifyReport
+    ) -> VerifyReport:
+        """Compare these organizations, and add what comes out to the report."""
+        settings = self._handed_over(batch, since, until)
+        self._analytics.set(settings)
+        self._source.set(settings)
+        stored = self._analytics.rows("verify/stored_cells.sql")
+        expected = self._source.rows_of(oracle(self._settings.rollup_plan))
+        both = self._kept(_side_by_side(stored, expected))
+        on_its_way = self._on_its_way()
+        waiting = both.filter(on_its_way).height
+        both = both.filter(~on_its_way)
+        waits = both.join(self._pending, on=KEY_COLUMNS, how="semi").height
+        both = both.join(self._pending, on=KEY_COLUMNS, how="anti")
+        sealed = self._sealed(both)
+        both = both.join(sealed, on=KEY_COLUMNS, how="anti")
+        return VerifyReport(
+            so_far.organizations,
+            so_far.cells_compared + both.height,
+            so_far.cells_pending + waiting + waits,
+            so_far.cells_sealed + sealed.height,
+            (*so_far.differences, *_differences(both)),
+            so_far.as_of,
+        )
+
+    def _handed_over(
+        self, batch: Sequence[UUID], since: datetime | None, until: datetime | None
+    ) -> dict[str, str]:
+        organizations = [
+            {
+                "organization_id": str(key),
+                "extracted_at": self._progress[key].extracted_at.isoformat(),
+                "time_zone": self._progress[key].time_zone,
+            }
+            for key in batch
+        ]
+        tolerance = self._settings.future_tolerance
+        return {
+            "execmetrics.organizations": json.dumps(organizations),
+            "execmetrics.since": since.isoformat() if since else "-infinity",
+            "execmetrics.until": until.isoformat() if until else "infinity",
+            "execmetrics.earliest": self._settings.earliest_completion_at.isoformat(),
+            "execmetrics.tolerance": f"{tolerance.total_seconds()} seconds" if tolerance is not None else "",
+        }
+
+    def _kept(self, both: pl.DataFrame) -> pl.DataFrame:
+        """Without what retention has removed."""
+        for period, removed_before in self._removed_before.iter_rows():
+            both = both.filter((pl.col("period") != period) | (pl.col("period_start") >= removed_before))
+        return both
+
+    def _on_its_way(self) -> pl.Expr:
+        """Cells of another definition, or of another zone, than the next refresh computes."""
+        stale = [key for key, each in self._progress.items() if not each.is_of(self._current)]
+        of_the_rest = _of(stale) & pl.col("definition_version").ne_missing(self._current)
+        return of_the_rest | (_of(self._rezoned) & (pl.col("period") != Period.HOUR.value))
+
+    def _of_other_zones(self) -> list[UUID]:
+        zones = self._source.organizations().select("id", "time_zone").iter_rows()
+        now = {UUID(bytes=key): zone or UTC for key, zone in zones}
+        return [key for key, each in self._progress.items() if now.get(key, each.time_zone) != each.time_zone]
+
+    def _sealed(self, both: pl.DataFrame) -> pl.DataFrame:
+        """Cells that hold more jobs than the source still has, from before the day that seals them."""
+        sealed_before = self._settings.sealed_before_at
+        if sealed_before is None:
+            return both.clear()
+        more = pl.col("total_executions") > pl.col("total_executions_expected").fill_null(0)
+        return both.filter(more & (pl.col("period_start") < sealed_before))
+
+    def _waiting(self, facts: JobFacts, scope: Sequence[UUID]) -> pl.DataFrame:
+        """The keys of the cells that facts not yet published, or changes that are no facts yet, touch.
+
+        Changes of every organization count: a job may be on its way from one to another.
+        """
+        mine = _of(scope)
+        keys = [self._cells_of(facts.scan().clear().collect())]
+        # Without a feed everything is published anew next time, and until then nothing says what changed.
+        with suppress(FeedLost):
+            keys += [
+                self._cells_of(images.filter(mine)) for images in unpublished_images(facts, self._progress)
+            ]
+        for jobs in self._source.jobs(Swept({key: seen.horizon for key, seen in self._progress.items()})):
+            judged = with_verdict(
+                jobs,
+                clock=self._source.moment.extracted_at,
+                earliest=self._settings.earliest_completion_at,
+                tolerance=self._settings.future_tolerance,
+            )
+            before = facts.scan().join(judged.lazy().select("job_id"), on="job_id", how="semi").collect()
+            now = changes(judged).filter(pl.col("gone").is_null()).select(before.columns)
+            same = before.join(now, on=["job_id", "row_hash"], how="semi").select("job_id")
+            changed = pl.concat([before, now]).join(same, on="job_id", how="anti")
+            keys.append(self._cells_of(changed.filter(mine)))
+        return pl.concat(keys).unique()
+
+    def _cells_of(self, jobs: pl.DataFrame) -> pl.DataFrame:
+        plan = self._settings.rollup_plan
+        keys = [dirty_cells(jobs, period, masks, self._calendar) for period, masks in plan.items()]
+        return pl.concat(keys).select(KEY_COLUMNS)
 
 
-def _cells_of(jobs: pl.DataFrame) -> pl.DataFrame:
-    return pl.concat(dirty_cells(jobs, period, masks) for period, masks in ROLLUP_PLAN.items())
+def _of(organization_ids: Collection[UUID]) -> pl.Expr:
+    return pl.col("organization_id").is_in(id_series("organization_id", organization_ids).implode())
+
+
+def oracle(plan: RollupPlan) -> str:
+    """The oracle's statement for the combinations that a plan keeps."""
+    sets = [
+        ["organization_id", f"{period}_start", *(name for name, each in DIMENSIONS.items() if each in mask)]
+        for period, masks in plan.items()
+        for mask in masks
+    ]
+    text = ", ".join(f"({', '.join(columns)})" for columns in sets)
+    return statement("verify/expected_cells.sql").replace("{grouping_sets}", text)
 
 
 def _side_by_side(stored: pl.DataFrame, expected: pl.DataFrame) -> pl.DataFrame:

@@ -3,11 +3,12 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from itertools import product
 from typing import Any, NamedTuple
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import psycopg
 from psycopg.rows import dict_row
@@ -47,15 +48,19 @@ class Job(NamedTuple):
     completed_at: datetime
 
 
-def cells_by_hand(jobs: Iterable[Job]) -> Cells:
-    """The cells of jobs that all count, computed with fractions and rounded once."""
+def cells_by_hand(jobs: Iterable[Job], zones: Mapping[UUID, str] = {}) -> Cells:
+    """The cells of jobs that all count, computed with fractions and rounded once.
+
+    An organization lives in the zone that `zones` names, or else in UTC.
+    """
     groups: dict[tuple[Any, ...], list[Job]] = defaultdict(list)
     for job in jobs:
+        zone = zones.get(job.organization_id, "UTC")
         for period, (by_workflow, by_client, by_initiator) in PLAN:
             key = (
                 job.organization_id,
                 period,
-                bucket(job.completed_at, period),
+                bucket(job.completed_at, period, zone),
                 job.workflow_id if by_workflow else ALL,
                 (job.client_id or NO_CLIENT) if by_client else ALL,
                 (job.initiator_type or "unknown") if by_initiator else "all",
@@ -64,31 +69,47 @@ def cells_by_hand(jobs: Iterable[Job]) -> Cells:
     return {key: _figures(members) for key, members in groups.items()}
 
 
-def bucket(moment: datetime, period: str) -> datetime:
-    """The start of the UTC hour, day, ISO week or month."""
+def bucket(moment: datetime, period: str, zone: str = "UTC") -> datetime:
+    """The start of the UTC hour, or of the day, ISO week or month by the clocks of a zone.
+
+    Where the clocks show midnight never or twice it is the later of the instants that could be meant. By
+    Python's own rules of zones, which for years to come may differ from a server's.
+    """
     if period == "hour":
         return moment.replace(minute=0, second=0, microsecond=0)
-    day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    wall = moment.astimezone(ZoneInfo(zone))
+    first = wall.date()
     if period == "week":
-        return day - timedelta(days=day.weekday())
-    return day.replace(day=1) if period == "month" else day
+        first -= timedelta(days=first.weekday())
+    elif period == "month":
+        first = first.replace(day=1)
+    midnight = datetime(first.year, first.month, first.day, tzinfo=wall.tzinfo)
+    return max(midnight.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
 
 
 def cells_by_sql(source: psycopg.Connection) -> Cells:
-    """The cells of every job of the source, each job joined to the combinations it is in."""
+    """The cells of every job of the source, each job joined to the combinations it is in.
+
+    Days, weeks and months are those of its organization's time zone; UTC's when it has none.
+    """
     with source.cursor(row_factory=dict_row) as cursor:
         cursor.execute(
             f"""
             WITH plan (period, by_workflow, by_client, by_initiator) AS (VALUES {_plan_values()}),
             counted AS (
-                SELECT *, 1000 * extract(epoch FROM completed_at - started_at) AS ms
+                SELECT
+                    jobs.*,
+                    1000 * extract(epoch FROM completed_at - started_at) AS ms,
+                    coalesce(nullif(time_zone, ''), 'UTC') AS time_zone
                 FROM orchestration.jobs
-                WHERE status IN ('COMPLETED', 'FAILED') AND deleted_at IS NULL AND started_at IS NOT NULL
+                LEFT JOIN orchestration.organizations ON organizations.id = jobs.organization_id
+                WHERE status IN ('COMPLETED', 'FAILED') AND jobs.deleted_at IS NULL AND started_at IS NOT NULL
             )
             SELECT
                 organization_id,
                 period,
-                date_trunc(period, completed_at, 'UTC') AS period_start,
+                date_trunc(period, completed_at, CASE period WHEN 'hour' THEN 'UTC' ELSE time_zone END)
+                    AS period_start,
                 CASE WHEN by_workflow THEN workflow_id ELSE %(all)s END AS workflow_id,
                 CASE WHEN by_client THEN coalesce(client_id, %(nobody)s) ELSE %(all)s END AS client_id,
                 CASE WHEN by_initiator THEN coalesce(initiator_type, 'unknown') ELSE 'all' END AS initiator,

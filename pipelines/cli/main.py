@@ -9,10 +9,12 @@ import typer
 
 from pipelines.cli.demo import demo
 from pipelines.cli.dev import dev
+from pipelines.cli.explain import explain
 from pipelines.cli.grants import grants
 from pipelines.cli.import_trace import import_trace
 from pipelines.cli.migrate import migrate
 from pipelines.cli.output import print_line, tell
+from pipelines.cli.rebuild import rebuild
 from pipelines.cli.refresh import reconcile, refresh
 from pipelines.cli.signals import INTERRUPTED, StopSignals
 from pipelines.cli.status import status
@@ -31,7 +33,9 @@ _COMMANDS: Final[dict[str, Callable[..., None]]] = {
     "import": import_trace,
     "refresh": refresh,
     "reconcile": reconcile,
+    "rebuild": rebuild,
     "verify": verify,
+    "explain": explain,
     "status": status,
     "grants": grants,
     "dev": dev,

@@ -25,12 +25,15 @@ def status(as_json: AsJson = False) -> None:
     columns = (
         "name",
         "organization_id",
+        "time_zone",
         "complete_through",
+        "verified_at",
         "cursor",
         "jobs",
         "cells",
         "cells_per_job",
         "anomalies",
+        "failing",
     )
     headings = [column.replace("_", " ") for column in columns]
     print_table(headings, ([row[column] for column in columns] for row in organizations))

@@ -1,16 +1,24 @@
 """Jobs in portions of whole buckets: the portion, not the backlog, decides how much memory is used."""
 
+from datetime import timedelta
+from typing import Final
+
 import polars as pl
 
-from pipelines.compute.dirty_cells import period_start
+from pipelines.compute.calendar import Calendar
 from pipelines.model.periods import Period
 
-_BUCKET = ("organization_id", "period_start")
+_BUCKET: Final = ("organization_id", "period_start")
+
+# Where clocks go back to midnight, a job can be some hours earlier than its bucket is said to begin; and the
+# month in which they go back is longer than its days.
+_ASTRAY: Final = timedelta(days=2)
+_LONGEST: Final = timedelta(days=31)
 
 
-def bucket_sizes(jobs: pl.LazyFrame, period: Period) -> pl.DataFrame:
+def bucket_sizes(jobs: pl.LazyFrame, period: Period, calendar: Calendar) -> pl.DataFrame:
     """How many jobs each bucket holds: `organization_id, period_start, jobs`."""
-    return jobs.group_by("organization_id", period_start(period)).len("jobs").collect()
+    return jobs.group_by("organization_id", calendar.period_start(period)).len("jobs").collect()
 
 
 def parts(sizes: pl.DataFrame, jobs: int) -> list[pl.DataFrame]:
@@ -23,19 +31,18 @@ def parts(sizes: pl.DataFrame, jobs: int) -> list[pl.DataFrame]:
     return summed.select(*_BUCKET, part).partition_by("part", maintain_order=True, include_key=False)
 
 
-def in_buckets(jobs: pl.LazyFrame, wanted: pl.DataFrame, period: Period) -> pl.LazyFrame:
+def in_buckets(jobs: pl.LazyFrame, wanted: pl.DataFrame, period: Period, calendar: Calendar) -> pl.LazyFrame:
     """The jobs in these buckets (`organization_id, period_start`)."""
-    first, last = wanted["period_start"].min(), wanted["period_start"].max()
-    # A month is the longest bucket; the exact ones are told apart by the join.
-    reach = pl.lit(last).dt.offset_by("1mo")
+    first, last = pl.lit(wanted["period_start"].min()), pl.lit(wanted["period_start"].max())
     organization_ids = wanted["organization_id"].unique().implode()
     return (
+        # Nearly these, and quickly so; the join tells them apart.
         jobs.filter(
-            pl.col("completed_at") >= first,
-            pl.col("completed_at") < reach,
+            pl.col("completed_at") >= first - _ASTRAY,
+            pl.col("completed_at") < last + _LONGEST + _ASTRAY,
             pl.col("organization_id").is_in(organization_ids),
         )
-        .with_columns(period_start(period))
+        .with_columns(calendar.period_start(period))
         .join(wanted.lazy().select(_BUCKET), on=_BUCKET, how="semi")
         .drop("period_start")
     )

@@ -6,7 +6,7 @@ from typing import Final
 import polars as pl
 
 from pipelines.model.anomalies import EFFECTS, Effect, Reason
-from pipelines.model.jobs import FACT_COLUMNS, FINISHED, UNFINISHED
+from pipelines.model.jobs import FACT_COLUMNS, FINISHED, UNFINISHED, Gone, Status
 from pipelines.model.sentinels import RESERVED_IDS, RESERVED_INITIATORS
 
 FOUND_COLUMNS: Final[dict[str, pl.DataType]] = {
@@ -14,6 +14,7 @@ FOUND_COLUMNS: Final[dict[str, pl.DataType]] = {
     "organization_id": pl.Binary(),
     "reason": pl.String(),
     "effect": pl.String(),
+    "detail": pl.String(),
 }
 
 
@@ -49,21 +50,62 @@ def with_verdict(
 
 
 def anomalies(judged: pl.DataFrame) -> pl.DataFrame:
-    """One row per job and reason: columns as FOUND_COLUMNS; `judged` comes from `with_verdict`."""
-    reasons = [reason.value for reason in Reason]
-    effects = {reason.value: effect.value for reason, effect in EFFECTS.items()}
-    return (
-        judged.filter(pl.any_horizontal(reasons))
-        .unpivot(reasons, index=["job_id", "organization_id"], variable_name="reason", value_name="applies")
-        .filter("applies")
-        .select("job_id", "organization_id", "reason")
-        .with_columns(effect=pl.col("reason").replace_strict(effects, return_dtype=pl.String))
+    """One row per job and reason: columns as FOUND_COLUMNS; `judged` comes from `with_verdict`.
+
+    `detail` says what was seen, where that is a time: never payload, and no text that somebody typed.
+    """
+    wrong = judged.filter(pl.any_horizontal(reason.value for reason in Reason))
+    details = _details()
+    return pl.concat(
+        wrong.filter(reason.value).select(
+            "job_id",
+            "organization_id",
+            reason=pl.lit(reason.value),
+            effect=pl.lit(EFFECTS[reason].value),
+            detail=details.get(reason, pl.lit("")).fill_null(""),
+        )
+        for reason in Reason
     )
 
 
 def changes(judged: pl.DataFrame) -> pl.DataFrame:
-    """What the facts need of each row: FACT_COLUMNS, `created_date` (UTC) and `counts`."""
-    return judged.select(*FACT_COLUMNS, pl.col("created_at").dt.date().alias("created_date"), "counts")
+    """What the facts need of each row: FACT_COLUMNS, `created_date` (UTC) and `gone`.
+
+    `gone` says why the job does not count, as a `Gone`, and is NULL while it does.
+    """
+    retried = pl.col("status").is_in([Status.PENDING, Status.RUNNING]).fill_null(False)
+    gone = (
+        pl.when("counts")
+        .then(None)
+        .when("deleted")
+        .then(pl.lit(Gone.DELETED.value))
+        .when(retried)
+        .then(pl.lit(Gone.RETRIED.value))
+        .otherwise(pl.lit(Gone.EDITED.value))
+    )
+    return judged.select(*FACT_COLUMNS, pl.col("created_at").dt.date().alias("created_date"), gone=gone)
+
+
+def _details() -> dict[Reason, pl.Expr]:
+    started, completed = pl.col("started_at"), pl.col("completed_at")
+    no_start, no_end = started.is_null(), completed.is_null()
+    duration_ms = ((completed - started).dt.total_microseconds() / 1000).cast(pl.String)
+    completion = pl.format("completed_at={}", completed.dt.strftime("%Y-%m-%dT%H:%M:%S%.f%:z"))
+    # A time that cannot be read is as empty as one that is missing.
+    unreadable = pl.col(Reason.INFINITE_TIMESTAMP.value) | pl.col(Reason.TIMESTAMP_OUT_OF_RANGE.value)
+    another_is_wrong = pl.col("created_at").is_null() | (no_start & ~pl.col(Reason.MISSING_TIMESTAMP.value))
+    missing = pl.concat_str(
+        pl.when(no_start).then(pl.lit("started_at")),
+        pl.when(no_end).then(pl.lit("completed_at")),
+        separator=", ",
+        ignore_nulls=True,
+    )
+    return {
+        Reason.NEGATIVE_DURATION: pl.format("duration_ms={}", duration_ms.str.strip_suffix(".0")),
+        Reason.MISSING_TIMESTAMP: pl.when(~(unreadable & no_start & no_end)).then(missing),
+        Reason.TIMESTAMP_OUT_OF_RANGE: pl.when(~another_is_wrong).then(completion),
+        Reason.FUTURE_TIMESTAMP: completion,
+    }
 
 
 def _reserved() -> pl.Expr:

@@ -16,6 +16,14 @@ class Status(StrEnum):
     CANCELLED = "CANCELLED"
 
 
+class Gone(StrEnum):
+    """Why a job that was counted no longer is."""
+
+    DELETED = "deleted"
+    RETRIED = "retried"
+    EDITED = "edited"
+
+
 FINISHED: Final = (Status.COMPLETED, Status.FAILED)
 UNFINISHED: Final = (Status.PENDING, Status.RUNNING, Status.CANCELLED)
 

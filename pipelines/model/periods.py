@@ -1,4 +1,4 @@
-"""The calendar buckets in which jobs are counted, all in UTC."""
+"""The calendar buckets in which jobs are counted: hours in UTC, what is longer by local clocks."""
 
 from enum import StrEnum
 

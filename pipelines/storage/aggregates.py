@@ -1,6 +1,7 @@
 """`analytics.aggregate_metrics`: how recomputed cells replace published ones."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
@@ -8,7 +9,11 @@ from uuid import UUID
 import polars as pl
 import psycopg
 
+from pipelines.fault_points import FaultPoint, passing
 from pipelines.model.metrics import CELL_COLUMNS, COUNT_COLUMNS, FIGURE_COLUMNS, KEY_COLUMNS
+from pipelines.model.periods import Period
+from pipelines.model.restatements import Restated
+from pipelines.storage.frames import uuids
 from pipelines.storage.statements import statement
 
 # Binary COPY carries no type names: a UUID is its 16 bytes and a time is a whole number of
@@ -17,61 +22,125 @@ _TYPES: Final = (
     ["bytea", "text", "int8", "bytea", "bytea", "text"]
     + ["int8"] * len(COUNT_COLUMNS)
     + ["float8"] * (len(FIGURE_COLUMNS) - len(COUNT_COLUMNS))
-    + ["int8"]
+    + ["int8", "int4"]
 )
 _POSTGRES_EPOCH_US: Final = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 _COPY_ROWS: Final = 50_000
 
+ALWAYS: Final = ("-infinity", "infinity")
+
+
+@dataclass(frozen=True)
+class Edition:
+    """What every cell of a publication has in common.
+
+    `open_since` says which bucket of each period was not over when an organization was last published:
+    `organization_id, period, period_start`; cells before it are restated. Cells that begin before
+    `removed_before` are kept no more.
+    """
+
+    run_id: UUID
+    computed_at: datetime
+    definition_version: int
+    open_since: pl.DataFrame
+    removed_before: Mapping[Period, datetime] = field(default_factory=dict)
+
 
 class Publication:
-    """The writing half of one publishing transaction; the caller commits."""
+    """The writing half of one publishing transaction; the caller commits.
 
-    def __init__(self, connection: psycopg.Connection, published_at: datetime) -> None:
-        self._connection = connection
-        self._computed_us = round(published_at.timestamp() * 1_000_000) - _POSTGRES_EPOCH_US
+    `written`, `deleted` and `restated` count cells.
+    """
+
+    def __init__(self, connection: psycopg.Connection, edition: Edition) -> None:
+        self._connection, self._edition = connection, edition
+        self._computed_us = round(edition.computed_at.timestamp() * 1_000_000) - _POSTGRES_EPOCH_US
         self._execute("load/stage.sql")
         self.written = 0
         self.deleted = 0
+        self.restated = 0
 
     def add_first(self, cells: pl.DataFrame) -> None:
         """Write cells of organizations that have none yet: straight into the table."""
-        self._copy("load/copy_first.sql", cells)
-        self.written += cells.height
+        self.written += self._copy("load/copy_first.sql", _TYPES, self._kept(cells))
 
     def stage(self, cells: pl.DataFrame) -> None:
-        """Put recomputed cells aside until `replace`; one without executions is to be deleted."""
-        self._copy("load/copy_staged.sql", cells)
+        """Put recomputed cells and their `reason` aside; one without executions is to be deleted."""
+        self._copy("load/copy_staged.sql", [*_TYPES, "text"], self._kept(cells), "reason")
 
-    def replace(self, whole: Sequence[UUID]) -> None:
-        """Upsert what was staged, and delete what was emptied; `whole` organizations keep nothing else."""
+    def stage_leftovers(
+        self,
+        organization_ids: Collection[UUID],
+        reason: Restated,
+        *,
+        periods: Collection[Period] = tuple(Period),
+        between: tuple[str | datetime, str | datetime] = ALWAYS,
+    ) -> None:
+        """Have stored cells deleted that were not staged although everything there is in the range was."""
         # Without statistics PostgreSQL would compare every staged row with every stored one.
         self._connection.execute("ANALYZE staged_cells")
+        self._execute(
+            "load/stage_leftovers.sql",
+            {
+                "organization_ids": sorted(organization_ids),
+                "periods": sorted(periods),
+                "since": between[0],
+                "until": between[1],
+                "reason": reason,
+            },
+        )
+        passing(FaultPoint.LEFTOVERS_STAGED)
+
+    def replace(self) -> None:
+        """Upsert what was staged, delete what was emptied, and keep what readers saw before."""
+        passing(FaultPoint.CELLS_STAGED)
+        self._connection.execute("ANALYZE staged_cells")
+        open_since = self._edition.open_since
+        self.restated += self._execute(
+            "load/keep_restatements.sql",
+            {
+                "run_id": self._edition.run_id,
+                "organization_ids": uuids(open_since["organization_id"]),
+                "periods": open_since["period"].to_list(),
+                "open_since": open_since["period_start"].to_list(),
+            },
+        )
+        passing(FaultPoint.RESTATEMENTS_KEPT)
         self.deleted += self._execute("load/delete_emptied_cells.sql")
-        if whole:
-            self.deleted += self._execute("load/delete_unstaged_cells.sql", {"organization_ids": list(whole)})
+        passing(FaultPoint.EMPTIED_CELLS_DELETED)
         self.written += self._execute("load/upsert_cells.sql")
+        passing(FaultPoint.CELLS_UPSERTED)
 
     def _execute(self, path: str, values: dict[str, object] | None = None) -> int:
         return self._connection.execute(statement(path), values).rowcount
 
-    def _copy(self, path: str, cells: pl.DataFrame) -> None:
+    def _kept(self, cells: pl.DataFrame) -> pl.DataFrame:
+        for period, removed_before in self._edition.removed_before.items():
+            cells = cells.filter(
+                (pl.col("period") != period.value) | (pl.col("period_start") >= removed_before)
+            )
+        return cells
+
+    def _copy(self, path: str, types: list[str], cells: pl.DataFrame, *more: str) -> int:
         if cells.is_empty():
-            return
+            return 0
         with (
             self._connection.cursor() as cursor,
             cursor.copy(statement(path)) as copy,
         ):
-            copy.set_types(_TYPES)
-            for row in self._rows(cells):
+            copy.set_types(types)
+            for row in self._rows(cells, more):
                 copy.write_row(row)
+        return cells.height
 
-    def _rows(self, cells: pl.DataFrame) -> Iterator[tuple[object, ...]]:
+    def _rows(self, cells: pl.DataFrame, more: Collection[str]) -> Iterator[tuple[object, ...]]:
         ready = (
-            cells.select(*CELL_COLUMNS)
-            .sort(*KEY_COLUMNS)
+            cells.sort(*KEY_COLUMNS)
             .with_columns(
                 pl.col("period_start").to_physical() - _POSTGRES_EPOCH_US,
                 computed_at=pl.lit(self._computed_us, dtype=pl.Int64),
+                definition_version=pl.lit(self._edition.definition_version, dtype=pl.Int32),
             )
+            .select(*CELL_COLUMNS, "computed_at", "definition_version", *more)
         )
         return ready.iter_rows(buffer_size=_COPY_ROWS)

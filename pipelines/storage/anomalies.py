@@ -1,44 +1,53 @@
 """`analytics.job_anomalies`: the rows that cannot be taken at face value, kept in step with the source."""
 
 from datetime import datetime
+from typing import Final
 
 import polars as pl
 import psycopg
 
-from pipelines.storage.frames import uuids
+from pipelines.storage.frames import id_series
 from pipelines.storage.statements import statement
 
-_LISTED = {"job_id": pl.Binary(), "organization_id": pl.Binary(), "reason": pl.String()}
+_STAGED: Final = ("job_id", "organization_id", "reason", "effect", "detail")
+
+# Binary COPY carries no type names: the 16 bytes of a UUID are a UUID.
+_TYPES: Final = ("bytea", "bytea", "text", "text", "text")
 
 
 def find_listed(connection: psycopg.Connection) -> pl.DataFrame:
     """What is listed: `job_id, organization_id, reason`."""
     rows = connection.execute(statement("read/listed_anomalies.sql")).fetchall()
-    listed = [(job_id.bytes, organization_id.bytes, reason) for job_id, organization_id, reason in rows]
-    return pl.DataFrame(listed, schema=_LISTED, orient="row")
+    job_ids, organization_ids, reasons = zip(*rows, strict=True) if rows else ((), (), ())
+    return pl.DataFrame(
+        {
+            "job_id": id_series("job_id", job_ids),
+            "organization_id": id_series("organization_id", organization_ids),
+            "reason": pl.Series(reasons, dtype=pl.String),
+        }
+    )
 
 
 def list_anomalies(connection: psycopg.Connection, found: pl.DataFrame, seen_at: datetime) -> None:
-    """List each `job_id, organization_id, reason, effect`; a listed one keeps its first sight."""
+    """List each `job_id, organization_id, reason, effect, detail`; a listed one keeps its first sight."""
     if found.is_empty():
         return
-    connection.execute(
-        statement("load/list_anomalies.sql"),
-        {
-            "job_ids": uuids(found["job_id"]),
-            "organization_ids": uuids(found["organization_id"]),
-            "reasons": found["reason"].to_list(),
-            "effects": found["effect"].to_list(),
-            "seen_at": seen_at,
-        },
-    )
+    _stage(connection, found)
+    connection.execute(statement("load/list_anomalies.sql"), {"seen_at": seen_at})
 
 
 def unlist_anomalies(connection: psycopg.Connection, healed: pl.DataFrame) -> None:
-    """Take each `job_id, reason` off the list."""
+    """Take each `job_id, organization_id, reason` off the list."""
     if healed.is_empty():
         return
-    connection.execute(
-        statement("load/unlist_anomalies.sql"),
-        {"job_ids": uuids(healed["job_id"]), "reasons": healed["reason"].to_list()},
-    )
+    _stage(connection, healed.with_columns(effect=pl.lit(""), detail=pl.lit("")))
+    connection.execute(statement("load/unlist_anomalies.sql"))
+    connection.execute(statement("load/clear_anomalies.sql"))
+
+
+def _stage(connection: psycopg.Connection, rows: pl.DataFrame) -> None:
+    connection.execute(statement("load/stage_anomalies.sql"))
+    with connection.cursor() as cursor, cursor.copy(statement("load/copy_anomalies.sql")) as copy:
+        copy.set_types(_TYPES)
+        for row in rows.select(*_STAGED).sort("job_id", "reason").iter_rows():
+            copy.write_row(row)

@@ -1,8 +1,9 @@
 """How far each organization has been read from the source and published from the facts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Final
 from uuid import UUID
 
 import polars as pl
@@ -14,25 +15,55 @@ from pipelines.storage.facts import JobFacts
 from pipelines.storage.source import Moment
 from pipelines.storage.statements import statement
 
+# In place of a version: the facts have everything, but nobody knows any more what was published of it.
+_FORGOTTEN: Final = -1
+
 
 @dataclass(frozen=True)
 class Progress:
-    """One organization: the source has been read up to `horizon`, the cells show `facts_version`."""
+    """One organization: every row has been looked at up to `horizon`, the cells show `published_version`.
+
+    `extracted_at`, `complete_through` and `swept_at` are times of the source's clock.
+    """
 
     organization_id: UUID
     horizon: int
     incarnation: str
+    swept_at: datetime
     extracted_at: datetime
-    facts_table_id: UUID | None
-    facts_version: int | None
+    complete_through: datetime
+    facts_table_id: UUID
+    published_version: int
+    definition_version: int
+    time_zone: str
+    zone_offsets: str
+    rebuilding_version: int | None
+    rebuilt_before: datetime | None
+    run_id: UUID | None
+
+    def knows(self, facts: JobFacts) -> bool:
+        """Whether it was published from these facts: not from others, nor a later version now lost."""
+        return self.facts_table_id == facts.table_id and self.published_version <= facts.version
 
     def shows(self, facts: JobFacts) -> bool:
-        """Whether the cells show a version of these facts: not of others, nor a later one now forgotten."""
-        return (
-            self.facts_table_id == facts.table_id
-            and self.facts_version is not None
-            and self.facts_version <= facts.version
-        )
+        """Whether the cells show a version of these facts, so that the feed says what changed since."""
+        return self.knows(facts) and self.published_version != _FORGOTTEN
+
+    def is_of(self, definition_version: int | None) -> bool:
+        """Whether all cells are of this definition, and none of another that a rebuild had begun with."""
+        others = {self.definition_version, self.rebuilding_version} - {None, definition_version}
+        return definition_version is not None and not others
+
+
+@dataclass(frozen=True)
+class Advance:
+    """How far one organization has come with a publication."""
+
+    organization_id: UUID
+    complete_through: datetime
+    definition_version: int
+    time_zone: str
+    zone_offsets: str
 
 
 def find_progress(connection: psycopg.Connection) -> dict[UUID, Progress]:
@@ -40,6 +71,18 @@ def find_progress(connection: psycopg.Connection) -> dict[UUID, Progress]:
     with connection.cursor(row_factory=class_row(Progress)) as cursor:
         cursor.execute(statement("read/published_state.sql"))
         return {progress.organization_id: progress for progress in cursor}
+
+
+def progress_in(rows: pl.DataFrame) -> dict[UUID, Progress]:
+    """The same of rows that were read otherwise; ids are bytes."""
+    found = {}
+    for row in rows.iter_rows(named=True):
+        values: dict[str, Any] = dict(row)
+        for name in ("organization_id", "facts_table_id", "run_id"):
+            values[name] = UUID(bytes=row[name]) if row[name] else None
+        progress = Progress(**values)
+        found[progress.organization_id] = progress
+    return found
 
 
 def disown_lost_versions(connection: psycopg.Connection, facts: JobFacts) -> int:
@@ -50,62 +93,107 @@ def disown_lost_versions(connection: psycopg.Connection, facts: JobFacts) -> int
     lost = [
         key
         for key, seen in find_progress(connection).items()
-        if seen.facts_table_id == facts.table_id and not seen.shows(facts)
+        if seen.facts_table_id == facts.table_id and not seen.knows(facts)
     ]
     if lost:
         connection.execute(statement("load/disown_facts.sql"), {"organization_ids": lost})
     return len(lost)
 
 
-def progress_in(rows: pl.DataFrame) -> dict[UUID, Progress]:
-    """The same of rows that were read otherwise; ids are bytes."""
-    found = {}
-    for row in rows.iter_rows(named=True):
-        table_id = row["facts_table_id"]
-        progress = Progress(
-            organization_id=UUID(bytes=row["organization_id"]),
-            horizon=row["horizon"],
-            incarnation=row["incarnation"],
-            extracted_at=row["extracted_at"],
-            facts_table_id=UUID(bytes=table_id) if table_id else None,
-            facts_version=row["facts_version"],
+def forget_published(connection: psycopg.Connection, organization_ids: Collection[UUID]) -> int:
+    """Have these organizations published anew as a whole from the same facts, without the feed.
+
+    The source need not be read again for it, as it must be for facts that were lost.
+    """
+    if organization_ids:
+        connection.execute(
+            statement("load/forget_published.sql"),
+            {"organization_ids": sorted(organization_ids), "forgotten": _FORGOTTEN},
         )
-        found[progress.organization_id] = progress
-    return found
+    return len(organization_ids)
 
 
-def move(
+def advance(
     connection: psycopg.Connection,
-    organization_ids: Sequence[UUID],
+    advances: Sequence[Advance],
     *,
     seen: Mapping[UUID, Progress],
-    moment: Moment,
+    extracted_at: datetime,
     facts: JobFacts,
+    run_id: UUID,
 ) -> None:
-    """Record that these organizations are read up to `moment` and show the current facts.
+    """Record how complete these organizations are and that they show the current facts.
 
     Raises `PublishConflict` when another run moved one of them since `seen`.
     """
-    ids = sorted(organization_ids)
-    before = [seen.get(organization_id) for organization_id in ids]
+    before = [seen.get(each.organization_id) for each in advances]
     moved = connection.execute(
-        statement("load/publish_version.sql"),
+        statement("load/advance_completeness.sql"),
         {
-            "organization_ids": ids,
-            "seen_table_ids": [progress and progress.facts_table_id for progress in before],
-            "seen_versions": [progress and progress.facts_version for progress in before],
+            "organization_ids": [each.organization_id for each in advances],
+            "seen_table_ids": [was and was.facts_table_id for was in before],
+            "seen_versions": [was and was.published_version for was in before],
+            "seen_run_ids": [was and was.run_id for was in before],
+            "complete_through": [each.complete_through for each in advances],
+            "definition_versions": [each.definition_version for each in advances],
+            "time_zones": [each.time_zone for each in advances],
+            "zone_offsets": [each.zone_offsets for each in advances],
+            "extracted_at": extracted_at,
             "facts_table_id": facts.table_id,
-            "facts_version": facts.version,
+            "published_version": facts.version,
+            "run_id": run_id,
         },
     ).rowcount
-    if moved != len(ids):
+    if moved != len(advances):
         raise PublishConflict
+
+
+def move_cursors(connection: psycopg.Connection, organization_ids: Collection[UUID], moment: Moment) -> None:
+    """Record that every row of these organizations has been looked at up to `moment`."""
     connection.execute(
         statement("load/move_cursors.sql"),
         {
-            "organization_ids": ids,
+            "organization_ids": sorted(organization_ids),
             "horizon": moment.horizon,
             "incarnation": moment.incarnation,
-            "extracted_at": moment.extracted_at,
+            "swept_at": moment.extracted_at,
         },
+    )
+
+
+def published_by(connection: psycopg.Connection, run_id: UUID, organization_ids: Collection[UUID]) -> bool:
+    """Whether the last publication of all of these organizations was this run's."""
+    found = find_progress(connection)
+    return all(key in found and found[key].run_id == run_id for key in organization_ids)
+
+
+def settle_rebuild(
+    connection: psycopg.Connection,
+    organization_ids: Collection[UUID],
+    definition_version: int,
+    rebuilt_before: datetime | None,
+) -> None:
+    """Record that cells which begin before a time are of this definition; None, that all are."""
+    connection.execute(
+        statement("load/settle_rebuild.sql"),
+        {
+            "organization_ids": sorted(organization_ids),
+            "definition_version": definition_version,
+            "rebuilt_before": rebuilt_before,
+        },
+    )
+
+
+def find_audit_order(connection: psycopg.Connection) -> list[tuple[UUID, int]]:
+    """Organizations and their stored cells, those that were verified longest ago first."""
+    return connection.execute(statement("read/audit_order.sql")).fetchall()
+
+
+def mark_verified(
+    connection: psycopg.Connection, organization_ids: Collection[UUID], verified_at: datetime
+) -> None:
+    """Record that the cells of these organizations were found equal to plain SQL on the source."""
+    connection.execute(
+        statement("load/mark_verified.sql"),
+        {"organization_ids": sorted(organization_ids), "verified_at": verified_at},
     )

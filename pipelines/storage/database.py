@@ -1,6 +1,6 @@
 """The two databases of a run: the source, which is not ours, and the one where aggregates live."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -8,9 +8,25 @@ import psycopg
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from pipelines.errors import DatabaseUnreachable, InvalidSetting, NotPermitted
+from pipelines.errors import (
+    CommitUnknown,
+    DatabaseExhausted,
+    DatabaseUnreachable,
+    InvalidSetting,
+    NotPermitted,
+)
 from pipelines.settings import Settings
 from pipelines.storage import embedded_postgres
+
+_EXHAUSTED = (
+    psycopg.errors.DiskFull,
+    psycopg.errors.OutOfMemory,
+    psycopg.errors.TooManyConnections,
+    psycopg.errors.ConfigurationLimitExceeded,
+)
+
+
+Connection = psycopg.Connection
 
 
 @dataclass(frozen=True)
@@ -62,9 +78,29 @@ def connect(url: str, settings: Settings, *, autocommit: bool = False) -> Iterat
             yield connection
     except psycopg.errors.InsufficientPrivilege as refused:
         raise NotPermitted(f"({without_password(url)})") from refused
+    except _EXHAUSTED as full:
+        raise DatabaseExhausted(f"({without_password(url)})") from full
     except psycopg.OperationalError as failed:
         if connection.broken:
             raise DatabaseUnreachable(f"({without_password(url)})") from failed
+        raise
+
+
+def commit(connection: Connection, *, made: Callable[[], bool]) -> None:
+    """Commit; when the answer is lost, `made` is asked whether it was made, because nobody should guess.
+
+    Raises `CommitUnknown` when that cannot be found out either.
+    """
+    try:
+        connection.commit()
+    except psycopg.OperationalError as lost:
+        if not connection.broken:
+            raise
+        try:
+            if made():
+                return
+        except DatabaseUnreachable:
+            raise CommitUnknown from lost
         raise
 
 

@@ -1,57 +1,74 @@
-"""`job_facts`: a Delta table with one row per finished job, and the feed of what changed in it."""
+"""`job_facts`: a Delta table with one row per job that counts or once did, and the feed of its changes."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import UTC, date, datetime, timedelta
+from math import ceil
 from typing import Any, Final
-from urllib.parse import unquote
 from uuid import UUID
 
 import polars as pl
-from arro3.core import Table
 from deltalake import DeltaTable, WriterProperties, write_deltalake
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError
 
-from pipelines.errors import FactsUnusable, FeedLost
-from pipelines.model.jobs import FACT_COLUMNS
+from pipelines.errors import FactsConflict, FactsNotWritten
+from pipelines.fault_points import FaultPoint, passing
 from pipelines.settings import Settings
-from pipelines.storage.frames import uuids
+from pipelines.storage.facts_checksums import Checksums
+from pipelines.storage.facts_feed import commits_since
+from pipelines.storage.facts_health import reading_facts
+from pipelines.storage.facts_merge import KNOWN_COLUMNS, counted_at_home, in_portions, needed, portions
+from pipelines.storage.facts_table import (
+    FENCED,
+    STORED_COLUMNS,
+    created,
+    files_of,
+    local_folder,
+    opened,
+    rows_of,
+)
+from pipelines.storage.frames import id_series, uuids
 
-STORED_COLUMNS: Final[dict[str, pl.DataType]] = FACT_COLUMNS | {"created_date": pl.Date()}
+__all__ = ["STORED_COLUMNS", "Absorbed", "FactsNotWritten", "JobFacts", "open_facts"]
 
-# A job's creation never changes, so it has one home however often it is retried.
-_SAME_JOB: Final = "fact.job_id = job.job_id AND fact.created_date = job.created_date"
+# A day of creation is a home: each row of a job has one, and counts in one of them at most.
+_SAME_ROW: Final = "fact.job_id = job.job_id AND fact.created_date = job.created_date"
 
 # Rows of one organization lie together; small groups let a reader skip the others.
 _WRITER: Final = WriterProperties(compression="ZSTD", max_row_group_size=32_768)
 
+# How many facts one merge rewrites at most, a few full days aside: 250 MB and 0.3 s.
+_MERGED_FACTS: Final = 250_000
 
-# How many facts one merge rewrites at most, a few full days aside.
-_MERGED_FACTS: Final = 1_000_000
+# A file is written before its commit is made, and a merge takes less than that.
+_LONGEST_WRITE: Final = timedelta(hours=1)
 
-# What a reader that opened an old version may still be reading; Delta Lake's own default.
-_RETENTION_HOURS: Final = 7 * 24
+# What a commit is called that changes no job that counts.
+_HOUSEKEEPING: Final = frozenset({"CREATE TABLE", "OPTIMIZE", "DELETE", "VACUUM START", "VACUUM END"})
 
 
 @dataclass(frozen=True)
 class Absorbed:
-    """How many facts a hand-off touched."""
+    """How many jobs a hand-off made count, changed, and made count no longer."""
 
     inserted: int = 0
     updated: int = 0
-    deleted: int = 0
+    gone: int = 0
 
     def __add__(self, other: "Absorbed") -> "Absorbed":
-        return Absorbed(
-            self.inserted + other.inserted, self.updated + other.updated, self.deleted + other.deleted
-        )
+        return Absorbed(self.inserted + other.inserted, self.updated + other.updated, self.gone + other.gone)
 
 
 class JobFacts:
-    """The table at one location; `version` counts its commits and `table_id` tells folders apart."""
+    """One version of the table at a location; `version` counts its commits and `table_id` tells tables apart.
 
-    def __init__(self, table: DeltaTable) -> None:
-        self._table = table
+    Whatever is written raises `FactsConflict` when somebody else wrote since it was opened, `FactsNotWritten`
+    for want of space; whatever is read raises `FactsUnusable` when its files are damaged or gone.
+    """
+
+    def __init__(self, table: DeltaTable, location: str) -> None:
+        self._table, self._location = table, location
 
     @property
     def table_id(self) -> UUID:
@@ -63,145 +80,217 @@ class JobFacts:
 
     @property
     def rows(self) -> int:
-        """How many facts there are."""
-        return int(self.scan().select(pl.len()).collect().item())
-
-    def jobs_by_organization(self) -> dict[UUID, int]:
-        """How many facts each organization has."""
-        counted = self.scan().group_by("organization_id").len("jobs").collect()
-        return dict(zip(uuids(counted["organization_id"]), counted["jobs"], strict=True))
-
-    def compact(self) -> int:
-        """Merge the small files of each day; return how many were merged."""
-        return int(self._table.optimize.compact(writer_properties=_WRITER)["numFilesRemoved"])
-
-    def vacuum(self) -> int:
-        """Remove files that no version of the last week needs; return how many."""
-        # Only a full one removes files of the change feed, which would pile up otherwise.
-        return len(self._table.vacuum(retention_hours=_RETENTION_HOURS, dry_run=False, full=True))
+        """How many jobs count."""
+        return int(self._collect(self.scan().select(pl.len())).item())
 
     @property
     def empty(self) -> bool:
-        """Whether no fact was ever kept, or none is left."""
+        """Whether no job was ever kept, or none is left."""
         return not self._table.file_uris()
 
+    def scan(self) -> pl.LazyFrame:
+        """The jobs that count: FACT_COLUMNS and `created_date`; collect it within `reading_facts`."""
+        return rows_of(self._table).filter(pl.col("gone").is_null()).drop("gone")
+
+    def of_days(self, days: pl.DataFrame) -> pl.LazyFrame:
+        """The jobs that count of these days of organizations (`organization_id, created_date`)."""
+        dates = days["created_date"].unique().implode()
+        there = ["organization_id", "created_date"]
+        return (
+            self.scan()
+            .filter(pl.col("created_date").is_in(dates))
+            .join(days.lazy().select(there), on=there, how="semi")
+        )
+
+    def jobs_by_organization(self) -> dict[UUID, int]:
+        """How many jobs of each organization count."""
+        counted = self._collect(self.scan().group_by("organization_id").len("jobs"))
+        return dict(zip(uuids(counted["organization_id"]), counted["jobs"], strict=True))
+
+    def digest(
+        self,
+        *,
+        organization_ids: Collection[UUID] | None = None,
+        created_since: date | None = None,
+        completed: tuple[datetime, datetime] | None = None,
+    ) -> pl.DataFrame:
+        """Three numbers for each organization and day of creation, which differ when the jobs that count do.
+
+        They are their number, `jobs`, and the sums of the lower and the upper 32 bits of their `row_hash`,
+        `low` and `high`; `completed` is [since, until).
+        """
+        jobs = self.scan()
+        if organization_ids is not None:
+            mine = id_series("organization_id", organization_ids).implode()
+            jobs = jobs.filter(pl.col("organization_id").is_in(mine))
+        if created_since is not None:
+            jobs = jobs.filter(pl.col("created_date") >= created_since)
+        if completed is not None:
+            jobs = jobs.filter(pl.col("completed_at").is_between(*completed, closed="left"))
+        return self._collect(
+            jobs.group_by("organization_id", "created_date").agg(
+                jobs=pl.len().cast(pl.Int64),
+                low=(pl.col("row_hash") & 0xFFFFFFFF).sum(),
+                high=(pl.col("row_hash") // 0x1_0000_0000).sum(),
+            )
+        )
+
     def fill(self, changes: pl.DataFrame) -> Absorbed:
-        """Append rows of jobs that are not there yet; `changes` as `absorb` takes them."""
-        rows = changes.filter("counts").select(*STORED_COLUMNS)
-        if rows.height:
-            write_deltalake(self._table, rows, mode="append", writer_properties=_WRITER)
-            self._table.update_incremental()
-        return Absorbed(inserted=rows.height)
+        """Append the jobs that count, none of which may be there yet; `changes` as `absorb` takes them."""
+        return self._append(changes.filter(pl.col("gone").is_null()))
 
     def absorb(self, changes: pl.DataFrame) -> Absorbed:
-        """Merge rows by job: delete those that no longer count, update those that differ, insert new ones.
+        """Make the facts say of these jobs, each of which comes once, what the changes say: STORED_COLUMNS.
 
-        Rows that are already there make no new version, so reading them twice is harmless.
+        A job that no longer counts keeps its row, marked with the reason. What is there already makes no
+        version; much takes several, and one cut off between two is made good by absorbing again.
         """
-        if changes.is_empty():
+        changes = changes.select(*STORED_COLUMNS)
+        rows = needed(changes, self._known(changes))
+        if rows.is_empty():
             return Absorbed()
-        moved = self._moved(changes)
-        if moved.height:
-            changes = pl.concat([changes, moved.with_columns(counts=False)], how="diagonal")
-        return sum(map(self._merge, self._portions(changes)), Absorbed())
-
-    def _portions(self, changes: pl.DataFrame) -> list[pl.DataFrame]:
-        """Cut changes by days that hold about so many facts together: a merge rewrites and holds them."""
-        files = pl.DataFrame(self._table.get_add_actions(flatten=True))
-        days = files.group_by(created_date="partition.created_date").agg(facts=pl.col("num_records").sum())
-        sized = changes.select("created_date").unique().join(days, on="created_date", how="left")
-        portions = sized.sort("created_date").select(
-            "created_date", portion=pl.col("facts").fill_null(0).cum_sum() // _MERGED_FACTS
-        )
-        return changes.join(portions, on="created_date", nulls_equal=True).partition_by(
-            "portion", include_key=False
-        )
-
-    def _merge(self, changes: pl.DataFrame) -> Absorbed:
-        columns: dict[str, Any] = {name: f"job.{name}" for name in STORED_COLUMNS}
-        outcome = (
-            self._table.merge(
-                changes,
-                predicate=_SAME_JOB,
-                source_alias="job",
-                target_alias="fact",
-                writer_properties=_WRITER,
-                # Streamed, it would read every day of the table instead of those that the changes name.
-                streamed_exec=False,
-            )
-            .when_matched_delete("NOT job.counts")
-            .when_matched_update(columns, predicate="job.counts AND fact.row_hash <> job.row_hash")
-            .when_not_matched_insert(columns, predicate="job.counts")
-            .execute()
-        )
-        return Absorbed(
-            inserted=outcome["num_target_rows_inserted"],
-            updated=outcome["num_target_rows_updated"],
-            deleted=outcome["num_target_rows_deleted"],
-        )
-
-    def _moved(self, changes: pl.DataFrame) -> pl.DataFrame:
-        """Where jobs are whose creation date is another one now, or none: `job_id, created_date`.
-
-        It should never change, so there is hardly ever one; but a job with two homes would count twice.
-        """
-        homes = self.scan().select("job_id", "created_date")
-        known = homes.filter(pl.col("job_id").is_in(changes["job_id"].implode())).collect()
-        return known.join(changes, on=["job_id", "created_date"], how="anti")
+        days = files_of(self._table).group_by("created_date").agg(facts=pl.col("rows").sum())
+        return sum(map(self._write, portions(rows, days, _MERGED_FACTS)), Absorbed())
 
     def images_since(self, version: int) -> Iterator[pl.DataFrame]:
-        """Yield rows as they were before and after the commits past `version`, with `_commit_version`.
+        """Yield the rows that each commit past that version wrote, as they were before and after it.
 
-        Raises `FeedLost` when its files were removed meanwhile.
+        A frame holds whole commits: STORED_COLUMNS, `_commit_version` and `_change_type` (insert,
+        update_preimage, update_postimage, delete). Raises `FeedLost` when files were removed or damaged.
         """
-        if version >= self.version:
-            return
+        return commits_since(version, self._table, self._location)
+
+    def pending_since(self, version: int) -> datetime | None:
+        """When the first commit past that version changed a job, or None when none did.
+
+        One that is no longer in the log was made before any time.
+        """
+        commits = [commit for commit in self._table.history() if commit["version"] > version]
+        if len(commits) < self.version - version:
+            return datetime.min.replace(tzinfo=UTC)
+        changed = [commit["timestamp"] for commit in commits if commit["operation"] not in _HOUSEKEEPING]
+        return datetime.fromtimestamp(changed[-1] / 1000, UTC) if changed else None
+
+    def compact(self) -> int:
+        """Merge the small files of each day; return how many were merged."""
+        with self._commit():
+            merged = self._table.optimize.compact(writer_properties=_WRITER, commit_properties=FENCED)
+        return int(merged["numFilesRemoved"])
+
+    def purge_gone(self, before: datetime) -> int:
+        """Delete rows of days whose jobs all stopped counting before that; return how many.
+
+        They count nowhere, so no cell changes. A day whose files were rewritten since is left for later.
+        """
+        files = files_of(self._table)
+        written = pl.col("modified_ms").filter(pl.col("gone") > 0).max()
+        days = (
+            files.group_by("created_date")
+            .agg(facts=pl.col("rows").sum(), written=written)
+            .filter(pl.col("written") < before.timestamp() * 1000)
+        )
+        cut = in_portions(days, _MERGED_FACTS).partition_by("portion", maintain_order=True)
+        return sum(self._purge(portion["created_date"]) for portion in cut)
+
+    def vacuum(self, retention: timedelta) -> int:
+        """Remove files that no version younger than that needs, nor its feed; return how many."""
+        with self._commit():
+            # Only a full one removes files of the change feed, which would pile up otherwise.
+            removed = self._table.vacuum(
+                retention_hours=ceil((retention + _LONGEST_WRITE) / timedelta(hours=1)),
+                enforce_retention_duration=False,
+                dry_run=False,
+                full=True,
+            )
+        return len(removed)
+
+    def _purge(self, days: pl.Series) -> int:
+        listed = ", ".join(f"'{day}'" for day in days)
+        with self._commit():
+            purged = self._table.delete(
+                f"gone IS NOT NULL AND created_date IN ({listed})",
+                writer_properties=_WRITER,
+                commit_properties=FENCED,
+            )
+        return int(purged["num_deleted_rows"])
+
+    def _known(self, changes: pl.DataFrame) -> pl.DataFrame:
+        """The facts of these jobs wherever they are: KNOWN_COLUMNS.
+
+        Most are on their day. Only of others, new or moved, has every day to be asked: 0.2 s for 5 million.
+        """
+        facts = rows_of(self._table).select(*KNOWN_COLUMNS)
+        days = changes["created_date"].unique().implode()
+        ids = changes.lazy().select("job_id")
+        near = self._collect(
+            facts.filter(pl.col("created_date").is_in(days)).join(ids, on="job_id", how="semi")
+        )
+        at_home = counted_at_home(near, changes)
+        strangers = ids.join(at_home.lazy(), on="job_id", how="anti").collect()
+        if strangers.is_empty():
+            return at_home
+        far = self._collect(facts.join(strangers.lazy(), on="job_id", how="semi"))
+        return pl.concat([at_home, far])
+
+    def _write(self, rows: pl.DataFrame) -> Absorbed:
+        if not rows["known"].any():
+            return self._append(rows)
+        columns: dict[str, Any] = {name: f"job.{name}" for name in STORED_COLUMNS}
+        with self._commit():
+            (
+                self._table.merge(
+                    rows.select(*STORED_COLUMNS),
+                    predicate=_SAME_ROW,
+                    source_alias="job",
+                    target_alias="fact",
+                    writer_properties=_WRITER,
+                    commit_properties=FENCED,
+                    # Streamed, it would read every day of the table instead of those that the rows name.
+                    streamed_exec=False,
+                )
+                .when_matched_update({"gone": "job.gone"}, predicate="job.gone IS NOT NULL")
+                .when_matched_update(columns, predicate="job.gone IS NULL")
+                .when_not_matched_insert(columns, predicate="job.gone IS NULL")
+                .execute()
+            )
+        gone, known = rows["gone"].is_not_null(), rows["known"]
+        return Absorbed(int((~known).sum()), int((known & ~gone).sum()), int(gone.sum()))
+
+    def _append(self, rows: pl.DataFrame) -> Absorbed:
+        if rows.height:
+            with self._commit():
+                write_deltalake(
+                    self._table,
+                    rows.select(*STORED_COLUMNS),
+                    mode="append",
+                    writer_properties=_WRITER,
+                    commit_properties=FENCED,
+                )
+        return Absorbed(inserted=rows.height)
+
+    @contextmanager
+    def _commit(self) -> Iterator[None]:
+        before = self.version
+        passing(FaultPoint.BEFORE_FACTS_COMMIT)
         try:
-            for batch in self._table.load_cdf(starting_version=version + 1, ending_version=self.version):
-                yield pl.DataFrame(batch).select(*STORED_COLUMNS, pl.col("_commit_version").cast(pl.Int64))
-        # The reader raises nothing narrower.
-        except Exception as lost:
-            raise FeedLost from lost
+            with reading_facts(self._location):
+                try:
+                    yield
+                except CommitFailedError as beaten:
+                    raise FactsConflict from beaten
+        except (DeltaError, OSError) as failed:
+            raise FactsNotWritten from failed
+        passing(FaultPoint.AFTER_FACTS_COMMIT)
+        if folder := local_folder(self._location):
+            Checksums(folder).record(since_version=before)
 
-    def scan(self) -> pl.LazyFrame:
-        """All facts as of `version`; filters are pushed down to files and row groups."""
-        uri = self._table.table_uri
-        if uri.startswith("file:") and "%" in uri:
-            return self._scan_oddly_named()
-        return pl.scan_delta(self._table).select(*STORED_COLUMNS)
-
-    def _scan_oddly_named(self) -> pl.LazyFrame:
-        """The same in a folder whose name has a space or the like, which `scan_delta` looks for encoded."""
-        files = [unquote(uri) for uri in self._table.file_uris()]
-        if not files:
-            return pl.LazyFrame(schema=STORED_COLUMNS)
-        partition = {"created_date": STORED_COLUMNS["created_date"]}
-        return pl.scan_parquet(files, glob=False, hive_schema=partition).select(*STORED_COLUMNS)
+    def _collect(self, rows: pl.LazyFrame) -> pl.DataFrame:
+        with reading_facts(self._location):
+            return rows.collect()
 
 
 def open_facts(settings: Settings) -> JobFacts:
-    """Open the table, or make an empty one where there is none."""
+    """Open the table, or make an empty one where there is none; raises `FactsUnusable`."""
     location = settings.facts_location
-    try:
-        return JobFacts(DeltaTable(location))
-    except TableNotFoundError:
-        pass
-    except (DeltaError, OSError) as broken:
-        # What follows a question mark may be a key to the store.
-        raise FactsUnusable(f"({location.partition('?')[0]})") from broken
-    if "://" not in location:
-        Path(location).mkdir(parents=True, exist_ok=True)
-    return JobFacts(
-        DeltaTable.create(
-            location,
-            schema=_arrow_schema(),
-            partition_by=["created_date"],
-            name="job_facts",
-            description="One row per finished job; rebuilt from the source when deleted.",
-            configuration={"delta.enableChangeDataFeed": "true"},
-        )
-    )
-
-
-def _arrow_schema() -> Any:
-    return Table.from_arrow(pl.DataFrame(schema=STORED_COLUMNS)).schema
+    table = opened(location)
+    return JobFacts(created(location) if table is None else table, location)

@@ -19,7 +19,12 @@ _WRITTEN: Final[Mapping[str, tuple[str, ...]]] = {
     "workflows": ("SELECT", "INSERT", "UPDATE"),
     "clients": ("SELECT", "INSERT", "UPDATE"),
     "extraction_cursors": ("SELECT", "INSERT", "UPDATE"),
-    "published_facts": ("SELECT", "INSERT", "UPDATE"),
+    "completeness": ("SELECT", "INSERT", "UPDATE"),
+    "restatements": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "refresh_outcomes": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "metric_definitions": ("SELECT", "INSERT"),
+    "time_zone_offsets": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "retention": ("SELECT", "INSERT", "UPDATE"),
     "alembic_version": ("SELECT",),
 }
 

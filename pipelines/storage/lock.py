@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from psycopg import errors
 
 from pipelines.errors import AnotherRunHoldsTheLock
+from pipelines.fault_points import FaultPoint, passing
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases, connect
 from pipelines.storage.statements import statement
@@ -26,4 +27,5 @@ def refresh_lock(databases: Databases, settings: Settings) -> Iterator[None]:
             connection.execute(statement("load/lock.sql"))
         except errors.LockNotAvailable as busy:
             raise AnotherRunHoldsTheLock from busy
+        passing(FaultPoint.LOCK_TAKEN)
         yield

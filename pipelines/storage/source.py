@@ -1,68 +1,45 @@
-"""The source as one moment shows it: a read-only snapshot, streamed over ADBC."""
+"""The source as one moment shows it: who is there, what was asked of its jobs, and their digest."""
 
-import json
-import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Final
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
 from uuid import UUID
 
-import adbc_driver_manager
 import polars as pl
-from adbc_driver_manager import AdbcStatusCode
 from adbc_driver_postgresql import dbapi
-from arro3.core import RecordBatch, RecordBatchReader
 
-from pipelines.errors import (
-    DatabaseUnreachable,
-    SchemaMissing,
-    SourceMissing,
-    StatementCancelled,
-    StatementTimedOut,
-)
+from pipelines.errors import SourceMissing
 from pipelines.model.jobs import EXTRACTED_COLUMNS
+from pipelines.model.sentinels import RESERVED_IDS, RESERVED_INITIATORS
 from pipelines.settings import Settings
-from pipelines.storage.database import with_connect_timeout, without_password
+from pipelines.storage.asked import Asked, Swept, array_of
 from pipelines.storage.frames import id_series
+from pipelines.storage.snapshot import Snapshot, connected, read
+from pipelines.storage.source_statements import digest_statement, jobs_statement
 from pipelines.storage.statements import statement
 
-# PostgreSQL's ids of a missing table, schema or column, and of a missing privilege.
-_NOT_READABLE: Final = {"42P01", "3F000", "42703", "42501", "42883"}
-
-# Classes of a broken connection and of an administrator's intervention.
-_CONNECTION_LOST: Final = ("08", "57P")
-
-# For a statement that was cancelled and for one that took too long alike.
-_ENDED_EARLY: Final = "57014"
+# For each organization and UTC day of creation: how many jobs count, and two sums of their row hashes.
+DIGEST_COLUMNS: Final[dict[str, pl.DataType]] = {
+    "organization_id": pl.Binary(),
+    "created_date": pl.Date(),
+    "jobs": pl.Int64(),
+    "low": pl.Int64(),
+    "high": pl.Int64(),
+}
 
 
 @dataclass(frozen=True)
 class Moment:
-    """When a snapshot was taken: `horizon` is the 64-bit transaction id below which all had ended."""
+    """When a snapshot was taken: `horizon` is the 64-bit transaction id below which all had ended.
+
+    All that had ended by `extracted_at` is in it; on a standby that is how far it has caught up.
+    """
 
     horizon: int
     incarnation: str
     extracted_at: datetime
-
-
-_NO_MOMENT: Final = Moment(0, "", datetime.min.replace(tzinfo=UTC))
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Which rows to read: those changed since the horizons, completed in [since, until), or listed.
-
-    An organization whose horizon is None is read whole; when `only_listed` is false, so is every
-    organization without a horizon.
-    """
-
-    horizons: Mapping[UUID, int | None]
-    only_listed: bool = False
-    since: datetime | None = None
-    until: datetime | None = None
-    job_ids: Sequence[UUID] = ()
 
 
 @dataclass(frozen=True)
@@ -74,131 +51,88 @@ class Names:
     clients: pl.DataFrame
 
 
-class SourceSnapshot:
-    """One read-only transaction; every read in it sees the same moment."""
+class SourceSnapshot(Snapshot):
+    """What the source holds at one moment."""
 
-    def __init__(self, connection: dbapi.Connection, moment: Moment) -> None:
-        self._connection = connection
-        self.moment = moment
+    def __init__(self, connection: dbapi.Connection, settings: Settings) -> None:
+        # Before the snapshot, so that all that had ended by then is in it.
+        extracted_at = read(connection, statement("extract/clock.sql"))["extracted_at"].item()
+        super().__init__(connection, settings)
+        seen = self.rows("extract/snapshot.sql").row(0, named=True)
+        self.moment = Moment(seen["horizon"], seen["incarnation"], extracted_at.astimezone(UTC))
 
-    def cancel(self) -> None:
-        """End the statement that another thread waits for."""
-        self._connection.adbc_cancel()
+    def jobs(self, asked: Asked) -> Generator[pl.DataFrame, None, None]:
+        """Yield the jobs asked for in frames of some ten thousand rows, columns as EXTRACTED_COLUMNS."""
+        if isinstance(asked, Swept):
+            asked = asked.within_reach_of(self.moment.horizon)
+        for settings in asked.settings():
+            self.set(settings)
+            for frame in self.stream(jobs_statement(asked)):
+                yield frame.select(*EXTRACTED_COLUMNS).cast(pl.Schema(EXTRACTED_COLUMNS))
 
-    def rows(self, path: str) -> pl.DataFrame:
-        """What a statement without values gives; UUIDs as bytes."""
-        with self._connection.cursor() as cursor:
-            return _read(cursor, path)
+    def digest(
+        self,
+        *,
+        organization_ids: Sequence[UUID] = (),
+        created_since: date | None = None,
+        completed: tuple[datetime, datetime] | None = None,
+        earliest: datetime,
+        tolerance: timedelta | None,
+    ) -> pl.DataFrame:
+        """Count and add up the jobs that count, as `with_verdict` decides it: columns as DIGEST_COLUMNS.
 
-    def cells(self, path: str, values: Sequence[str]) -> pl.DataFrame:
-        """The cells that a statement under sql/verify gives, for the settings that its settings.sql takes."""
-        with self._connection.cursor() as cursor:
-            cursor.execute(statement("verify/settings.sql"), list(values))
-            cursor.fetch_arrow()
-            return _read(cursor, path)
+        Of these organizations, or of all when none is given, created on a UTC day or later, completed in
+        [since, until).
+        """
+        latest = self.moment.extracted_at + tolerance if tolerance is not None else None
+        narrowed = []
+        taken = {
+            "execmetrics.earliest": earliest.isoformat(),
+            "execmetrics.latest": latest.isoformat() if latest else "infinity",
+            "execmetrics.reserved_ids": array_of(RESERVED_IDS),
+            "execmetrics.reserved_initiators": array_of(RESERVED_INITIATORS),
+        }
+        if organization_ids:
+            narrowed.append("organizations")
+            taken["execmetrics.organization_ids"] = array_of(organization_ids)
+        if created_since:
+            narrowed.append("created_since")
+            taken["execmetrics.created_since"] = f"{created_since.isoformat()} 00:00Z"
+        if completed:
+            narrowed.append("completed_in")
+            taken["execmetrics.completed_since"] = completed[0].isoformat()
+            taken["execmetrics.completed_until"] = completed[1].isoformat()
+        self.set(taken)
+        return self.rows_of(digest_statement(narrowed)).cast(pl.Schema(DIGEST_COLUMNS))
 
-    def jobs(self, wanted: Wanted) -> Generator[pl.DataFrame, None, None]:
-        """Yield the wanted jobs in frames of some ten thousand rows, columns as EXTRACTED_COLUMNS."""
-        with self._connection.cursor() as cursor:
-            _hand_over(cursor, wanted)
-            cursor.execute(statement("extract/jobs.sql"))
-            for batch in _batches(cursor):
-                frame = _without_extensions(pl.DataFrame(batch))
-                if frame.height:
-                    yield frame.select(*EXTRACTED_COLUMNS).cast(pl.Schema(EXTRACTED_COLUMNS))
+    def size_bytes(self) -> int:
+        """How large the table of jobs is, its partitions included; 0 for a view."""
+        return int(self.rows("extract/size.sql")["bytes"].item())
 
     def organizations(self) -> pl.DataFrame:
         """Every organization there is: id, name, time_zone, deleted_at."""
         return self.rows("extract/organizations.sql")
 
-    def names(self, wanted: Wanted) -> Names:
-        """Read the wanted organizations, and their workflows and clients that changed since the horizons."""
+    def names(self, asked: Swept) -> Names:
+        """Read the organizations, and their workflows and clients, that changed since the horizons."""
         organizations = self.organizations()
-        if wanted.only_listed:
-            listed = id_series("id", wanted.horizons).implode()
+        if asked.only_listed:
+            listed = id_series("id", asked.horizons).implode()
             organizations = organizations.filter(pl.col("id").is_in(listed))
-        with self._connection.cursor() as cursor:
-            _hand_over(cursor, wanted)
-            changed = (_read(cursor, f"extract/{kind}.sql") for kind in ("workflows", "clients"))
-            return Names(organizations, *changed)
+        for settings in asked.within_reach_of(self.moment.horizon).settings():
+            self.set(settings)
+        return Names(organizations, self.rows("extract/workflows.sql"), self.rows("extract/clients.sql"))
 
 
 @contextmanager
-def open_snapshot(url: str, settings: Settings, *, of_source: bool = True) -> Iterator[SourceSnapshot]:
+def open_source(url: str, settings: Settings) -> Iterator[SourceSnapshot]:
     """Open a REPEATABLE READ, READ ONLY transaction; the horizon is read before any row.
 
-    `verify` reads the aggregates in the same manner: they have no moment of their own.
+    Raises `SourceMissing`, `DatabaseUnreachable`, `StatementTimedOut`, `StatementCancelled`, and
+    `SourceConflict` when a standby had to catch up.
     """
-    try:
-        connection = dbapi.connect(with_connect_timeout(url, settings))
-    except adbc_driver_manager.Error as refused:
-        raise DatabaseUnreachable(f"({without_password(url)})") from refused
-    begun = time.monotonic()
-    with connection:
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-                milliseconds = int(settings.statement_timeout.total_seconds() * 1000)
-                cursor.execute(f"SET LOCAL statement_timeout = {milliseconds:d}")
-                cursor.execute("SET LOCAL TimeZone = 'UTC'")
-                moment = _moment(cursor) if of_source else _NO_MOMENT
-            yield SourceSnapshot(connection, moment)
-        except adbc_driver_manager.Error as failed:
-            sqlstate = getattr(failed, "sqlstate", None)
-            if sqlstate in _NOT_READABLE:
-                raise SourceMissing() if of_source else SchemaMissing() from failed
-            if sqlstate == _ENDED_EARLY:
-                longest = settings.statement_timeout.total_seconds()
-                late = time.monotonic() - begun >= longest
-                raise StatementTimedOut() if late else StatementCancelled() from failed
-            if sqlstate is None or sqlstate.startswith(_CONNECTION_LOST):
-                raise DatabaseUnreachable(f"({without_password(url)})") from failed
-            raise
-        finally:
-            with suppress(adbc_driver_manager.Error):
-                connection.rollback()
-
-
-def _batches(cursor: dbapi.Cursor) -> Iterator[RecordBatch]:
-    try:
-        yield from RecordBatchReader.from_arrow(cursor.fetch_arrow())
-    except Exception as failed:
-        if type(failed) is not Exception:
-            raise
-        # A stream that ends early has no class of its own, and no code beside the server's words.
-        sqlstate = _ENDED_EARLY if "canceling statement" in str(failed) else _CONNECTION_LOST[0]
-        raise adbc_driver_manager.OperationalError(
-            "The stream of rows ended early.", status_code=AdbcStatusCode.IO, sqlstate=sqlstate
-        ) from failed
-
-
-def _moment(cursor: dbapi.Cursor) -> Moment:
-    row = _read(cursor, "extract/snapshot.sql").row(0, named=True)
-    return Moment(row["horizon"], row["incarnation"], row["extracted_at"].astimezone(UTC))
-
-
-def _hand_over(cursor: dbapi.Cursor, wanted: Wanted) -> None:
-    cursors = [{"organization_id": str(key), "horizon": horizon} for key, horizon in wanted.horizons.items()]
-    values = [
-        json.dumps(cursors),
-        "listed" if wanted.only_listed else "all",
-        # A range that begins at infinity is empty.
-        wanted.since.isoformat() if wanted.since else "infinity",
-        wanted.until.isoformat() if wanted.until else "infinity",
-        "{" + ",".join(map(str, wanted.job_ids)) + "}",
-    ]
-    cursor.execute(statement("extract/settings.sql"), values)
-    cursor.fetch_arrow()
-
-
-def _read(cursor: dbapi.Cursor, path: str) -> pl.DataFrame:
-    cursor.execute(statement(path))
-    return _without_extensions(pl.DataFrame(cursor.fetch_arrow()))
-
-
-def _without_extensions(frame: pl.DataFrame) -> pl.DataFrame:
-    """Keep the 16 bytes of each UUID, whatever Arrow extension they came in."""
-    extensions: list[Any] = [
-        pl.col(name).ext.storage() for name, dtype in frame.schema.items() if isinstance(dtype, pl.Extension)
-    ]
-    return frame.with_columns(extensions)
+    with (
+        connected(url, settings, missing=SourceMissing) as connection,
+        closing(SourceSnapshot(connection, settings)) as snapshot,
+    ):
+        yield snapshot

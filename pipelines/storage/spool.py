@@ -50,11 +50,14 @@ class Spool:
             self._write()
 
     def chunks(self, order: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """Yield every row once, a chunk in that order, undated ones first; only a very full day is cut."""
+        """Yield every job once, a chunk in that order, undated ones first; only a very full day is cut.
+
+        One that was read several times has the same row each time, because it was read in one snapshot.
+        """
         if not self.rows:
             return
         rows = self.scan()
-        yield rows.filter(pl.col("created_date").is_null()).collect()
+        yield rows.filter(pl.col("created_date").is_null()).unique("job_id").collect()
         rows = rows.filter(pl.col("created_date").is_not_null())
         days = rows.group_by("created_date").len().sort("created_date").collect()
         chunk = (pl.col("len").cum_sum() - pl.col("len")) // CHUNK_ROWS
@@ -64,7 +67,10 @@ class Spool:
             for piece in range(pieces):
                 mine = pl.col("job_id").hash() % pieces == piece
                 yield (
-                    rows.filter(pl.col("created_date").is_between(first, last), mine).sort(order).collect()
+                    rows.filter(pl.col("created_date").is_between(first, last), mine)
+                    .unique("job_id")
+                    .sort(order)
+                    .collect()
                 )
 
     def scan(self) -> pl.LazyFrame:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Double,
     ForeignKeyConstraint,
     Index,
+    Integer,
     MetaData,
     PrimaryKeyConstraint,
     Table,
@@ -22,7 +23,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ENUM, JSONB
 
+from pipelines.model.metrics import COUNT_COLUMNS, FIGURE_COLUMNS, KEY_COLUMNS
+from pipelines.model.outcomes import Outcome
 from pipelines.model.periods import Period
+from pipelines.model.restatements import Restated
 from pipelines.model.sentinels import (
     ALL_CLIENTS,
     ALL_INITIATORS,
@@ -220,6 +224,15 @@ def _count(name: str, comment: str) -> Column[Any]:
     return Column(name, BigInteger, nullable=False, comment=comment)
 
 
+def _definition_version() -> Column[Any]:
+    return Column(
+        "definition_version",
+        Integer,
+        nullable=False,
+        comment="By which definition the figures were computed; 0 is before definitions were counted.",
+    )
+
+
 # In the documented order, which costs at most eleven bytes of padding a row.
 aggregate_metrics: Final = Table(
     "aggregate_metrics",
@@ -229,7 +242,8 @@ aggregate_metrics: Final = Table(
         "period",
         Text,
         nullable=False,
-        comment="How long the bucket is: hour, day, week (ISO, from Monday) or month, all in UTC.",
+        comment="How long the bucket is: hour in UTC; day, week (ISO, from Monday) or month in the"
+        " organization's time zone.",
     ),
     _time(
         "period_start",
@@ -289,6 +303,7 @@ aggregate_metrics: Final = Table(
         "Milliseconds within which 99 percent of the jobs ended, interpolated; NULL when no job is timed.",
     ),
     _time("computed_at", "When this row last changed.", nullable=False),
+    _definition_version(),
     PrimaryKeyConstraint(
         "organization_id", "period", "period_start", "workflow_id", "client_id", "initiator_type"
     ),
@@ -340,7 +355,7 @@ organizations: Final = Table(
         Text,
         nullable=False,
         server_default=text("'UTC'"),
-        comment="IANA name of the zone the organization lives in; the buckets are UTC all the same.",
+        comment="IANA name of the zone in which its days, weeks and months begin.",
     ),
     _time("deleted_at", "When it was soft-deleted in the source; NULL while it is in use."),
     PrimaryKeyConstraint("id"),
@@ -382,30 +397,145 @@ extraction_cursors: Final = Table(
         nullable=False,
         comment="Which server, history, database and table was read; another one is read in full.",
     ),
-    _time("extracted_at", "When it was read, by the source's clock.", nullable=False),
+    _time("swept_at", "When every row was last looked at, by the source's clock.", nullable=False),
     PrimaryKeyConstraint("organization_id"),
     comment="How far each organization's jobs have been read from the source.",
 )
 
-published_facts: Final = Table(
-    "published_facts",
+completeness: Final = Table(
+    "completeness",
     analytics,
     Column("organization_id", Uuid, nullable=False, comment="The tenant whose metrics were published."),
+    _time(
+        "complete_through",
+        "Every job that had completed and been written down before this time is in the metrics:"
+        " an hour before it without a row had no jobs.",
+        nullable=False,
+    ),
+    _time("extracted_at", "When the source was last read for it, by the source's clock.", nullable=False),
     Column(
         "facts_table_id",
         Uuid,
         nullable=False,
         comment="Which job_facts table they were computed from; another table counts its versions anew.",
     ),
-    Column(
-        "facts_version",
-        BigInteger,
-        nullable=False,
-        comment="The version of that table they agree with.",
-    ),
+    _count("published_version", "The version of that table they agree with."),
     _time("published_at", "When they were last published.", nullable=False),
+    _definition_version(),
+    Column("time_zone", Text, nullable=False, comment="The zone in which its days, weeks and months begin."),
+    Column(
+        "zone_offsets",
+        Text,
+        nullable=False,
+        comment="MD5 of the zone's rules as the source had them; others restate days, weeks and months.",
+    ),
+    Column(
+        "rebuilding_version", Integer, comment="The definition that is being computed anew; NULL for none."
+    ),
+    _time("rebuilt_before", "Cells that begin before this are of it already; NULL for none."),
+    Column("run_id", Uuid, comment="The run that published them."),
+    _time("verified_at", "When they were last found equal to plain SQL on the source; NULL for never."),
     PrimaryKeyConstraint("organization_id"),
-    comment="Which version of job_facts each organization's metrics agree with.",
+    comment="How complete each organization's metrics are, moved in the transaction that publishes them.",
+)
+
+time_zone_offsets: Final = Table(
+    "time_zone_offsets",
+    analytics,
+    Column("time_zone", Text, nullable=False, comment="IANA name of the zone."),
+    _time(
+        "since", "From when on the offset holds; the first one of a zone holds before, too.", nullable=False
+    ),
+    Column("offset_s", Integer, nullable=False, comment="Seconds that local time is ahead of UTC."),
+    PrimaryKeyConstraint("time_zone", "since"),
+    comment="The rules of the zones in use, as the source's PostgreSQL has them: days, weeks and months begin"
+    " by these, whatever another server's rules say.",
+)
+
+metric_definitions: Final = Table(
+    "metric_definitions",
+    analytics,
+    Column(
+        "definition_version",
+        Integer,
+        # Given out by us: a sequence would skip numbers.
+        autoincrement=False,
+        nullable=False,
+        comment="The number that rows of metrics carry.",
+    ),
+    Column(
+        "definition",
+        Text,
+        nullable=False,
+        comment="What is computed: the figures, and the combinations of dimensions that are stored.",
+    ),
+    _time("first_used_at", "When it was first computed by this definition.", nullable=False),
+    PrimaryKeyConstraint("definition_version"),
+    UniqueConstraint("definition"),
+    comment="The definitions by which metrics were ever computed; a new one computes every row anew.",
+)
+
+refresh_outcomes: Final = Table(
+    "refresh_outcomes",
+    analytics,
+    Column("run_id", Uuid, nullable=False, comment="The run."),
+    Column("organization_id", Uuid, nullable=False, comment="The tenant."),
+    Column("outcome", Text, nullable=False, comment="published, or failed."),
+    Column("error_class", Text, comment="The kind of failure, never its words; NULL when published."),
+    _time("finished_at", "When it was settled.", nullable=False),
+    _count("milliseconds", "How long the last attempt of its batch took."),
+    PrimaryKeyConstraint("run_id", "organization_id"),
+    CheckConstraint(f"outcome IN ({_listed(Outcome)})", name="outcome_is_known"),
+    CheckConstraint("(outcome = 'failed') = (error_class IS NOT NULL)", name="failures_have_a_class"),
+    Index(None, "organization_id", "finished_at"),
+    comment="What became of each organization in each run.",
+)
+
+
+def _restated(prefix: str, when: str) -> list[Column[Any]]:
+    comment = f"{when}; NULL where there was no cell, or no such figure."
+    return [
+        Column(f"{prefix}_{name}", BigInteger if name in COUNT_COLUMNS else Double, comment=comment)
+        for name in FIGURE_COLUMNS
+    ]
+
+
+restatements: Final = Table(
+    "restatements",
+    analytics,
+    Column("organization_id", Uuid, nullable=False, comment="The tenant."),
+    Column("period", Text, nullable=False, comment="The period of the cell."),
+    _time("period_start", "The start of its bucket.", nullable=False),
+    Column("workflow_id", Uuid, nullable=False, comment="Its workflow, or all."),
+    Column("client_id", Uuid, nullable=False, comment="Its client, all, or none."),
+    Column("initiator_type", Text, nullable=False, comment="Its initiator type, all, or unknown."),
+    Column(
+        "reason",
+        Text,
+        nullable=False,
+        comment="late, edited, retried, deleted: what became of jobs; time_zone, definition: of rules;"
+        " backfill: found by reading a range again; drift: the stored figures were not ours.",
+    ),
+    Column("run_id", Uuid, nullable=False, comment="The run that wrote the new figures."),
+    _time("restated_at", "When they were written.", nullable=False),
+    *_restated("old", "Before"),
+    *_restated("new", "After"),
+    PrimaryKeyConstraint(*KEY_COLUMNS, "run_id"),
+    CheckConstraint(f"reason IN ({_listed(Restated)})", name="reason_is_known"),
+    CheckConstraint(
+        "num_nonnulls(old_total_executions, new_total_executions) > 0", name="something_was_restated"
+    ),
+    Index(None, "restated_at"),
+    comment="Cells that changed after their period had been published: figures before and after, and why.",
+)
+
+retention: Final = Table(
+    "retention",
+    analytics,
+    Column("period", Text, nullable=False, comment="The period whose old cells were removed."),
+    _time("removed_before", "Cells that begin before this were removed for good.", nullable=False),
+    PrimaryKeyConstraint("period"),
+    comment="What a retention setting has removed: it is neither written again nor missed by verify.",
 )
 
 job_anomalies: Final = Table(

@@ -5,5 +5,5 @@ COPY analytics.aggregate_metrics (
     organization_id, period, period_start, workflow_id, client_id, initiator_type,
     total_executions, completed_executions, failed_executions, timed_executions,
     success_rate_pct, total_duration_ms, average_duration_ms, min_duration_ms, max_duration_ms,
-    median_duration_ms, p90_duration_ms, p95_duration_ms, p99_duration_ms, computed_at
+    median_duration_ms, p90_duration_ms, p95_duration_ms, p99_duration_ms, computed_at, definition_version
 ) FROM STDIN (FORMAT binary)

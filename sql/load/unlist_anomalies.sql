@@ -1,6 +1,6 @@
 -- Take jobs off the list whose row has been repaired.
--- Takes: job_ids uuid[], reasons text[].
--- Gives: nothing that is read.
+-- Takes: the table staged_anomalies.
+-- Gives: one row per job and reason.
 DELETE FROM analytics.job_anomalies AS listed
-USING unnest(%(job_ids)s::uuid[], %(reasons)s::text[]) AS healed (job_id, reason)
+USING staged_anomalies AS healed
 WHERE listed.job_id = healed.job_id AND listed.reason = healed.reason

@@ -1,13 +1,15 @@
--- Write the staged cells that are new or differ, in key order so that concurrent writers cannot deadlock.
+-- Write the staged cells that are new, differ or are of another definition, in key order so that concurrent
+-- writers cannot deadlock.
 -- Takes: the table staged_cells.
--- Gives: one row per cell written; identical cells are left alone.
+-- Gives: one row per cell written; identical cells are left alone, and one that only its definition tells
+--        apart keeps the time at which it last changed.
 INSERT INTO analytics.aggregate_metrics AS stored (
     organization_id, period, period_start, workflow_id, client_id, initiator_type,
     total_executions, completed_executions, failed_executions, timed_executions,
     success_rate_pct, total_duration_ms, average_duration_ms, min_duration_ms,
     max_duration_ms, median_duration_ms, p90_duration_ms, p95_duration_ms,
     p99_duration_ms,
-    computed_at
+    computed_at, definition_version
 )
 SELECT
     organization_id, period, period_start, workflow_id, client_id, initiator_type,
@@ -15,7 +17,7 @@ SELECT
     success_rate_pct, total_duration_ms, average_duration_ms, min_duration_ms,
     max_duration_ms, median_duration_ms, p90_duration_ms, p95_duration_ms,
     p99_duration_ms,
-    computed_at
+    computed_at, definition_version
 FROM staged_cells
 WHERE total_executions > 0
 ORDER BY organization_id, period, period_start, workflow_id, client_id, initiator_type
@@ -34,15 +36,26 @@ SET
     p90_duration_ms = excluded.p90_duration_ms,
     p95_duration_ms = excluded.p95_duration_ms,
     p99_duration_ms = excluded.p99_duration_ms,
-    computed_at = excluded.computed_at
+    computed_at = CASE WHEN (
+        stored.total_executions, stored.completed_executions, stored.failed_executions, stored.timed_executions,
+        stored.success_rate_pct, stored.total_duration_ms, stored.average_duration_ms, stored.min_duration_ms,
+        stored.max_duration_ms, stored.median_duration_ms, stored.p90_duration_ms, stored.p95_duration_ms,
+        stored.p99_duration_ms
+    ) IS DISTINCT FROM (
+        excluded.total_executions, excluded.completed_executions, excluded.failed_executions, excluded.timed_executions,
+        excluded.success_rate_pct, excluded.total_duration_ms, excluded.average_duration_ms, excluded.min_duration_ms,
+        excluded.max_duration_ms, excluded.median_duration_ms, excluded.p90_duration_ms, excluded.p95_duration_ms,
+        excluded.p99_duration_ms
+    ) THEN excluded.computed_at ELSE stored.computed_at END,
+    definition_version = excluded.definition_version
 WHERE (
     stored.total_executions, stored.completed_executions, stored.failed_executions, stored.timed_executions,
     stored.success_rate_pct, stored.total_duration_ms, stored.average_duration_ms, stored.min_duration_ms,
     stored.max_duration_ms, stored.median_duration_ms, stored.p90_duration_ms, stored.p95_duration_ms,
-    stored.p99_duration_ms
+    stored.p99_duration_ms, stored.definition_version
 ) IS DISTINCT FROM (
     excluded.total_executions, excluded.completed_executions, excluded.failed_executions, excluded.timed_executions,
     excluded.success_rate_pct, excluded.total_duration_ms, excluded.average_duration_ms, excluded.min_duration_ms,
     excluded.max_duration_ms, excluded.median_duration_ms, excluded.p90_duration_ms, excluded.p95_duration_ms,
-    excluded.p99_duration_ms
+    excluded.p99_duration_ms, excluded.definition_version
 )

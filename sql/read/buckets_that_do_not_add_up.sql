@@ -1,5 +1,5 @@
 -- In how many buckets the counts of one dimension's rows do not add up to those of the total's row.
--- Takes: all_workflows uuid, all_clients uuid, all_initiators text.
+-- Takes: all_workflows uuid, all_clients uuid, all_initiators text; periods text[]: those that are broken down.
 -- Gives: one row: buckets bigint.
 SELECT count(*) AS buckets
 FROM (
@@ -19,6 +19,7 @@ FROM (
             || CASE WHEN client_id = %(all_clients)s THEN '' ELSE 'client' END
             || CASE WHEN initiator_type = %(all_initiators)s THEN '' ELSE 'initiator' END AS dimensions
     ) AS broken_down
+    WHERE period = any(%(periods)s::text[])
     GROUP BY organization_id, period, period_start
 ) AS bucket
 WHERE

@@ -1,16 +1,27 @@
 -- Where each organization stands.
 -- Takes: all_workflows uuid, all_clients uuid, all_initiators text.
--- Gives: organization_id, name, complete_through, cursor, jobs (counted), cells, anomalies (listed rows).
+-- Gives: organization_id, name, time_zone, complete_through, verified_at (may be NULL), cursor, jobs (counted),
+--        cells, anomalies (listed rows), failing (the class of what went wrong last, NULL when nothing did).
 SELECT
-    cursors.organization_id,
+    completeness.organization_id,
     coalesce(names.name, '') AS name,
-    cursors.extracted_at AS complete_through,
+    completeness.time_zone,
+    completeness.complete_through,
+    completeness.verified_at,
     cursors.horizon AS cursor,
     coalesce(stored.jobs, 0)::bigint AS jobs,
     coalesce(stored.cells, 0) AS cells,
-    coalesce(listed.anomalies, 0) AS anomalies
-FROM analytics.extraction_cursors AS cursors
-LEFT JOIN analytics.organizations AS names ON names.id = cursors.organization_id
+    coalesce(listed.anomalies, 0) AS anomalies,
+    (
+        SELECT error_class
+        FROM analytics.refresh_outcomes
+        WHERE organization_id = completeness.organization_id
+        ORDER BY finished_at DESC
+        LIMIT 1
+    ) AS failing
+FROM analytics.completeness
+INNER JOIN analytics.extraction_cursors AS cursors USING (organization_id)
+LEFT JOIN analytics.organizations AS names ON names.id = completeness.organization_id
 LEFT JOIN (
     SELECT
         organization_id,
@@ -22,8 +33,8 @@ LEFT JOIN (
         ) AS jobs
     FROM analytics.aggregate_metrics
     GROUP BY organization_id
-) AS stored ON stored.organization_id = cursors.organization_id
+) AS stored ON stored.organization_id = completeness.organization_id
 LEFT JOIN (
     SELECT organization_id, count(*) AS anomalies FROM analytics.job_anomalies GROUP BY organization_id
-) AS listed ON listed.organization_id = cursors.organization_id
-ORDER BY jobs DESC, cursors.organization_id
+) AS listed ON listed.organization_id = completeness.organization_id
+ORDER BY jobs DESC, completeness.organization_id

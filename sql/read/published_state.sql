@@ -1,7 +1,22 @@
 -- How far each organization has been read and published.
 -- Takes: nothing.
--- Gives: organization_id, horizon, incarnation, extracted_at, facts_table_id, facts_version; the
---        latter two NULL where nothing was published yet.
-SELECT c.organization_id, c.horizon, c.incarnation, c.extracted_at, p.facts_table_id, p.facts_version
+-- Gives: one row per organization: organization_id, horizon, incarnation, swept_at, extracted_at,
+--        complete_through, facts_table_id, published_version, definition_version, time_zone, zone_offsets,
+--        rebuilding_version, rebuilt_before, run_id (the last three may be NULL).
+SELECT
+    c.organization_id,
+    c.horizon,
+    c.incarnation,
+    c.swept_at,
+    p.extracted_at,
+    p.complete_through,
+    p.facts_table_id,
+    p.published_version,
+    p.definition_version,
+    p.time_zone,
+    p.zone_offsets,
+    p.rebuilding_version,
+    p.rebuilt_before,
+    p.run_id
 FROM analytics.extraction_cursors AS c
-LEFT JOIN analytics.published_facts AS p USING (organization_id)
+INNER JOIN analytics.completeness AS p USING (organization_id)

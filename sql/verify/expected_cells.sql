@@ -1,20 +1,21 @@
 -- What every cell of these organizations should hold, said as plainly as SQL can: the oracle of `verify`.
--- Takes: execmetrics.organizations, a JSON array of {organization_id, extracted_at}; execmetrics.since and
---        .until (bounds of period_start, -infinity and infinity for none); execmetrics.earliest (the first
---        believed completion); execmetrics.tolerance (an interval, empty to accept any future).
+-- Takes: execmetrics.organizations, a JSON array of {organization_id, extracted_at, time_zone}; execmetrics.since
+--        and .until (bounds of period_start, -infinity and infinity for none); execmetrics.earliest (the first
+--        believed completion); execmetrics.tolerance (an interval, empty to accept any future); in place of
+--        {grouping_sets} the rollup plan's combinations of the columns below.
 -- Gives: one row per cell with the columns of analytics.aggregate_metrics, without computed_at.
 WITH organizations AS (
-    SELECT o.organization_id, o.extracted_at
+    SELECT o.organization_id, o.extracted_at, o.time_zone
     FROM jsonb_to_recordset(current_setting('execmetrics.organizations')::jsonb)
-        AS o (organization_id uuid, extracted_at timestamptz)
+        AS o (organization_id uuid, extracted_at timestamptz, time_zone text)
 ),
 counted AS (
     SELECT
         j.organization_id,
         date_trunc('hour', j.completed_at, 'UTC') AS hour_start,
-        date_trunc('day', j.completed_at, 'UTC') AS day_start,
-        date_trunc('week', j.completed_at, 'UTC') AS week_start,
-        date_trunc('month', j.completed_at, 'UTC') AS month_start,
+        date_trunc('day', j.completed_at, organizations.time_zone) AS day_start,
+        date_trunc('week', j.completed_at, organizations.time_zone) AS week_start,
+        date_trunc('month', j.completed_at, organizations.time_zone) AS month_start,
         j.workflow_id,
         coalesce(j.client_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AS client_id,
         coalesce(j.initiator_type::text, 'unknown') AS initiator_type,
@@ -46,9 +47,10 @@ counted AS (
             j.client_id NOT IN ('00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff'), true
         )
         AND j.initiator_type::text IS DISTINCT FROM 'all'
-        -- A cell that begins before `until` may hold jobs of a whole month after it.
-        AND j.completed_at >= current_setting('execmetrics.since')::timestamptz
-        AND j.completed_at < current_setting('execmetrics.until')::timestamptz + interval '1 month'
+        -- A cell that begins before `until` may hold jobs of a whole month after it; where clocks go back to
+        -- midnight, a day is named after its first hour.
+        AND j.completed_at >= current_setting('execmetrics.since')::timestamptz - interval '1 day'
+        AND j.completed_at < current_setting('execmetrics.until')::timestamptz + interval '32 days'
 ),
 cells AS (
     SELECT
@@ -74,35 +76,7 @@ cells AS (
         max(duration_ms) AS max_duration_ms,
         percentile_cont(ARRAY[0.5, 0.9, 0.95, 0.99]) WITHIN GROUP (ORDER BY duration_ms::double precision) AS percentiles
     FROM counted
-    GROUP BY GROUPING SETS (
-        (organization_id, hour_start),
-        (organization_id, hour_start, workflow_id),
-        (organization_id, hour_start, client_id),
-        (organization_id, hour_start, initiator_type),
-        (organization_id, day_start),
-        (organization_id, day_start, workflow_id),
-        (organization_id, day_start, client_id),
-        (organization_id, day_start, initiator_type),
-        (organization_id, day_start, workflow_id, client_id),
-        (organization_id, day_start, workflow_id, initiator_type),
-        (organization_id, day_start, client_id, initiator_type),
-        (organization_id, week_start),
-        (organization_id, week_start, workflow_id),
-        (organization_id, week_start, client_id),
-        (organization_id, week_start, initiator_type),
-        (organization_id, week_start, workflow_id, client_id),
-        (organization_id, week_start, workflow_id, initiator_type),
-        (organization_id, week_start, client_id, initiator_type),
-        (organization_id, week_start, workflow_id, client_id, initiator_type),
-        (organization_id, month_start),
-        (organization_id, month_start, workflow_id),
-        (organization_id, month_start, client_id),
-        (organization_id, month_start, initiator_type),
-        (organization_id, month_start, workflow_id, client_id),
-        (organization_id, month_start, workflow_id, initiator_type),
-        (organization_id, month_start, client_id, initiator_type),
-        (organization_id, month_start, workflow_id, client_id, initiator_type)
-    )
+    GROUP BY GROUPING SETS ({grouping_sets})
 )
 SELECT
     organization_id,

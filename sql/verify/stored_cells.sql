@@ -20,7 +20,8 @@ SELECT
     median_duration_ms,
     p90_duration_ms,
     p95_duration_ms,
-    p99_duration_ms
+    p99_duration_ms,
+    definition_version
 FROM analytics.aggregate_metrics
 WHERE
     organization_id IN (

@@ -34,23 +34,26 @@ def backfill_run(
     assets: Sequence[str] = BOTH,
     definitions: dg.Definitions = defs,
     instance: dg.DagsterInstance | None = None,
+    checked: bool = True,
     **scope: Any,
 ) -> Result:
     """Run what a backfill of the days from the first to the last, both included, has the daemon launch."""
     job = definitions.resolve_implicit_global_asset_job_def()
-    return job.execute_in_process(
+    keys = {dg.AssetKey(asset) for asset in assets}
+    chosen = job.get_subset(asset_selection=keys, asset_check_selection=None if checked else set())
+    return chosen.execute_in_process(
         run_config={"ops": {asset: {"config": scope} for asset in assets}},
-        asset_selection=[dg.AssetKey(asset) for asset in assets],
         tags=range_tags(first, last),
         instance=instance,
         raise_on_error=False,
     )
 
 
-def checks_run() -> Result:
-    """Run the checks alone, as the button on the asset page does."""
+def checks_run(*names: str) -> Result:
+    """Run the checks alone, all of them or some, as the button on the asset page does."""
     job = defs.resolve_implicit_global_asset_job_def()
     keys = {key for check in defs.asset_checks or () for key in check.check_keys}
+    keys = {key for key in keys if key.name in names or not names}
     return job.get_subset(asset_check_selection=keys).execute_in_process(raise_on_error=False)
 
 

@@ -15,11 +15,18 @@ from tests.planting import DAY, HOUR, NOON, Tenant, new_id, plant_jobs, plant_te
 
 pytestmark = pytest.mark.usefixtures("configured")
 
-ADDS_UP, COUNTED_ONCE, FEW_LEFT_OUT = (
+ADDS_UP, COUNTED_ONCE, FEW_LEFT_OUT, AUDIT, PUBLISHED, NOTHING_BROKEN, COMPLETE = ALL_CHECKS = (
     "parts_add_up_to_the_whole",
     "every_fact_is_counted_once",
     "few_jobs_are_not_counted",
+    "cells_equal_the_source",
+    "every_organization_was_published",
+    "nothing_is_still_broken",
+    "metrics_are_complete",
 )
+
+# The audit repairs what it finds, and nobody can say whether another check looks before or after.
+LOOKING = (ADDS_UP, COUNTED_ONCE, FEW_LEFT_OUT)
 
 
 @pytest.fixture
@@ -38,7 +45,7 @@ def test_right_tables_pass() -> None:
     result = checks_run()
 
     assert result.success
-    assert verdicts(result) == {ADDS_UP: True, COUNTED_ONCE: True, FEW_LEFT_OUT: True}
+    assert verdicts(result) == dict.fromkeys(ALL_CHECKS, True)
 
 
 def test_a_lost_cell_stops_the_run(tenant: Tenant, analytics: psycopg.Connection) -> None:
@@ -48,7 +55,7 @@ def test_a_lost_cell_stops_the_run(tenant: Tenant, analytics: psycopg.Connection
         [single_cell(analytics, tenant, "day", "client_id")],
     )
 
-    result = checks_run()
+    result = checks_run(*LOOKING)
 
     assert not result.success
     assert verdicts(result) == {ADDS_UP: False, COUNTED_ONCE: True, FEW_LEFT_OUT: True}
@@ -86,7 +93,7 @@ def test_a_lost_month_is_noticed(tenant: Tenant, analytics: psycopg.Connection) 
         [tenant.organization],
     )
 
-    result = checks_run()
+    result = checks_run(*LOOKING)
 
     assert verdicts(result) == {ADDS_UP: True, COUNTED_ONCE: False, FEW_LEFT_OUT: True}
     assert found(result, COUNTED_ONCE) == {
@@ -100,7 +107,7 @@ def test_a_lost_fact_is_noticed(tenant: Tenant, settings: Settings) -> None:
     facts = DeltaTable(settings.facts_location)
     facts.delete(f"organization_id = X'{tenant.organization.hex}' AND status = 'FAILED'")
 
-    result = checks_run()
+    result = checks_run(*LOOKING)
 
     assert result.success, "a warning does not stop anything"
     assert verdicts(result) == {ADDS_UP: True, COUNTED_ONCE: False, FEW_LEFT_OUT: True}
@@ -131,6 +138,58 @@ def test_jobs_that_are_counted_untimed_do_not_warn(tenant: Tenant, source: psyco
 
     assert verdicts(result)[FEW_LEFT_OUT]
     assert found(result, FEW_LEFT_OUT) == {"not_counted_pct": 0.0, "negative_duration": 50}
+
+
+def test_an_organization_left_behind_is_named(
+    tenant: Tenant, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """It warns in the run that fails and ever after, until the organization is published again."""
+    analytics.execute(refusing(tenant))
+    plant_jobs(source, tenant, [{}])
+    for number in range(20):
+        plant_tenant(source, f"Neighbour {number}")
+
+    failing = refresh_run(NOON)
+    standing = checks_run(NOTHING_BROKEN, PUBLISHED)
+    analytics.execute("DROP TRIGGER refuse ON analytics.aggregate_metrics")
+    healed = refresh_run(NOON)
+
+    assert failing.success, "one of many does not stop the run"
+    assert not verdicts(failing)[PUBLISHED]
+    assert found(failing, PUBLISHED) == {
+        "organizations_failed": 1,
+        "organizations": f"{tenant.organization} RaiseException",
+    }
+    assert verdicts(standing) == {NOTHING_BROKEN: False, PUBLISHED: False}
+    assert str(tenant.organization) in found(standing, NOTHING_BROKEN)["organizations"]
+    assert verdicts(healed) == dict.fromkeys(ALL_CHECKS, True)
+
+
+def test_metrics_that_are_not_complete_for_long_are_named(
+    tenant: Tenant, analytics: psycopg.Connection
+) -> None:
+    """Who is complete no further than the limit says is behind; a neighbour who is not stays unnamed."""
+    analytics.execute(
+        "UPDATE analytics.completeness SET complete_through = complete_through - interval '4 hours'"
+        " WHERE organization_id = %s",
+        [tenant.organization],
+    )
+
+    result = checks_run(COMPLETE)
+
+    assert result.success, "a warning does not stop anything"
+    assert found(result, COMPLETE)["organizations_behind"] == 1
+    assert found(result, COMPLETE)["organizations"].startswith(str(tenant.organization))
+
+
+def refusing(tenant: Tenant) -> str:
+    """A trigger that lets no cell of one organization be written."""
+    return f"""
+        CREATE FUNCTION pg_temp.refuse() RETURNS trigger LANGUAGE plpgsql
+            AS $$ BEGIN RAISE 'not this one'; END $$;
+        CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON analytics.aggregate_metrics FOR EACH ROW
+            WHEN (NEW.organization_id = '{tenant.organization}') EXECUTE FUNCTION pg_temp.refuse();
+        """
 
 
 def mixed_jobs(tenant: Tenant) -> list[dict[str, object]]:

@@ -30,7 +30,11 @@ def test_the_definitions_load() -> None:
     assert set(repository.job_names) >= {"refresh", "tidy_job_facts"}
     assert {schedule.name for schedule in repository.schedule_defs} == {
         "hourly_refresh",
+        "standing_checks_schedule",
+        "nightly_digest_schedule",
+        "weekly_digest_schedule",
         "tidy_job_facts_schedule",
+        "retention_schedule",
     }
 
 

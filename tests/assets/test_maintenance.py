@@ -12,7 +12,7 @@ from deltalake import DeltaTable
 
 from assets.definitions import defs
 from pipelines.maintenance import tidy_facts
-from pipelines.refresh import extract_changes, refresh
+from pipelines.refresh import refresh
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
 from pipelines.verify import verify
@@ -83,8 +83,9 @@ def test_old_files_go_after_a_week(
     """Young files stay for whoever reads them; a week later the feed's files go, and all still works."""
     job = plant_job(source, tenants[0])
     refresh(databases, settings)
-    assert tidy_facts(databases, settings).files_removed == 0
+    change_job(source, job, initiator_type="SCHEDULE")
     refresh(databases, settings)
+    assert tidy_facts(databases, settings).files_removed == 0
     feed = len(list(feed_files(settings)))
     make_old(settings)
 
@@ -98,32 +99,6 @@ def test_old_files_go_after_a_week(
     assert differences(cells(analytics), cells_by_sql(source)) == []
 
 
-def test_an_organization_that_lags_keeps_what_it_needs(
-    tenants: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-) -> None:
-    """After a run that died before it published, no file goes until its organization has caught up."""
-    tenant, neighbour = tenants
-    job = plant_job(source, neighbour)
-    refresh(databases, settings)
-    change_job(source, job, status="FAILED", completed_at=NOON + DAY)
-    extract_changes(databases, settings, organization_ids=[neighbour.organization])
-    refresh(databases, settings, organization_ids=[tenant.organization])
-    make_old(settings)
-    needed = set(feed_files(settings))
-
-    report = tidy_facts(databases, settings)
-
-    assert report.files_removed == 0
-    assert needed <= set(feed_files(settings))
-    refresh(databases, settings)
-    assert differences(cells(analytics), cells_by_sql(source)) == []
-    assert tidy_facts(databases, settings).files_removed >= len(needed)
-
-
 def test_aggregates_restored_from_before_a_tidying_catch_up(
     tenants: tuple[Tenant, Tenant],
     databases: Databases,
@@ -135,7 +110,7 @@ def test_aggregates_restored_from_before_a_tidying_catch_up(
     tenant, neighbour = tenants
     job = plant_job(source, tenant)
     refresh(databases, settings)
-    tables = ("aggregate_metrics", "extraction_cursors", "published_facts", "job_anomalies")
+    tables = ("aggregate_metrics", "extraction_cursors", "completeness", "job_anomalies")
     for table in tables:
         analytics.execute(f"CREATE TABLE public.{table} AS SELECT * FROM analytics.{table}")
     change_job(source, job, status="FAILED", completed_at=NOON + DAY)
@@ -162,7 +137,12 @@ def test_dagster_tidies(settings: Settings) -> None:
     output = next(event for event in result.all_node_events if event.is_successful_output)
     said = {name: entry.value for name, entry in output.step_output_data.metadata.items()}
     assert result.success
-    assert said == {"files_merged": HOURS, "files_removed": 0}
+    assert said == {
+        "files_merged": HOURS,
+        "files_removed": 0,
+        "gone_removed": 0,
+        "organizations_forgotten": 0,
+    }
     assert live_files(settings) == 1
 
 

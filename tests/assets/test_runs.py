@@ -9,6 +9,7 @@ import dagster as dg
 import psycopg
 import pytest
 
+from assets.checks import CHECKS
 from assets.resources import Pipeline
 from pipelines.refresh import refresh
 from tests.assets.dagster_runs import (
@@ -37,7 +38,7 @@ from tests.planting import (
 pytestmark = pytest.mark.usefixtures("configured")
 
 # How the statement that reads the jobs begins, in the server's log.
-A_READ = "COPY (-- Which jobs may have moved a figure"
+A_READ = "COPY (-- Jobs as they are judged and kept"
 
 
 def test_a_refresh_brings_both_tables_up_to_date(
@@ -53,11 +54,8 @@ def test_a_refresh_brings_both_tables_up_to_date(
     assert result.success
     assert differences(cells(analytics), cells_by_sql(source)) == []
     assert len(cells(analytics)) == 54
-    assert verdicts(result) == {
-        "parts_add_up_to_the_whole": True,
-        "every_fact_is_counted_once": True,
-        "few_jobs_are_not_counted": True,
-    }
+    assert len(verdicts(result)) == len(CHECKS)
+    assert all(verdicts(result).values())
 
 
 def test_a_run_says_what_it_did(source: psycopg.Connection) -> None:
@@ -78,7 +76,7 @@ def test_what_a_run_says_is_small(source: psycopg.Connection) -> None:
     for number in range(30):
         plant_job(source, plant_tenant(source, f"Tenant {number}"))
 
-    result = backfill_run(NOON, NOON + DAY)
+    result = backfill_run(NOON, NOON + DAY, checked=False)
 
     assert partitions(result, "aggregate_metrics") == ["2024-01-31", "2024-02-01"]
     for event in result.get_asset_materialization_events():
@@ -92,9 +90,9 @@ def test_the_source_is_read_once_in_a_run(source: psycopg.Connection, analytics:
     log = Path(source.execute("SHOW data_directory").fetchone()[0]) / "server.log"
     reads = log.read_text(errors="replace").count(A_READ)
 
-    both = backfill_run(NOON, NOON)
+    both = backfill_run(NOON, NOON, checked=False)
     reads_of_both = log.read_text(errors="replace").count(A_READ) - reads
-    alone = backfill_run(NOON, NOON, assets=["aggregate_metrics"])
+    alone = backfill_run(NOON, NOON, assets=["aggregate_metrics"], checked=False)
     reads_of_all = log.read_text(errors="replace").count(A_READ) - reads
 
     assert (both.success, alone.success) == (True, True)
@@ -114,7 +112,7 @@ def test_a_backfill_removes_what_was_deleted_from_the_source_in_its_days(
     neighbours = row_versions(analytics, neighbour.organization)
     source.execute("DELETE FROM orchestration.jobs WHERE id = any(%s)", [gone])
 
-    result = backfill_run(NOON, NOON + DAY)
+    result = backfill_run(NOON, NOON + DAY, checked=False)
 
     assert result.success
     assert partitions(result, "aggregate_metrics") == ["2024-01-31", "2024-02-01"]

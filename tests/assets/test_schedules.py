@@ -87,7 +87,11 @@ def test_a_tick_asks_for_what_changed_and_not_for_the_days() -> None:
     request = ticked(datetime(2024, 2, 1, 0, 7, tzinfo=UTC))
 
     for asset in ("job_facts", "aggregate_metrics"):
-        assert request.run_config["ops"][asset]["config"] == {"mode": "refresh", "organization_ids": []}
+        assert request.run_config["ops"][asset]["config"] == {
+            "mode": "refresh",
+            "organization_ids": [],
+            "accept_deletes": False,
+        }
 
 
 def ticked(moment: datetime) -> dg.RunRequest:

@@ -21,10 +21,11 @@ from rich.table import Table
 from pipelines.model.sentinels import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS, NO_CLIENT, UNKNOWN_INITIATOR
 from pipelines.refresh import refresh
 from pipelines.settings import load_settings
+from pipelines.storage.asked import Swept
 from pipelines.storage.database import Databases, open_databases
 from pipelines.storage.generated_month import GeneratedMonth, generate_month
 from pipelines.storage.migrations import migrate
-from pipelines.storage.statements import statement
+from pipelines.storage.source_statements import jobs_statement
 
 HERE = Path(__file__).parent
 
@@ -105,6 +106,7 @@ def measure(home: Path, jobs: int) -> None:
             connection.execute(
                 "CREATE TABLE bench.aggregate_metrics (LIKE analytics.aggregate_metrics INCLUDING ALL)"
             )
+            connection.execute("ALTER TABLE bench.aggregate_metrics DROP COLUMN definition_version")
         days = (month.until - month.since).days
         console.print(f"{month.jobs:,} jobs of {len(month.organization_ids)} organizations in {days} days")
         rows = [
@@ -156,12 +158,11 @@ def theirs(url: str, organization_ids: Sequence[UUID] | None, copied: bool) -> T
 
 def copy_and_discard(connection: psycopg.Connection) -> None:
     """Read with the extraction's own statement, binary, and throw every byte away."""
-    everything = {"cursors": "[]", "scope": "all", "since": "infinity", "until": "infinity", "job_ids": "{}"}
-    for name, value in everything.items():
-        connection.execute("SELECT set_config(%s, %s, true)", (f"execmetrics.{name}", value))
-    with connection.cursor().copy(
-        f"COPY ({statement('extract/jobs.sql')}) TO STDOUT (FORMAT binary)"
-    ) as copy:
+    everything = Swept({})
+    for settings in everything.settings():
+        for name, value in settings.items():
+            connection.execute("SELECT set_config(%s, %s, true)", (name, value))
+    with connection.cursor().copy(f"COPY ({jobs_statement(everything)}) TO STDOUT (FORMAT binary)") as copy:
         for _ in copy:
             pass
 

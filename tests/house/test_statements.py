@@ -43,7 +43,7 @@ def test_every_statement_that_code_names_exists() -> None:
         value
         for path in python_files("pipelines", "assets")
         for _, value in strings(path)
-        if re.fullmatch(r"[a-z_]+/[a-z_]+\.sql", value)
+        if re.fullmatch(r"(?:[a-z_]+/)+[a-z_]+\.sql", value)
     }
 
     assert named <= set(NAMES)

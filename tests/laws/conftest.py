@@ -7,12 +7,19 @@ import polars as pl
 import pytest
 
 from pipelines.compute.aggregate import Aggregator, Numbered
+from pipelines.compute.calendar import OFFSET_COLUMNS, ZONE_COLUMNS, Calendar
 from pipelines.model.jobs import FACT_COLUMNS
 from pipelines.model.rollup_plan import ROLLUP_PLAN
 from pipelines.storage.statements import statement
+from tests.laws.generated import OFFSETS, ZONES
 from tests.oracle import Cells, Job
 
 IDS = ("organization_id", "workflow_id", "client_id")
+
+CALENDAR = Calendar(
+    pl.DataFrame([(key.bytes, zone) for key, zone in ZONES.items()], schema=ZONE_COLUMNS, orient="row"),
+    pl.DataFrame(OFFSETS, schema=OFFSET_COLUMNS, orient="row"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +28,7 @@ def aggregate() -> Iterator[Callable[[Sequence[Job]], Cells]]:
     with Aggregator(statement("compute/cells.sql")) as aggregator:
 
         def cells_of(jobs: Sequence[Job]) -> Cells:
-            numbered = Numbered.of(facts(jobs))
+            numbered = Numbered.of(facts(jobs), CALENDAR)
             frames = [aggregator.cells(numbered, period, masks) for period, masks in ROLLUP_PLAN.items()]
             return as_cells(pl.concat(frames))
 

@@ -7,8 +7,22 @@ from hypothesis import strategies as st
 
 from tests.oracle import Job
 
+# Where the organizations live, the first one in UTC: in Havana the clocks go forward and back at midnight,
+# in Kathmandu no hour of UTC lies whole in a day.
+HAVANA, KATHMANDU = (UUID(int=(1 << 64) + number) for number in (2, 3))
+ZONES = {HAVANA: "America/Havana", KATHMANDU: "Asia/Kathmandu"}
+
+# As far as the jobs reach.
+OFFSETS = [
+    ("America/Havana", datetime(2023, 11, 5, 5, tzinfo=UTC), -5 * 3600),
+    ("America/Havana", datetime(2024, 3, 10, 5, tzinfo=UTC), -4 * 3600),
+    ("America/Havana", datetime(2024, 11, 3, 5, tzinfo=UTC), -5 * 3600),
+    ("America/Havana", datetime(2025, 3, 9, 5, tzinfo=UTC), -4 * 3600),
+    ("Asia/Kathmandu", datetime(1986, 1, 1, tzinfo=UTC), 5 * 3600 + 45 * 60),
+]
+
 # Where one bucket ends and another begins: years, leap days, ISO weeks 53 and 1, and the hours that
-# summer time takes or gives in Amsterdam and New York, which are ordinary hours in UTC.
+# summer time takes or gives in Amsterdam, New York and Havana.
 BOUNDARIES = [
     datetime(*parts, tzinfo=UTC)
     for parts in (
@@ -17,10 +31,15 @@ BOUNDARIES = [
         (2021, 1, 4),
         (2024, 1, 1),
         (2024, 2, 29),
+        (2024, 2, 29, 18, 15),
         (2024, 3, 1),
+        (2024, 3, 1, 5),
+        (2024, 3, 10, 5),
         (2024, 3, 10, 7),
         (2024, 3, 31, 1),
         (2024, 10, 27, 1),
+        (2024, 11, 3, 4),
+        (2024, 11, 3, 5),
         (2024, 11, 3, 6),
         (2024, 12, 30),
         (2025, 1, 1),

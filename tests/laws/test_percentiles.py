@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from psycopg.rows import dict_row
 
-from tests.laws.generated import some_jobs
+from tests.laws.generated import ZONES, some_jobs
 from tests.oracle import ALL, NO_CLIENT, PLAN, Cells, Job, differences
 
 # Each job joined to each combination it is in, then one plain GROUP BY.
@@ -18,8 +18,10 @@ WITH jobs AS (
     FROM unnest(
         %(organization_id)s::uuid[], %(workflow_id)s::uuid[], %(client_id)s::uuid[],
         %(initiator_type)s::text[], %(status)s::text[],
-        %(started_at)s::timestamptz[], %(completed_at)s::timestamptz[]
-    ) AS jobs (organization_id, workflow_id, client_id, initiator_type, status, started_at, completed_at)
+        %(started_at)s::timestamptz[], %(completed_at)s::timestamptz[], %(time_zone)s::text[]
+    ) AS jobs (
+        organization_id, workflow_id, client_id, initiator_type, status, started_at, completed_at, time_zone
+    )
 ),
 plan (period, by_workflow, by_client, by_initiator) AS (
     VALUES {", ".join(f"('{period}', {', '.join(map(str, chosen))})" for period, chosen in PLAN)}
@@ -27,7 +29,7 @@ plan (period, by_workflow, by_client, by_initiator) AS (
 SELECT
     organization_id,
     period,
-    date_trunc(period, completed_at, 'UTC') AS period_start,
+    date_trunc(period, completed_at, CASE period WHEN 'hour' THEN 'UTC' ELSE time_zone END) AS period_start,
     CASE WHEN by_workflow THEN workflow_id ELSE '{ALL}' END AS workflow_id,
     CASE WHEN by_client THEN coalesce(client_id, '{NO_CLIENT}') ELSE '{ALL}' END AS client_id,
     CASE WHEN by_initiator THEN coalesce(initiator_type, 'unknown') ELSE 'all' END AS initiator_type,
@@ -62,6 +64,7 @@ def test_duckdb_equals_postgres(
 ) -> None:
     """Buckets, counts, means and `percentile_cont` agree in every cell, to one part in 10^9."""
     columns = {name: [getattr(job, name) for job in jobs] for name in Job._fields}
+    columns["time_zone"] = [ZONES.get(job.organization_id, "UTC") for job in jobs]
     rows = postgres.execute(SAID_BY_POSTGRES, columns).fetchall()
     for row in rows:
         row["period_start"] = row["period_start"].astimezone(UTC)

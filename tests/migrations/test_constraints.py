@@ -28,6 +28,7 @@ CELL: Mapping[str, Any] = {
     "completed_executions": 1,
     "failed_executions": 0,
     "timed_executions": 1,
+    "definition_version": 1,
     "success_rate_pct": 100.0,
     **dict.fromkeys(
         [
@@ -136,6 +137,45 @@ def test_an_anomaly_has_a_known_effect_and_is_listed_once(analytics: psycopg.Con
     assert twice.value.diag.constraint_name == "job_anomalies_primary_key"
 
 
+IMPOSSIBLE_RECORDS: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "refresh_outcomes_outcome_is_known": ("refresh_outcomes", {"outcome": "skipped"}),
+    "refresh_outcomes_failures_have_a_class": ("refresh_outcomes", {"outcome": "failed"}),
+    "restatements_reason_is_known": ("restatements", {"reason": "mood"}),
+    "restatements_something_was_restated": ("restatements", {"new_total_executions": None}),
+}
+RECORDS: Mapping[str, dict[str, Any]] = {
+    "refresh_outcomes": {
+        "run_id": NOBODY,
+        "organization_id": NOBODY,
+        "outcome": "published",
+        "finished_at": NOON,
+        "milliseconds": 1,
+    },
+    "restatements": {
+        **{name: CELL[name] for name in ("organization_id", "period", "period_start", "workflow_id")},
+        **{name: CELL[name] for name in ("client_id", "initiator_type")},
+        "reason": "late",
+        "run_id": NOBODY,
+        "restated_at": NOON,
+        "new_total_executions": 1,
+    },
+}
+
+
+@pytest.mark.parametrize("constraint", IMPOSSIBLE_RECORDS)
+def test_an_impossible_record_is_refused(analytics: psycopg.Connection, constraint: str) -> None:
+    """What a run writes about itself has a known outcome or reason, and is kept once."""
+    table, broken = IMPOSSIBLE_RECORDS[constraint]
+    insert(analytics, f"analytics.{table}", RECORDS[table])
+
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        insert(analytics, f"analytics.{table}", RECORDS[table])
+    with pytest.raises(psycopg.errors.CheckViolation) as refusal:
+        insert(analytics, f"analytics.{table}", RECORDS[table] | broken)
+
+    assert refusal.value.diag.constraint_name == constraint
+
+
 IMPOSSIBLE_JOBS = {
     "jobs_finished_has_completed_at": [
         {"completed_at": None},
@@ -226,6 +266,7 @@ def test_no_constraint_is_left_untried(databases: Databases) -> None:
     tried = {
         *IMPOSSIBLE_CELLS,
         *IMPOSSIBLE_JOBS,
+        *IMPOSSIBLE_RECORDS,
         "job_anomalies_effect_is_known",
         *(
             f"{table}_{rule}"

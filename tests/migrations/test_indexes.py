@@ -6,10 +6,11 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from pipelines.model.rollup_plan import ROLLUP_PLAN
 from pipelines.settings import load_settings
 from pipelines.storage.database import Databases
 from pipelines.storage.generated_month import generate_month
-from pipelines.storage.statements import statement
+from pipelines.verify import oracle
 from tests.conftest import Cluster, system_15, with_database
 
 
@@ -39,7 +40,7 @@ def test_verifying_a_day_reads_a_range_of_an_index(source: psycopg.Connection) -
     for name, value in {
         "organizations": json.dumps(
             [
-                {"organization_id": str(row[0]), "extracted_at": "2026-08-01T00:00:00Z"}
+                {"organization_id": str(row[0]), "extracted_at": "2026-08-01T00:00:00Z", "time_zone": "UTC"}
                 for row in organizations
             ]
         ),
@@ -50,7 +51,7 @@ def test_verifying_a_day_reads_a_range_of_an_index(source: psycopg.Connection) -
     }.items():
         source.execute("SELECT set_config('execmetrics.' || %s, %s, true)", [name, value])
 
-    plan = explain(source, statement("verify/expected_cells.sql"))
+    plan = explain(source, oracle(ROLLUP_PLAN))
 
     assert "Seq Scan on jobs" not in plan
     assert "jobs_by_completed_at" in plan or "jobs_by_organization_id_completed_at" in plan

@@ -117,7 +117,7 @@ def test_a_source_of_another_program_is_left_alone(bare: Databases, patience: Se
     assert [report.changed for report in reports] == [True, False]
     assert str(reports[0]) == (
         "orchestration: left alone, its tables were made by another program\n"
-        "analytics: from no tables to analytics_0001"
+        "analytics: from no tables to analytics_0002"
     )
     assert not walked_back.changed
     assert things(bare.source_url, "orchestration") == before

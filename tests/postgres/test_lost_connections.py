@@ -7,10 +7,12 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from pipelines.errors import DatabaseUnreachable, NotPermitted, StatementTimedOut
+from pipelines.errors import DatabaseUnreachable, NotPermitted, StatementCancelled, StatementTimedOut
+from pipelines.read_ahead import read_ahead
 from pipelines.settings import Settings, load_settings
+from pipelines.storage.asked import Swept
 from pipelines.storage.database import Databases, connect
-from pipelines.storage.source import Wanted, open_snapshot
+from pipelines.storage.source import open_source
 from tests.planting import plant_job, plant_jobs, plant_tenant
 
 pytestmark = pytest.mark.every_postgres
@@ -41,15 +43,42 @@ def test_a_stream_that_is_ended_by_the_server_is_named(
     databases: Databases, settings: Settings, source: psycopg.Connection
 ) -> None:
     """And for one who is in the middle of more rows than fit into what is under way."""
-    plant_job(source, plant_tenant(source))
-    source.execute(
-        "INSERT INTO orchestration.jobs (id, organization_id, workflow_id, status, created_at)"
-        " SELECT gen_random_uuid(), organization_id, workflow_id, 'PENDING', created_at"
-        " FROM orchestration.jobs, generate_series(1, 200000)"
-    )
+    plant_many(source)
 
     with pytest.raises(DatabaseUnreachable, match="does not answer"):
         read_jobs(databases, settings, after_each_frame=lambda: end_everybody(databases.source_url))
+
+
+def test_a_stream_that_somebody_cancels_is_named(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """By the database's administrator, for one, who ends the statement and not the connection."""
+    plant_many(source)
+
+    with pytest.raises(StatementCancelled):
+        read_jobs(databases, settings, after_each_frame=lambda: cancel_everybody(databases.source_url))
+
+
+def test_a_stream_that_nobody_wants_any_more_ends_in_the_server(
+    databases: Databases, source: psycopg.Connection
+) -> None:
+    """Whoever reads ahead and is interrupted leaves no statement behind, however long it would still take."""
+    patient = load_settings(database_url=databases.source_url, statement_timeout=30)
+    slow = (
+        "SELECT repeat('x', 1000) AS text, CASE WHEN number > 50000 THEN pg_sleep(0.1)::text END AS pause"
+        " FROM generate_series(1, 100000) AS number"
+    )
+
+    with open_source(databases.source_url, patient) as snapshot:
+        reading = read_ahead(snapshot.stream(slow), cancel=snapshot.cancel)
+        next(reading)
+        assert running(source) == 1
+        interrupted = time.monotonic()
+        reading.close()
+        seconds, left = time.monotonic() - interrupted, running(source)
+
+    assert left == 0
+    assert seconds < 10
 
 
 def test_a_statement_that_takes_too_long_is_named(databases: Databases) -> None:
@@ -60,6 +89,17 @@ def test_a_statement_that_takes_too_long_is_named(databases: Databases) -> None:
         blocker.execute("LOCK TABLE orchestration.jobs IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(StatementTimedOut, match="EXECMETRICS_STATEMENT_TIMEOUT"):
             read_jobs(databases, hasty)
+
+
+def test_an_answer_that_takes_too_long_is_named(databases: Databases) -> None:
+    """Not only while a statement is begun, but also while its rows are awaited."""
+    hasty = load_settings(database_url=databases.source_url, statement_timeout=0.2)
+
+    with (
+        pytest.raises(StatementTimedOut, match="EXECMETRICS_STATEMENT_TIMEOUT"),
+        open_source(databases.source_url, hasty) as snapshot,
+    ):
+        snapshot.rows_of("SELECT number, pg_sleep(0.1)::text FROM generate_series(1, 30) AS number")
 
 
 def test_what_a_role_may_not_do_is_named(databases: Databases, settings: Settings) -> None:
@@ -82,10 +122,37 @@ def read_jobs(
     after_each_frame: Callable[[], None] = lambda: None,
 ) -> None:
     """Read all jobs as the pipeline would, while something else happens."""
-    with open_snapshot(databases.source_url, settings) as snapshot:
+    with open_source(databases.source_url, settings) as snapshot:
         meanwhile()
-        for _ in snapshot.jobs(Wanted({})):
+        for _ in snapshot.jobs(Swept({})):
             after_each_frame()
+
+
+def plant_many(source: psycopg.Connection) -> None:
+    """Insert more jobs than a connection holds under way."""
+    plant_job(source, plant_tenant(source))
+    source.execute(
+        "INSERT INTO orchestration.jobs (id, organization_id, workflow_id, status, created_at)"
+        " SELECT gen_random_uuid(), organization_id, workflow_id, 'PENDING', created_at"
+        " FROM orchestration.jobs, generate_series(1, 200000)"
+    )
+
+
+def running(source: psycopg.Connection) -> int:
+    """How many statements of others the server is at work on."""
+    return source.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND backend_type = 'client backend' AND state = 'active' AND pid <> pg_backend_pid()"
+    ).fetchone()[0]
+
+
+def cancel_everybody(url: str) -> None:
+    """Cancel what every other session of a database is at."""
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute(
+            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
 
 
 def end_everybody(url: str) -> None:

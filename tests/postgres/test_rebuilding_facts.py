@@ -7,10 +7,12 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from pipelines.errors import FactsUnusable, PublishConflict
+from pipelines.errors import PublishConflict
+from pipelines.extract import Request
 from pipelines.maintenance import tidy_facts
 from pipelines.refresh import extract_changes, publish_changes, reconcile, refresh
 from pipelines.settings import Settings
+from pipelines.storage.cursors import forget_published
 from pipelines.storage.database import Databases
 from pipelines.storage.facts import open_facts
 from pipelines.verify import verify
@@ -184,7 +186,7 @@ def test_facts_lost_between_extracting_and_publishing_are_a_conflict(
     plant_two_tenants(source)
     refresh(databases, settings)
     before = row_versions(analytics)
-    extraction = extract_changes(databases, settings)
+    extraction = extract_changes(databases, settings, Request())
     shutil.rmtree(settings.facts_location)
 
     with pytest.raises(PublishConflict):
@@ -218,7 +220,7 @@ def test_aggregates_restored_from_an_older_copy_catch_up(
     refresh(databases, settings)
     change_job(source, job, status="FAILED")
     analytics.execute(
-        "TRUNCATE analytics.aggregate_metrics, analytics.extraction_cursors, analytics.published_facts"
+        "TRUNCATE analytics.aggregate_metrics, analytics.extraction_cursors, analytics.completeness"
     )
 
     refresh(databases, settings)
@@ -226,20 +228,21 @@ def test_aggregates_restored_from_an_older_copy_catch_up(
     assert differences(cells(analytics), cells_by_sql(source)) == []
 
 
-def test_a_folder_that_is_not_ours_to_read_is_reported(
+def test_facts_that_cannot_be_read_are_set_aside_and_rebuilt(
     databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
 ) -> None:
-    """Broken facts are a plain sentence with a remedy, and the cells stay as they were."""
+    """Broken facts cost a full read and nothing else: every cell stays the very row it was."""
     plant_two_tenants(source)
     refresh(databases, settings)
     before = row_versions(analytics)
     for entry in (Path(settings.facts_location) / "_delta_log").glob("*.json"):
         entry.write_text("this is not a commit")
 
-    with pytest.raises(FactsUnusable, match="delete it and run again"):
-        refresh(databases, settings)
+    report = refresh(databases, settings)
 
+    assert (report.facts_inserted, report.cells_written, report.cells_deleted) == (report.jobs_read, 0, 0)
     assert row_versions(analytics) == before
+    assert list(Path(settings.facts_location).parent.glob("job_facts.unusable-*"))
 
 
 def test_the_last_job_of_all_can_leave(
@@ -276,3 +279,24 @@ def total(analytics: psycopg.Connection, organization: UUID) -> int:
         for key, cell in cells(analytics, organization).items()
         if (key[1], *key[3:]) == ("month", ALL, ALL, "all")
     )
+
+
+def test_an_organization_forgotten_is_published_from_the_facts(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """It lagged for longer than the feed is kept: all its cells are computed, and the source is not read."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    job = plant_job(source, tenant)
+    plant_job(source, neighbour)
+    refresh(databases, settings)
+    change_job(source, job, status="FAILED")
+    extract_changes(databases, settings, Request())
+    neighbours = row_versions(analytics, neighbour.organization)
+    forget_published(analytics, [tenant.organization])
+
+    report = refresh(databases, settings)
+
+    assert (report.facts_inserted, report.facts_updated, report.cells_written) == (0, 0, 27)
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert row_versions(analytics, neighbour.organization) == neighbours
+    assert refresh(databases, settings).cells_computed == 0

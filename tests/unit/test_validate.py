@@ -6,8 +6,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines.compute.validate import anomalies, changes, with_verdict
-from pipelines.model.jobs import EXTRACTED_COLUMNS
+from pipelines.compute.validate import FOUND_COLUMNS, anomalies, changes, with_verdict
+from pipelines.model.jobs import EXTRACTED_COLUMNS, FACT_COLUMNS
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -122,7 +122,7 @@ def test_a_spoilt_row_does_not_touch_its_neighbours() -> None:
     judged = judge(rows)
 
     assert judged["counts"].to_list() == [True, False, True]
-    assert anomalies(judged).rows() == [(bytes([1]) * 16, b"o" * 16, "foreign_workflow", "not_counted")]
+    assert anomalies(judged).rows() == [(bytes([1]) * 16, b"o" * 16, "foreign_workflow", "not_counted", "")]
 
 
 def test_the_facts_need_the_day_of_creation() -> None:
@@ -130,8 +130,104 @@ def test_the_facts_need_the_day_of_creation() -> None:
     kept = changes(judge([GOOD | {"created_at": datetime(2024, 2, 29, 23, 59, 59, tzinfo=UTC)}]))
 
     assert kept["created_date"].to_list() == [datetime(2024, 2, 29).date()]  # noqa: DTZ001
-    assert kept["counts"].to_list() == [True]
-    assert not {"deleted", "infinite_timestamp", "foreign_client"} & set(kept.columns)
+    assert kept.columns == [*FACT_COLUMNS, "created_date", "gone"]
+    assert kept["gone"].to_list() == [None]
+
+
+@pytest.mark.parametrize(
+    ("why", "changed"),
+    [
+        (None, {}),
+        (None, {"started_at": NOW}),
+        ("deleted", {"deleted": True}),
+        ("deleted", {"deleted": True, "status": "RUNNING", "foreign_client": True}),
+        ("retried", {"status": "PENDING", "started_at": None, "completed_at": None}),
+        ("retried", {"status": "RUNNING", "completed_at": None, "foreign_client": True}),
+        ("edited", {"status": "CANCELLED"}),
+        ("edited", {"status": "ARCHIVED"}),
+        ("edited", {"status": None}),
+        ("edited", {"completed_at": None, "missing_timestamp": True}),
+        ("edited", {"client_id": NIL}),
+    ],
+)
+def test_a_row_that_does_not_count_says_why_it_left(why: str | None, changed: dict[str, Any]) -> None:
+    """A job that was counted is explained by what became of it; one that counts needs no explanation."""
+    kept = changes(judge([GOOD, GOOD | changed]))
+
+    assert kept["gone"].to_list() == [None, why]
+
+
+@pytest.mark.parametrize(
+    ("reason", "detail", "spoilt"),
+    [
+        ("negative_duration", "duration_ms=-3600000", {"started_at": NOW}),
+        (
+            "negative_duration",
+            "duration_ms=-0.001",
+            {"started_at": NOW - HOUR + timedelta(microseconds=1)},
+        ),
+        (
+            "negative_duration",
+            "duration_ms=-250000000000000",
+            {
+                "started_at": datetime(9924, 1, 1, tzinfo=UTC),
+                "completed_at": datetime(9924, 1, 1, tzinfo=UTC)
+                - timedelta(milliseconds=250_000_000_000_000),
+            },
+        ),
+        (
+            "future_timestamp",
+            "completed_at=2031-01-01T00:00:00+00:00",
+            {"completed_at": datetime(2031, 1, 1, tzinfo=UTC)},
+        ),
+        (
+            "future_timestamp",
+            "completed_at=9999-12-31T23:59:59.999999+00:00",
+            {"completed_at": datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)},
+        ),
+        (
+            "timestamp_out_of_range",
+            "completed_at=0999-01-01T00:00:00+00:00",
+            {"started_at": datetime(998, 1, 1, tzinfo=UTC), "completed_at": datetime(999, 1, 1, tzinfo=UTC)},
+        ),
+        (
+            "timestamp_out_of_range",
+            "completed_at=1999-01-01T00:00:00+00:00",
+            {"started_at": None, "missing_timestamp": True, "completed_at": datetime(1999, 1, 1, tzinfo=UTC)},
+        ),
+        ("timestamp_out_of_range", "", {"completed_at": None, "timestamp_out_of_range": True}),
+        ("timestamp_out_of_range", "", {"started_at": None, "timestamp_out_of_range": True}),
+        ("timestamp_out_of_range", "", {"created_at": None, "timestamp_out_of_range": True}),
+        ("missing_timestamp", "started_at", {"started_at": None, "missing_timestamp": True}),
+        (
+            "missing_timestamp",
+            "started_at",
+            {"started_at": None, "missing_timestamp": True, "completed_at": datetime(1999, 1, 1, tzinfo=UTC)},
+        ),
+        ("missing_timestamp", "completed_at", {"completed_at": None, "missing_timestamp": True}),
+        (
+            "missing_timestamp",
+            "started_at, completed_at",
+            {"started_at": None, "completed_at": None, "missing_timestamp": True},
+        ),
+        (
+            "missing_timestamp",
+            "",
+            {"started_at": None, "completed_at": None, "missing_timestamp": True, "infinite_timestamp": True},
+        ),
+        ("infinite_timestamp", "", {"completed_at": None, "infinite_timestamp": True}),
+        ("unknown_status", "", {"status": "SECRET"}),
+        ("reserved_identifier", "", {"initiator_type": "all"}),
+        ("foreign_workflow", "", {"foreign_workflow": True}),
+        ("foreign_client", "", {"foreign_client": True}),
+    ],
+)
+def test_a_reason_says_what_was_seen_in_times(reason: str, detail: str, spoilt: dict[str, Any]) -> None:
+    """Enough to find the fault without the row; neither a status nor any other text is repeated."""
+    found = anomalies(judge([GOOD | spoilt]))
+
+    assert dict(zip(found["reason"], found["detail"], strict=True))[reason] == detail
+    assert pl.Schema(FOUND_COLUMNS) == found.schema
 
 
 def judge(rows: list[dict[str, Any]], tolerance: timedelta | None = timedelta(days=1)) -> pl.DataFrame:

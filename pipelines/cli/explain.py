@@ -1,0 +1,192 @@
+"""`execmetrics explain`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from uuid import UUID
+
+import typer
+
+from pipelines.cli.arguments import AsJson, moment, organization
+from pipelines.cli.output import print_json, print_line, print_table, shown
+from pipelines.cli.session import opened
+from pipelines.model.periods import Period
+from pipelines.model.sentinels import (
+    ALL_CLIENTS,
+    ALL_INITIATORS,
+    ALL_WORKFLOWS,
+    NO_CLIENT,
+    UNKNOWN_INITIATOR,
+)
+
+if TYPE_CHECKING:
+    from pipelines.explain import AsOf, Explanation
+
+_NO_CLIENT: Final = "none"
+
+_BECAUSE: Final = {
+    "late": "a job came late",
+    "edited": "a job was edited",
+    "retried": "a job was retried",
+    "deleted": "a job was deleted, or no longer counts",
+    "time_zone": "the organization's time zone or its rules changed",
+    "definition": "the definition of the metrics changed",
+    "backfill": "a range was read again, and the source said something else",
+    "drift": "what was stored was not what the jobs say",
+    "open": "its period was still open",
+    "published": "it was first published after its period was over",
+    "not_on_record": "why is not on record, for restatements of then were removed",
+}
+_NOT_ON_RECORD: Final = {
+    "open": "its period was not over yet, and how a cell grows is not kept",
+    "not_published": "it was first published, or last grew, after that",
+    "removed": "restatements of then were removed, as EXECMETRICS_KEEP_RESTATEMENTS says",
+}
+_RESTATED: Final = ("total_executions", "success_rate_pct", "median_duration_ms", "p95_duration_ms")
+
+
+def _start(text: str) -> date:
+    """A date as it is, since where it begins depends on the organization; a time as the moment it names."""
+    read = moment(text)
+    return read.date() if len(text) == len("2026-06-01") else read
+
+
+def _id_or(words: dict[str, UUID]) -> Callable[[str], UUID]:
+    def read(text: str) -> UUID:
+        try:
+            return words.get(text) or UUID(text)
+        except ValueError:
+            raise typer.BadParameter(f"{text!r} is not {', '.join(words)} or a UUID") from None
+
+    return read
+
+
+def explain(
+    organization_id: Annotated[
+        UUID, typer.Option("--organization", parser=organization, metavar="ID", help="Whose cell.")
+    ],
+    period: Annotated[Period, typer.Option(help="How long its bucket is.")],
+    start: Annotated[
+        date,
+        typer.Option(
+            parser=_start,
+            metavar="T",
+            help="A date: that day where the organization lives; or any RFC 3339 time in the bucket.",
+        ),
+    ],
+    workflow: Annotated[
+        UUID | None,
+        typer.Option(
+            parser=_id_or({ALL_INITIATORS: ALL_WORKFLOWS}), metavar="ID|all", help="Only this workflow."
+        ),
+    ] = None,
+    client: Annotated[
+        UUID | None,
+        typer.Option(
+            parser=_id_or({ALL_INITIATORS: ALL_CLIENTS, _NO_CLIENT: NO_CLIENT}),
+            metavar="ID|all|none",
+            help="Only this client, or jobs without one.",
+        ),
+    ] = None,
+    initiator: Annotated[
+        str,
+        typer.Option(metavar=f"X|all|{UNKNOWN_INITIATOR}", help="Only this initiator type."),
+    ] = ALL_INITIATORS,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=moment,
+            metavar="T",
+            help="Also what it showed then: a date (midnight UTC) or an RFC 3339 time with its zone.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one cell: its figures, how many jobs it counts, when they changed and why, and what they were."""
+    from pipelines import explain as explanations
+
+    name = explanations.CellName(
+        organization_id, period, start, workflow or ALL_WORKFLOWS, client or ALL_CLIENTS, initiator
+    )
+    with opened() as (databases, settings):
+        found = explanations.explain(databases, settings, name, as_of=as_of)
+    if as_json:
+        print_json(found)
+    else:
+        _show(found)
+
+
+def _show(found: Explanation) -> None:
+    print_line(
+        f"The {found.period} from {shown(found.period_start)} to {shown(found.period_end)}"
+        f" ({found.time_zone}) of {found.organization_id}:"
+        f" workflow {_named(found.workflow_id, {ALL_WORKFLOWS: ALL_INITIATORS})},"
+        f" client {_named(found.client_id, {ALL_CLIENTS: ALL_INITIATORS, NO_CLIENT: _NO_CLIENT})},"
+        f" initiator {found.initiator_type}."
+    )
+    print_line()
+    _show_figures(found)
+    print_line()
+    print_line(_jobs(found))
+    verb = "last changed" if found.figures else "was removed"
+    print_line(f"It {verb} at {shown(found.changed_at)}: {_BECAUSE[found.because]}.")
+    if found.as_of:
+        print_line(_as_of(found.as_of))
+    if not found.is_over:
+        print_line("Its period is still open, so it grows without being restated.")
+    _show_restatements(found)
+
+
+def _show_figures(found: Explanation) -> None:
+    then = found.as_of.figures if found.as_of else None
+    columns = ["", "now"]
+    if found.as_of and found.as_of.on_record:
+        columns.append(f"at {shown(found.as_of.moment)}")
+    names = found.figures or then or {}
+    held = [found.figures or {}, then or {}][: len(columns) - 1]
+    print_table(columns, ([name.replace("_", " "), *(each.get(name) for each in held)] for name in names))
+
+
+def _jobs(found: Explanation) -> str:
+    total = int((found.figures or {}).get("total_executions") or 0)
+    if found.jobs == total:
+        return f"It counts {total:,} jobs, as many as there are in the facts."
+    return (
+        f"It counts {total:,} jobs, and there are {found.jobs:,} in the facts: they wait to be published, or"
+        " somebody else wrote to either; execmetrics refresh and then verify will tell."
+    )
+
+
+def _as_of(then: AsOf) -> str:
+    at = shown(then.moment)
+    if not then.on_record:
+        return f"What it showed at {at} is not on record: {_NOT_ON_RECORD[then.evidence]}."
+    what = "It showed these figures" if then.figures else "There was no such cell"
+    since = f"since {shown(then.since)}" if then.since else "since it was published after its period was over"
+    until = f", until {shown(then.until)}" if then.until else ", and nothing changed afterwards"
+    return f"{what} at {at}: {since}{until}."
+
+
+def _show_restatements(found: Explanation) -> None:
+    if not found.restatements:
+        print_line("No restatement of it is on record.")
+        return
+    print_line()
+    columns = ["restated at", "reason", "run id"]
+    columns += [f"{which} {name.replace('_', ' ')}" for name in _RESTATED for which in ("old", "new")]
+    rows = (
+        [
+            each.restated_at,
+            each.reason.value,
+            each.run_id,
+            *((held or {}).get(name) for name in _RESTATED for held in (each.old, each.new)),
+        ]
+        for each in found.restatements
+    )
+    print_table(columns, rows)
+
+
+def _named(value: UUID, words: dict[UUID, str]) -> Any:
+    return words.get(value, value)

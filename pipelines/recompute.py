@@ -1,0 +1,160 @@
+"""Which cells are computed anew, and from which jobs: in portions that fit into memory."""
+
+from collections.abc import Collection, Generator, Iterator
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import polars as pl
+
+from pipelines.compute.aggregate import MEASURED_COLUMNS, Aggregator, Numbered, emptied
+from pipelines.compute.calendar import Calendar
+from pipelines.compute.chunks import bucket_sizes, in_buckets, parts
+from pipelines.compute.dirty_cells import dirty_cells
+from pipelines.model.metrics import KEY_COLUMNS
+from pipelines.model.periods import Period
+from pipelines.model.restatements import BY_WEIGHT, Restated
+from pipelines.model.rollup_plan import RollupPlan
+from pipelines.storage.frames import id_series
+
+# How many jobs are aggregated at a time: this, not the backlog, decides how much memory a run takes.
+CHUNK_JOBS: Final = 250_000
+
+_REASONS: Final = pl.Series("reason", [reason.value for reason in BY_WEIGHT])
+
+Cells = Generator[pl.DataFrame, None, None]
+
+ALL_PERIODS: Final = tuple(Period)
+
+# A local month may begin and end so far from a month of UTC, and lasts no longer than this.
+_ASTRAY: Final = timedelta(days=2)
+_LONGEST: Final = timedelta(days=31) + _ASTRAY
+
+
+class Desk:
+    """Where jobs become cells: columns CELL_COLUMNS and `reason`, why a published cell is another now."""
+
+    def __init__(
+        self, jobs: pl.LazyFrame, calendar: Calendar, plan: RollupPlan, aggregator: Aggregator
+    ) -> None:
+        self._jobs = jobs.select(MEASURED_COLUMNS)
+        self._calendar, self._plan, self._aggregator = calendar, plan, aggregator
+
+    def all_cells(
+        self,
+        organization_ids: Collection[UUID],
+        reason: Restated,
+        *,
+        periods: Collection[Period] = ALL_PERIODS,
+        between: tuple[datetime | None, datetime | None] = (None, None),
+    ) -> Cells:
+        """Yield every cell of these organizations, or those that begin in [since, until)."""
+        if not organization_ids:
+            return
+        jobs = self._jobs.filter(pl.col("organization_id").is_in(_ids(organization_ids)))
+        since, until = between
+        if since:
+            jobs = jobs.filter(pl.col("completed_at") >= since - _ASTRAY)
+        if until:
+            jobs = jobs.filter(pl.col("completed_at") < until + _LONGEST)
+        for numbered, there in self._portions(jobs, periods):
+            for period in there:
+                cells = self._aggregator.cells(numbered, period, self._plan[period])
+                if since:
+                    cells = cells.filter(pl.col("period_start") >= since)
+                if until:
+                    cells = cells.filter(pl.col("period_start") < until)
+                yield cells.with_columns(reason=pl.lit(reason.value))
+
+    def changed_cells(
+        self,
+        changed: pl.LazyFrame,
+        *,
+        periods: Collection[Period] = ALL_PERIODS,
+        reason: Restated | None = None,
+    ) -> Cells:
+        """Yield every cell that a job left or entered; one that no job is left in counts no executions.
+
+        `changed` holds jobs as they were and are, with their `cause`; it is the reason, unless one is given.
+        """
+        for outer, calendar, inner in self._nests(periods):
+            dirty = bucket_sizes(changed, outer, calendar)
+            if dirty.is_empty():
+                return
+            there = bucket_sizes(in_buckets(self._jobs, dirty, outer, calendar), outer, calendar)
+            for part in parts(pl.concat([dirty, there]), CHUNK_JOBS):
+                jobs = in_buckets(self._jobs, part, outer, calendar).collect()
+                these = in_buckets(changed, part, outer, calendar).collect()
+                numbered = Numbered.of(jobs, self._calendar, inner)
+                for period in inner:
+                    wanted = dirty_cells(these, period, self._plan[period], self._calendar)
+                    yield from self._wanted_cells(numbered, wanted, period, reason)
+
+    def cells_at(self, keys: pl.DataFrame, reason: Restated) -> Cells:
+        """Yield the cells with these keys (KEY_COLUMNS), those that no job is in without executions."""
+        for period in Period:
+            wanted = keys.filter(pl.col("period") == period.value).with_columns(weight=0)
+            if wanted.is_empty():
+                continue
+            sizes = bucket_sizes(
+                in_buckets(self._jobs, wanted, period, self._calendar), period, self._calendar
+            )
+            buckets = wanted.select("organization_id", "period_start").unique()
+            asked = buckets.with_columns(jobs=pl.lit(0, dtype=sizes.schema["jobs"]))
+            for part in parts(pl.concat([sizes, asked]), CHUNK_JOBS):
+                jobs = in_buckets(self._jobs, part, period, self._calendar).collect()
+                numbered = Numbered.of(jobs, self._calendar, (period,))
+                mine = wanted.join(part, on=["organization_id", "period_start"], how="semi")
+                yield from self._wanted_cells(numbered, mine, period, reason)
+
+    def _wanted_cells(
+        self, numbered: Numbered, wanted: pl.DataFrame, period: Period, reason: Restated | None
+    ) -> Cells:
+        why = _REASONS.gather(wanted["weight"]) if reason is None else pl.lit(reason.value)
+        wanted = wanted.select(*KEY_COLUMNS, reason=why)
+        cells = self._aggregator.cells(numbered.within(wanted, period), period, self._plan[period])
+        yield cells.join(wanted, on=KEY_COLUMNS)
+        left = wanted.join(cells, on=KEY_COLUMNS, how="anti")
+        yield emptied(left).hstack([left["reason"]])
+
+    def _portions(
+        self, jobs: pl.LazyFrame, periods: Collection[Period]
+    ) -> Iterator[tuple[Numbered, tuple[Period, ...]]]:
+        """Jobs whose buckets of these periods are all there: at once if they are few."""
+        ordered = tuple(period for period in Period if period in periods)
+        few = jobs.head(CHUNK_JOBS + 1).collect()
+        if few.height <= CHUNK_JOBS:
+            yield Numbered.of(few, self._calendar, ordered), ordered
+            return
+        for outer, calendar, inner in self._nests(ordered):
+            for part in parts(bucket_sizes(jobs, outer, calendar), CHUNK_JOBS):
+                chunk = in_buckets(jobs, part, outer, calendar).collect()
+                yield Numbered.of(chunk, self._calendar, inner), inner
+
+    def _nests(self, periods: Collection[Period]) -> list[tuple[Period, Calendar, tuple[Period, ...]]]:
+        """Outer buckets and what lies whole in them; an hour lies across local midnight in some zones."""
+        if self._calendar.has_whole_hours:
+            nests = [
+                (Period.MONTH, self._calendar, (Period.HOUR, Period.DAY, Period.MONTH)),
+                (Period.WEEK, self._calendar, (Period.WEEK,)),
+            ]
+        else:
+            nests = [
+                (Period.MONTH, Calendar.utc(), (Period.HOUR,)),
+                (Period.MONTH, self._calendar, (Period.DAY, Period.MONTH)),
+                (Period.WEEK, self._calendar, (Period.WEEK,)),
+            ]
+        asked = [
+            (outer, calendar, tuple(p for p in inner if p in periods)) for outer, calendar, inner in nests
+        ]
+        return [(outer, calendar, inner) for outer, calendar, inner in asked if inner]
+
+
+def weight(cause: str) -> pl.Expr:
+    """A number for each cause in the named column, by which the reason of a cell is chosen: the least."""
+    ranks = {reason.value: rank for rank, reason in enumerate(BY_WEIGHT)}
+    return pl.col(cause).replace_strict(ranks, return_dtype=pl.Int64).alias("weight")
+
+
+def _ids(organization_ids: Collection[UUID]) -> pl.Series:
+    return id_series("organization_id", organization_ids).implode()

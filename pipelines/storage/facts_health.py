@@ -1,0 +1,88 @@
+"""Telling damaged facts from other trouble, and setting them aside."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+from deltalake.exceptions import DeltaError
+
+from pipelines.errors import FactsUnusable
+from pipelines.settings import Settings
+from pipelines.storage.facts_checksums import Checksums
+from pipelines.storage.facts_table import files_of, local_folder, opened, rows_of, shown
+
+_ASIDE: Final = ".unusable-"
+_STAMP: Final = "%Y%m%dT%H%M%S.%fZ"
+
+# Polars panics over a file that is shorter than its commit said, and a panic is no Exception.
+_READING_FAILED: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, DeltaError, OSError)
+
+
+@contextmanager
+def reading_facts(location: str) -> Iterator[None]:
+    """Raise `FactsUnusable` where the body fails because the facts at this location are damaged.
+
+    Only then are they read whole, to find out; an error that is not their fault, such as a full disk, passes.
+    """
+    try:
+        yield
+    except _READING_FAILED as failed:
+        examine(location, failed)
+        raise
+
+
+def examine(location: str, because: BaseException | None = None) -> None:
+    """Read every file; raises `FactsUnusable` when one cannot be read or is not as it was written."""
+    table, folder = opened(location), local_folder(location)
+    if table is None:
+        raise FactsUnusable(f"({shown(location)}: nothing is there)") from because
+    if folder and (damaged := Checksums(folder).changed(files_of(table)["path"], touched_or_not=True)):
+        raise FactsUnusable(f"({shown(location)}: {damaged} is not as it was written)") from because
+    try:
+        # Each of the two readers stumbles over damage that the other overlooks.
+        rows_of(table).select(pl.all().hash().sum()).collect()
+        for batch in table.scan():
+            del batch
+    # The second raises nothing narrower.
+    except (Exception, pl.exceptions.PanicException) as unreadable:
+        raise FactsUnusable(f"({shown(location)})") from unreadable
+
+
+def set_aside(settings: Settings) -> Path | None:
+    """Rename a folder of unusable facts, so that whoever opens them next starts anew; None when it is gone.
+
+    Raises `FactsUnusable` when they lie in an object store, where nothing can be renamed.
+    """
+    folder = local_folder(settings.facts_location)
+    if folder is None:
+        raise FactsUnusable(f"({shown(settings.facts_location)})")
+    try:
+        return folder.rename(folder.with_name(f"{folder.name}{_ASIDE}{datetime.now(UTC):{_STAMP}}"))
+    except FileNotFoundError:
+        return None
+
+
+def remove_set_aside(settings: Settings, before: datetime) -> int:
+    """Remove what was set aside earlier than that; return how many files it was."""
+    folder, removed = local_folder(settings.facts_location), 0
+    if folder is None:
+        return 0
+    for aside in folder.parent.iterdir():
+        since = _set_aside_at(aside, f"{folder.name}{_ASIDE}")
+        if since and since < before:
+            removed += sum(entry.is_file() for entry in aside.rglob("*"))
+            shutil.rmtree(aside)
+    return removed
+
+
+def _set_aside_at(folder: Path, beginning: str) -> datetime | None:
+    if not folder.name.startswith(beginning):
+        return None
+    try:
+        return datetime.strptime(folder.name.removeprefix(beginning), _STAMP).replace(tzinfo=UTC)
+    except ValueError:
+        return None

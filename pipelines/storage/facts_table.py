@@ -1,0 +1,141 @@
+"""The Delta table behind the facts: its columns, where it lies, and whether all of it is there."""
+
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote
+
+import polars as pl
+from arro3.core import Table
+from deltalake import CommitProperties, DeltaTable, Schema
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from pipelines.errors import FactsUnusable
+from pipelines.model.jobs import FACT_COLUMNS
+from pipelines.storage.facts_checksums import LOG, Checksums
+
+# `gone` is NULL while the job counts, and says why when it no longer does.
+STORED_COLUMNS: Final[dict[str, pl.DataType]] = FACT_COLUMNS | {
+    "gone": pl.String(),
+    "created_date": pl.Date(),
+}
+
+_PARTITIONED_BY: Final = ["created_date"]
+
+_CONFIGURATION: Final = {
+    "delta.enableChangeDataFeed": "true",
+    # Longer than any `feed_retention`, or else a checkpoint would forget when a file was replaced.
+    "delta.deletedFileRetentionDuration": "interval 30 days",
+}
+
+# Whoever wrote since a version was read may have changed the same jobs, so nothing is written over it.
+FENCED: Final = CommitProperties(max_commit_retries=0)
+
+
+def opened(location: str) -> DeltaTable | None:
+    """The table, or None where there is none.
+
+    Raises `FactsUnusable` when its log cannot be read or lacks a part, when a file in a local folder is
+    missing or not as it was written, and when the columns are those of another version of this program.
+    """
+    folder = local_folder(location)
+    try:
+        # First of all, because a damaged checkpoint can end the whole process.
+        damage = folder and _damaged_log(folder)
+        if not damage:
+            table = DeltaTable(location)
+            expected = table.schema() == Schema.from_arrow(_arrow_schema())
+            damage = (folder and _damaged_file(table, folder)) if expected else "columns of another version"
+    except TableNotFoundError:
+        return None
+    except (DeltaError, OSError) as broken:
+        raise FactsUnusable(f"({shown(location)})") from broken
+    if damage:
+        raise FactsUnusable(f"({shown(location)}: {damage})")
+    return table
+
+
+def created(location: str) -> DeltaTable:
+    """A new table without a row, or the one that somebody else made just now."""
+    if folder := local_folder(location):
+        folder.mkdir(parents=True, exist_ok=True)
+        Checksums(folder).discard()
+    try:
+        return DeltaTable.create(
+            location,
+            schema=_arrow_schema(),
+            partition_by=_PARTITIONED_BY,
+            name="job_facts",
+            description="One row per job that counts or once counted; rebuilt from the source when deleted.",
+            configuration=_CONFIGURATION,
+            commit_properties=FENCED,
+        )
+    except DeltaError:
+        if (table := opened(location)) is None:
+            raise
+        return table
+
+
+def rows_of(table: DeltaTable) -> pl.LazyFrame:
+    """Every row of this version; filters are pushed down to files and row groups."""
+    uri = table.table_uri
+    if uri.startswith("file:") and "%" in uri:
+        return _oddly_named_rows(table)
+    return pl.scan_delta(table).select(*STORED_COLUMNS)
+
+
+def files_of(table: DeltaTable) -> pl.DataFrame:
+    """The files of this version: `path, size_bytes, rows, gone, modified_ms, created_date`."""
+    return pl.DataFrame(table.get_add_actions(flatten=True)).select(
+        "path",
+        "size_bytes",
+        rows="num_records",
+        gone=pl.col("num_records") - pl.col("null_count.gone"),
+        modified_ms="modification_time",
+        created_date="partition.created_date",
+    )
+
+
+def local_folder(location: str) -> Path | None:
+    """The folder of facts that lie on a disk of this machine."""
+    return None if "://" in location else Path(location)
+
+
+def shown(location: str) -> str:
+    """The location as it may be shown: what follows a question mark may be a key to the store."""
+    return location.partition("?")[0]
+
+
+def _arrow_schema() -> Any:
+    return Table.from_arrow(pl.DataFrame(schema=STORED_COLUMNS)).schema
+
+
+def _oddly_named_rows(table: DeltaTable) -> pl.LazyFrame:
+    """The same in a folder whose name has a space or the like, which `scan_delta` looks for encoded."""
+    files = [unquote(uri) for uri in table.file_uris()]
+    if not files:
+        return pl.LazyFrame(schema=STORED_COLUMNS)
+    partition = {"created_date": STORED_COLUMNS["created_date"]}
+    return pl.scan_parquet(files, glob=False, hive_schema=partition).select(*STORED_COLUMNS)
+
+
+def _damaged_log(folder: Path) -> str | None:
+    # What a killed run left half-written has other names.
+    log = [entry for kind in ("*.json", "*.parquet") for entry in (folder / LOG).glob(kind)]
+    for entry in log:
+        # A power cut may leave a commit empty, which Delta Lake takes for one that changed nothing.
+        if not entry.stat().st_size:
+            return f"{entry.name} is empty"
+    return _told(Checksums(folder).changed(f"{LOG}{entry.name}" for entry in log))
+
+
+def _damaged_file(table: DeltaTable, folder: Path) -> str | None:
+    """What a look at the sizes and times of the files in use finds wrong: some 10 ms for a thousand."""
+    files = files_of(table)
+    for name, size in files.select("path", "size_bytes").iter_rows():
+        if (folder / name).stat().st_size != size:
+            return f"{name} has another size"
+    return _told(Checksums(folder).changed(files["path"]))
+
+
+def _told(changed: str | None) -> str | None:
+    return f"{changed} is not as it was written" if changed else None

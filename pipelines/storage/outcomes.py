@@ -1,0 +1,30 @@
+"""`analytics.refresh_outcomes`: what became of each organization in each run."""
+
+from collections.abc import Collection
+from uuid import UUID
+
+import psycopg
+
+from pipelines.model.outcomes import Outcome
+from pipelines.storage.statements import statement
+
+
+def record(
+    connection: psycopg.Connection,
+    run_id: UUID,
+    organization_ids: Collection[UUID],
+    *,
+    seconds: float,
+    error_class: str | None = None,
+) -> None:
+    """Record that these were published, or failed with an error of that class."""
+    connection.execute(
+        statement("load/record_outcomes.sql"),
+        {
+            "run_id": run_id,
+            "organization_ids": sorted(organization_ids),
+            "outcome": Outcome.FAILED if error_class else Outcome.PUBLISHED,
+            "error_class": error_class,
+            "milliseconds": round(seconds * 1000),
+        },
+    )

@@ -1,0 +1,37 @@
+"""What retention settings have removed, and removing it: it is not written again."""
+
+from datetime import datetime
+from typing import Final
+
+import psycopg
+
+from pipelines.model.periods import Period
+from pipelines.storage.statements import statement
+
+# What was removed of restatements is remembered beside the periods, under this name.
+RESTATEMENTS: Final = "restatements"
+
+
+def find_removed_before(connection: psycopg.Connection) -> dict[Period, datetime]:
+    """The periods whose old cells were removed, and from when on they are kept."""
+    rows = connection.execute(statement("read/removed_before.sql")).fetchall()
+    return {Period(name): removed_before for name, removed_before in rows if name != RESTATEMENTS}
+
+
+def remove_cells(connection: psycopg.Connection, period: Period, before: datetime) -> int:
+    """Remove the cells of a period that begin before a moment, for good; return how many."""
+    values = {"period": period, "before": before}
+    connection.execute(statement("load/remember_removal.sql"), values)
+    return connection.execute(statement("load/remove_old_cells.sql"), values).rowcount
+
+
+def remove_restatements(connection: psycopg.Connection, before: datetime) -> int:
+    """Remove restatements that are older; return how many."""
+    values = {"period": RESTATEMENTS, "before": before}
+    connection.execute(statement("load/remember_removal.sql"), values)
+    return connection.execute(statement("load/remove_old_restatements.sql"), values).rowcount
+
+
+def remove_outcomes(connection: psycopg.Connection, before: datetime) -> int:
+    """Remove outcomes that are older, except each organization's newest; return how many."""
+    return connection.execute(statement("load/remove_old_outcomes.sql"), {"before": before}).rowcount

@@ -1,0 +1,189 @@
+"""A read-only moment of a database, streamed over ADBC."""
+
+import json
+import time
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from typing import Any, Final
+
+import adbc_driver_manager
+import polars as pl
+from adbc_driver_manager import AdbcStatusCode
+from adbc_driver_postgresql import dbapi
+from arro3.core import RecordBatch, RecordBatchReader
+
+from pipelines.errors import (
+    DatabaseUnreachable,
+    ExecutionMetricsError,
+    SchemaMissing,
+    SourceConflict,
+    StatementCancelled,
+    StatementTimedOut,
+)
+from pipelines.settings import Settings
+from pipelines.storage.database import with_connect_timeout, without_password
+from pipelines.storage.statements import statement
+
+# PostgreSQL's ids of a missing table, schema or column, and of a missing privilege.
+_NOT_READABLE: Final = {"42P01", "3F000", "42703", "42501", "42883"}
+
+# Classes of a broken connection and of an administrator's intervention.
+_CONNECTION_LOST: Final = ("08", "57P")
+
+# For a statement that was cancelled and for one that took too long alike.
+_ENDED_EARLY: Final = "57014"
+
+# A standby ends a read that is in the way of what it has to replay; while it connects or between two
+# statements it ends the connection, and then its words are all that is left.
+_CONFLICTS: Final = ("40001", "40P01")
+_CONFLICT: Final = "conflict with recovery"
+
+
+class Snapshot:
+    """One read-only transaction; every read in it sees the same moment.
+
+    `longest_statement_s` counts from sending a statement until its last row was taken.
+    """
+
+    def __init__(self, connection: dbapi.Connection, settings: Settings) -> None:
+        self._connection = connection
+        self._opened, self._closed = time.monotonic(), 0.0
+        self.longest_statement_s = 0.0
+        connection.rollback()
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            milliseconds = int(settings.statement_timeout.total_seconds() * 1000)
+            cursor.execute(f"SET LOCAL statement_timeout = {milliseconds:d}")
+            cursor.execute("SET LOCAL TimeZone = 'UTC'")
+
+    @property
+    def seconds(self) -> float:
+        """How long the snapshot has been open, or was."""
+        return (self._closed or time.monotonic()) - self._opened
+
+    def close(self) -> None:
+        """Let the moment go."""
+        self._closed = time.monotonic()
+        with suppress(adbc_driver_manager.Error):
+            self._connection.rollback()
+
+    def cancel(self) -> None:
+        """End the statement that another thread waits for."""
+        self._connection.adbc_cancel()
+
+    def set(self, settings: Mapping[str, str]) -> None:
+        """Hand over what statements take, such as `execmetrics.scope`, for the rest of the transaction."""
+        with self._timed(), self._connection.cursor() as cursor:
+            cursor.execute(statement("extract/settings.sql"), [json.dumps(dict(settings))])
+            cursor.fetch_arrow()
+
+    def rows(self, path: str) -> pl.DataFrame:
+        """What a statement gives for the settings that were handed over; UUIDs as bytes."""
+        return self.rows_of(statement(path))
+
+    def rows_of(self, text: str) -> pl.DataFrame:
+        """The same for a statement that was put together from several files."""
+        with self._timed():
+            return read(self._connection, text)
+
+    def stream(self, text: str) -> Generator[pl.DataFrame, None, None]:
+        """Yield what it gives in frames of some ten thousand rows, none of them empty."""
+        with self._timed(), self._connection.cursor() as cursor:
+            cursor.execute(text)
+            for batch in _batches(cursor):
+                frame = _without_extensions(pl.DataFrame(batch))
+                if frame.height:
+                    yield frame
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.longest_statement_s = max(self.longest_statement_s, time.monotonic() - begun)
+
+
+@contextmanager
+def open_snapshot(url: str, settings: Settings) -> Iterator[Snapshot]:
+    """Open one of the aggregates. Raises `SchemaMissing` and what `connected` does."""
+    with (
+        connected(url, settings, missing=SchemaMissing) as connection,
+        closing(Snapshot(connection, settings)) as snapshot,
+    ):
+        yield snapshot
+
+
+@contextmanager
+def connected(
+    url: str, settings: Settings, *, missing: type[ExecutionMetricsError]
+) -> Iterator[dbapi.Connection]:
+    """Yield a connection whose failures are named; `missing`: something is not there or not readable.
+
+    Raises `DatabaseUnreachable`, `StatementTimedOut`, `StatementCancelled` and `SourceConflict` too.
+    """
+    try:
+        connection = dbapi.connect(with_connect_timeout(url, settings))
+    except adbc_driver_manager.Error as refused:
+        if _CONFLICT in str(refused):
+            raise SourceConflict() from refused
+        raise DatabaseUnreachable(f"({without_password(url)})") from refused
+    begun = time.monotonic()
+    with connection:
+        try:
+            yield connection
+        except adbc_driver_manager.Error as failed:
+            sqlstate = getattr(failed, "sqlstate", None)
+            if sqlstate in _NOT_READABLE:
+                raise missing() from failed
+            if sqlstate in _CONFLICTS or _CONFLICT in str(failed):
+                raise SourceConflict() from failed
+            if sqlstate == _ENDED_EARLY:
+                longest = settings.statement_timeout.total_seconds()
+                late = time.monotonic() - begun >= longest
+                raise StatementTimedOut() if late else StatementCancelled() from failed
+            if sqlstate is None or sqlstate.startswith(_CONNECTION_LOST):
+                raise DatabaseUnreachable(f"({without_password(url)})") from failed
+            raise
+
+
+def read(connection: dbapi.Connection, text: str) -> pl.DataFrame:
+    """What a statement gives, UUIDs as bytes."""
+    with connection.cursor() as cursor:
+        cursor.execute(text)
+        with _streaming():
+            everything = RecordBatchReader.from_arrow(cursor.fetch_arrow()).read_all()
+        return _without_extensions(pl.DataFrame(everything))
+
+
+def _batches(cursor: dbapi.Cursor) -> Iterator[RecordBatch]:
+    with _streaming():
+        yield from RecordBatchReader.from_arrow(cursor.fetch_arrow())
+
+
+@contextmanager
+def _streaming() -> Iterator[None]:
+    """Give a stream that ends early the driver's class of errors."""
+    try:
+        yield
+    except Exception as failed:
+        if type(failed) is not Exception:
+            raise
+        raise adbc_driver_manager.OperationalError(
+            "The stream of rows ended early.", status_code=AdbcStatusCode.IO, sqlstate=_sqlstate(str(failed))
+        ) from failed
+
+
+def _sqlstate(words: str) -> str:
+    """Such an error has no code beside the server's words."""
+    if _CONFLICT in words:
+        return _CONFLICTS[0]
+    return _ENDED_EARLY if "canceling statement" in words else _CONNECTION_LOST[0]
+
+
+def _without_extensions(frame: pl.DataFrame) -> pl.DataFrame:
+    """Keep the 16 bytes of each UUID, whatever Arrow extension they came in."""
+    extensions: list[Any] = [
+        pl.col(name).ext.storage() for name, dtype in frame.schema.items() if isinstance(dtype, pl.Extension)
+    ]
+    return frame.with_columns(extensions)

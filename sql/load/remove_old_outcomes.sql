@@ -1,0 +1,11 @@
+-- Remove outcomes of runs that ended before a moment, except the newest of each organization.
+-- Takes: before timestamptz.
+-- Gives: one row per outcome removed.
+DELETE FROM analytics.refresh_outcomes AS old
+WHERE
+    old.finished_at < %(before)s
+    AND EXISTS (
+        SELECT
+        FROM analytics.refresh_outcomes AS newer
+        WHERE newer.organization_id = old.organization_id AND newer.finished_at > old.finished_at
+    )

@@ -1,0 +1,189 @@
+"""The audit goes round: it finds figures that somebody else wrote, repairs them, and keeps the old ones."""
+
+import random
+from typing import Any
+
+import psycopg
+import pytest
+
+from pipelines import audit as audits
+from pipelines.audit import AuditReport, audit
+from pipelines.refresh import refresh
+from pipelines.settings import Settings
+from pipelines.storage.database import Databases
+from tests.oracle import cells_by_sql, differences
+from tests.planting import (
+    DAY,
+    HOUR,
+    KEY,
+    NOON,
+    Tenant,
+    cells,
+    plant_job,
+    plant_jobs,
+    plant_tenant,
+    row_versions,
+)
+
+TENANTS, SLICES, CORRUPTED = 6, 3, 100
+
+
+@pytest.fixture(autouse=True)
+def _small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two organizations have their turn at a time, although they have few cells."""
+    monkeypatch.setattr(audits, "_FEWEST_CELLS", 1)
+
+
+@pytest.fixture
+def tenants(databases: Databases, settings: Settings, source: psycopg.Connection) -> list[Tenant]:
+    """Organizations with cells in every period, refreshed."""
+    found = [plant_tenant(source, f"Acme {number}") for number in range(TENANTS)]
+    for tenant in found:
+        plant_jobs(
+            source,
+            tenant,
+            [
+                {
+                    "completed_at": NOON + (number % 9) * DAY + (number % 5) * HOUR,
+                    "workflow_id": tenant.workflows[number % 2],
+                    "client_id": (*tenant.clients, None)[number % 3],
+                    "status": ("COMPLETED", "FAILED")[number % 4 == 0],
+                }
+                for number in range(30)
+            ],
+        )
+    refresh(databases, settings)
+    return found
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_cycle_over_right_cells_finds_nothing(
+    databases: Databases, settings: Settings, analytics: psycopg.Connection
+) -> None:
+    """No false alarm, not a row written, and every organization is verified once."""
+    before = row_versions(analytics)
+
+    reports = cycle(databases, settings)
+
+    assert [report.found for report in reports] == [()] * SLICES
+    assert sorted(key for report in reports for key in report.verified) == sorted(
+        row[0] for row in analytics.execute("SELECT organization_id FROM analytics.completeness")
+    )
+    assert row_versions(analytics) == before
+    assert unverified(analytics) == 0
+    assert restated(analytics) == []
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_cycle_finds_and_repairs_a_hundred_corrupted_cells(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """Counts, figures, a cell that is gone, one too many: all are found, repaired and on record, no other."""
+    right = cells(analytics)
+    corrupted = corrupt(analytics, random.Random(12))
+
+    reports = cycle(databases, settings)
+
+    found = {
+        tuple(getattr(difference, name) for name in KEY.split(", "))
+        for report in reports
+        for difference in report.found
+    }
+    assert found == corrupted
+    assert [report.unrepaired for report in reports] == [()] * SLICES
+    assert cells(analytics).keys() == right.keys()
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert {row[:6] for row in restated(analytics)} == corrupted
+    assert {row[6] for row in restated(analytics)} == {"drift"}
+    assert unverified(analytics) == 0
+    assert [report.found for report in cycle(databases, settings)] == [()] * SLICES
+
+
+def test_what_the_facts_do_not_know_is_read_again(
+    tenants: list[Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """A job deleted for good leaves cells and facts alike; its organization is compared as a whole."""
+    source.execute(
+        "DELETE FROM orchestration.jobs WHERE id ="
+        " (SELECT min(id::text)::uuid FROM orchestration.jobs WHERE organization_id = %s)",
+        [tenants[0].organization],
+    )
+    neighbours = row_versions(analytics, tenants[1].organization)
+
+    reports = cycle(databases, settings)
+
+    assert {difference.organization_id for report in reports for difference in report.found} == {
+        tenants[0].organization
+    }
+    assert [report.unrepaired for report in reports] == [()] * SLICES
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert row_versions(analytics, tenants[1].organization) == neighbours
+
+
+def test_a_change_on_its_way_is_no_alarm(
+    tenants: list[Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """What the next refresh will publish anyway is not taken for drift."""
+    plant_job(source, tenants[0])
+    before = row_versions(analytics)
+
+    reports = cycle(databases, settings)
+
+    assert [report.found for report in reports] == [()] * SLICES
+    assert row_versions(analytics) == before
+
+
+def cycle(databases: Databases, settings: Settings) -> list[AuditReport]:
+    """So many audits that everybody has had a turn."""
+    return [audit(databases, settings, slices=SLICES) for _ in range(SLICES)]
+
+
+def corrupt(analytics: psycopg.Connection, chance: random.Random) -> set[tuple[Any, ...]]:
+    """Change a hundred stored rows by hand; return their keys."""
+    keys = chance.sample(sorted(cells(analytics), key=str), CORRUPTED - 1)
+    condition = " AND ".join(f"{name} = %s" for name in KEY.split(", "))
+    for number, key in enumerate(keys):
+        damage = (
+            "DELETE FROM analytics.aggregate_metrics",
+            "UPDATE analytics.aggregate_metrics SET total_executions = total_executions + 1,"
+            " failed_executions = failed_executions + 1",
+            "UPDATE analytics.aggregate_metrics SET success_rate_pct = success_rate_pct / 2 + 1",
+            "UPDATE analytics.aggregate_metrics SET total_duration_ms = total_duration_ms + 1",
+        )[number % 4]
+        assert analytics.execute(f"{damage} WHERE {condition}", key).rowcount == 1
+    left_over = (*keys[1][:2], NOON - 900 * DAY, *keys[1][3:])
+    columns = [
+        row[0]
+        for row in analytics.execute(
+            "SELECT column_name FROM information_schema.columns"
+            " WHERE table_schema = 'analytics' AND table_name = 'aggregate_metrics'"
+        )
+    ]
+    values = ", ".join("%s::timestamptz" if name == "period_start" else name for name in columns)
+    analytics.execute(
+        f"INSERT INTO analytics.aggregate_metrics ({', '.join(columns)})"
+        f" SELECT {values} FROM analytics.aggregate_metrics WHERE {condition}",
+        [left_over[2], *keys[1]],
+    )
+    return {*keys, left_over}
+
+
+def restated(analytics: psycopg.Connection) -> list[tuple[Any, ...]]:
+    """The cells on record, and why."""
+    return analytics.execute(f"SELECT {KEY}, reason FROM analytics.restatements").fetchall()
+
+
+def unverified(analytics: psycopg.Connection) -> int:
+    """How many organizations were never found equal to the source."""
+    row = analytics.execute(
+        "SELECT count(*) FROM analytics.completeness WHERE verified_at IS NULL"
+    ).fetchone()
+    return row[0]

@@ -1,0 +1,414 @@
+"""The calendar of the source's organizations is what its own PostgreSQL says of their zones."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from random import Random
+from uuid import UUID
+
+import polars as pl
+import psycopg
+import pytest
+
+from pipelines.compute.calendar import OFFSET_COLUMNS
+from pipelines.model.periods import Period
+from pipelines.settings import Settings
+from pipelines.storage.calendars import ReadCalendar, calendar_in, find_calendar, keep_offsets, read_calendar
+from pipelines.storage.cursors import Progress
+from pipelines.storage.database import Databases
+from pipelines.storage.source import open_source
+from tests.oracle import Job, cells_by_hand, cells_by_sql, differences
+from tests.planting import DAY, HOUR, MINUTE, new_id, plant_jobs, plant_tenant
+
+SECOND, MICROSECOND = timedelta(seconds=1), timedelta(microseconds=1)
+
+# Servers differ about the last of these years.
+ZERO, END = datetime(2000, 1, 1, tzinfo=UTC), datetime(2028, 1, 1, tzinfo=UTC)
+
+AMSTERDAM, HAVANA, NOWHERE = "Europe/Amsterdam", "America/Havana", "Mars/Phobos"
+
+# Around a change of the clocks, and around the midnights and months before and after it.
+NEAR = [
+    -MICROSECOND,
+    timedelta(0),
+    *(halves * 30 * MINUTE for halves in range(-6, 7)),
+    *(hours * HOUR for hours in (-25, -24, -13, 13, 24, 25)),
+    *(days * DAY for days in (-31, -7, 7, 31)),
+]
+
+
+@pytest.mark.every_postgres
+def test_every_zone_of_the_server_has_its_buckets(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """Around each change of clocks from 2000 to 2027 and at random, all equal date_trunc in the zone."""
+    zones = [
+        name
+        for (name,) in source.execute(
+            "SELECT name FROM pg_timezone_names WHERE name !~ '^posix' ORDER BY name"
+        )
+    ]
+    organizations = {new_id(): zone for zone in zones}
+    patient = settings.model_copy(update={"future_tolerance": max(END - datetime.now(UTC), DAY)})
+    read = read_for(databases, patient, organizations)
+    moments = near_changes(read.offsets) + at_random(zones)
+    owners = {zone: key.bytes for key, zone in organizations.items()}
+    jobs = pl.DataFrame(
+        [(owners[zone], moment) for zone, moment in moments],
+        schema={"organization_id": pl.Binary, "completed_at": pl.Datetime("us", "UTC")},
+        orient="row",
+    )
+
+    computed = jobs.select(read.calendar.period_start(period).alias(period.value) for period in Period)
+    said = pl.DataFrame(said_by_server(source, moments), schema=computed.schema, orient="row")
+
+    assert len(zones) > 400
+    assert read.unknown == frozenset()
+    assert len(moments) > 200_000
+    wrong = computed.with_row_index().join(said.with_row_index(), on=["index", *said.columns], how="anti")
+    assert [(moments[row["index"]], row) for row in wrong.head(5).iter_rows(named=True)] == []
+
+
+@pytest.mark.every_postgres
+def test_each_change_is_found_at_its_second(databases: Databases, settings: Settings) -> None:
+    """The offset of the second before is another, and that of the first second is the one that is told."""
+    read = read_for(databases, settings, {new_id(): "America/St_Johns", new_id(): "Asia/Kathmandu"})
+
+    newfoundland = read.offsets.filter(pl.col("time_zone") == "America/St_Johns").sort("since")
+    in_2010 = newfoundland.filter(pl.col("since").dt.year() == 2010).select("since", "offset_s").rows()
+    kathmandu = (
+        read.offsets.filter(pl.col("time_zone") == "Asia/Kathmandu").select("since", "offset_s").rows()
+    )
+
+    assert in_2010 == [
+        (datetime(2010, 3, 14, 3, 31, tzinfo=UTC), -9_000),
+        (datetime(2010, 11, 7, 2, 31, tzinfo=UTC), -12_600),
+    ]
+    assert kathmandu == [(ZERO - 40 * DAY, 20_700)]
+
+
+@pytest.mark.every_postgres
+def test_a_zone_that_nobody_knows_concerns_its_organization_alone(
+    databases: Databases, settings: Settings
+) -> None:
+    """It is named, its neighbours have their calendars, and the snapshot can be read on."""
+    unknown = [NOWHERE, " Europe/Amsterdam", "MSK", "Europe/Atlantis", "'; --", "x" * 300, "\N{SNOWMAN}"]
+    strange = {new_id(): zone for zone in unknown}
+    neighbours = {
+        new_id(): zone for zone in (AMSTERDAM, "europe/amsterdam", "UTC", "Etc/UTC", "GMT", None, "")
+    }
+
+    with open_source(databases.source_url, settings) as snapshot:
+        read = read_calendar(snapshot, frame(strange | neighbours), settings)
+        still_there = snapshot.organizations()
+
+    assert still_there.is_empty()
+    assert read.unknown == strange.keys()
+    assert [read.zone_of(key) for key in neighbours] == [
+        AMSTERDAM,
+        "europe/amsterdam",
+        "UTC",
+        "Etc/UTC",
+        "GMT",
+        "UTC",
+        "UTC",
+    ]
+    summer = datetime(2024, 6, 30, 22, 30, tzinfo=UTC)
+    assert days(read, [*neighbours, *strange], summer) == [
+        *[datetime(2024, 6, 30, 22, tzinfo=UTC)] * 2,
+        *[datetime(2024, 6, 30, tzinfo=UTC)] * (len(neighbours) - 2 + len(strange)),
+    ]
+
+
+@pytest.mark.parametrize("server_zone", ["America/New_York", "Asia/Kolkata"])
+def test_the_zone_of_the_server_is_irrelevant(
+    server_zone: str, databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """Whatever zone sessions begin in, the same offsets come."""
+    organizations = {new_id(): zone for zone in (AMSTERDAM, HAVANA, "Australia/Lord_Howe")}
+    before = read_for(databases, settings, organizations)
+    name = source.info.dbname
+
+    source.execute(f"ALTER DATABASE {name} SET TimeZone = '{server_zone}'")
+    after = read_for(databases, settings, organizations)
+
+    order = ["time_zone", "since"]
+    assert after.offsets.sort(order).equals(before.offsets.sort(order))
+
+
+def test_nothing_is_asked_when_all_live_in_utc(databases: Databases, settings: Settings) -> None:
+    """Most sources pay nothing for zones."""
+    with open_source(databases.source_url, settings) as snapshot:
+        read = read_calendar(snapshot, frame({new_id(): "UTC", new_id(): None}), settings)
+        nobody = read_calendar(snapshot, frame({}), settings)
+        asked = snapshot.rows_of("SELECT current_setting('execmetrics.time_zones', true) AS zones")
+
+    assert asked["zones"].item() is None
+    assert read.offsets["time_zone"].to_list() == nobody.offsets["time_zone"].to_list() == ["UTC"]
+
+
+def test_any_future_has_summers_when_any_is_believed(databases: Databases, settings: Settings) -> None:
+    """Without a tolerance, clocks go forward and back for a hundred years; the last offset is a winter's."""
+    key = new_id()
+    read = read_for(databases, settings.model_copy(update={"future_tolerance": None}), {key: AMSTERDAM})
+
+    summer, winter = datetime(2099, 6, 30, 22, 30, tzinfo=UTC), datetime(9999, 12, 30, 23, 30, tzinfo=UTC)
+
+    assert days(read, [key], summer) == [datetime(2099, 6, 30, 22, tzinfo=UTC)]
+    assert days(read, [key], winter) == [datetime(9999, 12, 30, 23, tzinfo=UTC)]
+
+
+def test_history_can_begin_with_the_calendar(databases: Databases, settings: Settings) -> None:
+    """Completions may be believed from year 1 on, when clocks showed solar time."""
+    key = new_id()
+    patient = settings.model_copy(update={"earliest_completion": datetime(1, 1, 1, tzinfo=UTC).date()})
+
+    read = read_for(databases, patient, {key: "Asia/Kathmandu"})
+
+    assert days(read, [key], datetime(1900, 1, 1, 20, tzinfo=UTC)) == [
+        datetime(1900, 1, 1, 18, 18, 44, tzinfo=UTC)
+    ]
+
+
+def test_a_fingerprint_is_of_what_was_published(databases: Databases, settings: Settings) -> None:
+    """Other names, other beginnings and rules to come leave it alone; a changed past does not."""
+    here, renamed, elsewhere = new_id(), new_id(), new_id()
+    read = read_for(
+        databases, settings, {here: AMSTERDAM, renamed: "europe/amsterdam", elsewhere: "Europe/Dublin"}
+    )
+    moment = datetime(2025, 1, 15, tzinfo=UTC)
+    since = pl.col("since")
+    told = read.offsets
+    first = since < ZERO
+
+    later = replace(
+        read,
+        offsets=told.with_columns(
+            since=pl.when(since > moment + 9 * DAY).then(since + HOUR).otherwise(since)
+        ),
+    )
+    shorter = replace(read, offsets=told.filter(since < moment + 9 * DAY))
+    begun = replace(read, offsets=told.with_columns(since=pl.when(first).then(since - DAY).otherwise(since)))
+    edited = replace(
+        read,
+        offsets=told.with_columns(since=pl.when(since.dt.year() == 2019).then(since + HOUR).otherwise(since)),
+    )
+    tolerant = replace(later, tolerance=timedelta(days=365))
+
+    print_of = read.fingerprint(here, moment)
+    assert len(print_of) == 32
+    assert [other.fingerprint(here, moment) for other in (later, shorter, begun)] == [print_of] * 3
+    assert read.fingerprint(renamed, moment) == print_of
+    assert edited.fingerprint(here, moment) != print_of
+    assert tolerant.fingerprint(here, moment) != replace(read, tolerance=tolerant.tolerance).fingerprint(
+        here, moment
+    )
+    assert read.fingerprint(elsewhere, moment) != print_of
+    assert read.fingerprint(here, moment + 180 * DAY) != print_of
+
+
+def test_an_organization_differs_when_its_clocks_do(databases: Databases, settings: Settings) -> None:
+    """After a move to another zone, and after the rules of its own were changed; not for its age."""
+    moved, stayed = new_id(), new_id()
+    read = read_for(databases, settings, {moved: AMSTERDAM, stayed: HAVANA})
+    published = datetime(2024, 8, 1, tzinfo=UTC)
+    before = {key: progress(key, read.fingerprint(key, published), published) for key in (moved, stayed)}
+
+    now = read_for(databases, settings, {moved: "America/New_York", stayed: HAVANA})
+    told = now.offsets
+    other_rules = replace(now, offsets=told.with_columns(pl.col("since") + SECOND))
+
+    assert [key for key in before if now.differs(key, before[key])] == [moved]
+    assert [key for key in before if other_rules.differs(key, before[key])] == [moved, stayed]
+
+
+def test_open_buckets_are_those_of_the_own_clocks(databases: Databases, settings: Settings) -> None:
+    """When data is complete through a moment, the bucket of each period that it falls into is still open."""
+    key, neighbour = new_id(), new_id()
+    read = read_for(databases, settings, {key: AMSTERDAM, neighbour: None})
+    moment = datetime(2024, 9, 30, 22, 30, tzinfo=UTC)
+
+    rows = read.open_since({key: moment, neighbour: moment}).rows()
+
+    assert sorted(rows) == sorted(
+        (each.bytes, period, datetime.fromisoformat(f"{start}Z"))
+        for each, starts in (
+            (key, ("2024-09-30 22:00", "2024-09-30 22:00", "2024-09-29 22:00", "2024-09-30 22:00")),
+            (neighbour, ("2024-09-30 22:00", "2024-09-30 00:00", "2024-09-30 00:00", "2024-09-01 00:00")),
+        )
+        for period, start in zip(Period, starts, strict=True)
+    )
+    assert read.open_since({}).is_empty()
+
+
+def test_kept_offsets_are_those_that_were_told_last(
+    databases: Databases, settings: Settings, analytics: psycopg.Connection
+) -> None:
+    """A zone is replaced as a whole, others stay, and nothing is written twice."""
+    amsterdam = read_for(databases, settings, {new_id(): AMSTERDAM})
+    havana = read_for(databases, settings, {new_id(): HAVANA})
+    wrong = amsterdam.offsets.with_columns(pl.col("since") + SECOND, pl.col("offset_s") + 1)
+
+    keep_offsets(analytics, replace(amsterdam, offsets=wrong))
+    keep_offsets(analytics, havana)
+    keep_offsets(analytics, amsterdam)
+    written = versions(analytics)
+    keep_offsets(analytics, amsterdam)
+    keep_offsets(analytics, havana)
+
+    assert versions(analytics) == written
+    kept = {row[:3] for row in written}
+    assert kept == set(amsterdam.offsets.rows()) | set(havana.offsets.rows())
+
+
+def test_the_calendar_of_what_is_published_needs_no_source(
+    databases: Databases, settings: Settings, analytics: psycopg.Connection
+) -> None:
+    """From what was kept come the same buckets, also for organizations that lived in UTC all along."""
+    here, nobody = new_id(), new_id()
+    read = read_for(databases, settings, {here: AMSTERDAM, nobody: None})
+    before_any = find_calendar(analytics)
+    keep_offsets(analytics, read)
+    for key in (here, nobody):
+        plant_completeness(analytics, key, read.zone_of(key))
+
+    found = find_calendar(analytics)
+    offsets = pl.DataFrame(
+        analytics.execute("SELECT time_zone, since, offset_s FROM analytics.time_zone_offsets").fetchall(),
+        schema=OFFSET_COLUMNS,
+        orient="row",
+    )
+    again = calendar_in(offsets, found.time_zones)
+
+    moment = datetime(2024, 9, 30, 22, 30, tzinfo=UTC)
+    expected = [datetime(2024, 9, 30, 22, tzinfo=UTC), datetime(2024, 9, 30, tzinfo=UTC)]
+    assert before_any.time_zones == {}
+    assert found.time_zones == {here: AMSTERDAM, nobody: "UTC"}
+    assert days(found, [here, nobody], moment) == expected
+    assert days(replace(found, calendar=again), [here, nobody], moment) == expected
+    assert found.fingerprint(here, moment) == replace(read, tolerance=timedelta(0)).fingerprint(here, moment)
+
+
+@pytest.mark.every_postgres
+def test_the_oracles_agree_on_local_time(source: psycopg.Connection) -> None:
+    """Python's zones and the server's give the same cells, where midnight is skipped or comes twice too."""
+    zones, planted = {}, []
+    for zone in ("UTC", HAVANA, "Asia/Kathmandu", "Australia/Lord_Howe", ""):
+        tenant = plant_tenant(source, zone or "Nowhere")
+        source.execute(
+            "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s", [zone, tenant.organization]
+        )
+        zones[tenant.organization] = zone or "UTC"
+        for change in (datetime(2024, 3, 10, 5, tzinfo=UTC), datetime(2024, 11, 3, 5, tzinfo=UTC)):
+            moments = [change + quarters * 15 * MINUTE for quarters in range(-24, 24)]
+            plant_jobs(
+                source,
+                tenant,
+                [
+                    {"completed_at": moment, "started_at": moment - MINUTE, "client_id": None}
+                    for moment in moments
+                ],
+            )
+            planted += [
+                Job(
+                    tenant.organization,
+                    tenant.workflows[0],
+                    None,
+                    "USER",
+                    "COMPLETED",
+                    moment - MINUTE,
+                    moment,
+                )
+                for moment in moments
+            ]
+
+    assert differences(cells_by_hand(planted, zones), cells_by_sql(source)) == []
+
+
+def read_for(databases: Databases, settings: Settings, time_zones: dict[UUID, str | None]) -> ReadCalendar:
+    """The calendar of organizations that live in these zones."""
+    with open_source(databases.source_url, settings) as snapshot:
+        return read_calendar(snapshot, frame(time_zones), settings)
+
+
+def frame(time_zones: dict[UUID, str | None]) -> pl.DataFrame:
+    """Organizations as the source gives them."""
+    rows = [(key.bytes, zone) for key, zone in time_zones.items()]
+    return pl.DataFrame(rows, schema={"id": pl.Binary, "time_zone": pl.String}, orient="row")
+
+
+def days(read: ReadCalendar, keys: Sequence[UUID], moment: datetime) -> list[datetime]:
+    """In which day each organization has the moment."""
+    jobs = pl.DataFrame(
+        {"organization_id": [key.bytes for key in keys], "completed_at": [moment] * len(keys)},
+        schema_overrides={"completed_at": pl.Datetime("us", "UTC")},
+    )
+    return jobs.select(read.calendar.period_start(Period.DAY)).to_series().to_list()
+
+
+def near_changes(offsets: pl.DataFrame) -> list[tuple[str, datetime]]:
+    """Moments near each change of clocks that jobs may meet."""
+    changes = offsets.filter(pl.col("since").is_between(ZERO, END)).select("time_zone", "since")
+    return [(zone, max(since + near, ZERO)) for zone, since in changes.iter_rows() for near in NEAR]
+
+
+def at_random(zones: Sequence[str]) -> list[tuple[str, datetime]]:
+    """Some moments of each zone, the same in each run."""
+    random = Random(2024)
+    seconds = int((END - ZERO).total_seconds())
+    return [(zone, ZERO + random.randrange(seconds) * SECOND) for zone in zones for _ in range(20)]
+
+
+def said_by_server(
+    source: psycopg.Connection, moments: Sequence[tuple[str, datetime]]
+) -> list[tuple[datetime, ...]]:
+    """What date_trunc says of each moment in its zone."""
+    source.execute("SET TimeZone = 'UTC'")
+    source.execute("CREATE TEMP TABLE moments (number integer, zone text, moment timestamptz)")
+    with source.cursor().copy("COPY moments FROM STDIN") as copy:
+        for number, (zone, moment) in enumerate(moments):
+            copy.write_row((number, zone, moment))
+    return source.execute(
+        "SELECT date_trunc('hour', moment, 'UTC'), date_trunc('day', moment, zone),"
+        " date_trunc('week', moment, zone), date_trunc('month', moment, zone)"
+        " FROM moments ORDER BY number"
+    ).fetchall()
+
+
+def progress(key: UUID, zone_offsets: str, published: datetime) -> Progress:
+    """An organization that was published with these rules."""
+    return Progress(
+        organization_id=key,
+        horizon=1,
+        incarnation="",
+        swept_at=published,
+        extracted_at=published,
+        complete_through=published,
+        facts_table_id=key,
+        published_version=1,
+        definition_version=1,
+        time_zone="",
+        zone_offsets=zone_offsets,
+        rebuilding_version=None,
+        rebuilt_before=None,
+        run_id=None,
+    )
+
+
+def plant_completeness(analytics: psycopg.Connection, key: UUID, zone: str) -> None:
+    """Say that an organization was published in a zone."""
+    analytics.execute(
+        "INSERT INTO analytics.completeness (organization_id, complete_through, extracted_at, facts_table_id,"
+        " published_version, published_at, definition_version, time_zone, zone_offsets)"
+        " VALUES (%s, now(), now(), %s, 1, now(), 1, %s, '')",
+        [key, key, zone],
+    )
+
+
+def versions(analytics: psycopg.Connection) -> set[tuple]:
+    """The kept offsets, and which version of each row is stored."""
+    return set(
+        analytics.execute(
+            "SELECT time_zone, since, offset_s, xmin::text FROM analytics.time_zone_offsets"
+        ).fetchall()
+    )

@@ -1,0 +1,536 @@
+"""A cell explains itself: its figures, its jobs, when it changed and why, and what it showed before."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import psycopg
+import pytest
+
+from pipelines.errors import CellNotFound, SchemaMissing
+from pipelines.explain import CellName, Evidence, Explanation, Occasion, explain
+from pipelines.extract import Request
+from pipelines.model.periods import Period
+from pipelines.refresh import extract_changes, refresh
+from pipelines.retain import retain
+from pipelines.settings import Settings, load_settings
+from pipelines.storage.database import Databases
+from tests.oracle import ALL, NO_CLIENT, bucket
+from tests.planting import (
+    DAY,
+    HOUR,
+    KEY,
+    MINUTE,
+    NOON,
+    Key,
+    Tenant,
+    cells,
+    change_job,
+    new_id,
+    plant_job,
+    plant_jobs,
+    plant_tenant,
+    row_versions,
+)
+from tests.restated import complete_through, figures
+
+MICROSECOND = timedelta(microseconds=1)
+
+Explain = Callable[..., Explanation]
+
+
+@pytest.fixture
+def explained(databases: Databases, settings: Settings) -> Explain:
+    """A function that explains the day of NOON, or what its arguments name instead."""
+
+    def call(
+        tenant: Tenant, start: date = NOON, *, as_of: datetime | None = None, **name: Any
+    ) -> Explanation:
+        named = CellName(
+            **{"organization_id": tenant.organization, "period": Period.DAY, "start": start} | name
+        )
+        return explain(databases, settings, named, as_of=as_of)
+
+    return call
+
+
+@pytest.fixture
+def pair(source: psycopg.Connection) -> tuple[Tenant, Tenant]:
+    """A tenant, and a neighbour who always has jobs in the same buckets."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    plant_jobs(source, neighbour, [{"client_id": None}, {"initiator_type": None}, {"status": "FAILED"}])
+    return tenant, neighbour
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kolkata"])
+def test_every_cell_counts_the_jobs_that_the_facts_have_of_it(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    explained: Explain,
+    zone: str,
+) -> None:
+    """Whatever its key, the figures are the stored ones, and so many facts are in it, nobody else's."""
+    tenant, _ = pair
+    live_in(source, tenant, zone)
+    plant_jobs(
+        source,
+        tenant,
+        [
+            {},
+            {"client_id": None, "initiator_type": None, "workflow_id": tenant.workflows[1]},
+            {"client_id": tenant.clients[1], "initiator_type": "API", "completed_at": NOON + 8 * HOUR},
+            {"status": "FAILED", "completed_at": NOON + 13 * HOUR},
+        ],
+    )
+    refresh(databases, settings)
+    stored = cells(analytics, tenant.organization)
+
+    found = {
+        key: explained(tenant, key[2], **named(key)) for key in stored
+    }
+
+    assert {key: dict(said.figures or {}) for key, said in found.items()} == {
+        key: figures(cell) for key, cell in stored.items()
+    }
+    assert {key: said.jobs for key, said in found.items()} == {
+        key: cell["total_executions"] for key, cell in stored.items()
+    }
+    assert {key: said.changed_at for key, said in found.items()} == {
+        key: cell["computed_at"] for key, cell in stored.items()
+    }
+    assert {(said.time_zone, said.because, said.restatements) for said in found.values()} == {
+        (zone, Occasion.PUBLISHED, ())
+    }
+
+
+@pytest.mark.parametrize(
+    "zone",
+    [
+        "UTC",
+        "America/New_York",
+        "America/Los_Angeles",
+        "Pacific/Honolulu",
+        "Pacific/Kiritimati",
+        "Asia/Kolkata",
+        "Pacific/Chatham",
+        "Etc/GMT+12",
+    ],
+)
+def test_a_date_names_the_day_of_the_organization(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    explained: Explain,
+    zone: str,
+) -> None:
+    """So do the hour of its midnight, its week and its month; the days beside it are other cells."""
+    tenant, _ = pair
+    live_in(source, tenant, zone)
+    day = date(2024, 6, 30)
+    midnight = datetime(2024, 6, 30, tzinfo=ZoneInfo(zone))
+    inside = [midnight, midnight + DAY - MICROSECOND]
+    beside = [midnight - MICROSECOND, midnight + DAY, midnight + DAY + HOUR]
+    plant_jobs(source, tenant, [{"completed_at": moment} for moment in inside + beside])
+    refresh(databases, settings)
+
+    found = {period: explained(tenant, day, period=period) for period in Period}
+
+    assert {period: said.period_start for period, said in found.items()} == {
+        period: bucket(midnight.astimezone(UTC), period.value, zone) for period in Period
+    }
+    assert found[Period.DAY].period_end - found[Period.DAY].period_start == DAY
+    assert found[Period.DAY].jobs == 2
+
+
+@pytest.mark.parametrize(
+    ("day", "hours"), [(date(2024, 3, 10), 23), (date(2024, 11, 3), 25), (date(2024, 11, 4), 24)]
+)
+def test_a_day_is_as_long_as_its_clocks_say(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    explained: Explain,
+    day: date,
+    hours: int,
+) -> None:
+    """The end of a day with 23 or 25 hours is the next local midnight."""
+    tenant, _ = pair
+    zone = ZoneInfo("America/New_York")
+    live_in(source, tenant, zone.key)
+    plant_job(source, tenant, completed_at=datetime(day.year, day.month, day.day, 23, 59, tzinfo=zone))
+    refresh(databases, settings)
+
+    found = explained(tenant, day)
+
+    assert (found.jobs, found.period_end - found.period_start) == (1, hours * HOUR)
+
+
+def test_any_moment_of_a_bucket_names_it(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    explained: Explain,
+) -> None:
+    """From its first moment to its last, and not the one after."""
+    tenant, _ = pair
+    plant_job(source, tenant)
+    refresh(databases, settings)
+
+    found = [explained(tenant, moment, period=Period.HOUR) for moment in (NOON, NOON + HOUR - MICROSECOND)]
+
+    assert [said.period_start for said in found] == [NOON, NOON]
+    for moment in (NOON - MICROSECOND, NOON + HOUR):
+        with pytest.raises(CellNotFound):
+            explained(tenant, moment, period=Period.HOUR)
+
+
+def test_three_restatements_tell_every_value_in_between(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    explained: Explain,
+) -> None:
+    """What a reader saw at any earlier moment is told again, with how long it stood, for every cell."""
+    tenant, neighbour = pair
+    job = plant_job(source, tenant, completed_at=NOON - HOUR)
+    refresh(databases, settings)
+    seen = [(now(analytics), cells(analytics, tenant.organization))]
+    for step in (
+        lambda: plant_job(source, tenant),
+        lambda: change_job(source, job, status="FAILED", started_at=NOON - 2 * HOUR),
+        lambda: change_job(source, job, deleted_at=NOON),
+    ):
+        step()
+        change_job(source, plant_job(source, neighbour), status="FAILED")
+        refresh(databases, settings)
+        seen.append((now(analytics), cells(analytics, tenant.organization)))
+
+    for key in seen[-1][1] | seen[0][1]:
+        for moment, then in seen:
+            told = explained(tenant, key[2], as_of=moment, **named(key)).as_of
+            assert told
+            assert told.on_record
+            assert told.figures == figures(then.get(key))
+    whole = explained(tenant, as_of=seen[1][0])
+    assert [each.reason for each in whole.restatements] == ["late", "edited", "deleted"]
+    assert [each.new for each in whole.restatements[:2]] == [each.old for each in whole.restatements[1:]]
+    assert whole.restatements[-1].new == whole.figures
+    assert len({each.run_id for each in whole.restatements}) == 3
+    assert whole.because == "deleted"
+    assert whole.as_of
+    assert (whole.as_of.since, whole.as_of.until) == tuple(
+        each.restated_at for each in whole.restatements[:2]
+    )
+
+
+def test_a_cell_that_is_gone_still_tells_what_it_was(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    explained: Explain,
+) -> None:
+    """It has no figures any more, and the restatement that emptied it says why."""
+    tenant, _ = pair
+    plant_job(source, tenant, completed_at=NOON + 40 * DAY)
+    refresh(databases, settings)
+    before = now(analytics)
+    job = plant_job(source, tenant)
+    refresh(databases, settings)
+    between = now(analytics)
+    change_job(source, job, deleted_at=NOON)
+    refresh(databases, settings)
+
+    found = [explained(tenant, as_of=moment) for moment in (before, between, now(analytics))]
+
+    assert {(said.figures, said.jobs, said.because) for said in found} == {(None, 0, "deleted")}
+    assert [said.as_of and said.as_of.on_record for said in found] == [True, True, True]
+    totals = [said.as_of and said.as_of.figures and said.as_of.figures["total_executions"] for said in found]
+    assert totals == [None, 1, None]
+    assert found[0].changed_at == found[0].restatements[-1].restated_at
+
+
+def test_what_a_growing_cell_showed_is_not_made_up(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    explained: Explain,
+) -> None:
+    """Before its period is over nothing is kept; but what has not changed since is known."""
+    tenant, _ = pair
+    refresh(databases, settings)
+    complete_through(analytics, tenant, NOON)
+    # As if it was noon of that day: the clock of the source is the real one, so the cell is set back.
+    plant_job(source, tenant)
+    refresh(databases, settings)
+    set_back(analytics, tenant, NOON + MINUTE)
+    grown = explained(tenant, as_of=NOON)
+    later = explained(tenant, as_of=NOON + HOUR)
+
+    assert grown.because == Occasion.OPEN
+    assert grown.as_of
+    assert (grown.as_of.on_record, grown.as_of.evidence) == (False, Evidence.OPEN)
+    assert grown.as_of.figures is None
+    assert later.as_of
+    assert (later.as_of.on_record, later.as_of.evidence) == (True, Evidence.UNCHANGED)
+    assert later.as_of.figures == later.figures
+
+
+def test_a_growing_cell_says_that_it_grows(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    explained: Explain,
+) -> None:
+    """A period is over when the organization was complete beyond its end, by its own clocks."""
+    tenant, _ = pair
+    live_in(source, tenant, "America/New_York")
+    plant_job(source, tenant)
+    refresh(databases, settings)
+    # In New York the day of NOON ends at five in the morning of UTC's next one.
+    complete_through(analytics, tenant, NOON + 17 * HOUR - MICROSECOND)
+    still = explained(tenant).is_over
+    complete_through(analytics, tenant, NOON + 17 * HOUR)
+
+    assert (still, explained(tenant).is_over) == (False, True)
+
+
+def test_before_the_first_publication_nothing_is_on_record(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    explained: Explain,
+) -> None:
+    """History that was published later than the moment asked for was not shown then, restated or not."""
+    tenant, _ = pair
+    plant_job(source, tenant)
+    refresh(databases, settings)
+    unrestated = explained(tenant, as_of=NOON + 2 * DAY).as_of
+    plant_job(source, tenant)
+    refresh(databases, settings)
+
+    found = explained(tenant, as_of=NOON + 2 * DAY)
+
+    assert len(found.restatements) == 1
+    for told in (unrestated, found.as_of):
+        assert told
+        assert (told.on_record, told.evidence, told.figures) == (False, Evidence.NOT_PUBLISHED, None)
+
+
+def test_what_retention_removed_is_not_made_up(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    explained: Explain,
+) -> None:
+    """Before a restatement that was removed the value is unknown, whatever a later one says."""
+    tenant, _ = pair
+    plant_job(source, tenant)
+    refresh(databases, settings)
+    first = now(analytics)
+    for _ in range(2):
+        plant_job(source, tenant)
+        refresh(databases, settings)
+    between = explained(tenant).restatements[1].restated_at - MICROSECOND
+    keep = settings.model_copy(update={"keep_restatements": timedelta(days=30)})
+
+    removed = retain(databases, keep, now=between + timedelta(days=30)).restatements
+
+    told, kept = explained(tenant, as_of=first).as_of, explained(tenant, as_of=between).as_of
+    assert removed > 0
+    assert len(explained(tenant).restatements) == 1
+    assert told
+    assert (told.on_record, told.evidence, told.figures) == (False, Evidence.REMOVED, None)
+    assert kept
+    assert kept.on_record
+    assert kept.figures
+    assert kept.figures["total_executions"] == 2
+
+
+def test_why_a_cell_changed_can_be_forgotten(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    explained: Explain,
+) -> None:
+    """When restatements of then were removed, a cell without one may have been restated all the same."""
+    tenant, _ = pair
+    plant_job(source, tenant)
+    refresh(databases, settings)
+    plant_job(source, tenant)
+    refresh(databases, settings)
+    before = explained(tenant)
+    keep = settings.model_copy(update={"keep_restatements": timedelta(days=30)})
+
+    retain(databases, keep, now=before.restatements[-1].restated_at + timedelta(days=31))
+
+    after = explained(tenant)
+    assert (before.because, after.because) == ("late", Occasion.NOT_ON_RECORD)
+    assert after.restatements == ()
+    assert after.figures == before.figures
+
+
+def test_the_days_of_an_earlier_time_zone_are_found_by_their_start(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    explained: Explain,
+) -> None:
+    """They are gone, and on record; a moment that is no start names the day of the present zone."""
+    tenant, _ = pair
+    plant_job(source, tenant, completed_at=NOON)
+    refresh(databases, settings)
+    live_in(source, tenant, "America/New_York")
+    refresh(databases, settings)
+
+    old, new = explained(tenant, NOON - 12 * HOUR), explained(tenant, NOON - HOUR)
+
+    assert (old.figures, old.jobs, old.because) == (None, 0, "time_zone")
+    assert old.restatements[0].old
+    assert (new.period_start, new.jobs, new.because) == (NOON - 7 * HOUR, 1, "time_zone")
+    assert new.restatements[0].old is None
+
+
+def test_facts_that_are_not_published_yet_show_beside_the_cell(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    explained: Explain,
+) -> None:
+    """The facts have one job more than the cell counts, until the next publication."""
+    tenant, _ = pair
+    plant_job(source, tenant)
+    refresh(databases, settings)
+    plant_job(source, tenant)
+    extract_changes(databases, settings, Request())
+
+    found = explained(tenant)
+
+    assert found.figures
+    assert (found.figures["total_executions"], found.jobs) == (1, 2)
+
+
+def test_a_neighbours_cell_is_no_cell_of_mine(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    explained: Explain,
+) -> None:
+    """Neither by the neighbour's workflow and client nor by a bucket in which only the neighbour has jobs."""
+    tenant, neighbour = pair
+    plant_job(source, tenant)
+    plant_job(source, neighbour, completed_at=NOON + 9 * DAY, client_id=neighbour.clients[1])
+    refresh(databases, settings)
+
+    for name in (
+        {"workflow_id": neighbour.workflows[0]},
+        {"client_id": neighbour.clients[0]},
+        {"client_id": NO_CLIENT},
+        {"start": NOON + 9 * DAY},
+    ):
+        with pytest.raises(CellNotFound):
+            explained(tenant, **name)
+    assert explained(neighbour, NOON + 9 * DAY).jobs == 1
+
+
+def test_a_cell_that_cannot_be_is_told_why(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    explained: Explain,
+) -> None:
+    """A stranger has none, the rollup plan does not keep some, and retention removed others."""
+    tenant, _ = pair
+    plant_job(source, tenant)
+    refresh(databases, settings)
+    retain(databases, settings.model_copy(update={"keep_hours": 30 * DAY}), now=NOON + 40 * DAY)
+
+    with pytest.raises(CellNotFound, match=r"is named\.$"):
+        explained(tenant, organization_id=new_id())
+    with pytest.raises(CellNotFound, match=r"is named\.$"):
+        explained(tenant, NOON + DAY)
+    with pytest.raises(CellNotFound, match="EXECMETRICS_ROLLUP_PLAN does not combine"):
+        explained(tenant, period=Period.HOUR, workflow_id=tenant.workflows[0], client_id=tenant.clients[0])
+    with pytest.raises(CellNotFound, match=r"before 2024-02-10 were removed"):
+        explained(tenant, period=Period.HOUR)
+    assert explained(tenant).jobs == 1
+
+
+def test_explaining_writes_nothing(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    explained: Explain,
+) -> None:
+    """It asks in a transaction that could not, and needs no lock: a run under way does not hold it up."""
+    tenant, _ = pair
+    plant_job(source, tenant)
+    refresh(databases, settings)
+    before = row_versions(analytics)
+    analytics.execute("SELECT pg_advisory_lock(hashtextextended('execution-metrics refresh', 0))")
+
+    assert explained(tenant).jobs == 1
+
+    assert row_versions(analytics) == before
+
+
+def test_explaining_needs_the_tables(server: str, settings: Settings) -> None:
+    """An empty database is answered with what to do about it."""
+    bare = load_settings(database_url=server, home=settings.home)
+
+    with pytest.raises(SchemaMissing, match="execmetrics migrate"):
+        explain(Databases(server, server), bare, CellName(ALL, Period.DAY, NOON))
+
+
+def named(key: Key) -> dict[str, Any]:
+    """The columns of a key that name a cell beside its organization and start."""
+    name = dict(zip(KEY.split(", "), key, strict=True))
+    del name["organization_id"], name["period_start"]
+    return name | {"period": Period(name["period"])}
+
+
+def live_in(source: psycopg.Connection, tenant: Tenant, zone: str) -> None:
+    """Move an organization to another time zone."""
+    source.execute(
+        "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s", [zone, tenant.organization]
+    )
+
+
+def now(analytics: psycopg.Connection) -> datetime:
+    """What the clock shows where restatements are written."""
+    row = analytics.execute("SELECT clock_timestamp()").fetchone()
+    assert row
+    moment: datetime = row[0]
+    return moment
+
+
+def set_back(analytics: psycopg.Connection, tenant: Tenant, moment: datetime) -> None:
+    """Have the tenant's cells last changed at a moment."""
+    analytics.execute(
+        "UPDATE analytics.aggregate_metrics SET computed_at = %s WHERE organization_id = %s",
+        [moment, tenant.organization],
+    )

@@ -1,0 +1,161 @@
+"""Tidying keeps what an organization that lags still needs, for as long as a setting says and no longer."""
+
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from pipelines.errors import FactsUnusable, FeedLost
+from pipelines.maintenance import TidyReport, tidy_facts
+from pipelines.settings import Settings
+from pipelines.storage.cursors import find_progress
+from pipelines.storage.database import Databases
+from pipelines.storage.facts import JobFacts, open_facts
+from pipelines.storage.facts_health import set_aside
+from tests.changes import DAY, NOON, change, frame
+
+TENANT, NEIGHBOUR, STRANGER = UUID(int=1), UUID(int=9), UUID(int=5)
+
+pytestmark = pytest.mark.every_postgres
+
+
+@pytest.fixture
+def impatient(settings: Settings) -> Settings:
+    """Settings by which what is older than a moment is old."""
+    return settings.model_copy(update={"feed_retention": timedelta(milliseconds=50)})
+
+
+@pytest.fixture
+def facts(settings: Settings, analytics: psycopg.Connection) -> JobFacts:
+    """Facts with two changes, of which the tenant lacks the last one and its neighbour none.
+
+    A stranger was published from a table that is no more.
+    """
+    facts = open_facts(settings)
+    facts.fill(frame(change(1), change(2), change(900, organization_id=NEIGHBOUR.bytes)))
+    publish(analytics, TENANT, facts)
+    publish(analytics, STRANGER, facts, table_id=UUID(int=77))
+    facts.absorb(frame(change(1, row_hash=-1), change(2, gone="deleted")))
+    publish(analytics, NEIGHBOUR, facts)
+    return facts
+
+
+@pytest.mark.usefixtures("facts")
+def test_an_organization_that_lags_keeps_what_it_needs(
+    databases: Databases, settings: Settings, analytics: psycopg.Connection
+) -> None:
+    """Within the retention its changes can be told, and nobody is published as a whole."""
+    before = find_progress(analytics)
+    make_old(settings, days=5)
+
+    report = tidy_facts(databases, settings)
+
+    assert report == TidyReport(0, 0, 0, 0)
+    assert find_progress(analytics) == before
+    told = [images.height for images in open_facts(settings).images_since(before[TENANT].published_version)]
+    assert told == [4]
+
+
+@pytest.mark.usefixtures("facts")
+def test_an_organization_that_lags_for_too_long_holds_nobody_up(
+    databases: Databases, impatient: Settings, analytics: psycopg.Connection
+) -> None:
+    """Its version is forgotten before its files go; whoever is current, or elsewhere, is not touched."""
+    before = find_progress(analytics)
+    make_old(impatient, days=5)
+    time.sleep(0.1)
+
+    report = tidy_facts(databases, impatient)
+
+    after = find_progress(analytics)
+    newest = open_facts(impatient)
+    assert report.organizations_forgotten == 1
+    assert report.files_removed > 0
+    assert not after[TENANT].shows(newest)
+    assert after[NEIGHBOUR] == before[NEIGHBOUR]
+    assert after[STRANGER] == before[STRANGER]
+    assert newest.jobs_by_organization() == {TENANT: 1, NEIGHBOUR: 1}
+    with pytest.raises(FeedLost):
+        list(newest.images_since(before[TENANT].published_version))
+
+
+def test_tidying_leaves_nobody_behind(
+    facts: JobFacts, databases: Databases, impatient: Settings, analytics: psycopg.Connection
+) -> None:
+    """Its own commits change no job: whoever was current stays so, however long nothing else happens."""
+    publish(analytics, TENANT, facts)
+    before = find_progress(analytics)
+    for _ in range(2):
+        make_old(impatient, days=5)
+        time.sleep(0.1)
+
+        assert tidy_facts(databases, impatient).organizations_forgotten == 0
+
+    assert find_progress(analytics) == before
+    assert open_facts(impatient).version > facts.version
+
+
+def test_what_is_of_no_use_goes(
+    facts: JobFacts, databases: Databases, impatient: Settings, analytics: psycopg.Connection
+) -> None:
+    """Small files become one, jobs that are gone for long leave, and what was set aside is thrown away."""
+    publish(analytics, TENANT, facts)
+    aside = set_aside(impatient)
+    anew = open_facts(impatient)
+    for job in range(3):
+        anew.absorb(frame(change(job), change(10 + job, created_at=NOON + DAY)))
+    anew.absorb(frame(change(11, gone="deleted")))
+    time.sleep(0.1)
+
+    report = tidy_facts(databases, impatient)
+
+    assert (report.files_merged, report.gone_removed) == (5, 1)
+    assert report.files_removed > 0
+    assert aside is not None
+    assert not aside.exists()
+    assert open_facts(impatient).rows == 5
+
+
+def test_damage_in_a_file_that_nobody_reads_is_found(
+    facts: JobFacts, databases: Databases, settings: Settings
+) -> None:
+    """It is found before anything is merged or removed."""
+    file = max(Path(settings.facts_location).glob("created_date=*/*.parquet"), key=os.path.getmtime)
+    times, content = file.stat(), bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    with pytest.raises(FactsUnusable, match="not as it was written"):
+        tidy_facts(databases, settings)
+
+    assert open_facts(settings).version == facts.version
+
+
+def publish(
+    analytics: psycopg.Connection, organization: UUID, facts: JobFacts, *, table_id: UUID | None = None
+) -> None:
+    """Record that an organization's cells show these facts as they are."""
+    analytics.execute(
+        "INSERT INTO analytics.extraction_cursors (organization_id, horizon, incarnation, swept_at)"
+        " VALUES (%s, 1, 'here', now()) ON CONFLICT DO NOTHING",
+        [organization],
+    )
+    analytics.execute(
+        "INSERT INTO analytics.completeness (organization_id, complete_through, extracted_at, facts_table_id,"
+        " published_version, published_at, definition_version, time_zone, zone_offsets)"
+        " VALUES (%s, now(), now(), %s, %s, now(), 1, 'UTC', '')"
+        " ON CONFLICT (organization_id) DO UPDATE SET published_version = excluded.published_version",
+        [organization, table_id or facts.table_id, facts.version],
+    )
+
+
+def make_old(settings: Settings, *, days: int) -> None:
+    """Let days pass, for every file."""
+    then = time.time() - days * 86_400
+    for file in Path(settings.facts_location).rglob("*.parquet"):
+        os.utime(file, (then, then))

@@ -1,0 +1,96 @@
+"""Whatever the commit order, whoever's clock is wrong: in the end every change has reached its cells."""
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pipelines.refresh import refresh
+from pipelines.settings import Settings, Tier, load_settings
+from pipelines.storage.database import Databases
+from pipelines.verify import verify
+from tests.oracle import cells_by_sql, differences
+from tests.planting import cells, plant_job, plant_tenant
+from tests.postgres.writers import NaiveReader, run_writers
+
+SECONDS, SEED = 8.0, 20261124
+
+# Shorter than a transaction may stay open, and than a clock may be wrong.
+LOOKBACK = timedelta(seconds=0.5)
+
+
+@pytest.mark.every_postgres
+def test_every_change_of_eight_writers_reaches_its_cells(
+    create_database: Callable[[], str], tmp_path: Path
+) -> None:
+    """By sweep at once, by index after the next sweep; a cursor on `updated_at` misses some of them."""
+    url = create_database()
+    swept, indexed = (Databases(create_database(), url) for _ in range(2))
+    by_sweep = load_settings(home=tmp_path / "swept", extraction=Tier.SWEEP)
+    by_index = load_settings(home=tmp_path / "indexed", extraction=Tier.INDEXED, lookback=LOOKBACK)
+    with psycopg.connect(url, autocommit=True) as source:
+        tenants = [plant_tenant(source, f"Tenant {number}") for number in range(3)]
+        for tenant in tenants:
+            plant_job(source, tenant)
+    naive = NaiveReader(url)
+    writing = threading.Thread(target=run_writers, args=[url, tenants, SECONDS, SEED], daemon=True)
+    passes = 0
+
+    writing.start()
+    while writing.is_alive():
+        refresh(swept, by_sweep)
+        refresh(indexed, by_index)
+        naive.poll()
+        passes += 1
+    naive.poll()
+    refresh(swept, by_sweep)
+    refresh(indexed, by_index)
+    behind = wrong(indexed)
+    refresh(indexed, by_index.model_copy(update={"sweep_every": timedelta(milliseconds=1)}))
+
+    assert passes > 2
+    assert naive.missed(), "the control must fail, or the writers are too tame"
+    assert wrong(swept) == []
+    assert behind, "a lookback shorter than the longest transaction loses something until the sweep"
+    assert wrong(indexed) == []
+    for databases, settings in ((swept, by_sweep), (indexed, by_index)):
+        assert verify(databases, settings).differences == ()
+        again = refresh(databases, settings)
+        assert (again.cells_written, again.cells_deleted, again.facts_updated) == (0, 0, 0)
+
+
+def test_a_large_table_is_searched_by_its_index_until_a_sweep_is_due(
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`auto` decides by the size of the table; what the index cannot see waits for the sweep."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    job, _ = plant_job(source, tenant), plant_job(source, neighbour)
+    refresh(databases, settings)
+    raw = "UPDATE orchestration.jobs SET initiator_type = %s WHERE id = %s"
+    source.execute(raw, ["BEHIND ITS BACK", job])
+
+    monkeypatch.setattr("pipelines.extract._LARGE_TABLE_BYTES", 1)
+    large = refresh(databases, settings)
+    due = refresh(databases, settings.model_copy(update={"sweep_every": timedelta(milliseconds=1)}))
+    monkeypatch.undo()
+    source.execute(raw, ["AGAIN", job])
+    small = refresh(databases, settings)
+
+    assert (large.facts_updated, due.facts_updated, small.facts_updated) == (0, 1, 1)
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
+def wrong(databases: Databases) -> list[str]:
+    """What differs between the stored cells and plain SQL on the source."""
+    with (
+        psycopg.connect(databases.analytics_url) as analytics,
+        psycopg.connect(databases.source_url) as source,
+    ):
+        return differences(cells(analytics), cells_by_sql(source))

@@ -1,0 +1,426 @@
+"""A figure that changes after its period was over is kept beside the new one, with the reason."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from pipelines.audit import audit
+from pipelines.model.restatements import Restated
+from pipelines.refresh import reconcile_created, refresh
+from pipelines.settings import Settings, load_settings
+from pipelines.storage.database import Databases
+from tests.planting import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NOON,
+    Tenant,
+    cells,
+    change_job,
+    plant_job,
+    plant_jobs,
+    plant_tenant,
+)
+from tests.restated import changes, complete_through, restated
+
+pytestmark = pytest.mark.every_postgres
+
+# What is done to a job that counts, and why its cells are other ones afterwards.
+EDITS: dict[str, tuple[dict[str, Any], str]] = {
+    "workflow": ({"workflow_id": 1}, "edited"),
+    "client": ({"client_id": 1}, "edited"),
+    "no client": ({"client_id": None}, "edited"),
+    "initiator": ({"initiator_type": "SCHEDULE"}, "edited"),
+    "duration": ({"started_at": NOON - 9 * MINUTE}, "edited"),
+    "outcome": ({"status": "FAILED"}, "edited"),
+    "moved to another day": ({"completed_at": NOON - 20 * HOUR, "started_at": NOON - 21 * HOUR}, "edited"),
+    "its day of creation": ({"created_at": NOON - 3 * DAY, "status": "FAILED"}, "edited"),
+    "retried in one step": (
+        {"started_at": NOON + HOUR, "completed_at": NOON + 2 * HOUR, "status": "FAILED"},
+        "retried",
+    ),
+    "an anomaly": ({"completed_at": NOON + 36_500 * DAY}, "edited"),
+    "soft-deleted": ({"deleted_at": NOON + DAY}, "deleted"),
+    "running again": ({"status": "RUNNING", "completed_at": None}, "retried"),
+}
+
+
+@pytest.fixture
+def pair(source: psycopg.Connection) -> tuple[Tenant, Tenant]:
+    """Two organizations with some jobs each, the second one a neighbour that must never be restated."""
+    tenants = plant_tenant(source), plant_tenant(source, "Neighbour")
+    for tenant in tenants:
+        plant_jobs(source, tenant, [{"completed_at": NOON + hour * HOUR} for hour in (0, 1, 30, 200)])
+    return tenants
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_what_becomes_of_a_job_restates_its_cells(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    edit: str,
+) -> None:
+    """Each cell that it left or entered is on record once, as it was and as it is; nobody else's is."""
+    tenant, _ = pair
+    columns, reason = EDITS[edit]
+    job = plant_job(source, tenant)
+    refresh(databases, settings)
+    before = cells(analytics)
+    first = restated(analytics)
+    change_job(source, job, **with_ids(columns, tenant))
+
+    report = refresh(databases, settings)
+
+    expected = changes(before, cells(analytics), reason)
+    assert first == {}
+    assert len(expected) > 20
+    assert {key[0] for key in expected} == {tenant.organization}
+    assert restated(analytics) == expected
+    assert report.cells_restated == len(expected)
+    assert refresh(databases, settings).cells_restated == 0
+    assert restated(analytics) == expected
+
+
+def test_a_late_job_restates_the_cells_it_enters(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """Cells that nobody had published for that hour are on record too: there was none before."""
+    tenant, _ = pair
+    refresh(databases, settings)
+    before = cells(analytics)
+    plant_job(source, tenant, completed_at=NOON + 5 * HOUR)
+
+    refresh(databases, settings)
+
+    expected = changes(before, cells(analytics), "late")
+    assert {key[0] for key in expected} == {tenant.organization}
+    assert {key[1] for key in expected if expected[key][0].old is None} == {"hour"}
+    assert restated(analytics) == expected
+
+
+def test_a_retry_in_two_steps_is_restated_twice(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """Both when the old outcome leaves its cell and when the new one enters another."""
+    tenant, _ = pair
+    job = plant_job(source, tenant)
+    refresh(databases, settings)
+    seen = [cells(analytics)]
+    change_job(source, job, status="RUNNING", completed_at=None)
+    refresh(databases, settings)
+    seen.append(cells(analytics))
+    change_job(source, job, status="FAILED", completed_at=NOON + 3 * HOUR, started_at=NOON + 2 * HOUR)
+
+    refresh(databases, settings)
+
+    seen.append(cells(analytics))
+    left, entered = changes(seen[0], seen[1], "retried"), changes(seen[1], seen[2], "retried")
+    expected = {key: left.get(key, []) + entered.get(key, []) for key in left.keys() | entered.keys()}
+    assert any(len(both) == 2 for both in expected.values())
+    assert restated(analytics) == expected
+
+
+def test_an_undeleted_job_was_edited(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """It is no late one: it had been counted before."""
+    tenant, _ = pair
+    job = plant_job(source, tenant)
+    refresh(databases, settings)
+    change_job(source, job, deleted_at=NOON)
+    refresh(databases, settings)
+    before, deleted = cells(analytics), restated(analytics)
+    change_job(source, job, deleted_at=None)
+
+    refresh(databases, settings)
+
+    expected = changes(before, cells(analytics), "edited")
+    assert {key: rows[len(deleted.get(key, [])) :] for key, rows in restated(analytics).items()} == expected
+
+
+def test_what_a_digest_found_is_a_backfill(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """A row that is gone from the source says no more why, only that somebody looked."""
+    tenant, _ = pair
+    job = plant_job(source, tenant)
+    refresh(databases, settings)
+    before = cells(analytics)
+    source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [job])
+    refresh(databases, settings)
+    unseen = restated(analytics)
+
+    reconcile_created(databases, settings)
+
+    expected = changes(before, cells(analytics), "backfill")
+    assert unseen == {}
+    assert expected
+    assert restated(analytics) == expected
+    reconcile_created(databases, settings)
+    assert restated(analytics) == expected
+
+
+def test_another_time_zone_restates_days_and_longer(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """Old days go and new ones come, all of them on record; hours are UTC and stay."""
+    tenant, _ = pair
+    refresh(databases, settings)
+    before = cells(analytics)
+    live_in(source, tenant, "America/New_York")
+
+    refresh(databases, settings)
+
+    expected = changes(before, cells(analytics), "time_zone")
+    assert {key[1] for key in expected} == {"day", "week", "month"}
+    assert {rows[0].old is None for rows in expected.values()} == {True, False}
+    assert {rows[0].new is None for rows in expected.values()} == {True, False}
+    assert restated(analytics) == expected
+    refresh(databases, settings)
+    assert restated(analytics) == expected
+
+
+def test_another_definition_restates_what_differs(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    analytics: psycopg.Connection,
+) -> None:
+    """Combinations that are stored no longer, or only now, are on record; the others did not change."""
+    refresh(databases, settings)
+    before = cells(analytics)
+    other = load_settings(
+        database_url=databases.analytics_url, home=settings.home, rollup_plan="hour=1 day=3 week=1 month=3"
+    )
+
+    refresh(databases, other)
+
+    expected = changes(before, cells(analytics), "definition")
+    assert {(key[0], key[1]) for key in expected} == {
+        (tenant.organization, period) for tenant in pair for period in ("day", "week")
+    }
+    assert restated(analytics) == expected
+
+
+def test_figures_that_somebody_else_wrote_drifted(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    analytics: psycopg.Connection,
+) -> None:
+    """What readers saw before the audit repaired it is on record as it was."""
+    tenant, _ = pair
+    refresh(databases, settings)
+    analytics.execute(
+        "UPDATE analytics.aggregate_metrics SET total_duration_ms = 5, max_duration_ms = 777e6"
+        " WHERE organization_id = %s AND period = 'week'",
+        [tenant.organization],
+    )
+    before = cells(analytics)
+
+    audit(databases, settings)
+
+    expected = changes(before, cells(analytics), "drift")
+    assert {rows[0].old["max_duration_ms"] for rows in expected.values() if rows[0].old} == {777e6}
+    assert restated(analytics) == expected
+
+
+@pytest.mark.parametrize(
+    ("zone", "over"),
+    [
+        # Complete through 2024-02-01 03:30 UTC: half past ten in the evening of January there, noon in Tokyo.
+        ("UTC", {("hour", NOON + 14 * HOUR), ("day", NOON - 12 * HOUR), ("month", NOON - 30.5 * DAY)}),
+        ("America/New_York", {("hour", NOON + 14 * HOUR)}),
+        (
+            "Asia/Tokyo",
+            {("hour", NOON + 14 * HOUR), ("day", NOON - 21 * HOUR), ("month", NOON - 30 * DAY - 21 * HOUR)},
+        ),
+    ],
+)
+def test_only_a_period_that_is_over_is_restated(
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    zone: str,
+    over: set[tuple[str, datetime]],
+) -> None:
+    """It ends by the organization's own clocks, and had to be over when it was last published."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    live_in(source, tenant, zone)
+    plant_job(source, neighbour)
+    refresh(databases, settings)
+    complete_through(analytics, tenant, NOON + 15 * HOUR + 30 * MINUTE)
+    # One in the hour before last, which for New York is the evening of a day that goes on; one in this hour.
+    plant_job(source, tenant, completed_at=NOON + 14 * HOUR + MINUTE)
+    plant_job(source, tenant, completed_at=NOON + 15 * HOUR + MINUTE)
+    if zone != "America/New_York":
+        plant_job(source, tenant, completed_at=NOON - HOUR - 30 * MINUTE)
+        over = over | {("hour", NOON - 2 * HOUR)}
+
+    refresh(databases, settings)
+
+    assert {key[1:3] for key in restated(analytics)} == over
+    assert {key[0] for key in restated(analytics)} == {tenant.organization}
+
+
+def test_a_period_ends_with_its_last_moment(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """Complete through the very end means over; a microsecond less means open."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    refresh(databases, settings)
+    complete_through(analytics, tenant, NOON + HOUR)
+    complete_through(analytics, neighbour, NOON + HOUR - timedelta(microseconds=1))
+    plant_job(source, tenant)
+    plant_job(source, neighbour)
+
+    refresh(databases, settings)
+
+    assert {key[:3] for key in restated(analytics)} == {(tenant.organization, "hour", NOON)}
+
+
+def test_what_is_going_on_grows_without_a_word(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """By the real clock: jobs that end now restate neither their hour nor anything longer."""
+    tenant, _ = plant_tenant(source), plant_job(source, plant_tenant(source, "Neighbour"))
+    refresh(databases, settings)
+    for _ in range(3):
+        now = one(source, "SELECT now()")
+        plant_job(source, tenant, completed_at=now)
+        refresh(databases, settings)
+    (through,) = analytics.execute(
+        "SELECT complete_through FROM analytics.completeness WHERE organization_id = %s",
+        [tenant.organization],
+    ).fetchone() or (now,)
+
+    # Should an hour have ended just then, it alone may be on record.
+    open_since = through.replace(minute=0, second=0, microsecond=0)
+    assert {key for key in restated(analytics) if key[2] >= open_since} == set()
+    assert {key[1] for key in restated(analytics)} <= ({"hour"} if now < open_since else set())
+
+
+def test_the_first_publication_and_an_unchanged_second_restate_nothing(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """History is published for the first time like anything else, also of one who comes later."""
+    refresh(databases, settings)
+    plant_job(source, plant_tenant(source, "Newcomer"))
+
+    refresh(databases, settings)
+    refresh(databases, settings, organization_ids=[pair[0].organization])
+
+    assert restated(analytics) == {}
+
+
+Step = Callable[[psycopg.Connection, Tenant, list[UUID]], object]
+
+
+def late(source: psycopg.Connection, tenant: Tenant, _: list[UUID]) -> None:
+    plant_job(source, tenant)
+
+
+def edited(source: psycopg.Connection, _: Tenant, jobs: list[UUID]) -> None:
+    change_job(source, jobs.pop(), status="FAILED")
+
+
+def retried(source: psycopg.Connection, _: Tenant, jobs: list[UUID]) -> None:
+    change_job(source, jobs.pop(), status="RUNNING", completed_at=None)
+
+
+def deleted(source: psycopg.Connection, _: Tenant, jobs: list[UUID]) -> None:
+    change_job(source, jobs.pop(), deleted_at=NOON)
+
+
+@pytest.mark.parametrize(
+    ("steps", "reason"),
+    [
+        ([late, edited, retried, deleted], "deleted"),
+        ([deleted, retried, edited, late], "deleted"),
+        ([late, retried, edited], "edited"),
+        ([late, retried], "retried"),
+        ([retried, late], "retried"),
+    ],
+)
+def test_of_several_reasons_the_least_expected_is_told(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    steps: list[Step],
+    reason: str,
+) -> None:
+    """Jobs that change one cell together give it one reason, whatever came first."""
+    tenant, _ = pair
+    jobs = list(plant_jobs(source, tenant, [{}, {}, {}, {}]))
+    refresh(databases, settings)
+    before = cells(analytics)
+    for step in steps:
+        step(source, tenant, jobs)
+
+    refresh(databases, settings)
+
+    assert restated(analytics) == changes(before, cells(analytics), reason)
+
+
+def test_every_reason_is_told_by_some_test() -> None:
+    """A reason that is added to the model needs a test here."""
+    told = {reason for _, reason in EDITS.values()} | {"late", "time_zone", "definition", "backfill", "drift"}
+
+    assert told == {reason.value for reason in Restated}
+
+
+def with_ids(columns: dict[str, Any], tenant: Tenant) -> dict[str, Any]:
+    """The same with the tenant's own ids for their numbers."""
+    own = {"workflow_id": tenant.workflows, "client_id": tenant.clients}
+    return {
+        name: own[name][value] if name in own and value is not None else value
+        for name, value in columns.items()
+    }
+
+
+def live_in(source: psycopg.Connection, tenant: Tenant, zone: str) -> None:
+    """Move an organization to another time zone."""
+    source.execute(
+        "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s", [zone, tenant.organization]
+    )
+
+
+def one(connection: psycopg.Connection, statement: str) -> Any:
+    """The only value of the only row."""
+    row = connection.execute(statement).fetchone()
+    assert row
+    return row[0]

@@ -1,0 +1,660 @@
+"""What is asked of the source is what comes, found in the cheapest way, and it is the same for everybody."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import polars as pl
+import psycopg
+import pytest
+
+from pipelines.errors import SourceMissing
+from pipelines.model.jobs import EXTRACTED_COLUMNS
+from pipelines.settings import Settings
+from pipelines.storage.asked import Asked, CreatedOn, Indexed, Listed, OfOwners, Swept
+from pipelines.storage.database import Databases
+from pipelines.storage.frames import uuids
+from pipelines.storage.grants import grants
+from pipelines.storage.snapshot import open_snapshot
+from pipelines.storage.source import SourceSnapshot, open_source
+from pipelines.storage.source_statements import digest_statement, jobs_statement
+from tests.planting import (
+    DAY,
+    HOUR,
+    NOON,
+    Tenant,
+    plant_job,
+    plant_jobs,
+    plant_tenant,
+    without_constraints,
+)
+
+pytestmark = pytest.mark.every_postgres
+
+CIRCLE = 2**32
+MICROSECOND = timedelta(microseconds=1)
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def reader_url(databases: Databases, settings: Settings, source: psycopg.Connection) -> Iterator[str]:
+    """The source, entered as a role that may do what `execmetrics grants` prints for a reader of it."""
+    role = f"reader_of_{source.info.dbname}"
+    source.execute(f"CREATE ROLE {role} LOGIN")
+    for granted in grants(settings, source_reader=role, writer="w", dashboard_reader="d"):
+        if granted.purpose == "source_reader":
+            for statement in granted.statements:
+                source.execute(statement)
+    yield f"{databases.source_url}&user={role}"
+    source.execute(f"DROP OWNED BY {role}")
+    source.execute(f"DROP ROLE {role}")
+
+
+def test_a_sweep_reads_what_was_written_at_the_horizon_or_later(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """A transaction that was open when the horizon was taken is read next time, and nothing twice."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    late = plant_job(source, tenant)
+    plant_job(source, neighbour)
+    with psycopg.connect(databases.source_url) as open_one:
+        open_one.execute("UPDATE orchestration.jobs SET status = 'FAILED' WHERE id = %s", [late])
+        with open_source(databases.source_url, settings) as before:
+            horizon = before.moment.horizon
+            unchanged = pl.concat(before.jobs(Listed([late])))
+        other = plant_job(source, neighbour)
+
+    with open_source(databases.source_url, settings) as now:
+        found = ids(now, Swept({tenant.organization: horizon, neighbour.organization: horizon}))
+        again = now.moment.horizon
+        nothing = ids(now, Swept({tenant.organization: again, neighbour.organization: again}))
+
+    assert unchanged["status"].to_list() == ["COMPLETED"]
+    assert horizon == xmin(source, late)
+    assert found == [late, other]
+    assert nothing == []
+
+
+def test_transaction_ids_are_compared_on_their_circle(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """Half of all 32-bit ids are at or past a horizon, whichever side of zero they lie on."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    job = plant_job(source, tenant)
+    theirs = plant_job(source, neighbour)
+    behind = {0: True, 1: True, -1: False, 2**31 - 1: True, 2**31: False, 1 - 2**31: False}
+    horizons = {
+        ((xmin(source, job) - distance) % CIRCLE + circles * CIRCLE): found
+        for distance, found in behind.items()
+        for circles in (0, 1, 7)
+    }
+
+    with open_source(databases.source_url, settings) as snapshot:
+        alone = {
+            horizon: ids(snapshot, Swept({tenant.organization: horizon}, only_listed=True))
+            for horizon in horizons
+        }
+        # A neighbour's lowest horizon lets every row pass the first test: its own horizon decides.
+        in_company = {
+            horizon: ids(snapshot, Swept({tenant.organization: horizon, neighbour.organization: 3}))
+            for horizon in horizons
+        }
+
+    assert alone == {horizon: [job] if found else [] for horizon, found in horizons.items()}
+    assert in_company == {
+        horizon: [job, theirs] if found else [theirs] for horizon, found in horizons.items()
+    }
+
+
+def test_a_horizon_that_is_too_far_behind_reads_everything(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """After a billion transactions nobody can tell any more what was written since, so all of it is read."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    job = plant_job(source, tenant)
+    plant_job(source, neighbour)
+
+    with open_source(databases.source_url, settings) as snapshot:
+        now = snapshot.moment.horizon
+        for behind in (2**30, 2**31 - 1, 2**31, 2**31 + 1000, 2**32 - 1, 2**32, 2**33):
+            swept = Swept({tenant.organization: now - behind, neighbour.organization: now})
+            assert ids(snapshot, swept) == [job]
+            assert set(uuids(snapshot.names(swept).clients["id"])) == set(tenant.clients)
+
+
+def test_each_organization_has_its_own_horizon(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """One without a horizon is read whole, and so is one that is not listed, unless it is left out."""
+    tenants = [plant_tenant(source, f"Tenant {number}") for number in range(4)]
+    first = [plant_job(source, tenant) for tenant in tenants]
+    with open_source(databases.source_url, settings) as snapshot:
+        early = snapshot.moment.horizon
+    second = [plant_job(source, tenant) for tenant in tenants]
+    with open_source(databases.source_url, settings) as snapshot:
+        late = snapshot.moment.horizon
+        horizons = {
+            tenants[0].organization: early,
+            tenants[1].organization: late,
+            tenants[2].organization: None,
+        }
+
+        everybody = ids(snapshot, Swept(horizons))
+        listed = ids(snapshot, Swept(horizons, only_listed=True))
+        nobody = ids(snapshot, Swept({}, only_listed=True))
+
+    assert everybody == sorted([second[0], first[2], second[2], first[3], second[3]])
+    assert listed == sorted([second[0], first[2], second[2]])
+    assert nobody == []
+
+
+def test_by_index_come_the_rows_that_were_updated_since(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """From each organization's moment on; one that is not listed has the earliest, unless it is left out."""
+    tenants = [plant_tenant(source, f"Tenant {number}") for number in range(3)]
+    times = [NOON - HOUR - MICROSECOND, NOON - HOUR, NOON - MICROSECOND, NOON, NOON + DAY]
+    jobs = {
+        (number, at): plant_job(source, tenant, updated_at=at)
+        for number, tenant in enumerate(tenants)
+        for at in times
+    }
+    since = {tenants[0].organization: NOON - HOUR, tenants[1].organization: NOON}
+
+    with open_source(databases.source_url, settings) as snapshot:
+        everybody = ids(snapshot, Indexed(since))
+        listed = ids(snapshot, Indexed(since, only_listed=True))
+        nobody = ids(snapshot, Indexed({}, only_listed=True))
+        all_of_them = ids(snapshot, Indexed({}))
+
+    of_the_listed = [jobs[0, at] for at in times[1:]] + [jobs[1, at] for at in times[3:]]
+    assert listed == sorted(of_the_listed)
+    assert everybody == sorted(of_the_listed + [jobs[2, at] for at in times[1:]])
+    assert nobody == []
+    assert all_of_them == sorted(jobs.values())
+
+
+def test_a_row_updated_at_the_end_of_time_is_always_found(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """Infinity is later than any moment, and never earlier; the sweep finds what the index cannot."""
+    tenant = plant_tenant(source)
+    plant_job(source, plant_tenant(source, "Neighbour"))
+    late = plant_job(source, tenant, updated_at="infinity")
+    early = plant_job(source, tenant, updated_at="-infinity")
+
+    with open_source(databases.source_url, settings) as snapshot:
+        by_index = ids(snapshot, Indexed({tenant.organization: NOON + DAY}, only_listed=True))
+        swept = ids(snapshot, Swept({tenant.organization: None}, only_listed=True))
+
+    assert by_index == [late]
+    assert swept == [late, early]
+
+
+def test_days_are_the_days_of_creation_in_utc(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """Each organization has days of its own; a day ends at its last microsecond, and odd times have none."""
+    without_constraints(source)
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    midnight = datetime(2024, 2, 29, tzinfo=UTC)
+    times: list[Any] = [midnight - MICROSECOND, midnight, midnight + DAY - MICROSECOND, midnight + DAY]
+    odd = ["infinity", "-infinity", "0044-03-15 12:00Z BC", "12024-01-31 12:00Z"]
+    mine = [plant_job(source, tenant, created_at=at) for at in [*times, *odd]]
+    theirs = [plant_job(source, neighbour, created_at=at, status="RUNNING") for at in times]
+    days = days_of((tenant, date(2024, 2, 29)), (neighbour, date(2024, 3, 1)), (neighbour, date(2024, 2, 28)))
+
+    with open_source(databases.source_url, settings) as snapshot:
+        found = ids(snapshot, CreatedOn(days))
+        one = ids(snapshot, CreatedOn(days[:1]))
+        none = ids(snapshot, CreatedOn(days.clear()))
+
+    assert found == sorted([mine[1], mine[2], theirs[0], theirs[3]])
+    assert one == [mine[1], mine[2]]
+    assert none == []
+
+
+def test_any_number_of_ids_can_be_looked_up(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """Each job comes once, however often and with whatever unknown ids its own is given."""
+    tenant = plant_tenant(source)
+    plant_job(source, plant_tenant(source, "Neighbour"))
+    jobs = plant_jobs(source, tenant, [{}, {"status": "PENDING"}, {"deleted_at": NOON}])
+    unknown = [UUID(int=number) for number in range(1, 25_001)]
+
+    with open_source(databases.source_url, settings) as snapshot:
+        found = ids(snapshot, Listed([jobs[0], *unknown, *jobs]))
+        none = ids(snapshot, Listed([]))
+
+    assert found == sorted(jobs)
+    assert none == []
+
+
+def test_the_jobs_of_workflows_and_clients_come_whoever_owns_them(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """A workflow that changed hands is found with its jobs in whatever organization they are."""
+    without_constraints(source)
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    by_workflow = plant_job(source, tenant, workflow_id=neighbour.workflows[1], client_id=None)
+    by_client = plant_job(source, tenant, client_id=tenant.clients[1])
+    theirs = plant_job(source, neighbour, workflow_id=neighbour.workflows[1], client_id=tenant.clients[1])
+    plant_job(source, tenant)
+    plant_job(source, neighbour)
+    workflows, clients = [neighbour.workflows[1]], [tenant.clients[1]]
+
+    with open_source(databases.source_url, settings) as snapshot:
+        assert ids(snapshot, OfOwners(workflows, clients)) == [by_workflow, by_client, theirs]
+        assert ids(snapshot, OfOwners(workflow_ids=workflows)) == [by_workflow, theirs]
+        assert ids(snapshot, OfOwners(client_ids=clients)) == [by_client, theirs]
+        assert ids(snapshot, OfOwners()) == []
+
+
+def test_names_come_with_those_that_changed(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """Every organization asked for, and of its workflows and clients what was written since the horizon."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    with open_source(databases.source_url, settings) as before:
+        horizon = before.moment.horizon
+    source.execute(
+        "UPDATE orchestration.workflows SET name = 'renamed' WHERE id = ANY(%s)",
+        [[tenant.workflows[0], neighbour.workflows[0]]],
+    )
+
+    with open_source(databases.source_url, settings) as now:
+        mine = now.names(Swept({tenant.organization: horizon}, only_listed=True))
+        everybody = now.names(Swept({tenant.organization: horizon}))
+
+    assert uuids(mine.organizations["id"]) == [tenant.organization]
+    assert uuids(mine.workflows["id"]) == [tenant.workflows[0]]
+    assert mine.clients.is_empty()
+    assert set(uuids(everybody.organizations["id"])) == {tenant.organization, neighbour.organization}
+    assert set(uuids(everybody.workflows["id"])) == {tenant.workflows[0], *neighbour.workflows}
+    assert set(uuids(everybody.clients["id"])) == set(neighbour.clients)
+
+
+def test_everything_can_be_read_with_rights_to_the_contract_alone(
+    reader_url: str, databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """A role that may read the contract's columns reads what the owner reads, and cannot read the payload."""
+    tenant = plant_tenant(source)
+    plant_job(source, plant_tenant(source, "Neighbour"))
+    job = plant_job(source, tenant)
+
+    as_owner = everything(databases.source_url, settings, tenant, job)
+    as_reader = everything(reader_url, settings, tenant, job)
+
+    assert as_reader == as_owner
+    with psycopg.connect(reader_url) as reader, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        reader.execute("SELECT result FROM orchestration.jobs")
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata"])
+def test_the_server_s_own_time_zone_decides_nothing(
+    zone: str, databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """Times, days and hashes are the same wherever the server thinks it is, and however it writes dates."""
+    tenant = plant_tenant(source)
+    plant_job(source, plant_tenant(source, "Neighbour"))
+    job = plant_job(source, tenant)
+    # Around midnight there and in UTC, and in the hours that New York has twice and not at all.
+    for at in ("2024-11-03T05:30Z", "2024-11-03T06:30Z", "2024-03-10T07:00Z", "2024-01-31T18:29:59.999999Z"):
+        for created in (at, "2024-02-01T00:00Z", "2024-01-31T23:59:59.999999Z", "2024-01-31T05:00Z"):
+            plant_job(source, tenant, created_at=created, started_at=at, completed_at=at, updated_at=at)
+    in_utc = everything(databases.source_url, settings, tenant, job)
+    source.execute(f"ALTER DATABASE {source.info.dbname} SET TimeZone = '{zone}'")
+    source.execute(f"ALTER DATABASE {source.info.dbname} SET DateStyle = 'SQL, DMY'")
+
+    elsewhere = everything(databases.source_url, settings, tenant, job)
+
+    with psycopg.connect(databases.source_url) as another:
+        assert another.execute("SHOW TimeZone").fetchone() == (zone,)
+    assert elsewhere == in_utc
+
+
+def test_an_index_on_updated_at_is_used(source: psycopg.Connection) -> None:
+    """The indexed tier reads what changed by the index, and of no table the whole."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    plant_many(source, tenant, neighbour)
+    latest = source.execute("SELECT max(updated_at) FROM orchestration.jobs").fetchone()[0]
+
+    for since in (latest - HOUR, latest - 10 * DAY):
+        plan = plan_of(source, Indexed({tenant.organization: since, neighbour.organization: since}))
+        assert re.search(r"(Index Scan using|Bitmap Index Scan on) jobs_by_updated_at", plan), plan
+        assert "Seq Scan" not in plan
+    source.execute("DROP INDEX orchestration.jobs_by_updated_at")
+    assert "Seq Scan on jobs" in plan_of(source, Indexed({tenant.organization: latest}))
+
+
+def test_ids_are_found_by_the_primary_key(source: psycopg.Connection) -> None:
+    """One, or as many as are asked for at a time: the table is not read through for them."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    plant_many(source, tenant, neighbour)
+    some = [row[0] for row in source.execute("SELECT id FROM orchestration.jobs LIMIT 1000")]
+
+    for plan in (plan_of(source, Listed(some[:1])), plan_of(source, Listed(some))):
+        assert re.search(r"Index Scan (using|on) jobs_primary_key", plan), plan
+        assert "Seq Scan on jobs" not in plan
+
+
+def test_many_days_are_looked_up_in_one_pass_over_the_table(source: psycopg.Connection) -> None:
+    """However many there are, no organization is read once for each of its days."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    plant_many(source, tenant, neighbour)
+    first = date(2024, 1, 1)
+    days = days_of(*((who, first + number * DAY) for who in (tenant, neighbour) for number in range(35)))
+
+    plan = plan_of(source, CreatedOn(days))
+
+    assert len(re.findall(r"Scan.* on jobs j", plan)) == 1, plan
+    assert "hashed SubPlan" in plan
+    source.execute("CREATE INDEX jobs_by_created_at ON orchestration.jobs (created_at)")
+    assert "jobs_by_created_at" in plan_of(source, CreatedOn(days[:1]))
+
+
+def test_a_sweep_decides_in_the_scan_of_the_jobs_alone(source: psycopg.Connection) -> None:
+    """A row that did not change costs no look at its workflow, its client or its organization's cursor."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    plant_many(source, tenant, neighbour)
+    now = int(source.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text").fetchone()[0])
+
+    plan = plan_of(
+        source, Swept({tenant.organization: now, neighbour.organization: now}), "ANALYZE, TIMING OFF"
+    )
+
+    scan = re.search(r"Seq Scan on jobs j .*actual rows=(\d+)", plan)
+    assert scan
+    assert int(scan[1]) == 0
+
+
+def test_a_digest_of_everything_reads_the_table_once_and_one_of_a_range_goes_by_the_index(
+    source: psycopg.Connection,
+) -> None:
+    """Bounds that are not asked for mislead nobody into an index, and those that are asked for are used."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    plant_many(source, tenant, neighbour)
+    believed = {
+        "execmetrics.earliest": "2000-01-01Z",
+        "execmetrics.latest": "infinity",
+        "execmetrics.reserved_ids": "{}",
+        "execmetrics.reserved_initiators": "{}",
+    }
+    an_hour = {
+        "execmetrics.completed_since": "2024-01-20 00:00Z",
+        "execmetrics.completed_until": "2024-01-20 01:00Z",
+    }
+
+    everything_planned = explained(source, digest_statement([]), believed)
+    a_range_planned = explained(source, digest_statement(["completed_in"]), believed | an_hour)
+
+    assert "Seq Scan on jobs" in everything_planned
+    assert "Hash" in everything_planned
+    assert "Nested Loop" not in everything_planned
+    assert re.search(r"Index Scan (using|on) jobs_by_\w*completed_at", a_range_planned), a_range_planned
+
+
+def test_the_size_is_that_of_the_table_and_its_partitions(
+    reader_url: str, settings: Settings, source: psycopg.Connection
+) -> None:
+    """It needs no right to read; a table cut into parts is as large as all of them, a view has none."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    plant_many(source, tenant, neighbour)
+    source.execute("ANALYZE orchestration.jobs")
+    pages = source.execute(
+        "SELECT relpages FROM pg_class WHERE oid = 'orchestration.jobs'::regclass"
+    ).fetchone()
+    source.execute("REVOKE ALL ON ALL TABLES IN SCHEMA orchestration FROM PUBLIC")
+
+    whole = size(reader_url, settings)
+    cut_into_parts(source)
+    in_parts = size(reader_url, settings)
+    behind_a_view(source)
+
+    assert whole >= pages[0] * 8192 > 1_000_000
+    assert in_parts > 1_000_000
+    assert size(reader_url, settings) == 0
+
+
+def test_a_table_of_partitions_is_swept_like_any_other(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """Its rows have the same system columns, whichever part they are in."""
+    tenant = plant_tenant(source)
+    plant_job(source, plant_tenant(source, "Neighbour"))
+    plant_job(source, tenant)
+    cut_into_parts(source)
+    with open_source(databases.source_url, settings) as before:
+        horizon = before.moment.horizon
+        assert len(ids(before, Swept({}))) == 2
+    new = [plant_job(source, tenant), plant_job(source, tenant, created_at=NOON + 400 * DAY)]
+
+    with open_source(databases.source_url, settings) as now:
+        changed = ids(now, Swept({tenant.organization: horizon}, only_listed=True))
+
+    assert changed == new
+
+
+def test_a_view_can_be_read_by_index_but_not_swept(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """A view has no system columns: what needs them says that the source is not as it should be."""
+    tenant = plant_tenant(source)
+    plant_job(source, plant_tenant(source, "Neighbour"))
+    job = plant_job(source, tenant)
+    behind_a_view(source)
+
+    with open_source(databases.source_url, settings) as snapshot:
+        assert ids(snapshot, Indexed({tenant.organization: NOON}, only_listed=True)) == [job]
+    with pytest.raises(SourceMissing), open_source(databases.source_url, settings) as snapshot:
+        ids(snapshot, Swept({}))
+
+
+def test_a_moment_is_of_one_server_database_and_table(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """It is the same for two snapshots, and another one for another table of the same name."""
+    plant_job(source, plant_tenant(source))
+    with (
+        open_source(databases.source_url, settings) as one,
+        open_source(databases.source_url, settings) as two,
+    ):
+        assert one.moment.incarnation == two.moment.incarnation
+        assert one.moment.extracted_at <= two.moment.extracted_at
+        before = one.moment
+    cut_into_parts(source)
+
+    with open_source(databases.source_url, settings) as replaced:
+        assert replaced.moment.incarnation != before.incarnation
+        assert replaced.moment.horizon > before.horizon
+        assert replaced.moment.extracted_at > before.extracted_at
+
+
+def test_every_read_of_a_snapshot_sees_the_same_moment(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """What is committed after the horizon was read waits for the next snapshot, whoever asks how often."""
+    tenant = plant_tenant(source)
+    job = plant_job(source, tenant)
+    plant_job(source, plant_tenant(source, "Neighbour"))
+    listed = Swept({tenant.organization: None}, only_listed=True)
+
+    with open_source(databases.source_url, settings) as snapshot:
+        later = plant_job(source, tenant)
+        source.execute("UPDATE orchestration.organizations SET name = 'renamed'")
+        seen = ids(snapshot, listed), ids(snapshot, Listed([job, later]))
+        names = snapshot.names(listed).organizations["name"].to_list()
+        counted = snapshot.digest(organization_ids=[tenant.organization], earliest=EARLIEST, tolerance=None)[
+            "jobs"
+        ].sum()
+
+    assert seen == ([job], [job])
+    assert names == ["Acme"]
+    assert counted == 1
+
+
+def test_settings_arrive_as_they_were_given(databases: Databases, settings: Settings) -> None:
+    """Quotes, backslashes, line ends and letters of any alphabet; they end with the transaction."""
+    odd = {"execmetrics.one": '\'; DROP TABLE "x"; \\ %s {}\n\t€ 日本', "execmetrics.two": ""}
+    statement = "SELECT current_setting('execmetrics.one') AS one, current_setting('execmetrics.two') AS two"
+
+    with open_source(databases.source_url, settings) as snapshot:
+        snapshot.set(odd)
+        snapshot.set({"execmetrics.three": "3"})
+        given = snapshot.rows_of(statement).row(0)
+
+    assert given == tuple(odd.values())
+
+
+def test_how_long_a_snapshot_and_its_longest_statement_took_is_known(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """A statement lasts until its last row was taken, and a snapshot until it is closed."""
+    plant_job(source, plant_tenant(source))
+
+    with open_source(databases.source_url, settings) as snapshot:
+        snapshot.rows_of("SELECT pg_sleep(0.3)::text")
+        snapshot.rows_of("SELECT pg_sleep(0.1)::text")
+        answered = snapshot.longest_statement_s
+        reading = snapshot.jobs(Swept({}))
+        next(reading)
+        snapshot_seconds = snapshot.seconds
+        source.execute("SELECT pg_sleep(0.5)")
+        list(reading)
+
+    closed = snapshot.seconds
+    source.execute("SELECT pg_sleep(0.1)")
+    assert 0.3 <= answered < 0.5
+    assert snapshot.longest_statement_s >= 0.5
+    assert snapshot_seconds + 0.5 <= closed == snapshot.seconds
+
+
+def test_a_snapshot_is_read_only(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """Whatever else goes wrong, nothing is ever written to a source."""
+    plant_job(source, plant_tenant(source))
+
+    for opened in (open_source, open_snapshot):
+        with (
+            pytest.raises(Exception, match="read-only transaction"),
+            opened(databases.source_url, settings) as snapshot,
+        ):
+            snapshot.rows_of("DELETE FROM orchestration.jobs RETURNING id")
+
+
+def ids(snapshot: SourceSnapshot, asked: Asked) -> list[UUID]:
+    """The jobs that are read, sorted; every frame has the columns that are promised."""
+    found: list[UUID] = []
+    for frame in snapshot.jobs(asked):
+        assert frame.schema == pl.Schema(EXTRACTED_COLUMNS)
+        found += uuids(frame["job_id"])
+    return sorted(found)
+
+
+def everything(url: str, settings: Settings, tenant: Tenant, job: UUID) -> dict[str, list[tuple[Any, ...]]]:
+    """What each kind of read gives, in an order of its own."""
+    asked: dict[str, Asked] = {
+        "swept": Swept({}),
+        "swept since": Swept({tenant.organization: 3}, only_listed=True),
+        "indexed": Indexed({tenant.organization: NOON}),
+        "created on": CreatedOn(days_of((tenant, date(2024, 1, 31)), (tenant, date(2024, 3, 10)))),
+        "listed": Listed([job]),
+        "of owners": OfOwners(tenant.workflows[:1], tenant.clients[:1]),
+    }
+    with open_source(url, settings) as snapshot:
+        read = {
+            name: pl.concat([pl.DataFrame(schema=EXTRACTED_COLUMNS), *snapshot.jobs(each)])
+            for name, each in asked.items()
+        }
+        names = snapshot.names(Swept({}))
+        read |= {
+            "organizations": names.organizations,
+            "workflows": names.workflows,
+            "clients": names.clients,
+            "digest": snapshot.digest(earliest=EARLIEST, tolerance=timedelta(days=1)),
+            "digest of some": snapshot.digest(
+                organization_ids=[tenant.organization],
+                created_since=date(2024, 1, 31),
+                completed=(NOON - 300 * DAY, NOON + 300 * DAY),
+                earliest=EARLIEST,
+                tolerance=None,
+            ),
+        }
+        assert snapshot.size_bytes() > 0
+        assert snapshot.moment.incarnation
+    assert not [name for name, frame in read.items() if frame.is_empty()]
+    return {name: sorted(map(tuple, frame.rows()), key=repr) for name, frame in read.items()}
+
+
+def days_of(*days: tuple[Tenant, date]) -> pl.DataFrame:
+    """Organizations and days, as a digest gives them."""
+    return pl.DataFrame(
+        [(tenant.organization.bytes, day) for tenant, day in days],
+        schema={"organization_id": pl.Binary, "created_date": pl.Date},
+        orient="row",
+    )
+
+
+def xmin(source: psycopg.Connection, job: UUID) -> int:
+    """Which transaction wrote a row."""
+    found = source.execute("SELECT xmin::text::bigint FROM orchestration.jobs WHERE id = %s", [job])
+    return int(found.fetchone()[0])
+
+
+def size(url: str, settings: Settings) -> int:
+    """What the source says of the size of its table."""
+    with open_source(url, settings) as snapshot:
+        return snapshot.size_bytes()
+
+
+def plan_of(source: psycopg.Connection, asked: Asked, options: str = "COSTS OFF") -> str:
+    """How the server would read what is asked for."""
+    return explained(source, jobs_statement(asked), next(asked.settings()), options)
+
+
+def explained(source: psycopg.Connection, text: str, settings: Any, options: str = "COSTS OFF") -> str:
+    """The server's plan for a statement."""
+    with source.transaction():
+        for name, value in settings.items():
+            source.execute("SELECT set_config(%s, %s, true)", [name, value])
+        return "\n".join(line for (line,) in source.execute(f"EXPLAIN ({options}) {text}"))
+
+
+def plant_many(source: psycopg.Connection, *tenants: Tenant) -> None:
+    """Insert so many jobs, one every minute, that the planner has a choice: updated in another order."""
+    for tenant in tenants:
+        source.execute(
+            "INSERT INTO orchestration.jobs (id, organization_id, workflow_id, client_id, status,"
+            " created_at, started_at, completed_at, updated_at)"
+            " SELECT gen_random_uuid(), %s, %s, %s, 'COMPLETED', t, t, t, updated_at FROM ("
+            " SELECT timestamptz '2024-01-01Z' + n * interval '1 minute' AS t,"
+            " timestamptz '2024-01-01Z' + random() * interval '35 days' AS updated_at"
+            " FROM generate_series(1, 50000) AS n) AS times",
+            [tenant.organization, tenant.workflows[0], tenant.clients[0]],
+        )
+    source.execute("VACUUM ANALYZE orchestration.jobs, orchestration.workflows, orchestration.clients")
+
+
+def cut_into_parts(source: psycopg.Connection) -> None:
+    """Put a table of two partitions in the place of the jobs, with the same rows and rights."""
+    source.execute("ALTER TABLE orchestration.jobs RENAME TO whole")
+    source.execute(
+        "CREATE TABLE orchestration.jobs (LIKE orchestration.whole INCLUDING DEFAULTS)"
+        " PARTITION BY RANGE (created_at)"
+    )
+    source.execute(
+        "CREATE TABLE orchestration.jobs_until_2024 PARTITION OF orchestration.jobs"
+        " FOR VALUES FROM (MINVALUE) TO ('2025-01-01Z')"
+    )
+    source.execute("CREATE TABLE orchestration.jobs_later PARTITION OF orchestration.jobs DEFAULT")
+    source.execute("INSERT INTO orchestration.jobs SELECT * FROM orchestration.whole")
+
+
+def behind_a_view(source: psycopg.Connection) -> None:
+    """Put a view in the place of the jobs."""
+    source.execute("ALTER TABLE orchestration.jobs RENAME TO behind")
+    source.execute("CREATE VIEW orchestration.jobs AS SELECT * FROM orchestration.behind")

@@ -1,0 +1,267 @@
+"""A hot standby is a source like its primary, as far as it has caught up."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import polars as pl
+import psycopg
+import pytest
+
+from pipelines.errors import SourceConflict
+from pipelines.refresh import reconcile_created, refresh
+from pipelines.settings import Settings, load_settings
+from pipelines.storage.asked import Swept
+from pipelines.storage.database import Databases
+from pipelines.storage.frames import uuids
+from pipelines.storage.grants import grants
+from pipelines.storage.source import Moment, SourceSnapshot, open_source
+from pipelines.verify import verify
+from tests.conftest import system_15
+from tests.oracle import cells_by_sql, differences
+from tests.planting import cells, change_job, plant_job, plant_tenant
+from tests.standby import Pair, replicated, wait_until
+
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(
+    params=[
+        "embedded",
+        pytest.param(
+            "system",
+            marks=pytest.mark.skipif(system_15() is None, reason="PostgreSQL 15 is not installed here"),
+        ),
+    ]
+)
+def pair(request: pytest.FixtureRequest, embedded_home: Path) -> Iterator[Pair]:
+    """A primary and its standby, of either version."""
+    with replicated(embedded_home, programs=system_15() if request.param == "system" else None) as pair:
+        yield pair
+
+
+@pytest.fixture
+def settings(pair: Pair, tmp_path: Path) -> Settings:
+    """Settings that matter little here."""
+    return load_settings(database_url=pair.primary, home=tmp_path)
+
+
+@pytest.fixture
+def source(pair: Pair) -> Iterator[psycopg.Connection]:
+    """A connection to the primary that commits every statement."""
+    with psycopg.connect(pair.primary, autocommit=True) as connection:
+        yield connection
+
+
+def test_a_standby_shows_what_its_primary_shows(
+    pair: Pair, settings: Settings, source: psycopg.Connection
+) -> None:
+    """To a role that may read the contract and no more: rows, digests, and a moment of the same history."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    jobs = [plant_job(source, who) for who in (tenant, neighbour, tenant)]
+    source.execute("CREATE ROLE reader LOGIN")
+    for granted in grants(settings, source_reader="reader", writer="w", dashboard_reader="d")[:1]:
+        for statement in granted.statements:
+            source.execute(statement)
+    pair.catch_up()
+
+    primary, standby = (everything(f"{url}&user=reader", settings) for url in (pair.primary, pair.standby))
+
+    assert standby == primary
+    assert standby[0] == sorted(jobs)
+    assert moment(pair.standby, settings).extracted_at > datetime.now(UTC) - timedelta(minutes=1)
+
+
+def test_what_was_open_on_the_primary_is_read_from_the_standby_later(
+    pair: Pair, settings: Settings, source: psycopg.Connection
+) -> None:
+    """The standby's horizon is that of its primary's transactions, so none of them is passed over."""
+    tenant = plant_tenant(source)
+    plant_job(source, plant_tenant(source, "Neighbour"))
+    late = plant_job(source, tenant)
+    with psycopg.connect(pair.primary) as open_one:
+        open_one.execute("UPDATE orchestration.jobs SET status = 'FAILED' WHERE id = %s", [late])
+        other = plant_job(source, tenant)
+        pair.catch_up()
+        with open_source(pair.standby, settings) as before:
+            horizon = before.moment.horizon
+            assert other in ids(before, Swept({tenant.organization: horizon}, only_listed=True))
+    pair.catch_up()
+
+    with open_source(pair.standby, settings) as now:
+        changed = ids(now, Swept({tenant.organization: horizon}, only_listed=True))
+
+    assert changed == [late, other]
+
+
+def test_a_standby_that_is_behind_says_so(pair: Pair, settings: Settings, source: psycopg.Connection) -> None:
+    """Its moment is when the last transaction ended that it replayed, until it has replayed all of them."""
+    tenant = plant_tenant(source)
+    plant_job(source, plant_tenant(source, "Neighbour"))
+    pair.catch_up()
+    with psycopg.connect(pair.standby, autocommit=True) as standby:
+        standby.execute("SELECT pg_wal_replay_pause()")
+        wait_until(lambda: standby.execute("SELECT pg_get_wal_replay_pause_state() = 'paused'").fetchone()[0])
+        before = clock(source)
+        unseen = plant_job(source, tenant)
+        wait_until(
+            lambda: standby.execute("SELECT pg_last_wal_receive_lsn() > pg_last_wal_replay_lsn()").fetchone()[
+                0
+            ]
+        )
+
+        with open_source(pair.standby, settings) as behind:
+            assert unseen not in ids(behind, Swept({}))
+            assert behind.moment.extracted_at <= before
+        standby.execute("SELECT pg_wal_replay_resume()")
+
+    pair.catch_up()
+    with open_source(pair.standby, settings) as again:
+        assert unseen in ids(again, Swept({}))
+        assert again.moment.extracted_at > before
+
+
+def test_a_standby_that_is_cut_off_does_not_claim_the_present(
+    pair: Pair, settings: Settings, source: psycopg.Connection
+) -> None:
+    """It has replayed all that it received, and receives nothing: its data ends where its primary left it."""
+    plant_job(source, plant_tenant(source))
+    pair.catch_up()
+    with psycopg.connect(pair.standby, autocommit=True) as standby:
+        standby.execute("ALTER SYSTEM SET primary_conninfo = ''")
+        standby.execute("SELECT pg_reload_conf()")
+        wait_until(
+            lambda: standby.execute("SELECT NOT EXISTS (SELECT FROM pg_stat_wal_receiver)").fetchone()[0]
+        )
+    before = clock(source)
+
+    assert moment(pair.standby, settings).extracted_at <= before
+
+
+def test_a_promotion_begins_another_history_at_once(
+    pair: Pair, settings: Settings, source: psycopg.Connection
+) -> None:
+    """The new primary may lack what the old one showed: nobody goes on reading where they were."""
+    plant_job(source, plant_tenant(source))
+    pair.catch_up()
+    before = {moment(url, settings).incarnation for url in (pair.primary, pair.standby)}
+    with psycopg.connect(pair.standby, autocommit=True) as standby:
+        standby.execute("SELECT pg_promote()")
+
+        promoted = moment(pair.standby, settings)
+        lagging = standby.execute("SELECT timeline_id FROM pg_control_checkpoint()").fetchone()
+
+    assert lagging == (1,), "the control file does not know of it yet"
+    assert len(before) == 1
+    assert promoted.incarnation not in before
+    assert promoted.extracted_at > datetime.now(UTC) - timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("when", ["between two statements", "while rows are streamed", "while one waits"])
+def test_a_read_that_is_in_the_way_of_the_standby_can_be_tried_again(
+    when: str, pair: Pair, settings: Settings, source: psycopg.Connection
+) -> None:
+    """It is named for what it is, whatever the server does to get rid of it, and it works the next time."""
+    job = plant_job(source, plant_tenant(source))
+    source.execute(
+        "INSERT INTO orchestration.jobs (id, organization_id, workflow_id, status, created_at)"
+        " SELECT gen_random_uuid(), organization_id, workflow_id, 'PENDING', created_at"
+        " FROM orchestration.jobs, generate_series(1, 200000)"
+    )
+    pair.catch_up()
+
+    def conflict() -> None:
+        source.execute("DELETE FROM orchestration.jobs WHERE status = 'PENDING'")
+        source.execute("VACUUM orchestration.jobs")
+        # Not until it has caught up: PostgreSQL 15 waits for a reader that takes no rows meanwhile.
+        time.sleep(1)
+
+    with pair.impatient(), pytest.raises(SourceConflict, match="max_standby_streaming_delay"):
+        in_the_way(pair.standby, settings, when, conflict)
+
+    pair.catch_up()
+    with open_source(pair.standby, settings) as again:
+        assert ids(again, Swept({})) == [job]
+
+
+def in_the_way(url: str, settings: Settings, when: str, conflict: Callable[[], None]) -> None:
+    """Read from the standby while it has to forget what is read."""
+    with open_source(url, settings) as snapshot:
+        if when == "between two statements":
+            snapshot.organizations()
+            conflict()
+            snapshot.organizations()
+        elif when == "while rows are streamed":
+            for _ in snapshot.jobs(Swept({})):
+                conflict()
+        else:
+            with meanwhile(conflict):
+                snapshot.rows_of("SELECT count(*) FROM orchestration.jobs, pg_sleep(60)")
+
+
+@contextmanager
+def meanwhile(act: Callable[[], None]) -> Iterator[None]:
+    """Do something in another thread."""
+    timer = threading.Timer(0.5, act)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
+
+
+def everything(
+    url: str, settings: Settings
+) -> tuple[list[UUID], list[tuple[object, ...]], pl.DataFrame, int, str]:
+    """What a server shows, but for the time."""
+    with open_source(url, settings) as snapshot:
+        return (
+            ids(snapshot, Swept({})),
+            sorted(snapshot.digest(earliest=EARLIEST, tolerance=timedelta(days=1)).rows()),
+            sorted(snapshot.organizations().rows()),
+            snapshot.moment.horizon,
+            snapshot.moment.incarnation,
+        )
+
+
+def ids(snapshot: SourceSnapshot, asked: Swept) -> list[UUID]:
+    """The jobs that are read."""
+    return sorted(job for frame in snapshot.jobs(asked) for job in uuids(frame["job_id"]))
+
+
+def moment(url: str, settings: Settings) -> Moment:
+    """What a server says of itself."""
+    with open_source(url, settings) as snapshot:
+        return snapshot.moment
+
+
+def clock(source: psycopg.Connection) -> datetime:
+    """The primary's time."""
+    return source.execute("SELECT clock_timestamp()").fetchone()[0]
+
+
+def test_a_whole_refresh_works_through_a_standby(
+    pair: Pair, source: psycopg.Connection, tmp_path: Path
+) -> None:
+    """Aggregates on the primary, jobs read from the standby: what it has replayed is in the table."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    job = plant_job(source, tenant)
+    plant_job(source, neighbour)
+    databases = Databases(analytics_url=pair.primary, source_url=pair.standby)
+    settings = load_settings(home=tmp_path / "home")
+    pair.catch_up()
+    first = refresh(databases, settings)
+    change_job(source, job, status="FAILED")
+    pair.catch_up()
+
+    second = refresh(databases, settings)
+
+    assert (first.facts_inserted, second.facts_updated, second.facts_inserted) == (2, 1, 0)
+    assert differences(cells(source), cells_by_sql(source)) == []
+    assert verify(databases, settings).differences == ()
+    reconciled = reconcile_created(databases, settings)
+    assert (reconciled.cells_written, reconciled.cells_deleted) == (0, 0)

@@ -1,0 +1,83 @@
+"""A primary and a hot standby that follows it, each with a socket of its own."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from pipelines.settings import load_settings
+from pipelines.storage import embedded_postgres
+from pipelines.storage.database import Databases
+from pipelines.storage.migrations import migrate
+from pipelines.storage.postgres_programs import Account, Programs, find_programs
+
+UNSAFE_BUT_FAST = {"fsync": "off", "full_page_writes": "off"}
+
+PATIENCE_S = 60
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two servers with the same databases."""
+
+    primary: str
+    standby: str
+
+    def catch_up(self) -> None:
+        """Wait until the standby has replayed everything that the primary has written."""
+        with psycopg.connect(self.primary, autocommit=True) as primary:
+            written = primary.execute("SELECT pg_current_wal_flush_lsn()").fetchone()[0]
+        with psycopg.connect(self.standby, autocommit=True) as standby:
+            wait_until(
+                lambda: standby.execute("SELECT pg_last_wal_replay_lsn() >= %s", [written]).fetchone()[0]
+            )
+
+    @contextmanager
+    def impatient(self) -> Iterator[None]:
+        """Let the standby give a reader no time before it cancels what is in its way."""
+        with psycopg.connect(self.standby, autocommit=True) as standby:
+            standby.execute("ALTER SYSTEM SET max_standby_streaming_delay = 0")
+            standby.execute("SELECT pg_reload_conf()")
+        try:
+            yield
+        finally:
+            # Its own word for it is not to be had while it throws out whoever comes.
+            wait_until(self._made_patient)
+
+    def _made_patient(self) -> bool:
+        with suppress(psycopg.OperationalError):
+            with psycopg.connect(self.standby, autocommit=True) as standby:
+                standby.execute("ALTER SYSTEM RESET max_standby_streaming_delay")
+                standby.execute("SELECT pg_reload_conf()")
+            return True
+        return False
+
+
+@contextmanager
+def replicated(home: Path, *, programs: Path | None = None) -> Iterator[Pair]:
+    """Yield a migrated primary and its standby, both under `home`."""
+    folder = programs or find_programs()
+    with embedded_postgres.running(home / "primary", options=UNSAFE_BUT_FAST, programs=folder) as primary:
+        migrate(Databases(primary, primary), load_settings(database_url=primary, home=home), with_source=True)
+        place = home / "standby" / "postgres"
+        place.mkdir(parents=True)
+        account = Account.for_new_data()
+        account.own(place)
+        copied = Programs.for_account(folder, account, copies=place).run(
+            *("pg_basebackup", "--checkpoint=fast", "--write-recovery-conf", "--no-sync"),
+            *("--dbname", primary, "--pgdata", place / "data"),
+        )
+        assert copied.returncode == 0, copied.stderr
+        with embedded_postgres.running(home / "standby", options=UNSAFE_BUT_FAST, programs=folder) as standby:
+            yield Pair(primary, standby)
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    """Ask again and again until something is so."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)

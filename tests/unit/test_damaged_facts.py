@@ -1,0 +1,426 @@
+"""Facts that were damaged are called so, whatever the damage; other trouble is not blamed on them."""
+
+import json
+import os
+import random
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+from pipelines.errors import FactsConflict, FactsUnusable, FeedLost
+from pipelines.model.jobs import FACT_COLUMNS
+from pipelines.settings import Settings, load_settings
+from pipelines.storage.facts import FactsNotWritten, JobFacts, open_facts
+from pipelines.storage.facts_checksums import Checksums
+from pipelines.storage.facts_health import examine, reading_facts, remove_set_aside, set_aside
+from tests.changes import DAY, MINUTE, NOON, change, frame, id_of
+
+JOBS = [
+    change(job, workflow_id=random.Random(job).randbytes(16), row_hash=random.Random(job).getrandbits(63))
+    for job in range(1000, 1500)
+]
+
+Damage = Callable[[Path], object]
+
+
+@pytest.fixture(params=["facts", "a folder of facts"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """Settings whose facts lie in a folder, once with spaces in its name."""
+    return load_settings(facts_url=str(tmp_path / request.param))
+
+
+@pytest.fixture
+def folder(settings: Settings) -> Path:
+    """The folder of facts with five commits: made, filled, and changed three times."""
+    facts = open_facts(settings)
+    facts.fill(frame(*JOBS))
+    for job in range(3):
+        facts.absorb(frame(change(job, created_at=NOON + DAY), change(1000 + job, row_hash=-1 - job)))
+    return Path(settings.facts_location)
+
+
+def largest(pattern: str) -> Callable[[Path], Path]:
+    """Which of the files in use is damaged: the one that holds most."""
+
+    def find(folder: Path) -> Path:
+        used = {Path(uri).name for uri in DeltaTable(str(folder)).file_uris()}
+        files = [file for file in folder.glob(pattern) if "_change_data" in pattern or file.name in used]
+        return max(files, key=lambda file: file.stat().st_size)
+
+    return find
+
+
+DATA, FEED = largest("created_date=*/*.parquet"), largest("_change_data/*/*.parquet")
+
+
+def commit(folder: Path, version: int) -> Path:
+    """The file of a commit."""
+    return folder / "_delta_log" / f"{version:020}.json"
+
+
+def halve(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def flip(file: Path, times: int = 200) -> None:
+    """Change bytes all over the file; its size stays."""
+    content, where = bytearray(file.read_bytes()), random.Random(1)
+    for _ in range(times):
+        content[where.randrange(4, len(content) - 8)] ^= where.randrange(1, 256)
+    file.write_bytes(content)
+
+
+def forge(file: Path) -> None:
+    """Change one byte of an id, which can be read like any other."""
+    content = bytearray(file.read_bytes())
+    place = next(place for row in JOBS if (place := content.find(row["workflow_id"])) > 0)
+    content[place] ^= 1
+    file.write_bytes(content)
+
+
+def unrecorded(damage: Damage) -> Damage:
+    """The same damage before anything was recorded of the files."""
+
+    def act(folder: Path) -> None:
+        (folder / "_checksums.json").unlink()
+        damage(folder)
+
+    return act
+
+
+def checkpointed(damage: Damage) -> Damage:
+    """The same damage to a table that has a checkpoint."""
+
+    def act(folder: Path) -> None:
+        DeltaTable(str(folder)).create_checkpoint()
+        Checksums(folder).record(since_version=4)
+        damage(folder)
+
+    return act
+
+
+SEEN_AT_ONCE: dict[str, Damage] = {
+    "a file is gone": lambda folder: DATA(folder).unlink(),
+    "a file is cut short": lambda folder: halve(DATA(folder)),
+    "a file is empty": lambda folder: os.truncate(DATA(folder), 0),
+    "a file is another": lambda folder: DATA(folder).write_text("not a file of facts"),
+    "the first commit is gone": lambda folder: commit(folder, 0).unlink(),
+    "a commit between is gone": lambda folder: commit(folder, 2).unlink(),
+    "a commit is cut short": lambda folder: halve(commit(folder, 3)),
+    "the last commit is cut short": lambda folder: halve(commit(folder, 4)),
+    "the last commit is empty": lambda folder: commit(folder, 4).write_text(""),
+    "the last commit is zeros": lambda folder: commit(folder, 4).write_bytes(bytes(2000)),
+    "the last commit is no commit": lambda folder: commit(folder, 4).write_text("this is no commit"),
+    "the last commit is empty, and unknown": unrecorded(lambda folder: commit(folder, 4).write_text("")),
+    "a file is cut short, and unknown": unrecorded(lambda folder: halve(DATA(folder))),
+    "a file has other bytes": lambda folder: flip(DATA(folder)),
+    "a file has one other byte": lambda folder: forge(DATA(folder)),
+    "a commit has one other byte": lambda folder: flip(commit(folder, 1), 1),
+    "a checkpoint has one other byte": checkpointed(
+        lambda folder: flip(next((folder / "_delta_log").glob("*.checkpoint.parquet")), 1)
+    ),
+    "a commit behind a checkpoint is cut short": checkpointed(lambda folder: halve(commit(folder, 3))),
+    "the last commit behind a checkpoint is empty": checkpointed(
+        lambda folder: commit(folder, 4).write_text("")
+    ),
+    "a checkpoint is gone": checkpointed(
+        lambda folder: next((folder / "_delta_log").glob("*.checkpoint.parquet")).unlink()
+    ),
+    "a checkpoint is cut short": checkpointed(
+        lambda folder: halve(next((folder / "_delta_log").glob("*.checkpoint.parquet")))
+    ),
+    "the hint points nowhere": lambda folder: (folder / "_delta_log" / "_last_checkpoint").write_text(
+        json.dumps({"version": 77, "size": 5})
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", SEEN_AT_ONCE.values(), ids=SEEN_AT_ONCE)
+def test_damage_is_seen_before_anything_is_read(damage: Damage, settings: Settings, folder: Path) -> None:
+    """Opening says so; set aside, the facts start anew at the same place, and nothing was thrown away."""
+    damage(folder)
+    before = files(folder)
+
+    with pytest.raises(FactsUnusable, match=f"rebuilt from the source.*{folder.name}"):
+        open_facts(settings)
+
+    aside = set_aside(settings)
+    assert aside is not None
+    assert files(aside) == before
+    anew = open_facts(settings)
+    assert (anew.version, anew.rows, anew.empty) == (0, 0, True)
+    anew.fill(frame(*JOBS))
+    assert open_facts(settings).rows == len(JOBS)
+
+
+WAYS_TO_READ: dict[str, Callable[[JobFacts], object]] = {
+    "edit": lambda facts: facts.absorb(frame(change(1003, row_hash=0))),
+    "deletion": lambda facts: facts.absorb(frame(change(1003, gone="deleted"))),
+    "new job": lambda facts: facts.absorb(frame(change(5000))),
+    "digest": lambda facts: facts.digest(),
+    "jobs by organization": lambda facts: facts.jobs_by_organization(),
+}
+
+
+@pytest.mark.parametrize("act", WAYS_TO_READ.values(), ids=WAYS_TO_READ)
+@pytest.mark.parametrize("damage", [flip, halve, Path.unlink], ids=["flipped", "cut short", "gone"])
+def test_damage_is_met_while_reading(
+    damage: Callable[[Path], object],
+    act: Callable[[JobFacts], object],
+    settings: Settings,
+    folder: Path,
+) -> None:
+    """Files that were damaged after the table was opened, or whose size tells nothing, are found in use."""
+    facts = open_facts(settings)
+    damage(DATA(folder))
+    before = sorted(file.name for file in (folder / "_delta_log").iterdir())
+
+    with pytest.raises(FactsUnusable):
+        act(facts)
+
+    assert sorted(file.name for file in (folder / "_delta_log").iterdir()) == before
+
+
+def test_damage_is_not_tidied_away(settings: Settings, folder: Path) -> None:
+    """Small files are not merged into one that looks sound."""
+    open_facts(settings).fill(frame(change(5000), change(5001)))
+    facts = open_facts(settings)
+    flip(DATA(folder))
+
+    with pytest.raises(FactsUnusable):
+        facts.compact()
+
+    assert DeltaTable(str(folder)).version() == facts.version
+
+
+@pytest.mark.parametrize("damage", [flip, halve, Path.unlink], ids=["flipped", "cut short", "gone"])
+def test_whoever_collects_facts_is_told(
+    damage: Callable[[Path], object], settings: Settings, folder: Path
+) -> None:
+    """A frame that is read elsewhere, and late, is watched over by the one who reads it."""
+    jobs = open_facts(settings).scan()
+    damage(DATA(folder))
+
+    with pytest.raises(FactsUnusable), reading_facts(settings.facts_location):
+        jobs.collect()
+
+
+def test_facts_that_vanish_are_unusable(settings: Settings, folder: Path) -> None:
+    """A folder that somebody deletes under a run is no success, and there is nothing to set aside."""
+    facts = open_facts(settings)
+    shutil.rmtree(folder)
+
+    with pytest.raises(FactsUnusable):
+        facts.digest()
+    with pytest.raises(FactsUnusable):
+        facts.absorb(frame(change(1003, row_hash=0)))
+
+    assert set_aside(settings) is None
+    assert open_facts(settings).table_id != facts.table_id
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: shutil.rmtree(folder / "_change_data"),
+        lambda folder: FEED(folder).unlink(),
+        lambda folder: halve(FEED(folder)),
+        lambda folder: os.truncate(FEED(folder), 0),
+        lambda folder: flip(FEED(folder)),
+        lambda folder: forge(FEED(folder)),
+        checkpointed(lambda folder: commit(folder, 3).unlink()),
+    ],
+    ids=["all gone", "a file gone", "cut short", "empty", "flipped", "one flipped", "commit gone"],
+)
+def test_a_damaged_feed_is_lost_and_the_facts_are_not(
+    damage: Damage, settings: Settings, folder: Path
+) -> None:
+    """What changed can no longer be told; what there is can, and what changes from now on."""
+    damage(folder)
+    facts = open_facts(settings)
+
+    with pytest.raises(FeedLost):
+        list(facts.images_since(1))
+
+    assert facts.rows == len(JOBS) + 3
+    before = facts.version
+    facts.absorb(frame(change(7)))
+    assert [image["job_id"].to_list() for image in facts.images_since(before)] == [[id_of(7)]]
+
+
+def test_one_byte_of_a_bad_disk_is_found_when_every_file_is_read(settings: Settings, folder: Path) -> None:
+    """The disk tells of no change, and the rows can be read; only what was recorded of the file tells."""
+    file = DATA(folder)
+    times = file.stat()
+    forge(file)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    open_facts(settings).digest()
+
+    with pytest.raises(FactsUnusable, match="not as it was written"):
+        examine(settings.facts_location)
+
+
+def test_facts_without_checksums_are_still_facts(settings: Settings, folder: Path) -> None:
+    """The record can be lost; what the next commit records is what there is."""
+    record = folder / "_checksums.json"
+    for content in (b"", b"garbage", b"[]", b'{"a": 1}', b"\xff"):
+        record.write_bytes(content)
+        assert open_facts(settings).rows == len(JOBS) + 3
+    record.unlink()
+
+    open_facts(settings).absorb(frame(change(1003, row_hash=0)))
+
+    forge(DATA(folder))
+    with pytest.raises(FactsUnusable, match="not as it was written"):
+        open_facts(settings)
+
+
+def test_a_copy_is_as_good(folder: Path) -> None:
+    """Its files have other times and the same bytes; once written to, they need not be read again."""
+    copy = shutil.copytree(folder, folder.with_name("copy"), copy_function=shutil.copyfile)
+    elsewhere = load_settings(facts_url=str(copy))
+
+    assert open_facts(elsewhere).rows == len(JOBS) + 3
+    open_facts(elsewhere).absorb(frame(change(5000)))
+
+    recorded = json.loads((copy / "_checksums.json").read_text())
+    assert len(recorded) > 5
+    assert all((copy / name).stat().st_mtime_ns == time for name, (time, _) in recorded.items())
+    forge(DATA(copy))
+    with pytest.raises(FactsUnusable, match="not as it was written"):
+        open_facts(elsewhere)
+
+
+def test_a_commit_does_not_cover_damage_up(settings: Settings, folder: Path) -> None:
+    """What was changed meanwhile keeps the number that gives it away."""
+    facts = open_facts(settings)
+    forge(DATA(folder))
+
+    facts.fill(frame(change(5000)))
+
+    with pytest.raises(FactsUnusable, match="not as it was written"):
+        open_facts(settings)
+
+
+def test_a_torn_hint_does_no_harm(settings: Settings, folder: Path) -> None:
+    """The log can be read without it."""
+    (folder / "_delta_log" / "_last_checkpoint").write_text("garbage")
+
+    facts = open_facts(settings)
+
+    assert facts.rows == len(JOBS) + 3
+    assert sum(images.height for images in facts.images_since(1)) == 9
+
+
+def test_a_lost_last_commit_is_an_earlier_version(settings: Settings, folder: Path) -> None:
+    """Nothing tells it from a table that never had it, but that its version was published; it goes on."""
+    version, table_id = open_facts(settings).version, open_facts(settings).table_id
+    commit(folder, version).unlink()
+
+    facts = open_facts(settings)
+
+    assert (facts.version, facts.table_id) == (version - 1, table_id)
+    facts.absorb(frame(change(1003, row_hash=0)))
+    assert open_facts(settings).version == version
+
+
+def test_a_lost_log_is_a_lost_table(settings: Settings, folder: Path) -> None:
+    """Files that no log speaks of are no facts."""
+    table_id = open_facts(settings).table_id
+    shutil.rmtree(folder / "_delta_log")
+
+    facts = open_facts(settings)
+
+    assert facts.table_id != table_id
+    assert facts.empty
+    assert open_facts(settings).empty
+    facts.fill(frame(*JOBS))
+    assert open_facts(settings).rows == len(JOBS)
+
+
+def test_the_table_of_another_version_is_set_aside(settings: Settings) -> None:
+    """Facts without the reason why a job is gone can say nothing of it; they are rebuilt."""
+    older = pl.DataFrame(schema=FACT_COLUMNS | {"created_date": pl.Date()})
+    write_deltalake(settings.facts_location, older, partition_by=["created_date"])
+
+    with pytest.raises(FactsUnusable, match="columns of another version"):
+        open_facts(settings)
+
+    assert set_aside(settings)
+    assert open_facts(settings).empty
+
+
+def test_sound_facts_are_not_blamed(settings: Settings, folder: Path) -> None:
+    """An error that is not theirs passes as what it is, and the facts stay where they are."""
+    facts = open_facts(settings)
+
+    with pytest.raises(OSError, match="No space left"), reading_facts(settings.facts_location):
+        raise OSError(28, "No space left on device")
+    with pytest.raises(pl.exceptions.ColumnNotFoundError), reading_facts(settings.facts_location):
+        facts.scan().select("no such column").collect()
+    with pytest.raises(KeyError), reading_facts(settings.facts_location):
+        raise KeyError
+
+    assert examine(settings.facts_location) is None
+    assert folder.is_dir()
+
+
+def test_facts_that_cannot_be_written_stay_as_they_were(settings: Settings, folder: Path) -> None:
+    """No room is neither damage nor a conflict."""
+    facts = open_facts(settings)
+    shutil.rmtree(folder / "_change_data")
+    (folder / "_change_data").write_text("no folder can be made here")
+
+    with pytest.raises(FactsNotWritten, match="nothing was lost"):
+        facts.absorb(frame(change(1003, row_hash=0)))
+
+    (folder / "_change_data").unlink()
+    again = open_facts(settings)
+    assert again.version == 4
+    again.absorb(frame(change(1003, row_hash=0)))
+    assert again.version == 5
+    with pytest.raises(FactsConflict):
+        facts.absorb(frame(change(1003, row_hash=0)))
+
+
+def test_what_was_set_aside_goes_after_a_while(settings: Settings, folder: Path) -> None:
+    """Until then it can be looked into; other folders beside the facts are not ours to remove."""
+    strangers = [folder.with_name(f"{folder.name}{name}") for name in (".unusable-mine", ".old", "2")]
+    for stranger in strangers:
+        stranger.mkdir()
+    first = set_aside(settings)
+    assert first is not None
+    number = len(files(first))
+    open_facts(settings)
+    between = datetime.now(UTC)
+    open_facts(settings).fill(frame(change(1)))
+    second = set_aside(settings)
+    assert second is not None
+
+    assert remove_set_aside(settings, between - MINUTE) == 0
+    assert remove_set_aside(settings, between) == number
+
+    assert not first.exists()
+    assert second.is_dir()
+    assert all(stranger.is_dir() for stranger in strangers)
+
+
+def test_an_object_store_cannot_be_set_aside() -> None:
+    """Nothing is renamed there; the message says where they are, without the key to it."""
+    settings = load_settings(facts_url="s3://bucket/facts?key=s3cret")
+
+    with pytest.raises(FactsUnusable, match="s3://bucket/facts") as refused:
+        set_aside(settings)
+
+    assert "s3cret" not in str(refused.value)
+    assert remove_set_aside(settings, datetime.now(UTC)) == 0
+
+
+def files(folder: Path) -> dict[Path, int]:
+    """Every file with its size."""
+    return {path.relative_to(folder): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
