@@ -18,7 +18,7 @@ from pipelines.refresh import reconcile_created
 from pipelines.settings import Settings
 from pipelines.storage.aggregates import Edition, Publication
 from pipelines.storage.calendars import find_calendar
-from pipelines.storage.cursors import find_audit_order, find_progress, mark_verified
+from pipelines.storage.cursors import find_audit_order, find_progress, hold, mark_verified
 from pipelines.storage.database import Databases, connect
 from pipelines.storage.definitions import version_of
 from pipelines.storage.facts import open_facts
@@ -139,5 +139,6 @@ def _recompute(databases: Databases, settings: Settings, differences: Sequence[D
         for cells in desk.cells_at(keys, Restated.DRIFT):
             publication.stage(cells)
         publication.replace()
+        hold(analytics, {key: progress[key] for key in _organizations(differences)})
         passing(FaultPoint.BEFORE_COMMIT)
     passing(FaultPoint.AFTER_COMMIT)

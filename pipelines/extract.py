@@ -216,7 +216,7 @@ class _Reading:
     @property
     def strangers(self) -> frozenset[UUID]:
         """Organizations that jobs name although the source has no such organization, read like the others."""
-        return frozenset(self._met - self._scope) if not self.swept.only_listed else frozenset()
+        return frozenset() if self._request.organization_ids else frozenset(self._met - self._scope)
 
     def organization_ids(self) -> tuple[UUID, ...]:
         """Whom the pass is for."""
@@ -260,6 +260,9 @@ class _Reading:
         moved = OfOwners(*(names.moved(kind, self._scope) for kind in ("workflows", "clients")))
         if moved.workflow_ids or moved.client_ids:
             self._read(moved)
+        if self.strangers and self.swept.only_listed:
+            # By the index only their newest jobs were met.
+            self._read(Swept(dict.fromkeys(self.strangers), only_listed=True))
 
     def read_what_is_gone(self) -> dict[UUID, int]:
         """Find jobs that the source does not have any more; return those of whom too many are missing."""

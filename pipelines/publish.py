@@ -51,6 +51,9 @@ from pipelines.storage.statements import statement
 
 _LOCAL_PERIODS: Final = (Period.DAY, Period.WEEK, Period.MONTH)
 
+# No definition has this number, so whichever comes next, the cells are computed anew.
+_NO_DEFINITION: Final = 0
+
 Batch = tuple[UUID, ...]
 
 
@@ -243,12 +246,20 @@ class _Press:
             # What has a sentence of its own concerns everybody: a lost connection, another run, the facts.
             raise
         except Exception as failure:
+            if self._overtaken(batch):
+                raise PublishConflict from failure
             if len(batch) == 1:
                 self.give_up(batch[0], failure, time.monotonic() - begun)
                 return
             middle = len(batch) // 2
             self.settle(batch[:middle])
             self.settle(batch[middle:])
+
+    def _overtaken(self, batch: Batch) -> bool:
+        """Whether another run has published one of these, as it can when our lock was lost."""
+        with connect(self._databases.analytics_url, self._settings) as analytics:
+            now = find_progress(analytics)
+        return any(now.get(key) != self._seen.get(key) for key in batch)
 
     def give_up(self, organization_id: UUID, failure: Exception, seconds: float = 0.0) -> None:
         """Record that an organization failed; it stays as it was, and its cursor too."""
@@ -340,19 +351,23 @@ class _Press:
         outcomes.record(analytics, extraction.run_id, batch, seconds=seconds)
 
     def _advances(self, batch: Batch) -> Sequence[Advance]:
-        calendar, plan = self._extraction.calendar, self._plan
-        anew = plan.first | plan.whole.keys()
-        current = self._edition.definition_version
+        calendar = self._extraction.calendar
         return [
             Advance(
                 key,
                 complete_through=self._extraction.complete_through[key],
-                definition_version=current if key in anew else self._seen[key].definition_version,
+                definition_version=self._definition_of(key),
                 time_zone=calendar.zone_of(key),
                 zone_offsets=calendar.fingerprint(key, self._extraction.moment.extracted_at),
             )
             for key in batch
         ]
+
+    def _definition_of(self, key: UUID) -> int:
+        """The definition of all of its cells; of none while those that did not change are of another."""
+        current = self._edition.definition_version
+        anew = key in self._plan.first or key in self._plan.whole
+        return current if anew or self._seen[key].is_of(current) else _NO_DEFINITION
 
     def _commit(self, analytics: Connection, batch: Batch) -> None:
         """Commit; when the answer is lost, look whether it was made instead of guessing."""

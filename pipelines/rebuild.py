@@ -22,7 +22,7 @@ from pipelines.stages import OnProgress, Stages
 from pipelines.storage import outcomes
 from pipelines.storage.aggregates import ALWAYS, Edition, Publication
 from pipelines.storage.calendars import find_calendar
-from pipelines.storage.cursors import Progress, find_progress, settle_rebuild
+from pipelines.storage.cursors import Progress, find_progress, hold, settle_rebuild
 from pipelines.storage.database import Databases, connect
 from pipelines.storage.definitions import find_version, version_of
 from pipelines.storage.facts import JobFacts, open_facts
@@ -47,7 +47,8 @@ def rebuild(databases: Databases, settings: Settings, *, on_progress: OnProgress
     """Compute every cell anew that is of an older definition; the source is not touched.
 
     A range is replaced in one transaction, so readers have its old cells or its new ones, and a rebuild
-    that is cut off goes on behind the last. Raises `SchemaMissing`, `AnotherRunHoldsTheLock`.
+    that is cut off goes on behind the last. Raises `SchemaMissing`, `AnotherRunHoldsTheLock`,
+    `PublishConflict`.
     """
     require_analytics(databases, settings)
     stages = Stages(on_progress)
@@ -82,7 +83,7 @@ def rebuild_stale(databases: Databases, settings: Settings, stages: Stages) -> P
             removed_before=removed_before,
         )
         desk = Desk(facts.scan(), calendar.calendar, settings.rollup_plan, aggregator)
-        press = _Press(databases, settings, stages, desk, edition)
+        press = _Press(databases, settings, stages, seen, desk, edition)
         for each in _ranges(facts, {key: seen[key] for key in stale}, current):
             press.settle(each)
     return press.published
@@ -104,10 +105,16 @@ class _Press:
     """Replaces ranges, and remembers what became of them."""
 
     def __init__(
-        self, databases: Databases, settings: Settings, stages: Stages, desk: Desk, edition: Edition
+        self,
+        databases: Databases,
+        settings: Settings,
+        stages: Stages,
+        seen: Mapping[UUID, Progress],
+        desk: Desk,
+        edition: Edition,
     ) -> None:
         self._databases, self._settings, self._stages = databases, settings, stages
-        self._desk, self._edition = desk, edition
+        self._seen, self._desk, self._edition = seen, desk, edition
         self.published = Published()
 
     def settle(self, each: _Range) -> None:
@@ -116,7 +123,7 @@ class _Press:
             return
         try:
             with self._stages.timed("rebuild"), reading_facts(self._settings.facts_location):
-                self.published += _replace(self._databases, self._settings, self._desk, self._edition, each)
+                self.published += self._replace(each)
         except ExecutionMetricsError:
             raise
         except Exception as failure:
@@ -136,29 +143,27 @@ class _Press:
             )
         passing(FaultPoint.FAILURE_RECORDED)
 
-
-def _replace(
-    databases: Databases, settings: Settings, desk: Desk, edition: Edition, each: _Range
-) -> Published:
-    with connect(databases.analytics_url, settings) as analytics:
-        passing(FaultPoint.BATCH_BEGUN)
-        publication = Publication(analytics, edition)
-        computed = 0
-        for cells in desk.all_cells(
-            each.organization_ids, Restated.DEFINITION, between=(each.since, each.until)
-        ):
-            publication.stage(cells)
-            passing(FaultPoint.CHUNK_WRITTEN)
-            computed += cells.height
-        between = (each.since or ALWAYS[0], each.until or ALWAYS[1])
-        publication.stage_leftovers(each.organization_ids, Restated.DEFINITION, between=between)
-        publication.replace()
-        settle_rebuild(analytics, each.organization_ids, edition.definition_version, each.until)
-        passing(FaultPoint.REBUILD_SETTLED)
-        passing(FaultPoint.BEFORE_COMMIT)
-        analytics.commit()
-        passing(FaultPoint.AFTER_COMMIT)
-    return Published(computed, publication.written, publication.deleted, publication.restated)
+    def _replace(self, each: _Range) -> Published:
+        ids = each.organization_ids
+        with connect(self._databases.analytics_url, self._settings) as analytics:
+            passing(FaultPoint.BATCH_BEGUN)
+            publication = Publication(analytics, self._edition)
+            computed = 0
+            cells_of_range = self._desk.all_cells(ids, Restated.DEFINITION, between=(each.since, each.until))
+            for cells in cells_of_range:
+                publication.stage(cells)
+                passing(FaultPoint.CHUNK_WRITTEN)
+                computed += cells.height
+            between = (each.since or ALWAYS[0], each.until or ALWAYS[1])
+            publication.stage_leftovers(ids, Restated.DEFINITION, between=between)
+            publication.replace()
+            hold(analytics, {key: self._seen[key] for key in ids})
+            settle_rebuild(analytics, ids, self._edition.definition_version, each.until)
+            passing(FaultPoint.REBUILD_SETTLED)
+            passing(FaultPoint.BEFORE_COMMIT)
+            analytics.commit()
+            passing(FaultPoint.AFTER_COMMIT)
+        return Published(computed, publication.written, publication.deleted, publication.restated)
 
 
 def _unpublished(facts: JobFacts, seen: Mapping[UUID, Progress], stale: set[UUID]) -> set[UUID]:

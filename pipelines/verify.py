@@ -186,7 +186,9 @@ class _Comparison:
     def _on_its_way(self) -> pl.Expr:
         """Cells of another definition, or of another zone, than the next refresh computes."""
         stale = [key for key, each in self._progress.items() if not each.is_of(self._current)]
-        of_the_rest = _of(stale) & pl.col("definition_version").ne_missing(self._current)
+        of_the_rest = _of(stale)
+        if self._current is not None:
+            of_the_rest &= pl.col("definition_version").ne_missing(self._current)
         return of_the_rest | (_of(self._rezoned) & (pl.col("period") != Period.HOUR.value))
 
     def _of_other_zones(self) -> list[UUID]:

@@ -4,33 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 from uuid import UUID
 
 import typer
 
+from pipelines.cli import cells
 from pipelines.cli.arguments import AsJson, moment, organization
+from pipelines.cli.cells import CLIENTS, WORKFLOWS
 from pipelines.cli.output import print_json, print_line, print_table, shown
 from pipelines.cli.session import opened
 from pipelines.model.periods import Period
-from pipelines.model.sentinels import (
-    ALL_CLIENTS,
-    ALL_INITIATORS,
-    ALL_WORKFLOWS,
-    NO_CLIENT,
-    UNKNOWN_INITIATOR,
-)
+from pipelines.model.sentinels import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS, UNKNOWN_INITIATOR
 
 if TYPE_CHECKING:
     from pipelines.explain import AsOf, Explanation
-
-_NO_CLIENT: Final = "none"
 
 _BECAUSE: Final = {
     "late": "a job came late",
     "edited": "a job was edited",
     "retried": "a job was retried",
-    "deleted": "a job was deleted, or no longer counts",
+    "deleted": "a job was deleted",
     "time_zone": "the organization's time zone or its rules changed",
     "definition": "the definition of the metrics changed",
     "backfill": "a range was read again, and the source said something else",
@@ -58,7 +52,8 @@ def _id_or(words: dict[str, UUID]) -> Callable[[str], UUID]:
         try:
             return words.get(text) or UUID(text)
         except ValueError:
-            raise typer.BadParameter(f"{text!r} is not {', '.join(words)} or a UUID") from None
+            named = f"{', '.join(words)} or a UUID"
+            raise typer.BadParameter(f"{text!r} is not {named}.") from None
 
     return read
 
@@ -78,14 +73,12 @@ def explain(
     ],
     workflow: Annotated[
         UUID | None,
-        typer.Option(
-            parser=_id_or({ALL_INITIATORS: ALL_WORKFLOWS}), metavar="ID|all", help="Only this workflow."
-        ),
+        typer.Option(parser=_id_or(WORKFLOWS), metavar="ID|all", help="Only this workflow."),
     ] = None,
     client: Annotated[
         UUID | None,
         typer.Option(
-            parser=_id_or({ALL_INITIATORS: ALL_CLIENTS, _NO_CLIENT: NO_CLIENT}),
+            parser=_id_or(CLIENTS),
             metavar="ID|all|none",
             help="Only this client, or jobs without one.",
         ),
@@ -122,8 +115,7 @@ def _show(found: Explanation) -> None:
     print_line(
         f"The {found.period} from {shown(found.period_start)} to {shown(found.period_end)}"
         f" ({found.time_zone}) of {found.organization_id}:"
-        f" workflow {_named(found.workflow_id, {ALL_WORKFLOWS: ALL_INITIATORS})},"
-        f" client {_named(found.client_id, {ALL_CLIENTS: ALL_INITIATORS, NO_CLIENT: _NO_CLIENT})},"
+        f" workflow {cells.workflow(found.workflow_id)}, client {cells.client(found.client_id)},"
         f" initiator {found.initiator_type}."
     )
     print_line()
@@ -174,19 +166,14 @@ def _show_restatements(found: Explanation) -> None:
         print_line("No restatement of it is on record.")
         return
     print_line()
-    columns = ["restated at", "reason", "run id"]
-    columns += [f"{which} {name.replace('_', ' ')}" for name in _RESTATED for which in ("old", "new")]
+    columns = ["restated at", "reason", "run id", *(name.replace("_", " ") for name in _RESTATED)]
     rows = (
         [
             each.restated_at,
             each.reason.value,
             each.run_id,
-            *((held or {}).get(name) for name in _RESTATED for held in (each.old, each.new)),
+            *(cells.step((each.old or {}).get(name), (each.new or {}).get(name)) for name in _RESTATED),
         ]
         for each in found.restatements
     )
     print_table(columns, rows)
-
-
-def _named(value: UUID, words: dict[UUID, str]) -> Any:
-    return words.get(value, value)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from pipelines.cli import cells
 from pipelines.cli.arguments import AsJson, Organizations, Since, Until, require_order
 from pipelines.cli.output import print_json, print_line, print_record, print_table
 from pipelines.cli.progress import watched
@@ -16,8 +17,12 @@ from pipelines.cli.session import opened
 if TYPE_CHECKING:
     from pipelines.preview import OrganizationPreview
     from pipelines.refresh import RefreshReport
+    from pipelines.storage.proposals import CellChange
 
-_SAID_ALREADY: Final = ("organization_id", "cells")
+_COLUMNS: Final = (
+    *("period", "period start", "workflow", "client", "initiator"),
+    *("total executions", "success rate pct", "median duration ms"),
+)
 
 
 def refresh(organizations: Organizations = None, as_json: AsJson = False) -> None:
@@ -76,13 +81,24 @@ def _propose(proposed: Sequence[OrganizationPreview], as_json: bool) -> None:
         if each.would_fail:
             print_line(f"It would stay as it is, because of {each.would_fail}.")
         if each.largest:
-            columns = [field.name for field in fields(each.largest[0]) if field.name not in _SAID_ALREADY]
-            rows = ([getattr(change, column) for column in columns] for change in each.largest)
-            print_table([column.replace("_", " ") for column in columns], rows)
+            print_table(_COLUMNS, (_row(change) for change in each.largest))
         print_line()
-    cells = sum(each.cells for each in proposed)
+    in_all = sum(each.cells for each in proposed)
     concerned = sum(each.cells > 0 for each in proposed)
-    print_line(f"{cells:,} cells of {concerned:,} organizations would change; nothing was written.")
+    print_line(f"{in_all:,} cells of {concerned:,} organizations would change; nothing was written.")
+
+
+def _row(change: CellChange) -> Sequence[Any]:
+    return (
+        change.period,
+        change.period_start,
+        cells.workflow(change.workflow_id),
+        cells.client(change.client_id),
+        change.initiator_type,
+        cells.step(change.old_total_executions, change.new_total_executions),
+        cells.step(change.old_success_rate_pct, change.new_success_rate_pct),
+        cells.step(change.old_median_duration_ms, change.new_median_duration_ms),
+    )
 
 
 def _show(report: RefreshReport, as_json: bool) -> None:

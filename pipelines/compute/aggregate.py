@@ -61,7 +61,7 @@ class Aggregator:
         """
         period_start = pl.col(period.value).to_physical().alias("period_start")
         chunk = jobs.frame.select(*_NUMBERS.values(), "completed", "duration_us", period_start)
-        # GROUPING() takes no column that is in none of the sets, so one that is never broken down is 0 in all.
+        # GROUPING() takes no column that is in no set: one that is never broken down is 0 in all of them.
         never = [_dimension(mask) for mask in Mask if not any(mask in each for each in masks)]
         chunk = chunk.with_columns(pl.lit(0, dtype=pl.UInt32).alias(name) for name in never)
         self._duckdb.register("jobs", _Stream(chunk))

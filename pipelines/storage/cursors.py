@@ -148,6 +148,21 @@ def advance(
         raise PublishConflict
 
 
+def hold(connection: psycopg.Connection, seen: Mapping[UUID, Progress]) -> None:
+    """Have nobody else publish these organizations before the transaction ends.
+
+    Raises `PublishConflict` when another run moved one of them since `seen`.
+    """
+    rows = connection.execute(
+        statement("load/hold_published.sql"), {"organization_ids": sorted(seen)}
+    ).fetchall()
+    before = [
+        (key, was.facts_table_id, was.published_version, was.run_id) for key, was in sorted(seen.items())
+    ]
+    if rows != before:
+        raise PublishConflict
+
+
 def move_cursors(connection: psycopg.Connection, organization_ids: Collection[UUID], moment: Moment) -> None:
     """Record that every row of these organizations has been looked at up to `moment`."""
     connection.execute(

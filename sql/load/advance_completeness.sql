@@ -34,4 +34,13 @@ SET
     time_zone = excluded.time_zone,
     zone_offsets = excluded.zone_offsets,
     run_id = excluded.run_id
+WHERE EXISTS (
+    -- What is compared above was committed when the statement began; this is the row that it waited for.
+    SELECT
+    FROM analytics.completeness AS found
+    WHERE
+        found.organization_id = stored.organization_id
+        AND (found.facts_table_id, found.published_version, found.run_id)
+        IS NOT DISTINCT FROM (stored.facts_table_id, stored.published_version, stored.run_id)
+)
 RETURNING organization_id

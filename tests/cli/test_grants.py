@@ -9,7 +9,14 @@ import psycopg
 import pytest
 from psycopg.errors import InsufficientPrivilege
 
+from pipelines.audit import audit
+from pipelines.explain import CellName, explain
+from pipelines.model.periods import Period
+from pipelines.model.rollup_plan import masks_up_to
+from pipelines.preview import preview
+from pipelines.rebuild import rebuild
 from pipelines.refresh import reconcile, refresh
+from pipelines.retain import retain
 from pipelines.settings import Settings
 from pipelines.status import status
 from pipelines.storage.database import Databases
@@ -56,6 +63,7 @@ def test_a_reader_and_a_writer_are_enough_for_the_whole_pipeline(
 ) -> None:
     """With the source reader and the writer alone, everything a run does can be done and verified."""
     apart = Databases(analytics_url=roles.writer, source_url=roles.source_reader)
+    everything = {"since": NOON - DAY, "until": NOON + 2 * DAY}
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     odd = plant_job(source, tenant, started_at=NOON + MINUTE)
     moving = plant_job(source, tenant)
@@ -67,9 +75,19 @@ def test_a_reader_and_a_writer_are_enough_for_the_whole_pipeline(
     source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [gone])
     source.execute("UPDATE orchestration.workflows SET name = 'renamed'")
 
+    proposed = preview(apart, settings, **everything)
     refreshed = refresh(apart, settings)
-    reconciled = reconcile(apart, settings, since=NOON - DAY, until=NOON + DAY)
+    reconciled = reconcile(apart, settings, **everything)
+    other = settings.model_copy(update={"rollup_plan": dict.fromkeys(Period, masks_up_to(1))})
+    rebuilt = rebuild(apart, other)
+    audited = audit(apart, other)
+    retained = retain(apart, other.model_copy(update={"keep_hours": DAY}))
+    settings = other
 
+    assert [each.organization_id for each in proposed] == [tenant.organization]
+    assert rebuilt.written > 0
+    assert (len(audited.verified), audited.found) == (2, ())
+    assert retained.hourly_cells > 0
     assert refreshed.cells_deleted + reconciled.cells_deleted > 0
     compared = verify(apart, settings)
     assert compared.cells_compared > 0
@@ -111,7 +129,8 @@ def test_the_dashboard_reader_reads_everything_and_writes_nothing(
     roles: Roles, databases: Databases, settings: Settings, source: psycopg.Connection
 ) -> None:
     """Every table of the aggregates can be read, none can be changed."""
-    plant_job(source, plant_tenant(source))
+    tenant = plant_tenant(source)
+    plant_job(source, tenant)
     refresh(databases, settings)
     tables = [str(table) for table in METADATA["analytics"].tables]
 
@@ -119,7 +138,9 @@ def test_the_dashboard_reader_reads_everything_and_writes_nothing(
         for table in tables:
             reader.execute(f"SELECT * FROM {table}")
 
-    assert status(replace(databases, analytics_url=roles.dashboard_reader), settings).jobs == 1
+    as_reader = replace(databases, analytics_url=roles.dashboard_reader)
+    assert status(as_reader, settings).jobs == 1
+    assert explain(as_reader, settings, CellName(tenant.organization, Period.DAY, NOON)).jobs == 1
     for table in tables:
         assert refused(roles.dashboard_reader, f"DELETE FROM {table}")
         assert refused(roles.dashboard_reader, f"INSERT INTO {table} DEFAULT VALUES")

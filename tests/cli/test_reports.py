@@ -5,8 +5,22 @@ from datetime import datetime
 import psycopg
 import pytest
 
+from pipelines.extract import Request
+from pipelines.refresh import extract_changes
+from pipelines.settings import Settings
+from pipelines.storage.database import Databases
 from tests.cli.conftest import Execmetrics
-from tests.planting import DAY, NOON, cells, change_job, plant_job, plant_jobs, plant_tenant
+from tests.planting import (
+    DAY,
+    MINUTE,
+    NOON,
+    cells,
+    change_job,
+    plant_job,
+    plant_jobs,
+    plant_tenant,
+    row_versions,
+)
 
 REFRESHED = {
     "organizations",
@@ -17,9 +31,12 @@ REFRESHED = {
     "cells_computed",
     "cells_written",
     "cells_deleted",
+    "cells_restated",
     "anomalies",
+    "failed",
     "seconds",
 }
+STAGES = {"extract", "facts", "compute", "publish", "total", "snapshot", "longest_statement"}
 
 
 def test_a_refresh_reports_what_it_did(
@@ -35,7 +52,8 @@ def test_a_refresh_reports_what_it_did(
     assert set(ended.document) == REFRESHED
     assert ended.document["jobs_read"] == 2
     assert ended.document["cells_written"] == len(cells(analytics))
-    assert set(ended.document["seconds"]) == {"extract", "facts", "compute", "publish", "total"}
+    assert (ended.document["cells_restated"], ended.document["failed"]) == (0, [])
+    assert set(ended.document["seconds"]) == STAGES
 
 
 def test_a_refresh_can_be_of_one_organization(
@@ -89,6 +107,147 @@ def test_a_reconciled_range_is_exact(
     assert cells(analytics, neighbour.organization)
 
 
+def test_organizations_that_failed_are_named(
+    execmetrics: Execmetrics, source: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the class of the failure, in the document and in the table; the others are published."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    plant_job(source, tenant)
+    plant_job(source, neighbour)
+    source.execute(
+        "UPDATE orchestration.organizations SET time_zone = 'Mars/Olympus_Mons' WHERE id = %s",
+        [tenant.organization],
+    )
+    refused = execmetrics("refresh")
+    monkeypatch.setenv("EXECMETRICS_TOLERATED_FAILURES_PCT", "100")
+
+    document, table = execmetrics("refresh", "--json"), execmetrics("refresh")
+
+    assert refused.exit_code == 1
+    assert f"(1 of 2: {tenant.organization} UnknownTimeZone)" in refused.stderr
+    assert (document.exit_code, table.exit_code) == (0, 0)
+    assert document.document["failed"] == [
+        {"organization_id": str(tenant.organization), "error_class": "UnknownTimeZone"}
+    ]
+    assert f"{tenant.organization} UnknownTimeZone" in table.stdout
+    assert str(neighbour.organization) not in table.stdout
+
+
+def test_a_dry_run_prints_what_would_change(
+    execmetrics: Execmetrics, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """How many cells of which organization, and the largest changes; the tables stay as they were."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    jobs = plant_jobs(source, tenant, [{}, {}, {}])
+    plant_job(source, neighbour)
+    execmetrics("refresh")
+    source.execute("DELETE FROM orchestration.jobs WHERE id = any(%s)", [list(jobs[:2])])
+    before = row_versions(analytics)
+    arguments = ("reconcile", "--since", "2024-01-31", "--until", "2024-02-01", "--dry-run")
+
+    document, table = execmetrics(*arguments, "--json"), execmetrics(*arguments)
+
+    assert (document.exit_code, table.exit_code) == (0, 0)
+    assert row_versions(analytics) == before
+    (said,) = document.document["organizations"]
+    assert {name: said[name] for name in said if name != "largest"} == {
+        "organization_id": str(tenant.organization),
+        "jobs": 2,
+        "cells": 27,
+        "deletes_withheld": 0,
+        "would_fail": None,
+    }
+    assert len(said["largest"]) == 5
+    assert {(cell["old_total_executions"], cell["new_total_executions"]) for cell in said["largest"]} == {
+        (3, 1)
+    }
+    assert f"{tenant.organization}: 2 jobs, 27 cells would change." in table.stdout
+    assert table.stdout.count("3 → 1") == 5
+    assert "27 cells of 1 organizations would change; nothing was written." in table.stdout
+    assert str(neighbour.organization) not in table.stdout
+
+
+def test_many_deletions_want_to_be_accepted(
+    execmetrics: Execmetrics, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """A dry run says so, a reconcile ends with 1 and keeps everything, and the option lets it pass."""
+    tenant = plant_tenant(source)
+    plant_job(source, plant_tenant(source, "Neighbour"))
+    plant_jobs(source, tenant, [{"completed_at": NOON + second * MINUTE / 60} for second in range(1_001)])
+    execmetrics("refresh")
+    source.execute("DELETE FROM orchestration.jobs WHERE organization_id = %s", [tenant.organization])
+    before = row_versions(analytics)
+    arguments = ("reconcile", "--since", "2024-01-31", "--until", "2024-02-01")
+
+    dry, refused = execmetrics(*arguments, "--dry-run"), execmetrics(*arguments)
+    kept = row_versions(analytics)
+    accepted = execmetrics(*arguments, "--accept-deletes", "--json")
+
+    assert "1,001 of its jobs are gone from the source." in dry.stdout
+    assert "It would stay as it is, because of DeletesNotAccepted." in dry.stdout
+    assert refused.exit_code == 1
+    assert f"{tenant.organization} DeletesNotAccepted" in refused.stderr
+    assert kept == before
+    assert accepted.exit_code == 0
+    assert not cells(analytics, tenant.organization)
+
+
+def test_a_rebuild_says_what_it_did(
+    execmetrics: Execmetrics,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing while the definition is the same; else its cells, with a source that is out of reach."""
+    for name in ("Acme", "Neighbour"):
+        plant_job(source, plant_tenant(source, name))
+    execmetrics("refresh")
+    monkeypatch.setenv("EXECMETRICS_SOURCE_URL", "postgresql://127.0.0.1:1/nowhere")
+    unneeded = execmetrics("rebuild")
+    monkeypatch.setenv("EXECMETRICS_ROLLUP_PLAN", "hour=0 day=3 week=3 month=3")
+
+    document, again = execmetrics("rebuild", "--json"), execmetrics("rebuild", "--json")
+
+    assert "Every cell is of the current definition already." in unneeded.stdout
+    assert (unneeded.exit_code, document.exit_code, again.exit_code) == (0, 0, 0)
+    assert document.document == {
+        "cells_computed": 50,
+        "cells_written": 50,
+        "cells_deleted": 6,
+        "cells_restated": 8,
+        "failed": [],
+        "waiting": [],
+    }
+    assert again.document["cells_computed"] == 0
+    assert len(cells(analytics)) == 50
+
+
+def test_a_rebuild_that_cannot_finish_says_who_waits(
+    execmetrics: Execmetrics,
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Facts that no refresh has published yet are shown by none; exit code 1 until one has."""
+    tenant = plant_tenant(source)
+    plant_job(source, tenant)
+    plant_job(source, plant_tenant(source, "Neighbour"))
+    execmetrics("refresh")
+    plant_job(source, tenant)
+    extract_changes(databases, settings, Request())
+    monkeypatch.setenv("EXECMETRICS_ROLLUP_PLAN", "hour=1 day=3 week=3 month=3")
+
+    document, table = execmetrics("rebuild", "--json"), execmetrics("rebuild")
+
+    assert (document.exit_code, table.exit_code) == (1, 1)
+    assert document.document["waiting"] == [str(tenant.organization)]
+    assert document.document["cells_written"] > 0
+    assert "1 organizations wait for a refresh" in table.stderr
+    assert execmetrics("refresh").exit_code == 0
+    assert execmetrics("rebuild").exit_code == 0
+
+
 def test_status_counts_cells_per_job(execmetrics: Execmetrics, source: psycopg.Connection) -> None:
     """Each organization has its progress and its cost, and so have all together."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
@@ -104,13 +263,17 @@ def test_status_counts_cells_per_job(execmetrics: Execmetrics, source: psycopg.C
     assert set(biggest) == {
         "organization_id",
         "name",
+        "time_zone",
         "complete_through",
+        "verified_at",
         "cursor",
         "jobs",
         "cells",
         "anomalies",
+        "failing",
         "cells_per_job",
     }
+    assert (biggest["time_zone"], biggest["verified_at"], biggest["failing"]) == ("UTC", None, None)
     assert (biggest["organization_id"], biggest["name"]) == (str(neighbour.organization), "Neighbour")
     assert (biggest["jobs"], biggest["cells"], biggest["cells_per_job"]) == (2, 27, 13.5)
     assert (smallest["organization_id"], smallest["cells_per_job"]) == (str(tenant.organization), 27)
@@ -140,10 +303,13 @@ def test_verify_agrees(execmetrics: Execmetrics, source: psycopg.Connection) -> 
     ended = execmetrics("verify", "--json")
 
     assert ended.exit_code == 0
-    assert ended.document == {
+    said = ended.document
+    assert datetime.fromisoformat(said.pop("as_of")).utcoffset() is not None
+    assert said == {
         "organizations": 2,
         "cells_compared": 27,
         "cells_pending": 27,
+        "cells_sealed": 0,
         "differences": [],
     }
 

@@ -25,10 +25,36 @@ NOBODY = "12345678-0000-4000-8000-000000000000"
         ("refresh --organization acme", "An organization is named by its UUID"),
         (f"refresh --organization {NOBODY}", "No such organization"),
         (f"reconcile --since 2024-01-01 --until 2024-02-01 --organization {NOBODY}", "No such organization"),
+        (
+            f"reconcile --since 2024-01-01 --until 2024-02-01 --dry-run --organization {NOBODY}",
+            "No such organization",
+        ),
+        ("reconcile --since 2024-02-01 --until 2024-02-01 --dry-run", "is not before"),
         (f"verify --organization {NOBODY}", "No such organization"),
         ("import /no/such/folder", "nothing was imported. There is no folder /no/such/folder"),
         ("reconcile --since 2024-01-01", "Missing option '--until'"),
         ("refresh --quickly", "No such option: --quickly"),
+        ("explain --period day --start 2024-01-31", "Missing option '--organization'"),
+        (f"explain --organization {NOBODY} --period day", "Missing option '--start'"),
+        (f"explain --organization {NOBODY} --start 2024-01-31", "Missing option '--period'"),
+        (
+            f"explain --organization {NOBODY} --period day --start 2024-01-31",
+            "No such cell was ever published",
+        ),
+        (f"explain --organization {NOBODY} --period year --start 2024-01-31", "Invalid value for '--period'"),
+        (f"explain --organization {NOBODY} --period day --start now", "'now' is neither a date nor a time"),
+        (
+            f"explain --organization {NOBODY} --period day --start 2024-01-31 --as-of then",
+            "'then' is neither a date nor a time",
+        ),
+        (
+            f"explain --organization {NOBODY} --period day --start 2024-01-31 --client mine",
+            "Invalid value for '--client': 'mine' is not all, none or a UUID",
+        ),
+        (
+            f"explain --organization {NOBODY} --period day --start 2024-01-31 --workflow none",
+            "Invalid value for '--workflow': 'none' is not all or a UUID",
+        ),
         ("refreshen", "No such command 'refreshen'"),
         ("dev --port 99999", "Invalid value for '--port'"),
     ],
@@ -56,6 +82,8 @@ def test_a_mistake_is_told_in_a_sentence(
         ("EXECMETRICS_SOURCE_URL", "mysql://me:sesame@host/db", "must start with postgresql://"),
         ("EXECMETRICS_LOCK_TIMEOUT", "sesame", "EXECMETRICS_LOCK_TIMEOUT"),
         ("EXECMETRICS_EARLIEST_COMPLETION", "sesame", "EXECMETRICS_EARLIEST_COMPLETION"),
+        ("EXECMETRICS_ROLLUP_PLAN", "hour=sesame", "EXECMETRICS_ROLLUP_PLAN: "),
+        ("EXECMETRICS_KEEP_HOURS", "sesame", "EXECMETRICS_KEEP_HOURS"),
     ],
 )
 def test_a_setting_that_does_not_work_is_named_without_its_secret(
@@ -73,7 +101,16 @@ def test_a_setting_that_does_not_work_is_named_without_its_secret(
 
 
 @pytest.mark.parametrize(
-    "command", ["refresh", "verify", "status", "reconcile --since 2024-01-01 --until 2024-02-01"]
+    "command",
+    [
+        "refresh",
+        "rebuild",
+        "verify",
+        "status",
+        "reconcile --since 2024-01-01 --until 2024-02-01",
+        "reconcile --since 2024-01-01 --until 2024-02-01 --dry-run",
+        f"explain --organization {NOBODY} --period day --start 2024-01-31",
+    ],
 )
 def test_an_empty_database_is_told_apart(
     execmetrics: Execmetrics, analytics: psycopg.Connection, command: str

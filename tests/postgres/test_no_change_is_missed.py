@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -13,7 +13,7 @@ from pipelines.settings import Settings, Tier, load_settings
 from pipelines.storage.database import Databases
 from pipelines.verify import verify
 from tests.oracle import cells_by_sql, differences
-from tests.planting import cells, plant_job, plant_tenant
+from tests.planting import DAY, NOON, cells, plant_job, plant_tenant, without_constraints
 from tests.postgres.writers import NaiveReader, run_writers
 
 SECONDS, SEED = 8.0, 20261124
@@ -85,6 +85,33 @@ def test_a_large_table_is_searched_by_its_index_until_a_sweep_is_due(
 
     assert (large.facts_updated, due.facts_updated, small.facts_updated) == (0, 1, 1)
     assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
+def test_an_organization_without_a_row_is_read_whole_when_the_index_meets_it(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """A loose source has jobs of an organization that it does not list; the old ones count as well."""
+    without_constraints(source)
+    tenant, stranger = plant_tenant(source), plant_tenant(source, "Stranger")
+    plant_job(source, tenant)
+    source.execute("DELETE FROM orchestration.organizations WHERE id = %s", [stranger.organization])
+    indexed = settings.model_copy(update={"extraction": Tier.INDEXED})
+    refresh(databases, indexed)
+    plant_job(source, stranger, completed_at=NOON - DAY)
+    plant_job(source, stranger, updated_at=datetime.now(UTC))
+
+    report = refresh(databases, indexed)
+
+    assert (report.organizations, report.facts_inserted) == (2, 2)
+    assert verify(databases, indexed).differences == ()
+    assert (
+        sum(
+            cell["total_executions"]
+            for key, cell in cells(analytics, stranger.organization).items()
+            if key[1] == "month" and key[3].int == key[4].int == 0 and key[5] == "all"
+        )
+        == 2
+    )
 
 
 def wrong(databases: Databases) -> list[str]:

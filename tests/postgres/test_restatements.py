@@ -38,7 +38,14 @@ EDITS: dict[str, tuple[dict[str, Any], str]] = {
     "duration": ({"started_at": NOON - 9 * MINUTE}, "edited"),
     "outcome": ({"status": "FAILED"}, "edited"),
     "moved to another day": ({"completed_at": NOON - 20 * HOUR, "started_at": NOON - 21 * HOUR}, "edited"),
-    "its day of creation": ({"created_at": NOON - 3 * DAY, "status": "FAILED"}, "edited"),
+    "its day of creation, and to another week": (
+        {
+            "created_at": NOON - 9 * DAY,
+            "started_at": NOON - 8 * DAY - HOUR,
+            "completed_at": NOON - 8 * DAY,
+        },
+        "edited",
+    ),
     "retried in one step": (
         {"started_at": NOON + HOUR, "completed_at": NOON + 2 * HOUR, "status": "FAILED"},
         "retried",

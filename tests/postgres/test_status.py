@@ -5,12 +5,13 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
+from pipelines.audit import audit
 from pipelines.errors import SchemaMissing
 from pipelines.refresh import refresh
 from pipelines.settings import Settings, load_settings
 from pipelines.status import OrganizationStatus, status
 from pipelines.storage.database import Databases
-from tests.planting import DAY, MINUTE, NOON, cells, plant_job, plant_jobs, plant_tenant
+from tests.planting import DAY, MINUTE, NOON, Tenant, cells, plant_job, plant_jobs, plant_tenant
 
 pytestmark = pytest.mark.every_postgres
 
@@ -65,6 +66,54 @@ def test_an_organization_is_complete_through_the_moment_it_was_read(
     }
 
 
+def test_status_tells_the_time_zone_and_when_figures_were_verified(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """Each organization has its own zone; verified is one that an audit found right."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    live_in(source, tenant, "Asia/Kolkata")
+    plant_job(source, tenant)
+    plant_job(source, neighbour)
+    refresh(databases, settings)
+    before = by_name(databases, settings)
+
+    audit(databases, settings)
+
+    after = by_name(databases, settings)
+    assert {name: said.time_zone for name, said in before.items()} == {
+        "Acme": "Asia/Kolkata",
+        "Neighbour": "UTC",
+    }
+    assert {said.verified_at for said in before.values()} == {None}
+    assert all(said.verified_at and said.verified_at > said.complete_through for said in after.values())
+
+
+def test_status_names_what_went_wrong_last(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """An organization that failed is named with the class of it until it is published again."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    plant_job(source, tenant)
+    plant_job(source, neighbour)
+    tolerant = settings.model_copy(update={"tolerated_failures_pct": 100})
+    refresh(databases, settings)
+    live_in(source, tenant, "Mars/Olympus_Mons")
+    refresh(databases, tolerant)
+    failing = by_name(databases, settings)
+    live_in(source, tenant, "Asia/Kolkata")
+
+    refresh(databases, tolerant)
+
+    mended = by_name(databases, settings)
+    assert {name: said.failing for name, said in failing.items()} == {
+        "Acme": "UnknownTimeZone",
+        "Neighbour": None,
+    }
+    assert failing["Acme"].complete_through < failing["Neighbour"].complete_through
+    assert {said.failing for said in mended.values()} == {None}
+    assert mended["Acme"].complete_through == mended["Neighbour"].complete_through
+
+
 def test_a_database_that_was_never_refreshed_has_nothing_to_say(
     databases: Databases, settings: Settings, source: psycopg.Connection
 ) -> None:
@@ -82,6 +131,13 @@ def test_status_needs_the_tables(server: str, settings: Settings) -> None:
 
     with pytest.raises(SchemaMissing, match="execmetrics migrate"):
         status(Databases(server, server), bare)
+
+
+def live_in(source: psycopg.Connection, tenant: Tenant, zone: str) -> None:
+    """Move an organization to another time zone."""
+    source.execute(
+        "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s", [zone, tenant.organization]
+    )
 
 
 def by_name(databases: Databases, settings: Settings) -> dict[str, OrganizationStatus]:

@@ -1,0 +1,406 @@
+"""One organization's trouble stays its own: the others are published, and it is named."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from pipelines.errors import TooManyFailures
+from pipelines.fault_points import FaultPoint, watched_by
+from pipelines.refresh import FailedOrganization, reconcile, refresh
+from pipelines.settings import Settings, load_settings
+from pipelines.storage.cursors import find_progress
+from pipelines.storage.database import Databases
+from pipelines.storage.facts import open_facts
+from pipelines.verify import verify
+from tests.oracle import ALL, Cells, cells_by_sql, differences
+from tests.planting import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NOON,
+    Tenant,
+    cells,
+    listed,
+    plant_job,
+    plant_jobs,
+    plant_tenant,
+    row_versions,
+    without_constraints,
+)
+
+pytestmark = pytest.mark.every_postgres
+
+# What PL/pgSQL's RAISE is called by the driver.
+REFUSED = "RaiseException"
+
+LONG_AGO = NOON - 100 * DAY
+
+
+@pytest.fixture
+def patient(settings: Settings) -> Settings:
+    """Settings by which a run may be good although most organizations failed."""
+    return settings.model_copy(update={"tolerated_failures_pct": 100})
+
+
+@pytest.mark.parametrize("culprits", [[0], [11], [3, 4]])
+def test_a_failing_batch_is_halved_until_the_culprit_is_alone(
+    culprits: list[int],
+    databases: Databases,
+    patient: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """The others are published after a few attempts; the culprit keeps cells, names, cursor and the rest."""
+    tenants = plant_tenants(source, 16)
+    refresh(databases, patient)
+    guilty = [tenants[number] for number in culprits]
+    before = [everything_of(analytics, tenant) for tenant in guilty]
+    for tenant in tenants:
+        plant_job(source, tenant, completed_at=NOON + 2 * HOUR)
+        plant_job(source, tenant, started_at=NOON + HOUR)
+        source.execute(
+            "UPDATE orchestration.workflows SET name = 'Renamed' WHERE id = %s", [tenant.workflows[0]]
+        )
+
+    with refusing(analytics, *guilty), counted(FaultPoint.BATCH_BEGUN) as batches:
+        report = refresh(databases, patient)
+
+    assert report.failed == tuple(FailedOrganization(each.organization, REFUSED) for each in guilty)
+    assert batches[0] <= 1 + 2 * math.log2(len(tenants)) * len(guilty)
+    assert [everything_of(analytics, tenant) for tenant in guilty] == before
+    others = {tenant.organization for tenant in tenants if tenant not in guilty}
+    assert differences(of(others, cells(analytics)), of(others, cells_by_sql(source))) == []
+    assert all(listed(analytics, key) and cursor(analytics, key) != before[0]["cursor"] for key in others)
+
+
+def test_an_organization_that_was_never_published_may_be_the_culprit(
+    databases: Databases, patient: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """Nothing of it appears, and everything of its neighbours, in the very first run."""
+    culprit, *others = plant_tenants(source, 5)
+
+    with refusing(analytics, culprit):
+        report = refresh(databases, patient)
+
+    assert report.failed == (FailedOrganization(culprit.organization, REFUSED),)
+    assert everything_of(analytics, culprit) == {
+        "cells": {},
+        "completeness": [],
+        "cursor": [],
+        "names": [],
+        "anomalies": set(),
+    }
+    mine = {tenant.organization for tenant in others}
+    assert differences(cells(analytics), of(mine, cells_by_sql(source))) == []
+
+
+def test_what_became_of_each_organization_is_recorded(
+    databases: Databases, patient: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """One row for each in each run: published or failed, the class of the error, and how long it took."""
+    tenants = plant_tenants(source, 4)
+    refresh(databases, patient)
+    for tenant in tenants:
+        plant_job(source, tenant)
+
+    with refusing(analytics, tenants[2]):
+        refresh(databases, patient)
+
+    first, second = outcomes_by_run(analytics)
+    keys = {tenant.organization for tenant in tenants}
+    assert first.keys() == second.keys() == keys
+    assert {row["outcome"] for row in first.values()} == {"published"}
+    failed = second.pop(tenants[2].organization)
+    assert (failed["outcome"], failed["error_class"]) == ("failed", REFUSED)
+    assert {(row["outcome"], row["error_class"]) for row in second.values()} == {("published", None)}
+    assert all(0 < row["milliseconds"] < 60_000 for row in [failed, *first.values(), *second.values()])
+
+
+def test_a_run_fails_above_a_threshold_and_not_before_everything_is_committed(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """Two of ten are too many by default, one of ten is not; the other eight are published all the same."""
+    tenants = plant_tenants(source, 10)
+    refresh(databases, settings)
+    for tenant in tenants:
+        plant_job(source, tenant)
+
+    with (
+        refusing(analytics, *tenants[:2]),
+        pytest.raises(TooManyFailures, match=f"2 of 10: {tenants[0].organization} {REFUSED}"),
+    ):
+        refresh(databases, settings)
+
+    others = {tenant.organization for tenant in tenants[2:]}
+    assert differences(of(others, cells(analytics)), of(others, cells_by_sql(source))) == []
+    with refusing(analytics, tenants[0]):
+        assert len(refresh(databases, settings).failed) == 1
+    assert refresh(databases, settings.model_copy(update={"tolerated_failures_pct": 0})).failed == ()
+
+
+def test_an_organization_recovers_by_itself(
+    databases: Databases, patient: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """When the trouble is over the next run publishes all that was missed, and the one after nothing."""
+    culprit, *_ = plant_tenants(source, 4)
+    refresh(databases, patient)
+    with refusing(analytics, culprit):
+        for day in range(3):
+            plant_job(source, culprit, completed_at=NOON + day * DAY)
+            assert refresh(databases, patient).failed == (FailedOrganization(culprit.organization, REFUSED),)
+
+    healed = refresh(databases, patient)
+
+    assert (healed.failed, healed.facts_inserted) == ((), 0)
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert verify(databases, patient).differences == ()
+    assert refresh(databases, patient).cells_written == 0
+
+
+def test_a_new_definition_reaches_everybody_but_the_culprit(
+    databases: Databases, patient: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """Cells are computed anew for all who can be written, and for the last one when it can be, too."""
+    other_plan = load_settings(rollup_plan="hour=0 day=1 week=1 month=1").rollup_plan
+    tenants = plant_tenants(source, 8)
+    refresh(databases, patient.model_copy(update={"rollup_plan": other_plan}))
+    before = row_versions(analytics, tenants[5].organization)
+
+    with refusing(analytics, tenants[5]):
+        report = refresh(databases, patient)
+
+    others = {tenant.organization for tenant in tenants if tenant != tenants[5]}
+    assert report.failed == (FailedOrganization(tenants[5].organization, REFUSED),)
+    assert differences(of(others, cells(analytics)), of(others, cells_by_sql(source))) == []
+    assert row_versions(analytics, tenants[5].organization) == before
+    assert refresh(databases, patient).failed == ()
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
+def test_an_unknown_time_zone_concerns_nobody_else(
+    databases: Databases, patient: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """Nobody can tell where its days begin, so its cells stay; its neighbours' days are known."""
+    without_constraints(source)
+    culprit, *others = plant_tenants(source, 3)
+    refresh(databases, patient)
+    before = everything_of(analytics, culprit)
+    move_to(source, culprit, "Mars/Olympus_Mons")
+    move_to(source, others[0], "Asia/Tokyo")
+    for tenant in (culprit, *others):
+        plant_job(source, tenant, completed_at=NOON + 8 * HOUR)
+
+    report = refresh(databases, patient)
+
+    assert report.failed == (FailedOrganization(culprit.organization, "UnknownTimeZone"),)
+    assert everything_of(analytics, culprit) == before
+    assert outcomes_by_run(analytics)[-1][culprit.organization]["error_class"] == "UnknownTimeZone"
+    move_to(source, culprit, "America/New_York")
+    right = cells_by_sql(source)
+    mine = {tenant.organization for tenant in others}
+    assert differences(of(mine, cells(analytics)), of(mine, right)) == []
+    assert refresh(databases, patient).failed == ()
+    assert differences(cells(analytics), right) == []
+
+
+def test_a_mass_deletion_is_not_believed(
+    databases: Databases, patient: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """Over a tenth and a thousand jobs or more: that organization stays as it is until somebody says so."""
+    culprit, neighbour, small = plant_tenants(source, 3)
+    plant_many(source, culprit, 1_200)
+    plant_many(source, neighbour, 1_200)
+    plant_many(source, small, 999)
+    refresh(databases, patient)
+    before = everything_of(analytics, culprit)
+    delete(source, culprit, 1_000)
+    delete(source, neighbour, 100)
+    delete(source, small, 999)
+
+    report = reconcile(databases, patient, since=LONG_AGO, until=NOON + DAY)
+
+    others = {neighbour.organization, small.organization}
+    assert report.failed == (FailedOrganization(culprit.organization, "DeletesNotAccepted"),)
+    assert report.facts_deleted == 1_099
+    assert everything_of(analytics, culprit) == before
+    assert open_facts(patient).jobs_by_organization()[culprit.organization] == 1_201
+    assert differences(of(others, cells(analytics)), of(others, cells_by_sql(source))) == []
+    refresh(databases, patient)
+    assert total(analytics, culprit) == 1_201
+    accepted = reconcile(databases, patient, since=LONG_AGO, until=NOON + DAY, accept_deletes=True)
+    assert (accepted.failed, accepted.facts_deleted) == ((), 1_000)
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
+def test_sealed_history_outlives_its_jobs(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """What completed before EXECMETRICS_SEALED_BEFORE stays counted, and verify calls it sealed."""
+    tenant, neighbour = plant_tenants(source, 2)
+    old = plant_jobs(source, tenant, [{"completed_at": NOON - 40 * DAY}, {"completed_at": NOON - 9 * DAY}])
+    new = plant_job(source, tenant, completed_at=NOON + DAY)
+    plant_job(source, neighbour, completed_at=NOON - 40 * DAY)
+    refresh(databases, settings)
+    sealed = load_settings(home=settings.home, sealed_before=(NOON - 5 * DAY).date())
+    source.execute("DELETE FROM orchestration.jobs WHERE id = ANY(%s)", [[*old, new]])
+
+    report = reconcile(databases, sealed, since=LONG_AGO, until=NOON + 9 * DAY)
+
+    assert report.facts_deleted == 1
+    assert total(analytics, tenant) == 3
+    said = verify(databases, sealed)
+    assert said.differences == ()
+    assert said.cells_sealed > 0
+    # An edit of what is left in a sealed month is followed, and the sealed jobs stay in its cells.
+    plant_job(source, tenant, completed_at=NOON - 9 * DAY + MINUTE)
+    refresh(databases, sealed)
+    assert total(analytics, tenant) == 4
+    assert verify(databases, sealed).differences == ()
+    # Without the seal they would go, and verify says so.
+    assert verify(databases, settings).differences != ()
+
+
+def test_a_whale_comes_last_and_alone(
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever has little to publish does not wait for somebody who has much."""
+    monkeypatch.setattr("pipelines.publish.CHUNK_JOBS", 50)
+    whale, *small = plant_tenants(source, 5)
+    refresh(databases, settings)
+    plant_many(source, whale, 60)
+    for number, tenant in enumerate(small):
+        plant_many(source, tenant, 5 * number)
+    runs_before = {key: seen.run_id for key, seen in find_progress(analytics).items()}
+    committed: list[set[UUID]] = []
+
+    def watch(point: FaultPoint) -> None:
+        if point is FaultPoint.AFTER_COMMIT:
+            now = find_progress(analytics)
+            committed.append({key for key in now if now[key].run_id != runs_before[key]})
+
+    with watched_by(watch):
+        refresh(databases, settings)
+
+    everybody = {whale.organization, *(tenant.organization for tenant in small)}
+    assert committed == [everybody - {whale.organization}, everybody]
+
+
+def plant_tenants(source: psycopg.Connection, count: int) -> list[Tenant]:
+    """Insert so many organizations with a job each."""
+    tenants = [plant_tenant(source, f"Tenant {number}") for number in range(count)]
+    for tenant in tenants:
+        plant_job(source, tenant)
+    return tenants
+
+
+def plant_many(source: psycopg.Connection, tenant: Tenant, count: int) -> None:
+    """Insert so many jobs that completed at noon."""
+    source.execute(
+        "INSERT INTO orchestration.jobs (id, organization_id, workflow_id, status, created_at, started_at,"
+        " completed_at) SELECT gen_random_uuid(), %s, %s, 'COMPLETED', %s, %s, %s FROM generate_series(1, %s)",
+        [tenant.organization, tenant.workflows[0], NOON - 2 * MINUTE, NOON - MINUTE, NOON, count],
+    )
+
+
+def delete(source: psycopg.Connection, tenant: Tenant, count: int) -> None:
+    """Delete so many jobs of an organization for good."""
+    source.execute(
+        "DELETE FROM orchestration.jobs WHERE id IN"
+        " (SELECT id FROM orchestration.jobs WHERE organization_id = %s ORDER BY id LIMIT %s)",
+        [tenant.organization, count],
+    )
+
+
+def move_to(source: psycopg.Connection, tenant: Tenant, zone: str) -> None:
+    """Have an organization live elsewhere."""
+    source.execute(
+        "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s", [zone, tenant.organization]
+    )
+
+
+@contextmanager
+def refusing(analytics: psycopg.Connection, *tenants: Tenant) -> Iterator[None]:
+    """Have the database refuse every cell of these organizations."""
+    ids = ", ".join(f"'{tenant.organization}'" for tenant in tenants)
+    analytics.execute(
+        f"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        f" IF new.organization_id IN ({ids}) THEN RAISE EXCEPTION 'never'; END IF; RETURN new; END $$"
+    )
+    analytics.execute(
+        "CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON analytics.aggregate_metrics"
+        " FOR EACH ROW EXECUTE FUNCTION refuse()"
+    )
+    try:
+        yield
+    finally:
+        analytics.execute("DROP FUNCTION refuse CASCADE")
+
+
+@contextmanager
+def counted(point: FaultPoint) -> Iterator[list[int]]:
+    """Yield how often runs pass a point meanwhile, in a list of one."""
+    count = [0]
+
+    def watch(passed: FaultPoint) -> None:
+        count[0] += passed is point
+
+    with watched_by(watch):
+        yield count
+
+
+def everything_of(analytics: psycopg.Connection, tenant: Tenant) -> dict[str, Any]:
+    """All that is published of an organization, each cell with its row's version."""
+    key = tenant.organization
+    return {
+        "cells": row_versions(analytics, key),
+        "completeness": analytics.execute(
+            "SELECT * FROM analytics.completeness WHERE organization_id = %s", [key]
+        ).fetchall(),
+        "cursor": cursor(analytics, key),
+        "names": analytics.execute(
+            "SELECT id, name FROM analytics.workflows WHERE organization_id = %(key)s"
+            " UNION SELECT id, time_zone FROM analytics.organizations WHERE id = %(key)s ORDER BY id",
+            {"key": key},
+        ).fetchall(),
+        "anomalies": listed(analytics, key),
+    }
+
+
+def cursor(analytics: psycopg.Connection, organization: UUID) -> list[tuple[Any, ...]]:
+    """How far an organization was read."""
+    return analytics.execute(
+        "SELECT * FROM analytics.extraction_cursors WHERE organization_id = %s", [organization]
+    ).fetchall()
+
+
+def outcomes_by_run(analytics: psycopg.Connection) -> Sequence[dict[UUID, dict[str, Any]]]:
+    """The recorded outcomes by organization, for each run in their order."""
+    runs: dict[UUID, dict[UUID, dict[str, Any]]] = {}
+    with analytics.cursor(row_factory=dict_row) as rows:
+        for row in rows.execute("SELECT * FROM analytics.refresh_outcomes ORDER BY finished_at"):
+            runs.setdefault(row["run_id"], {})[row["organization_id"]] = row
+    return list(runs.values())
+
+
+def of(organizations: set[UUID], these: Cells) -> Cells:
+    """The cells of these organizations."""
+    return {key: cell for key, cell in these.items() if key[0] in organizations}
+
+
+def total(analytics: psycopg.Connection, tenant: Tenant) -> int:
+    """How many jobs the months of an organization count."""
+    return sum(
+        cell["total_executions"]
+        for key, cell in cells(analytics, tenant.organization).items()
+        if (key[1], *key[3:]) == ("month", ALL, ALL, "all")
+    )

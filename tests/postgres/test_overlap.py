@@ -1,0 +1,372 @@
+"""Runs that meet: they wait for each other, and one that lost its place overwrites nothing newer."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import polars as pl
+import psycopg
+import pytest
+from deltalake import DeltaTable
+
+from pipelines.audit import audit
+from pipelines.errors import FactsConflict, PublishConflict
+from pipelines.extract import Request
+from pipelines.fault_points import FaultPoint, watched_by
+from pipelines.maintenance import tidy_facts
+from pipelines.rebuild import rebuild
+from pipelines.refresh import completed_in, extract_changes, publish_changes, reconcile, refresh
+from pipelines.settings import Settings, load_settings
+from pipelines.storage.cursors import Advance, Progress, advance, find_progress, move_cursors
+from pipelines.storage.database import Databases
+from pipelines.storage.facts import open_facts
+from pipelines.storage.source import Moment
+from pipelines.verify import Difference, verify
+from tests.oracle import cells_by_sql, differences
+from tests.planting import DAY, HOUR, NOON, Tenant, cells, change_job, plant_job, plant_jobs, plant_tenant
+from tests.postgres.writers import run_writers
+
+pytestmark = pytest.mark.every_postgres
+
+SECONDS, SEED = 5.0, 20241125
+
+PROGRAM = Path(sys.executable).with_name("execmetrics")
+
+# By which cells were computed before.
+OTHER_PLAN = load_settings(rollup_plan="hour=0 day=1 week=1 month=3").rollup_plan
+
+LOCKED = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND database ="
+LOCKED += " (SELECT oid FROM pg_database WHERE datname = current_database())"
+
+Run = Callable[[Databases, Settings], object]
+
+
+@pytest.fixture
+def apart(databases: Databases, create_database: Callable[[], str]) -> Databases:
+    """Aggregates in a database of their own, so that its deadlocks are ours."""
+    return Databases(create_database(), databases.source_url)
+
+
+def test_everything_at_once(apart: Databases, settings: Settings, source: psycopg.Connection) -> None:
+    """Whatever there is to run, by threads and processes, while a source is written: all succeed."""
+    tenants = [plant_tenant(source, f"Tenant {number}") for number in range(3)]
+    for tenant in tenants:
+        plant_job(source, tenant, completed_at=datetime.now(UTC) - DAY)
+    refresh(apart, settings.model_copy(update={"rollup_plan": OTHER_PLAN}))
+    end = datetime.now(UTC) + DAY
+    found_wrong: list[Difference] = []
+    crowd: list[Callable[[], object]] = [
+        lambda: refresh(apart, settings),
+        lambda: backfill(apart, settings, NOON, end),
+        lambda: reconcile(apart, settings, since=end - 9 * DAY, until=end),
+        lambda: rebuild(apart, settings),
+        lambda: tidy_facts(apart, settings),
+        lambda: found_wrong.extend(audit(apart, settings).found),
+        lambda: command(apart, settings, "refresh"),
+        lambda: command(apart, settings, "reconcile", f"--since={NOON:%Y-%m-%d}", f"--until={end:%Y-%m-%d}"),
+    ]
+    until = time.monotonic() + SECONDS
+
+    def again_and_again(run: Callable[[], object]) -> int:
+        runs = 0
+        while time.monotonic() < until or not runs:
+            run()
+            runs += 1
+        return runs
+
+    with ThreadPoolExecutor(len(crowd) + 1) as pool:
+        writing = pool.submit(run_writers, apart.source_url, tenants, SECONDS, SEED)
+        running = [pool.submit(again_and_again, run) for run in crowd]
+        runs = [each.result(timeout=120) for each in running]
+        writing.result()
+
+    assert min(runs) >= 1
+    assert found_wrong == []
+    assert refresh(apart, settings).failed == ()
+    with psycopg.connect(apart.analytics_url) as analytics:
+        assert differences(cells(analytics), cells_by_sql(source)) == []
+        assert deadlocks(analytics) == 0
+    assert jobs_that_count_twice(settings) == 0
+    assert verify(apart, settings).differences == ()
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        FaultPoint.SNAPSHOT_CLOSED,
+        FaultPoint.FACTS_ABSORBED,
+        FaultPoint.FEED_READ,
+        FaultPoint.CHUNK_WRITTEN,
+        FaultPoint.RESTATEMENTS_KEPT,
+    ],
+)
+def test_a_run_that_lost_its_lock_overwrites_nothing_newer(
+    point: FaultPoint,
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """Another run took over meanwhile, so it gives up, and leaves what that one published as it is."""
+    tenant, job = plant_two_tenants(source)
+    refresh(databases, settings)
+    change_job(source, job, status="FAILED")
+    plant_job(source, tenant, completed_at=NOON + HOUR)
+
+    with paused(refresh, databases, settings, point) as slow:
+        slow.lose_lock(analytics)
+        change_job(source, job, status="COMPLETED", completed_at=NOON + 9 * DAY)
+        refresh(databases, settings)
+        newer = everything(analytics)
+        slow.goes_on()
+        with pytest.raises((FactsConflict, PublishConflict)):
+            slow.result()
+
+    assert everything(analytics) == newer
+    refresh(databases, settings)
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert refresh(databases, settings).cells_written == 0
+
+
+def test_a_run_that_comes_second_by_a_hair_is_refused(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """It already waits for rows that the newer run is about to commit."""
+    tenant, _ = plant_two_tenants(source)
+    refresh(databases, settings)
+
+    with paused(refresh, databases, settings, FaultPoint.CELLS_UPSERTED) as older:
+        older.lose_lock(analytics)
+        plant_job(source, tenant)
+        with paused(refresh, databases, settings, FaultPoint.BEFORE_COMMIT) as newer:
+            older.goes_on()
+            wait_until_somebody_waits(analytics)
+            newer.goes_on()
+            newer.result()
+        published = everything(analytics)
+        with pytest.raises(PublishConflict):
+            older.result()
+
+    assert everything(analytics) == published
+    refresh(databases, settings)
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_of_two_publications_under_way_one_is_refused(
+    published: bool, databases: Databases, settings: Settings, analytics: psycopg.Connection
+) -> None:
+    """Each found the same state before it began; the one that waits for the other is told so."""
+    facts, organization = open_facts(settings), UUID(int=5)
+
+    def publish(connection: psycopg.Connection) -> None:
+        coming = [
+            Advance(
+                organization, complete_through=NOON, definition_version=1, time_zone="UTC", zone_offsets=""
+            )
+        ]
+        advance(connection, coming, seen=seen, extracted_at=NOON, facts=facts, run_id=uuid4())
+        move_cursors(connection, [organization], Moment(horizon=1, incarnation="", extracted_at=NOON))
+
+    seen: dict[UUID, Progress] = {}
+    if published:
+        publish(analytics)
+        seen = find_progress(analytics)
+    with (
+        psycopg.connect(databases.analytics_url) as first,
+        psycopg.connect(databases.analytics_url) as second,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        publish(first)
+        late = pool.submit(publish, second)
+        wait_until_somebody_waits(analytics)
+        first.commit()
+        with pytest.raises(PublishConflict):
+            late.result(timeout=60)
+
+
+def test_two_first_runs_at_once_publish_nobody_twice(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """Cells of organizations that have none yet are copied without looking; a second copy is refused."""
+    plant_two_tenants(source)
+
+    with paused(refresh, databases, settings, FaultPoint.FEED_READ) as slow:
+        slow.lose_lock(analytics)
+        refresh(databases, settings)
+        published = everything(analytics)
+        slow.goes_on()
+        with pytest.raises(PublishConflict):
+            slow.result()
+
+    assert everything(analytics) == published
+    assert refresh(databases, settings).cells_written == 0
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
+def test_a_rebuild_that_lost_its_lock_overwrites_nothing_newer(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """It computes from facts that are no longer the newest, and notices before it commits."""
+    tenant, job = plant_two_tenants(source)
+    refresh(databases, settings.model_copy(update={"rollup_plan": OTHER_PLAN}))
+
+    with paused(rebuild, databases, settings, FaultPoint.CHUNK_WRITTEN) as slow:
+        slow.lose_lock(analytics)
+        change_job(source, job, status="FAILED")
+        plant_job(source, tenant)
+        refresh(databases, settings)
+        newer = everything(analytics)
+        slow.goes_on()
+        with pytest.raises(PublishConflict):
+            slow.result()
+
+    assert everything(analytics) == newer
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
+def test_an_audit_that_lost_its_lock_overwrites_nothing_newer(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """What it repairs is by facts that another run has replaced meanwhile."""
+    _, job = plant_two_tenants(source)
+    refresh(databases, settings)
+    analytics.execute("UPDATE analytics.aggregate_metrics SET average_duration_ms = 1 WHERE period = 'month'")
+
+    with paused(audit, databases, settings, FaultPoint.CELLS_STAGED) as slow:
+        slow.lose_lock(analytics)
+        change_job(source, job, status="FAILED")
+        refresh(databases, settings)
+        newer = everything(analytics)
+        slow.goes_on()
+        with pytest.raises(PublishConflict):
+            slow.result()
+
+    assert everything(analytics) == newer
+    audit(databases, settings)
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
+@dataclass
+class Paused:
+    """A run in a thread of its own that stands still at a point until it is let go."""
+
+    run: Run
+    databases: Databases
+    settings: Settings
+    point: FaultPoint
+    reached: threading.Event = field(default_factory=threading.Event)
+    released: threading.Event = field(default_factory=threading.Event)
+    raised: BaseException | None = None
+
+    def __post_init__(self) -> None:
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        def watch(passed: FaultPoint) -> None:
+            if passed is self.point and threading.current_thread() is self._thread:
+                self.reached.set()
+                assert self.released.wait(timeout=60)
+
+        with watched_by(watch):
+            try:
+                self.run(self.databases, self.settings)
+            except BaseException as failure:
+                self.raised = failure
+        self.reached.set()
+
+    def lose_lock(self, analytics: psycopg.Connection) -> None:
+        """End the session that holds the lock."""
+        (pid,) = analytics.execute(LOCKED).fetchone()
+        analytics.execute("SELECT pg_terminate_backend(%s, 10000)", [pid])
+
+    def goes_on(self) -> None:
+        """Let it go."""
+        self.released.set()
+
+    def result(self) -> None:
+        """Wait for its end, and raise what it raised."""
+        self._thread.join(timeout=60)
+        assert not self._thread.is_alive()
+        if self.raised:
+            raise self.raised
+
+
+@contextmanager
+def paused(run: Run, databases: Databases, settings: Settings, point: FaultPoint) -> Iterator[Paused]:
+    """Start a run, and yield it when it stands still at a point."""
+    started = Paused(run, databases, settings, point)
+    assert started.reached.wait(timeout=60)
+    assert started.raised is None
+    try:
+        yield started
+    finally:
+        started.goes_on()
+
+
+def backfill(databases: Databases, settings: Settings, since: datetime, until: datetime) -> None:
+    """Extract and publish in two steps, as two assets do; where another run was faster, do it again."""
+    extraction = extract_changes(databases, settings, Request(completed=completed_in(since, until)))
+    time.sleep(0.05)
+    try:
+        publish_changes(databases, settings, extraction)
+    except PublishConflict:
+        reconcile(databases, settings, since=since, until=until)
+
+
+def command(databases: Databases, settings: Settings, *arguments: str) -> None:
+    """Run the installed program to its end, which is a good one."""
+    environment = os.environ | {
+        "EXECMETRICS_DATABASE_URL": databases.analytics_url,
+        "EXECMETRICS_SOURCE_URL": databases.source_url,
+        "EXECMETRICS_HOME": str(settings.home),
+    }
+    done = subprocess.run(
+        [PROGRAM, *arguments], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def plant_two_tenants(source: psycopg.Connection) -> tuple[Tenant, object]:
+    """Insert two organizations with some jobs; return one of them, and one of its jobs."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    plant_jobs(source, neighbour, [{"completed_at": NOON + day * DAY} for day in range(3)])
+    job, *_ = plant_jobs(source, tenant, [{"completed_at": NOON + day * DAY} for day in range(3)])
+    return tenant, job
+
+
+def everything(analytics: psycopg.Connection) -> object:
+    """Every cell, and who has been published how."""
+    return cells(analytics), find_progress(analytics)
+
+
+def wait_until_somebody_waits(analytics: psycopg.Connection) -> None:
+    """Return when a session waits for another one's transaction to end."""
+    deadline = time.monotonic() + 30
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"
+    while analytics.execute(waiting).fetchone() == (0,):
+        assert time.monotonic() < deadline, "nobody waits"
+        time.sleep(0.01)
+
+
+def deadlocks(analytics: psycopg.Connection) -> int:
+    """How many deadlocks the database has counted."""
+    return analytics.execute(
+        "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    ).fetchone()[0]
+
+
+def jobs_that_count_twice(settings: Settings) -> int:
+    """How many rows of the facts are of a job that has another one that counts."""
+    rows = pl.scan_delta(DeltaTable(settings.facts_location)).filter(pl.col("gone").is_null())
+    return rows.filter(pl.col("job_id").is_duplicated()).collect().height

@@ -1,0 +1,374 @@
+"""A dry run tells what a reconcile would change, and changes nothing itself."""
+
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from pipelines.errors import InvalidRange, UnknownOrganization
+from pipelines.extract import Request
+from pipelines.preview import OrganizationPreview, preview
+from pipelines.refresh import extract_changes, reconcile, refresh
+from pipelines.retain import retain
+from pipelines.settings import Settings, load_settings
+from pipelines.storage.database import Databases
+from pipelines.storage.tables import METADATA
+from tests.planting import (
+    DAY,
+    HOUR,
+    KEY,
+    MINUTE,
+    NOON,
+    Cell,
+    Key,
+    Tenant,
+    cells,
+    change_job,
+    new_id,
+    plant_job,
+    plant_jobs,
+    plant_tenant,
+)
+from tests.restated import figures
+
+RANGE: dict[str, Any] = {"since": NOON - DAY, "until": NOON + 5 * DAY}
+
+
+@pytest.fixture
+def pair(databases: Databases, settings: Settings, source: psycopg.Connection) -> tuple[Tenant, Tenant]:
+    """Two refreshed organizations with a job on each of nine days."""
+    tenants = plant_tenant(source), plant_tenant(source, "Neighbour")
+    for tenant in tenants:
+        plant_jobs(source, tenant, [{"completed_at": NOON + day * DAY} for day in range(9)])
+    refresh(databases, settings)
+    return tenants
+
+
+def test_a_preview_tells_what_the_reconcile_then_does(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """Cells of each organization are counted; the largest changes come first, with old and new figures."""
+    tenant, neighbour = pair
+    jobs = plant_jobs(source, tenant, [{"client_id": None} for _ in range(6)])
+    refresh(databases, settings)
+    change_job(source, jobs[0], status="FAILED", started_at=NOON - HOUR)
+    change_job(source, jobs[1], workflow_id=tenant.workflows[1])
+    change_job(source, jobs[2], deleted_at=NOON)
+    change_job(source, jobs[3], completed_at=NOON + 40 * DAY)
+    source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [jobs[4]])
+    plant_jobs(source, tenant, [{"completed_at": NOON + 3 * DAY} for _ in range(7)])
+    live_in(source, neighbour, "Asia/Tokyo")
+    plant_job(source, neighbour, completed_at=NOON + 3 * DAY)
+    before = cells(analytics)
+
+    proposed = preview(databases, settings, **RANGE)
+
+    assert cells(analytics) == before
+    reconcile(databases, settings, **RANGE)
+    check(proposed, before, cells(analytics))
+    said = {each.organization_id: each for each in proposed}
+    assert said[tenant.organization].jobs == 12
+    assert {abs(change.new_total_executions - 1) for change in said[tenant.organization].largest} == {7}
+
+
+def test_a_preview_writes_nothing(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """No row of any table is written anew, on neither side, and no file of the facts."""
+    tenant, neighbour = pair
+    source.execute("DELETE FROM orchestration.jobs WHERE organization_id = %s", [tenant.organization])
+    live_in(source, neighbour, "Asia/Tokyo")
+    plant_job(source, neighbour, started_at=NOON + MINUTE)
+    before = everything(analytics), files(settings)
+
+    proposed = preview(databases, settings, **RANGE)
+
+    assert len(proposed) == 2
+    assert (everything(analytics), files(settings)) == before
+
+
+def test_nothing_to_change_is_nothing_to_say(
+    pair: tuple[Tenant, Tenant], databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """Equal databases give an empty preview, and so does a change that no figure shows."""
+    tenant, _ = pair
+    change_job(source, plant_job(source, tenant, status="RUNNING", completed_at=None), status="CANCELLED")
+
+    assert preview(databases, settings, **RANGE) == ()
+
+
+def test_what_is_outside_the_range_counts_where_a_reconcile_reads_it(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """Changed rows are read wherever they are, deleted ones only in the range; so does the preview."""
+    tenant, neighbour = pair
+    plant_job(source, tenant, completed_at=NOON + 300 * DAY)
+    source.execute(
+        "DELETE FROM orchestration.jobs WHERE organization_id = %s AND completed_at >= %s",
+        [neighbour.organization, RANGE["until"]],
+    )
+    before = cells(analytics)
+
+    proposed = preview(databases, settings, **RANGE)
+
+    reconcile(databases, settings, **RANGE)
+    check(proposed, before, cells(analytics))
+    assert [each.organization_id for each in proposed] == [tenant.organization]
+
+
+def test_a_preview_can_be_of_one_organization(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """Others are not told of, though they changed too; a job that came from them is told once."""
+    tenant, neighbour = pair
+    moving = plant_job(source, neighbour)
+    refresh(databases, settings)
+    change_job(
+        source,
+        moving,
+        organization_id=tenant.organization,
+        workflow_id=tenant.workflows[0],
+        client_id=tenant.clients[0],
+    )
+    before = cells(analytics)
+    only = {"organization_ids": [tenant.organization]}
+
+    proposed = preview(databases, settings, **RANGE, **only)
+
+    reconcile(databases, settings, **RANGE, **only)
+    check(proposed, before, cells(analytics))
+    assert [each.organization_id for each in proposed] == [tenant.organization]
+
+
+def test_suspiciously_many_deletions_are_told_and_not_believed(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """The organization would stay as it is; with `accept_deletes` its cells would go."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    plant_jobs(source, tenant, [{"completed_at": NOON + number * MINUTE} for number in range(1_100)])
+    plant_job(source, neighbour)
+    refresh(databases, settings)
+    source.execute("DELETE FROM orchestration.jobs WHERE organization_id = %s", [tenant.organization])
+    plant_job(source, tenant, completed_at=NOON + 3 * DAY)
+    plant_job(source, neighbour)
+    before = cells(analytics)
+
+    withheld = preview(databases, settings, **RANGE)
+    accepted = preview(databases, settings, **RANGE, accept_deletes=True)
+
+    said = {each.organization_id: each for each in withheld}
+    assert said[tenant.organization] == OrganizationPreview(
+        tenant.organization, 1, 0, 1_100, "DeletesNotAccepted", ()
+    )
+    assert said[neighbour.organization].cells == 27
+    reconcile(databases, settings, **RANGE, accept_deletes=True)
+    check(accepted, before, cells(analytics))
+
+
+def test_an_unknown_time_zone_is_told(
+    pair: tuple[Tenant, Tenant], databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """Nothing of that organization would be published, and its neighbour is told of as always."""
+    tenant, neighbour = pair
+    live_in(source, tenant, "Mars/Olympus_Mons")
+    plant_job(source, tenant)
+    plant_job(source, neighbour)
+
+    proposed = {each.organization_id: each for each in preview(databases, settings, **RANGE)}
+
+    assert proposed[tenant.organization].would_fail == "UnknownTimeZone"
+    assert proposed[tenant.organization].cells == 0
+    assert (proposed[neighbour.organization].would_fail, proposed[neighbour.organization].cells) == (None, 27)
+
+
+def test_facts_that_wait_to_be_published_are_in_the_preview(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """A run that was cut off between its halves left changes that the next one publishes."""
+    tenant, neighbour = pair
+    plant_job(source, tenant)
+    extract_changes(databases, settings, Request())
+    plant_job(source, neighbour, workflow_id=neighbour.workflows[1])
+    before = cells(analytics)
+
+    proposed = preview(databases, settings, **RANGE)
+
+    reconcile(databases, settings, **RANGE)
+    check(proposed, before, cells(analytics))
+    assert len(proposed) == 2
+
+
+def test_lost_facts_are_not_made_anew_by_a_preview(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """Everything would be read again, and only what is gone from the source would change."""
+    tenant, _ = pair
+    shutil.rmtree(settings.facts_location)
+    source.execute(
+        "DELETE FROM orchestration.jobs WHERE organization_id = %s AND completed_at >= %s",
+        [tenant.organization, NOON + 7 * DAY],
+    )
+    before = cells(analytics), everything(analytics)
+
+    proposed = preview(databases, settings, **RANGE)
+
+    assert not Path(settings.facts_location).exists()
+    assert everything(analytics) == before[1]
+    reconcile(databases, settings, **RANGE)
+    check(proposed, before[0], cells(analytics))
+    assert [each.organization_id for each in proposed] == [tenant.organization]
+
+
+def test_facts_of_an_earlier_day_are_not_disowned_by_a_preview(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    tmp_path: Path,
+) -> None:
+    """A restored copy lacks what was published since; that is found, and not yet written down."""
+    tenant, _ = pair
+    shutil.copytree(settings.facts_location, tmp_path / "copy")
+    job = plant_job(source, tenant)
+    refresh(databases, settings)
+    shutil.rmtree(settings.facts_location)
+    shutil.copytree(tmp_path / "copy", settings.facts_location)
+    source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [job])
+    before = cells(analytics), everything(analytics)
+
+    proposed = preview(databases, settings, **RANGE)
+
+    assert everything(analytics) == before[1]
+    reconcile(databases, settings, **RANGE)
+    check(proposed, before[0], cells(analytics))
+    assert [each.organization_id for each in proposed] == [tenant.organization]
+
+
+@pytest.mark.usefixtures("pair")
+def test_another_definition_is_in_the_preview(
+    databases: Databases, settings: Settings, analytics: psycopg.Connection
+) -> None:
+    """Combinations that would come and go are told of everybody, and the definition gets no number yet."""
+    other = load_settings(
+        database_url=databases.analytics_url, home=settings.home, rollup_plan="hour=1 day=3 week=1 month=3"
+    )
+    before = cells(analytics), everything(analytics)
+
+    proposed = preview(databases, other, **RANGE)
+
+    assert everything(analytics) == before[1]
+    reconcile(databases, other, **RANGE)
+    check(proposed, before[0], cells(analytics))
+    assert len(proposed) == 2
+
+
+def test_what_retention_removed_does_not_come_back_in_a_preview(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """A late job of an hour that is kept no more changes the day and what is longer."""
+    tenant, _ = pair
+    retain(databases, settings.model_copy(update={"keep_hours": timedelta(days=30)}), now=NOON + 40 * DAY)
+    plant_job(source, tenant)
+    before = cells(analytics)
+
+    proposed = preview(databases, settings, **RANGE)
+
+    reconcile(databases, settings, **RANGE)
+    check(proposed, before, cells(analytics))
+    assert [each.cells for each in proposed] == [23]
+
+
+def test_a_preview_refuses_what_a_reconcile_refuses(databases: Databases, settings: Settings) -> None:
+    """A stranger, and a range without extent."""
+    stranger = new_id()
+
+    with pytest.raises(UnknownOrganization, match=str(stranger)):
+        preview(databases, settings, **RANGE, organization_ids=[stranger])
+    with pytest.raises(InvalidRange, match="is not before"):
+        preview(databases, settings, since=NOON, until=NOON)
+
+
+def check(
+    proposed: tuple[OrganizationPreview, ...], before: Mapping[Key, Cell], after: Mapping[Key, Cell]
+) -> None:
+    """Compare what was proposed with what became of the cells."""
+    changed = {
+        key for key in before.keys() | after.keys() if figures(before.get(key)) != figures(after.get(key))
+    }
+    assert {each.organization_id: each.cells for each in proposed if each.cells} == Counter(
+        key[0] for key in changed
+    )
+    for each in proposed:
+        mine = [key for key in changed if key[0] == each.organization_id]
+        assert len(each.largest) == min(5, len(mine))
+        told = [tuple(getattr(change, name) for name in KEY.split(", ")) for change in each.largest]
+        assert set(told) <= set(mine)
+        for key, change in zip(told, each.largest, strict=True):
+            for side, held in (("old", before.get(key)), ("new", after.get(key))):
+                for name in ("total_executions", "success_rate_pct", "median_duration_ms"):
+                    assert getattr(change, f"{side}_{name}") == (held and held[name])
+        steps = [step(key, before, after) for key in told]
+        assert steps == sorted((step(key, before, after) for key in mine), reverse=True)[: len(steps)]
+
+
+def step(key: Key, before: Mapping[Key, Cell], after: Mapping[Key, Cell]) -> int:
+    """By how many jobs a cell changes."""
+    old, new = ((side.get(key) or {"total_executions": 0})["total_executions"] for side in (before, after))
+    return abs(new - old)
+
+
+def live_in(source: psycopg.Connection, tenant: Tenant, zone: str) -> None:
+    """Move an organization to another time zone."""
+    source.execute(
+        "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s", [zone, tenant.organization]
+    )
+
+
+def everything(connection: psycopg.Connection) -> dict[str, list[Any]]:
+    """The versions of every row of both schemas: the source shares the database here."""
+    tables = [table for metadata in METADATA.values() for table in metadata.tables.values()]
+    return {
+        str(table): connection.execute(
+            f"SELECT xmin::text, ctid::text, to_jsonb(t) FROM {table} AS t ORDER BY ctid"
+        ).fetchall()
+        for table in tables
+    }
+
+
+def files(settings: Settings) -> dict[str, int]:
+    """Every file below the home, and when it was written."""
+    return {str(path): path.stat().st_mtime_ns for path in settings.home.rglob("*") if path.is_file()}

@@ -1,0 +1,469 @@
+"""A new definition: every cell is computed anew from the facts alone, range by range."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from itertools import product
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pipelines import rebuild as rebuilding
+from pipelines import recompute
+from pipelines.errors import FactsUnusable
+from pipelines.extract import Request
+from pipelines.fault_points import FaultPoint, watched_by
+from pipelines.model.metrics import PERCENTILES
+from pipelines.publish import Published
+from pipelines.rebuild import find_waiting, rebuild
+from pipelines.refresh import extract_changes, refresh
+from pipelines.settings import Settings, load_settings
+from pipelines.storage.database import Databases
+from pipelines.storage.facts import open_facts
+from pipelines.verify import verify
+from tests import oracle
+from tests.oracle import cells_by_sql, differences
+from tests.planting import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NOON,
+    Cell,
+    Key,
+    Tenant,
+    cells,
+    change_job,
+    plant_job,
+    plant_jobs,
+    plant_tenant,
+    row_versions,
+)
+from tests.restated import figures
+
+DEFINITIONS = {
+    "more dimensions": "hour=2 day=3 week=3 month=3",
+    "fewer dimensions": "hour=0 day=1 week=2 month=1",
+    "some more, some fewer": "hour=1 day=3 week=1 month=3",
+}
+
+
+class Killed(BaseException):
+    """Whoever catches failures does not catch this."""
+
+
+Define = Callable[[str], Settings]
+
+
+@pytest.fixture
+def define(databases: Databases, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Define:
+    """A function that gives settings with another rollup plan, and makes the oracle follow it."""
+
+    def to(plan: str) -> Settings:
+        depths = {period: int(depth) for period, depth in (part.split("=") for part in plan.split())}
+        combinations = [
+            (period, chosen)
+            for period, depth in depths.items()
+            for chosen in product((False, True), repeat=3)
+            if sum(chosen) <= depth
+        ]
+        monkeypatch.setattr(oracle, "PLAN", combinations)
+        return load_settings(database_url=databases.analytics_url, home=settings.home, rollup_plan=plan)
+
+    return to
+
+
+@pytest.fixture
+def pair(databases: Databases, settings: Settings, source: psycopg.Connection) -> tuple[Tenant, Tenant]:
+    """Two refreshed organizations with jobs in five months, one of them far from UTC."""
+    tenants = plant_tenant(source), plant_tenant(source, "Neighbour")
+    source.execute(
+        "UPDATE orchestration.organizations SET time_zone = 'America/New_York' WHERE id = %s",
+        [tenants[0].organization],
+    )
+    for tenant in tenants:
+        plant_jobs(
+            source,
+            tenant,
+            [
+                {
+                    "completed_at": NOON + number * 11 * DAY + 13 * HOUR,
+                    "started_at": NOON + number * 11 * DAY + 13 * HOUR - (number + 1) * MINUTE,
+                    "workflow_id": tenant.workflows[number % 2],
+                    "client_id": (*tenant.clients, None)[number % 3],
+                    "status": ("COMPLETED", "FAILED")[number % 4 == 0],
+                }
+                for number in range(14)
+            ],
+        )
+    refresh(databases, settings)
+    return tenants
+
+
+@pytest.fixture
+def _small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four jobs fill a range, so that each organization takes several."""
+    for module in (rebuilding, recompute):
+        monkeypatch.setattr(module, "CHUNK_JOBS", 4)
+
+
+@pytest.mark.usefixtures("pair")
+@pytest.mark.parametrize("plan", DEFINITIONS)
+@pytest.mark.parametrize("ranges", ["large", "small"])
+def test_a_rebuild_needs_the_facts_alone(
+    define: Define,
+    databases: Databases,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    request: pytest.FixtureRequest,
+    plan: str,
+    ranges: str,
+) -> None:
+    """With a source that cannot be reached, every cell becomes what SQL says of the new definition."""
+    if ranges == "small":
+        request.getfixturevalue("_small_ranges")
+    before = cells(analytics)
+    settings = define(DEFINITIONS[plan])
+    version = open_facts(settings).version
+
+    report = rebuild(Databases(databases.analytics_url, "postgresql://127.0.0.1:1/nowhere"), settings)
+
+    after = cells(analytics)
+    assert differences(after, cells_by_sql(source)) == []
+    assert {cell["definition_version"] for cell in after.values()} == {2}
+    assert report == Published(
+        computed=len(after),
+        written=len(after),
+        deleted=len(before.keys() - after.keys()),
+        restated=len(before.keys() ^ after.keys()),
+    )
+    assert open_facts(settings).version == version
+    assert find_waiting(databases, settings) == ()
+    verified = verify(databases, settings)
+    assert (verified.differences, verified.cells_pending, verified.cells_compared) == ((), 0, len(after))
+
+
+@pytest.mark.usefixtures("pair")
+def test_another_percentile_is_another_definition(
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only the figures of that name change; a cell of jobs that all took as long stays as it was computed."""
+    monkeypatch.setitem(PERCENTILES, "p90_duration_ms", 0.8)
+    monkeypatch.setitem(oracle.SHARES, "p90_duration_ms", oracle.Fraction(4, 5))
+    before = cells(analytics)
+
+    rebuild(databases, settings)
+
+    after = cells(analytics)
+    assert differences(after, cells_by_sql(source)) == []
+    changed = {key for key in after if figures(after[key]) != figures(before[key])}
+    assert 0 < len(changed) < len(after)
+    for key, cell in after.items():
+        unlike = {name for name, value in cell.items() if value != before[key][name]}
+        expected = {"definition_version"} | ({"p90_duration_ms", "computed_at"} if key in changed else set())
+        assert unlike == expected
+
+
+@pytest.mark.usefixtures("pair")
+def test_without_a_new_definition_nothing_is_written(
+    databases: Databases, settings: Settings, define: Define, analytics: psycopg.Connection
+) -> None:
+    """Neither at first nor a second time: every row stays the very row it was."""
+    before = row_versions(analytics)
+    unneeded = rebuild(databases, settings)
+    untouched = row_versions(analytics)
+    other = define(DEFINITIONS["more dimensions"])
+    rebuild(databases, other)
+    rebuilt = row_versions(analytics)
+
+    again = rebuild(databases, other)
+
+    assert unneeded == again == Published()
+    assert untouched == before
+    assert row_versions(analytics) == rebuilt
+
+
+@pytest.mark.usefixtures("pair")
+def test_a_refresh_brings_everybody_to_the_current_definition(
+    databases: Databases,
+    define: Define,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """Until then verify counts the cells as pending, old and new ones, and none as different."""
+    before = cells(analytics)
+    other = define(DEFINITIONS["some more, some fewer"])
+    expected = cells_by_sql(source)
+
+    waiting = verify(databases, other)
+    report = refresh(databases, other)
+
+    assert (waiting.differences, waiting.cells_compared) == ((), 0)
+    assert waiting.cells_pending == len(before.keys() | expected.keys())
+    assert report.cells_written == len(expected)
+    assert differences(cells(analytics), expected) == []
+    assert verify(databases, other).cells_pending == 0
+    assert refresh(databases, other).cells_written == 0
+
+
+@pytest.mark.usefixtures("pair", "_small_ranges")
+@pytest.mark.parametrize("point", [FaultPoint.BEFORE_COMMIT, FaultPoint.AFTER_COMMIT])
+@pytest.mark.parametrize("ranges", range(6))
+def test_a_killed_rebuild_goes_on_where_it_was(
+    databases: Databases,
+    define: Define,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    point: FaultPoint,
+    ranges: int,
+) -> None:
+    """Each range is wholly old or wholly new, what is done is not done again, and the end is right."""
+    old = cells(analytics)
+    other = define(DEFINITIONS["some more, some fewer"])
+    new = cells_by_sql(source)
+
+    with killed_at(point, after=ranges), pytest.raises(Killed):
+        rebuild(databases, other)
+
+    done = ranges + (point is FaultPoint.AFTER_COMMIT)
+    check_ranges(analytics, old, new)
+    half = row_versions(analytics)
+    so_far = [key for key, cell in cells(analytics).items() if cell["definition_version"] == 2]
+    assert bool(so_far) is bool(done)
+    assert verify(databases, other).differences == ()
+
+    rest = rebuild(databases, other)
+
+    assert differences(cells(analytics), new) == []
+    assert rest.computed == len(new) - len(so_far)
+    kept = row_versions(analytics)
+    assert {key: kept[key] for key in so_far} == {key: half[key] for key in so_far}
+    assert find_waiting(databases, other) == ()
+
+
+@pytest.mark.usefixtures("_small_ranges")
+@pytest.mark.parametrize("ranges", [0, 2, 5])
+def test_a_refresh_in_the_middle_of_a_rebuild_keeps_everything_right(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    define: Define,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    ranges: int,
+) -> None:
+    """Jobs change in ranges that are done and in others, and a refresh publishes them before the rest."""
+    tenant, neighbour = pair
+    other = define(DEFINITIONS["some more, some fewer"])
+    with killed_at(FaultPoint.AFTER_COMMIT, after=ranges), pytest.raises(Killed):
+        rebuild(databases, other)
+    for whose in (tenant, neighbour):
+        for day in (0, 44, 132):
+            plant_job(source, whose, completed_at=NOON + day * DAY, workflow_id=whose.workflows[1])
+    move(source, tenant, NOON, 70 * DAY)
+    move(source, neighbour, NOON + 100 * DAY, -90 * DAY)
+
+    with killed_at(FaultPoint.REBUILD_SETTLED), pytest.raises(Killed):
+        refresh(databases, other)
+
+    assert verify(databases, other).differences == ()
+    assert find_waiting(databases, other) != ()
+    rebuild(databases, other)
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert refresh(databases, other).cells_written == 0
+
+
+@pytest.mark.usefixtures("pair", "_small_ranges")
+@pytest.mark.parametrize("ranges", [0, 2, 5])
+@pytest.mark.parametrize("third", ["another", "the first again"])
+def test_a_definition_that_changes_during_a_rebuild_starts_over(
+    databases: Databases,
+    define: Define,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    ranges: int,
+    third: str,
+) -> None:
+    """Ranges of the abandoned definition are computed anew like those that it had not reached."""
+    other = define(DEFINITIONS["some more, some fewer"])
+    with killed_at(FaultPoint.AFTER_COMMIT, after=ranges), pytest.raises(Killed):
+        rebuild(databases, other)
+    last = define(DEFINITIONS["fewer dimensions"] if third == "another" else "hour=1 day=2 week=3 month=3")
+    between = verify(databases, last)
+
+    refresh(databases, last)
+
+    assert between.differences == ()
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert len({cell["definition_version"] for cell in cells(analytics).values()}) == 1
+    assert find_waiting(databases, last) == ()
+    assert refresh(databases, last).cells_written == 0
+
+
+def test_who_has_unpublished_facts_waits(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    define: Define,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """A rebuild shows nothing of what no publication has shown; the others are rebuilt at once."""
+    tenant, neighbour = pair
+    plant_job(source, tenant)
+    extract_changes(databases, settings, Request())
+    before = row_versions(analytics, tenant.organization)
+    other = define(DEFINITIONS["some more, some fewer"])
+
+    rebuild(databases, other)
+
+    assert find_waiting(databases, other) == (tenant.organization,)
+    assert row_versions(analytics, tenant.organization) == before
+    assert {cell["definition_version"] for cell in cells(analytics, neighbour.organization).values()} == {2}
+    refresh(databases, other)
+    assert find_waiting(databases, other) == ()
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
+@pytest.mark.usefixtures("pair")
+def test_lost_facts_rebuild_nothing(
+    databases: Databases,
+    define: Define,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    tmp_path: Path,
+) -> None:
+    """An empty folder does not mean that there are no jobs: cells stay until the source was read again."""
+    before = row_versions(analytics)
+    other = define(DEFINITIONS["some more, some fewer"]).model_copy(
+        update={"facts_url": str(tmp_path / "elsewhere")}
+    )
+
+    report = rebuild(databases, other)
+
+    assert report == Published()
+    assert row_versions(analytics) == before
+    assert len(find_waiting(databases, other)) == 2
+    refresh(databases, other)
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
+@pytest.mark.usefixtures("pair")
+def test_facts_that_turn_out_to_be_damaged_are_named(
+    databases: Databases,
+    settings: Settings,
+    define: Define,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """No range is replaced by what damaged files say; a refresh puts them aside and finishes the rebuild."""
+    spoil(sorted(Path(settings.facts_location).rglob("*.parquet"))[0])
+    before = row_versions(analytics)
+    other = define(DEFINITIONS["some more, some fewer"])
+
+    with pytest.raises(FactsUnusable):
+        rebuild(databases, other)
+
+    assert row_versions(analytics) == before
+    refresh(databases, other)
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
+def test_one_that_cannot_be_rebuilt_does_not_stop_the_others(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    define: Define,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """It is named, its cells stay, and the next rebuild tries again."""
+    tenant, neighbour = pair
+    before = row_versions(analytics, tenant.organization)
+    other = define(DEFINITIONS["some more, some fewer"])
+
+    with refused_rows(analytics, tenant):
+        report = rebuild(databases, other)
+
+    assert report.failed == {tenant.organization: "RaiseException"}
+    assert row_versions(analytics, tenant.organization) == before
+    assert {cell["definition_version"] for cell in cells(analytics, neighbour.organization).values()} == {2}
+    assert analytics.execute(
+        "SELECT organization_id, error_class FROM analytics.refresh_outcomes WHERE outcome = 'failed'"
+    ).fetchall() == [(tenant.organization, "RaiseException")]
+    rebuild(databases, other)
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
+def check_ranges(analytics: psycopg.Connection, old: dict[Key, Cell], new: oracle.Cells) -> None:
+    """Up to where an organization is its cells are new, from there on old: none missing, none left over."""
+    reached: dict[object, datetime] = dict(
+        analytics.execute(
+            "SELECT organization_id, CASE WHEN definition_version = 2 THEN '9999-01-01'"
+            " ELSE coalesce(rebuilt_before, '1970-01-01') END FROM analytics.completeness"
+        ).fetchall()
+    )
+    stored = cells(analytics)
+    done = {key for key in stored.keys() | old.keys() | new.keys() if key[2] < reached[key[0]]}
+    assert (
+        differences(
+            {key: cell for key, cell in stored.items() if key in done},
+            {key: cell for key, cell in new.items() if key in done},
+        )
+        == []
+    )
+    assert {key: cell for key, cell in stored.items() if key not in done} == {
+        key: cell for key, cell in old.items() if key not in done
+    }
+
+
+@contextmanager
+def killed_at(point: FaultPoint, *, after: int = 0) -> Iterator[None]:
+    """End the run at a point that it has passed so many times."""
+    left = after
+
+    def watcher(passed: FaultPoint) -> None:
+        nonlocal left
+        if passed is point:
+            if not left:
+                raise Killed
+            left -= 1
+
+    with watched_by(watcher):
+        yield
+
+
+@contextmanager
+def refused_rows(analytics: psycopg.Connection, tenant: Tenant) -> Iterator[None]:
+    """Have the database refuse every cell of a tenant."""
+    analytics.execute(
+        "CREATE FUNCTION analytics.refuse() RETURNS trigger LANGUAGE plpgsql"
+        " AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$"
+    )
+    analytics.execute(
+        "CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON analytics.aggregate_metrics FOR EACH ROW"
+        f" WHEN (NEW.organization_id = '{tenant.organization}') EXECUTE FUNCTION analytics.refuse()"
+    )
+    yield
+    analytics.execute("DROP FUNCTION analytics.refuse CASCADE")
+
+
+def move(source: psycopg.Connection, tenant: Tenant, since: datetime, so_far: timedelta) -> None:
+    """Have the tenant's next job after a moment have ended at another time."""
+    row = source.execute(
+        "SELECT id, completed_at FROM orchestration.jobs WHERE organization_id = %s AND completed_at >= %s"
+        " ORDER BY completed_at LIMIT 1",
+        [tenant.organization, since],
+    ).fetchone()
+    assert row
+    change_job(source, row[0], completed_at=row[1] + so_far)
+
+
+def spoil(file: Path) -> None:
+    """Damage a file so that only reading it tells."""
+    was = file.stat()
+    file.write_bytes(b"PAR1" + b"\0" * (was.st_size - 8) + b"PAR1")
+    os.utime(file, ns=(was.st_atime_ns, was.st_mtime_ns))

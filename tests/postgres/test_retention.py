@@ -1,0 +1,278 @@
+"""What the retention settings let go of is gone for good, and nobody misses it."""
+
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from pipelines.audit import audit
+from pipelines.model.outcomes import Outcome
+from pipelines.rebuild import rebuild
+from pipelines.refresh import reconcile, reconcile_created, refresh
+from pipelines.retain import RetentionReport, retain
+from pipelines.settings import Settings, load_settings
+from pipelines.storage.database import Databases
+from pipelines.verify import verify
+from tests.oracle import cells_by_sql, differences
+from tests.planting import (
+    DAY,
+    HOUR,
+    NOON,
+    Cell,
+    Key,
+    Tenant,
+    cells,
+    change_job,
+    new_id,
+    plant_job,
+    plant_jobs,
+    plant_tenant,
+    row_versions,
+)
+from tests.restated import restated
+
+pytestmark = pytest.mark.every_postgres
+
+# Thirty days before this is in the afternoon of NOON's day, whose hours are then the oldest that are kept.
+NOW = NOON + 30 * DAY + 4 * HOUR
+MIDNIGHT = NOON.replace(hour=0)
+
+Keeping = Callable[..., Settings]
+
+
+@pytest.fixture
+def keeping(settings: Settings) -> Keeping:
+    """A function that gives settings with nothing kept for ever but what it is not told of."""
+
+    def with_limits(**days: int) -> Settings:
+        limits = {f"keep_{name}": timedelta(days=count) for name, count in days.items()}
+        off = dict.fromkeys(("keep_hours", "keep_restatements", "keep_outcomes"))
+        return settings.model_copy(update=off | limits)
+
+    return with_limits
+
+
+@pytest.fixture
+def pair(databases: Databases, settings: Settings, source: psycopg.Connection) -> tuple[Tenant, Tenant]:
+    """Two refreshed organizations with jobs around the midnight from which on hours are kept."""
+    tenants = plant_tenant(source), plant_tenant(source, "Neighbour")
+    moments = [NOON - 40 * DAY, MIDNIGHT - timedelta(microseconds=1), MIDNIGHT, NOON, NOON + 9 * DAY]
+    for tenant in tenants:
+        plant_jobs(source, tenant, [{"completed_at": moment} for moment in moments])
+    refresh(databases, settings)
+    return tenants
+
+
+def test_hourly_cells_go_by_whole_days(
+    pair: tuple[Tenant, Tenant], databases: Databases, keeping: Keeping, analytics: psycopg.Connection
+) -> None:
+    """Those of the day that is kept in part all stay, and so does whatever is longer than an hour."""
+    before = row_versions(analytics)
+    gone = {key for key in before if key[1] == "hour" and key[2] < MIDNIGHT}
+
+    report = retain(databases, keeping(hours=30), now=NOW)
+    again = retain(databases, keeping(hours=30), now=NOW)
+
+    assert {key[0] for key in gone} == {tenant.organization for tenant in pair}
+    assert report == RetentionReport(len(gone), 0, 0)
+    assert again == RetentionReport(0, 0, 0)
+    assert row_versions(analytics) == {key: row for key, row in before.items() if key not in gone}
+
+
+@pytest.mark.usefixtures("pair")
+def test_without_limits_nothing_goes(
+    databases: Databases, keeping: Keeping, analytics: psycopg.Connection
+) -> None:
+    """Settings that are off remove nothing, however old it is."""
+    before = row_versions(analytics)
+
+    report = retain(databases, keeping(), now=NOW + 9_999 * DAY)
+
+    assert report == RetentionReport(0, 0, 0)
+    assert row_versions(analytics) == before
+
+
+@pytest.mark.usefixtures("pair")
+def test_by_default_hours_are_kept_for_ever(settings: Settings) -> None:
+    """Whoever sets nothing loses no figure; only what tells of changes and runs has an end."""
+    assert settings.keep_hours is None
+    assert (settings.keep_restatements, settings.keep_outcomes) == (730 * DAY, 30 * DAY)
+
+
+WAYS: dict[str, Callable[[Databases, Settings], Any]] = {
+    "refresh": refresh,
+    "reconcile": lambda databases, settings: reconcile(
+        databases, settings, since=NOON - 99 * DAY, until=NOON + 99 * DAY
+    ),
+    "digest of everything": reconcile_created,
+    "rebuild of a new definition": lambda databases, settings: rebuild(
+        databases, _other_definition(settings)
+    ),
+    "refresh with a new definition": lambda databases, settings: refresh(
+        databases, _other_definition(settings)
+    ),
+    "facts lost": lambda databases, settings: (
+        shutil.rmtree(settings.facts_location),
+        refresh(databases, settings),
+    ),
+    "audit": audit,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_was_removed_is_not_written_again(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    keeping: Keeping,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    way: str,
+) -> None:
+    """Whatever computes cells anew leaves hours alone that are gone, and verify does not miss them."""
+    retain(databases, keeping(hours=30), now=NOW)
+    removed = verify(databases, settings)
+
+    WAYS[way](databases, settings)
+    late(source, pair)
+    refresh(databases, settings)
+
+    stored = cells(analytics)
+    assert (removed.differences, removed.cells_pending) == ((), 0)
+    assert verify(databases, settings).differences == ()
+    assert {key for key in stored if key[1] == "hour" and key[2] < MIDNIGHT} == set()
+    assert differences(stored, kept(cells_by_sql(source))) == []
+
+
+def test_a_late_job_of_a_removed_hour_counts_in_its_day(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    keeping: Keeping,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """The day and what is longer are restated; the hour is not, for nobody ever saw it again."""
+    retain(databases, keeping(hours=30), now=NOW)
+    late(source, pair)
+
+    refresh(databases, settings)
+
+    found = restated(analytics)
+    assert {key[0] for key in found} == {tenant.organization for tenant in pair}
+    assert {key[1] for key in found if key[2] < MIDNIGHT - DAY} == {"day", "week", "month"}
+    assert {key[1:3] for key in found if key[1] == "hour"} == {("hour", NOON)}
+
+
+@pytest.mark.usefixtures("pair")
+def test_a_longer_retention_brings_nothing_back(
+    databases: Databases,
+    settings: Settings,
+    keeping: Keeping,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """What is gone is gone, also for an organization that is published for the first time afterwards."""
+    retain(databases, keeping(hours=30), now=NOW)
+    retain(databases, keeping(hours=300), now=NOW)
+    newcomer = plant_tenant(source, "Newcomer")
+    plant_jobs(source, newcomer, [{}, {"completed_at": MIDNIGHT - HOUR}])
+
+    refresh(databases, settings)
+
+    assert verify(databases, settings).differences == ()
+    assert {key[2] for key in cells(analytics, newcomer.organization) if key[1] == "hour"} == {NOON}
+    assert differences(cells(analytics), kept(cells_by_sql(source))) == []
+
+
+def test_old_restatements_go(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    keeping: Keeping,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """Those written before the limit, of every organization; younger ones and all figures stay."""
+    for _ in range(2):
+        late(source, pair)
+        refresh(databases, settings)
+    before, figures = restated(analytics), row_versions(analytics)
+    (limit,) = analytics.execute("SELECT max(restated_at) FROM analytics.restatements").fetchone() or ()
+
+    report = retain(databases, keeping(restatements=100), now=limit + 100 * DAY)
+
+    assert report == RetentionReport(0, len(before), 0)
+    assert restated(analytics) == {key: rows[1:] for key, rows in before.items()}
+    assert {key[0] for key in before} == {tenant.organization for tenant in pair}
+    assert row_versions(analytics) == figures
+
+
+def test_the_newest_outcome_of_each_organization_stays(
+    databases: Databases, keeping: Keeping, analytics: psycopg.Connection
+) -> None:
+    """However old it is, it says how the organization stands: the failed one of a neighbour, too."""
+    tenant, neighbour, third = new_id(), new_id(), new_id()
+    planted = [
+        (tenant, NOON - 3 * DAY, None),
+        (tenant, NOON - 2 * DAY, "ValueError"),
+        (tenant, NOON - DAY, None),
+        (neighbour, NOON - 9 * DAY, None),
+        (neighbour, NOON - 8 * DAY, "ValueError"),
+        (third, NOON - 8 * DAY, "ValueError"),
+        (third, NOON + DAY, None),
+        (third, NOON + 2 * DAY, None),
+    ]
+    for organization, finished_at, error_class in planted:
+        analytics.execute(
+            "INSERT INTO analytics.refresh_outcomes VALUES (%s, %s, %s, %s, %s, 1)",
+            [
+                new_id(),
+                organization,
+                Outcome.FAILED if error_class else Outcome.PUBLISHED,
+                error_class,
+                finished_at,
+            ],
+        )
+
+    report = retain(databases, keeping(outcomes=7), now=NOON + 7 * DAY)
+
+    stored = analytics.execute(
+        "SELECT organization_id, finished_at, error_class FROM analytics.refresh_outcomes ORDER BY 1, 2"
+    ).fetchall()
+    assert stored == [planted[2], planted[4], planted[6], planted[7]]
+    assert report == RetentionReport(0, 0, 4)
+
+
+def test_the_limits_are_counted_from_now(
+    pair: tuple[Tenant, Tenant], databases: Databases, keeping: Keeping, analytics: psycopg.Connection
+) -> None:
+    """Without a moment it is the present one, in whole days of UTC."""
+    age = (datetime.now(UTC) - MIDNIGHT).days
+
+    retain(databases, keeping(hours=age), now=None)
+
+    hours = {key[2] for key in cells(analytics, pair[0].organization) if key[1] == "hour"}
+    assert hours == {MIDNIGHT, NOON, NOON + 9 * DAY}
+
+
+def late(source: psycopg.Connection, tenants: tuple[Tenant, ...]) -> None:
+    """Plant a job of long ago and one of NOON for each, and change one that is there."""
+    for tenant in tenants:
+        plant_job(source, tenant, completed_at=NOON - 40 * DAY)
+        change_job(source, plant_job(source, tenant), status="FAILED")
+
+
+def kept(expected: Any) -> dict[Key, Cell]:
+    """Without the hours that were removed."""
+    return {key: cell for key, cell in expected.items() if key[1] != "hour" or key[2] >= MIDNIGHT}
+
+
+def _other_definition(settings: Settings) -> Settings:
+    """One that keeps more combinations of every hour."""
+    return load_settings(
+        database_url=settings.database_url, home=settings.home, rollup_plan="hour=2 day=2 week=3 month=3"
+    )
