@@ -306,8 +306,9 @@ def plant_tenants(source: psycopg.Connection, count: int) -> list[Tenant]:
 def plant_many(source: psycopg.Connection, tenant: Tenant, count: int) -> None:
     """Insert so many jobs that completed at noon."""
     source.execute(
-        "INSERT INTO orchestration.jobs (id, organization_id, workflow_id, status, created_at, started_at,"
-        " completed_at) SELECT gen_random_uuid(), %s, %s, 'COMPLETED', %s, %s, %s FROM generate_series(1, %s)",
+        "INSERT INTO orchestration.jobs"
+        " (id, organization_id, workflow_id, status, created_at, started_at, completed_at)"
+        " SELECT gen_random_uuid(), %s, %s, 'COMPLETED', %s, %s, %s FROM generate_series(1, %s)",
         [tenant.organization, tenant.workflows[0], NOON - 2 * MINUTE, NOON - MINUTE, NOON, count],
     )
 

@@ -137,6 +137,28 @@ def test_a_run_that_lost_its_lock_overwrites_nothing_newer(
     assert refresh(databases, settings).cells_written == 0
 
 
+def test_a_run_that_lost_its_lock_counts_no_job_twice(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """Jobs that are new to both runs are only appended, which Delta Lake alone would let both of them do."""
+    tenant, _ = plant_two_tenants(source)
+    refresh(databases, settings)
+    plant_job(source, tenant)
+
+    with paused(refresh, databases, settings, FaultPoint.BEFORE_FACTS_COMMIT) as slow:
+        slow.lose_lock(analytics)
+        refresh(databases, settings)
+        newer = everything(analytics)
+        slow.goes_on()
+        with pytest.raises(FactsConflict):
+            slow.result()
+
+    assert everything(analytics) == newer
+    assert jobs_that_count_twice(settings) == 0
+    assert refresh(databases, settings).cells_written == 0
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
 def test_a_run_that_comes_second_by_a_hair_is_refused(
     databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
 ) -> None:
