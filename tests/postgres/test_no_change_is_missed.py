@@ -51,7 +51,7 @@ def test_every_change_of_eight_writers_reaches_its_cells(
     behind = wrong(indexed)
     refresh(indexed, by_index.model_copy(update={"sweep_every": timedelta(milliseconds=1)}))
 
-    assert passes > 2
+    assert passes > 1
     assert naive.missed(), "the control must fail, or the writers are too tame"
     assert wrong(swept) == []
     assert behind, "a lookback shorter than the longest transaction loses something until the sweep"
