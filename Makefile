@@ -7,9 +7,10 @@ export UV_PYTHON_PREFERENCE := only-system
 export UV_SYSTEM_CERTS := $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt),true,false)
 export PYTHONDONTWRITEBYTECODE := 1
 JOBS ?= 1000000
+MINUTES ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench dev check lock clean
+.PHONY: help install demo test torture mutants bench dev check lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || sed -n 's/^\([a-z]*\):.*## /  \1: /p' Makefile
@@ -21,6 +22,12 @@ demo: install ## Generate a month of work, aggregate it through Dagster, verify 
 
 test: install ## Run every test
 	.venv/bin/python -m pytest
+
+torture: install ## Random histories with kills against the oracle (MINUTES=20)
+	.venv/bin/python -m tests.torture.torture --minutes $(MINUTES)
+
+mutants: install ## Make each known mistake in a copy and see a test fail for it
+	.venv/bin/python -m tests.torture.kill_mutants
 
 bench: install ## Measure speed and memory beside PostgreSQL alone (JOBS=1000000)
 	.venv/bin/python tests/bench/bench.py --jobs $(JOBS)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from pipelines.fault_points import FaultPoint, passing
 from pipelines.model.periods import Period
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases, connect
@@ -41,4 +42,6 @@ def retain(databases: Databases, settings: Settings, *, now: datetime | None = N
             restatements = remove_restatements(analytics, before(settings.keep_restatements))
         if settings.keep_outcomes is not None:
             outcomes = remove_outcomes(analytics, before(settings.keep_outcomes))
+        passing(FaultPoint.BEFORE_COMMIT)
+    passing(FaultPoint.AFTER_COMMIT)
     return RetentionReport(hours, restatements, outcomes)

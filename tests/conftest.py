@@ -42,6 +42,8 @@ _numbers = count()
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare one folder for whatever the tests leave behind; it goes when they end, however they end."""
     config.addinivalue_line("markers", "every_postgres: runs on the embedded server and on the system's 15")
+    # Nor whether it runs them in the background: they would ignore Ctrl-C, and Dagster then SIGTERM as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in [name for name in os.environ if name.startswith(_FOREIGN_SETTINGS)]:
         del os.environ[name]
     if is_worker(config):

@@ -271,8 +271,17 @@ def _restated(prefix: str, when: str) -> tuple[sa.Column[Any], ...]:
 def _create_retention() -> None:
     op.create_table(
         "retention",
-        sa.Column("period", sa.Text, nullable=False, comment="The period whose old cells were removed."),
-        _time("removed_before", "Cells that begin before this were removed for good.", nullable=False),
+        sa.Column(
+            "period",
+            sa.Text,
+            nullable=False,
+            comment="The period whose old cells were removed, or restatements.",
+        ),
+        _time(
+            "removed_before",
+            "Cells that begin before this, or restatements from before, are gone.",
+            nullable=False,
+        ),
         sa.PrimaryKeyConstraint("period", name="retention_primary_key"),
         schema=SCHEMA,
         comment="What a retention setting has removed: it is neither written again nor missed by verify.",

@@ -32,6 +32,9 @@ class StopSignals:
         for number in _ASKING:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._interrupt)
+            elif number == signal.SIGINT:
+                # What a shell starts in the background ignores it; Dagster would then ignore SIGTERM too.
+                signal.signal(number, _disregard)
         told, teller = socket.socketpair()
         teller.setblocking(False)
         signal.set_wakeup_fd(teller.fileno(), warn_on_full_buffer=False)
@@ -56,3 +59,7 @@ class StopSignals:
             time.sleep(_PROMPTLY_S)
             if number[0] in (signal.SIGTERM, signal.SIGHUP) and self.received is None:
                 os.kill(os.getpid(), signal.SIGINT)
+
+
+def _disregard(_number: int, _frame: FrameType | None) -> None:
+    """Ignore a signal, and leave it to those whom we start to do as they like."""

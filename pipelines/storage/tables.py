@@ -532,8 +532,14 @@ restatements: Final = Table(
 retention: Final = Table(
     "retention",
     analytics,
-    Column("period", Text, nullable=False, comment="The period whose old cells were removed."),
-    _time("removed_before", "Cells that begin before this were removed for good.", nullable=False),
+    Column(
+        "period", Text, nullable=False, comment="The period whose old cells were removed, or restatements."
+    ),
+    _time(
+        "removed_before",
+        "Cells that begin before this, or restatements from before, are gone.",
+        nullable=False,
+    ),
     PrimaryKeyConstraint("period"),
     comment="What a retention setting has removed: it is neither written again nor missed by verify.",
 )

@@ -9,6 +9,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -47,10 +48,15 @@ def test_progress_is_drawn_on_a_terminal_only(
         "TERM": "xterm-256color",
     }
 
-    with started(tmp_path, "refresh", "--json", stderr=theirs, env=environment) as process:
+    with (
+        # Read meanwhile, for a terminal that nobody reads holds up who draws on it.
+        ThreadPoolExecutor() as reader,
+        started(tmp_path, "refresh", "--json", stderr=theirs, env=environment) as process,
+    ):
         os.close(theirs)
+        drawing = reader.submit(read_all, ours)
         document = process.communicate(timeout=60)[0]
-        drawn = read_all(ours)
+    drawn = drawing.result()
 
     assert process.returncode == 0
     assert document.startswith("{")
@@ -80,9 +86,15 @@ def test_a_refresh_that_is_stopped_leaves_nothing(embedded_home: Path, number: s
 
 
 def test_dev_serves_until_it_is_told_to_stop(embedded_home: Path) -> None:
-    """The UI answers at the printed address, knows the assets, and goes with everything it started."""
+    """The UI answers at the printed address, knows the assets, and goes with everything it started.
+
+    Even where a shell has started it in the background, and so had it ignore Ctrl-C.
+    """
     port = free_port()
-    with started(embedded_home, "dev", "--port", str(port), stderr=subprocess.DEVNULL) as process:
+    in_the_background = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)}
+    with started(
+        embedded_home, "dev", "--port", str(port), stderr=subprocess.DEVNULL, **in_the_background
+    ) as process:
         assert process.stdout
         address = f"http://127.0.0.1:{port}"
         assert process.stdout.readline() == f"Dagster UI: {address} (Ctrl-C ends it)\n"

@@ -21,7 +21,7 @@ from tests.oracle import ALL, COUNTS, PLAN, Cells, Job, bucket, cells_by_hand, d
 Aggregate = Callable[[Sequence[Job]], Cells]
 
 # An example costs some 50 ms, nearly all of it in the four statements of the product.
-fast = settings(deadline=None, max_examples=25)
+fast = settings(deadline=None, max_examples=15)
 
 ORDERED = (
     "min_duration_ms",
@@ -33,7 +33,7 @@ ORDERED = (
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(jobs=some_jobs)
 def test_cells_are_what_fractions_say(jobs: list[Job], aggregate: Aggregate) -> None:
     """Every key and every figure equals the one computed with exact fractions."""

@@ -26,8 +26,6 @@ from tests.planting import (
     without_constraints,
 )
 
-pytestmark = pytest.mark.every_postgres
-
 NOT_COUNTED, NOT_TIMED = "not_counted", "not_timed"
 NEXT_YEAR = datetime.now(UTC) + 365 * DAY
 
@@ -96,6 +94,7 @@ def test_a_spoilt_row_is_listed_until_it_is_repaired(
     assert row_versions(analytics, neighbour.organization) == neighbours
 
 
+@pytest.mark.every_postgres
 def test_a_database_full_of_spoilt_rows_is_published_all_the_same(
     databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
 ) -> None:

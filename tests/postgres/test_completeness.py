@@ -5,15 +5,12 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-import pytest
 
 from pipelines.extract import Request
 from pipelines.refresh import extract_changes, publish_changes, reconcile, refresh
 from pipelines.settings import Settings, Tier
 from pipelines.storage.database import Databases
 from tests.planting import DAY, HOUR, NOON, Tenant, cells, plant_job, plant_tenant
-
-pytestmark = pytest.mark.every_postgres
 
 
 def test_everything_written_down_before_is_in_the_figures(

@@ -141,7 +141,7 @@ def test_a_killed_holder_counts_as_gone(embedded_home: Path) -> None:
     assert servers_below(embedded_home) == []
 
 
-@pytest.mark.parametrize("delay_s", [0.0, 0.1, 0.3, 0.6])
+@pytest.mark.parametrize("delay_s", [0.0, 0.1, 0.6])
 def test_an_interrupted_start_leaves_no_server(embedded_home: Path, delay_s: float) -> None:
     """Ctrl-C at any moment of the start ends with no server, and the next start works."""
     process = start_holder(embedded_home)
@@ -206,8 +206,8 @@ def test_a_reused_process_number_is_not_taken_for_a_server(embedded_home: Path) 
 
 @pytest.mark.parametrize(
     "name",
-    ["with space", "it's", "50% off", "a,b", "l" * 120, "é", "-c"],
-    ids=["space", "quote", "percent", "comma", "long", "accent", "dash"],
+    ["with space", "-c it's, 50% off é", "l" * 120],
+    ids=["space", "punctuation", "long"],
 )
 def test_any_folder_name_will_do(embedded_home: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Spaces, quotes, commas and paths longer than a socket's address may be: a home is just a folder."""

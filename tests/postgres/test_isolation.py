@@ -34,8 +34,6 @@ from tests.planting import (
     without_constraints,
 )
 
-pytestmark = pytest.mark.every_postgres
-
 # What PL/pgSQL's RAISE is called by the driver.
 REFUSED = "RaiseException"
 
@@ -144,6 +142,7 @@ def test_a_run_fails_above_a_threshold_and_not_before_everything_is_committed(
     assert refresh(databases, settings.model_copy(update={"tolerated_failures_pct": 0})).failed == ()
 
 
+@pytest.mark.every_postgres
 def test_an_organization_recovers_by_itself(
     databases: Databases, patient: Settings, source: psycopg.Connection, analytics: psycopg.Connection
 ) -> None:
@@ -209,6 +208,7 @@ def test_an_unknown_time_zone_concerns_nobody_else(
     assert differences(cells(analytics), right) == []
 
 
+@pytest.mark.every_postgres
 def test_a_mass_deletion_is_not_believed(
     databases: Databases, patient: Settings, source: psycopg.Connection, analytics: psycopg.Connection
 ) -> None:

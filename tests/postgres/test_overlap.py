@@ -35,8 +35,6 @@ from tests.oracle import cells_by_sql, differences
 from tests.planting import DAY, HOUR, NOON, Tenant, cells, change_job, plant_job, plant_jobs, plant_tenant
 from tests.postgres.writers import run_writers
 
-pytestmark = pytest.mark.every_postgres
-
 SECONDS, SEED = 5.0, 20241125
 
 PROGRAM = Path(sys.executable).with_name("execmetrics")
@@ -159,6 +157,7 @@ def test_a_run_that_lost_its_lock_counts_no_job_twice(
     assert differences(cells(analytics), cells_by_sql(source)) == []
 
 
+@pytest.mark.every_postgres
 def test_a_run_that_comes_second_by_a_hair_is_refused(
     databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
 ) -> None:
@@ -183,6 +182,7 @@ def test_a_run_that_comes_second_by_a_hair_is_refused(
     assert differences(cells(analytics), cells_by_sql(source)) == []
 
 
+@pytest.mark.every_postgres
 @pytest.mark.parametrize("published", [False, True])
 def test_of_two_publications_under_way_one_is_refused(
     published: bool, databases: Databases, settings: Settings, analytics: psycopg.Connection

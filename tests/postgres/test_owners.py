@@ -17,8 +17,6 @@ from tests.planting import (
     without_constraints,
 )
 
-pytestmark = pytest.mark.every_postgres
-
 
 @pytest.fixture
 def tenants(

@@ -213,7 +213,7 @@ def test_a_refresh_brings_everybody_to_the_current_definition(
 
 @pytest.mark.usefixtures("pair", "_small_ranges")
 @pytest.mark.parametrize("point", [FaultPoint.BEFORE_COMMIT, FaultPoint.AFTER_COMMIT])
-@pytest.mark.parametrize("ranges", range(6))
+@pytest.mark.parametrize("ranges", [0, 3])
 def test_a_killed_rebuild_goes_on_where_it_was(
     databases: Databases,
     define: Define,
@@ -247,7 +247,7 @@ def test_a_killed_rebuild_goes_on_where_it_was(
 
 
 @pytest.mark.usefixtures("_small_ranges")
-@pytest.mark.parametrize("ranges", [0, 2, 5])
+@pytest.mark.parametrize("ranges", [0, 2])
 def test_a_refresh_in_the_middle_of_a_rebuild_keeps_everything_right(
     pair: tuple[Tenant, Tenant],
     databases: Databases,
@@ -278,7 +278,7 @@ def test_a_refresh_in_the_middle_of_a_rebuild_keeps_everything_right(
 
 
 @pytest.mark.usefixtures("pair", "_small_ranges")
-@pytest.mark.parametrize("ranges", [0, 2, 5])
+@pytest.mark.parametrize("ranges", [0, 2])
 @pytest.mark.parametrize("third", ["another", "the first again"])
 def test_a_definition_that_changes_during_a_rebuild_starts_over(
     databases: Databases,

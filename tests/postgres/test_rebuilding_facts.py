@@ -108,7 +108,7 @@ def test_one_organization_can_move_first(
     assert differences(cells(analytics), cells_by_sql(source)) == []
 
 
-@pytest.mark.parametrize("name", ["with space", "50% off", "é", "it's", "a+b", "q?x", "#1"])
+@pytest.mark.parametrize("name", ["with space", "50% off", "it's #1 a+b é q?x"])
 def test_the_folder_of_the_facts_may_have_any_name(
     databases: Databases,
     settings: Settings,

@@ -27,8 +27,6 @@ from tests.planting import (
     without_constraints,
 )
 
-pytestmark = pytest.mark.every_postgres
-
 
 def test_a_refresh_does_not_see_hard_deletes_and_a_reconcile_does(
     databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
@@ -52,6 +50,7 @@ def test_a_refresh_does_not_see_hard_deletes_and_a_reconcile_does(
     assert differences(cells(analytics), cells_by_sql(source)) == []
 
 
+@pytest.mark.every_postgres
 def test_a_reconcile_deletes_within_its_range_only(
     databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
 ) -> None:

@@ -28,9 +28,8 @@ from tests.planting import (
 
 SECOND = MINUTE / 60
 
-pytestmark = pytest.mark.every_postgres
 
-
+@pytest.mark.every_postgres
 def test_the_first_refresh_stores_every_cell(
     databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
 ) -> None:
@@ -46,6 +45,7 @@ def test_the_first_refresh_stores_every_cell(
     assert report.cells_deleted == 0
 
 
+@pytest.mark.every_postgres
 def test_the_second_refresh_writes_nothing(
     databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
 ) -> None:
@@ -125,6 +125,7 @@ def test_a_job_is_in_27_cells(
     assert row_versions(analytics, neighbour.organization) == before
 
 
+@pytest.mark.every_postgres
 def test_a_job_retried_in_place_moves_to_where_it_finished_again(
     databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
 ) -> None:
@@ -427,6 +428,7 @@ def test_an_absurdly_long_job_does_not_stop_the_others(
     assert differences(cells(analytics), cells_by_sql(source)) == []
 
 
+@pytest.mark.every_postgres
 def test_names_are_copied_with_the_metrics(
     databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
 ) -> None:
@@ -457,6 +459,7 @@ def test_names_are_copied_with_the_metrics(
     }
 
 
+@pytest.mark.every_postgres
 def test_a_row_that_commits_late_is_not_missed(
     databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
 ) -> None:

@@ -27,8 +27,6 @@ from tests.planting import (
 )
 from tests.restated import changes, complete_through, restated
 
-pytestmark = pytest.mark.every_postgres
-
 # What is done to a job that counts, and why its cells are other ones afterwards.
 EDITS: dict[str, tuple[dict[str, Any], str]] = {
     "workflow": ({"workflow_id": 1}, "edited"),

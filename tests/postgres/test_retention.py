@@ -34,8 +34,6 @@ from tests.planting import (
 )
 from tests.restated import restated
 
-pytestmark = pytest.mark.every_postgres
-
 # Thirty days before this is in the afternoon of NOON's day, whose hours are then the oldest that are kept.
 NOW = NOON + 30 * DAY + 4 * HOUR
 MIDNIGHT = NOON.replace(hour=0)

@@ -29,15 +29,10 @@ from tests.standby import Pair, replicated, wait_until
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-@pytest.fixture(
-    params=[
-        "embedded",
-        pytest.param(
-            "system",
-            marks=pytest.mark.skipif(system_15() is None, reason="PostgreSQL 15 is not installed here"),
-        ),
-    ]
-)
+_WITH_15 = pytest.mark.skipif(system_15() is None, reason="PostgreSQL 15 is not installed here")
+
+
+@pytest.fixture(params=["embedded", pytest.param("system", marks=_WITH_15)])
 def pair(request: pytest.FixtureRequest, embedded_home: Path) -> Iterator[Pair]:
     """A primary and its standby, of either version."""
     with replicated(embedded_home, programs=system_15() if request.param == "system" else None) as pair:
@@ -161,7 +156,16 @@ def test_a_promotion_begins_another_history_at_once(
     assert promoted.extracted_at > datetime.now(UTC) - timedelta(minutes=1)
 
 
-@pytest.mark.parametrize("when", ["between two statements", "while rows are streamed", "while one waits"])
+@pytest.mark.parametrize(
+    ("pair", "when"),
+    [
+        ("embedded", "between two statements"),
+        ("embedded", "while rows are streamed"),
+        ("embedded", "while one waits"),
+        pytest.param("system", "while rows are streamed", marks=_WITH_15),
+    ],
+    indirect=["pair"],
+)
 def test_a_read_that_is_in_the_way_of_the_standby_can_be_tried_again(
     when: str, pair: Pair, settings: Settings, source: psycopg.Connection
 ) -> None:

@@ -13,8 +13,6 @@ from pipelines.status import OrganizationStatus, status
 from pipelines.storage.database import Databases
 from tests.planting import DAY, MINUTE, NOON, Tenant, cells, plant_job, plant_jobs, plant_tenant
 
-pytestmark = pytest.mark.every_postgres
-
 
 def test_status_counts_each_organization_apart(
     databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection

@@ -27,8 +27,6 @@ from tests.planting import (
     row_versions,
 )
 
-pytestmark = pytest.mark.every_postgres
-
 
 @pytest.fixture
 def databases(create_database: Callable[[], str]) -> Iterator[Databases]:
@@ -178,6 +176,7 @@ def run(url: str, command: str) -> None:
         connection.execute(command)
 
 
+@pytest.mark.every_postgres
 @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata"])
 def test_the_servers_own_time_zone_changes_nothing(
     zone: str, create_database: Callable[[], str], tmp_path: Path

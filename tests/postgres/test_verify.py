@@ -26,8 +26,6 @@ from tests.planting import (
     without_constraints,
 )
 
-pytestmark = pytest.mark.every_postgres
-
 # One figure each, changed by so little that a rounded comparison would miss it.
 WRONG = {
     "total_executions": "total_executions = total_executions + 1, failed_executions = failed_executions + 1",

@@ -1,0 +1,22 @@
+"""A pass that is cut off leaves each organization as it was or as it was to be, and one more heals."""
+
+import pytest
+
+from tests.faults.conftest import Tell
+from tests.faults.cutting_off import LONG, cut_off
+from tests.faults.history import History
+from tests.faults.scenarios import SCENARIOS
+from tests.faults.starting_point import Place
+
+# A reconcile is a refresh and more, which in the short form is cut off for both.
+ALL_POINTS = ["reconcile", *(["refresh"] if LONG else [])]
+
+
+@pytest.mark.parametrize("kind", ALL_POINTS)
+def test_a_pass_may_be_cut_off_at_any_point(kind: str, history: History, place: Place, tell: Tell) -> None:
+    """At every occurrence of every point that the code names, with every kind of change under way."""
+    kills = cut_off(SCENARIOS[kind], history, place)
+
+    tell(f"{kind}: {kills}.")
+    assert kills.fired.total() > 50
+    assert kills.states >= 5

@@ -1,0 +1,70 @@
+"""Running histories of a profile on a database."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import randrange
+from typing import Any
+from unittest.mock import patch
+
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.internal.conjecture.engine import ConjectureRunner
+from hypothesis.stateful import get_state_machine_test
+
+from pipelines.storage.database import Databases
+from tests.torture.kept_open import connections_kept_open
+from tests.torture.machine import machine_of
+from tests.torture.profiles import Profile
+from tests.torture.tally import Tally
+from tests.torture.world import World
+
+# Shrinking would run databases for minutes; the steps that failed are printed as they are.
+QUICK = (Phase.generate,)
+
+# Where both are set, the same few histories are run again.
+SEED, HISTORIES = "TORTURE_SEED", "TORTURE_HISTORIES"
+
+
+def run_histories(
+    profile: Profile,
+    databases: Databases,
+    home: Path,
+    *,
+    number: int | None = None,
+    tally: Tally | None = None,
+    **options: Any,
+) -> Tally:
+    """So many histories as the profile says, or `max_examples`; raises at the first difference.
+
+    The same seed, which is the number, gives the same histories. Fewer than asked for are an error, too.
+    """
+    if number is None:
+        number = int(os.environ.get(SEED, randrange(2**32)))
+    world, tally = World(databases, home, loose=profile.loose), Tally() if tally is None else tally
+    options = {
+        "max_examples": int(os.environ.get(HISTORIES, profile.histories)),
+        "stateful_step_count": profile.steps,
+        "phases": QUICK,
+    } | options
+    test = get_state_machine_test(
+        machine_of(world, profile, tally),
+        settings=settings(deadline=None, suppress_health_check=list(HealthCheck), database=None, **options),
+    )
+    try:
+        with _each_unlike_the_last(), connections_kept_open():
+            seed(number)(test)()
+    except BaseException as failed:
+        failed.add_note(f"profile {profile.name}, seed {number}: {tally}")
+        raise
+    finally:
+        world.close()
+    assert tally.histories >= options["max_examples"]
+    return tally
+
+
+@contextmanager
+def _each_unlike_the_last() -> Iterator[None]:
+    """Five of six histories would be the one before with a part of it repeated."""
+    with patch.object(ConjectureRunner, "generate_mutations_from", lambda _self, _data: None):
+        yield

@@ -1,0 +1,364 @@
+"""Mistakes that an engine like this one could have: the text of each, and the test that must notice."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+HISTORIES = "tests/laws/test_histories.py"
+CRASHES = "tests/torture/test_crashes.py"
+TIERS = "tests/torture/test_tiers.py"
+ANOMALIES = "tests/torture/test_anomalies.py"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is written in a file instead of what; the old text occurs once."""
+
+    path: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A mistake, what it would do to the table, and the test that has to fail for it."""
+
+    name: str
+    breaks: str
+    changes: tuple[Change, ...]
+    test: str
+
+    def apply(self, tree: Path) -> None:
+        """Make the mistake in a copy of the product; raises `LookupError` unless each text is there once."""
+        for change in self.changes:
+            path = tree / change.path
+            text = path.read_text("utf-8")
+            if text.count(change.old) != 1:
+                raise LookupError(f"{self.name}: {change.path} does not say once: {change.old}")
+            path.write_text(text.replace(change.old, change.new), "utf-8")
+
+
+MUTANTS = (
+    Mutant(
+        "the horizon is read after the rows",
+        "what is committed in between is never read",
+        (
+            Change(
+                "pipelines/extract.py",
+                "            moment = source.moment\n",
+                "            with open_source(databases.source_url, settings) as later:\n"
+                "                moment = later.moment\n",
+            ),
+        ),
+        "tests/torture/test_told_again.py::test_what_is_committed_while_rows_are_read_is_read_next_time",
+    ),
+    Mutant(
+        "cursors move before the facts are written",
+        "a kill in between loses what was read",
+        (
+            Change(
+                "pipelines/extract.py",
+                '        with stages.timed("facts"):\n',
+                "        from pipelines.storage.cursors import move_cursors\n"
+                "        with connect(databases.analytics_url, settings) as early:\n"
+                "            move_cursors(early, extraction.swept, extraction.moment)\n"
+                "            extraction = replace(extraction, seen=find_progress(early))\n"
+                '        with stages.timed("facts"):\n',
+            ),
+        ),
+        "tests/torture/test_told_again.py::test_what_was_read_and_not_written_is_read_again",
+    ),
+    Mutant(
+        "the cell that a job left is forgotten",
+        "a job that moves is counted twice",
+        (
+            Change(
+                "pipelines/publish.py",
+                '            .filter(pl.col("_commit_version") > pl.col("seen"))\n',
+                '            .filter(pl.col("_commit_version") > pl.col("seen"))\n'
+                '            .filter(pl.col("_change_type") != "update_preimage")\n',
+            ),
+        ),
+        "tests/postgres/test_refresh.py::test_a_reassigned_job_leaves_one_cell_and_enters_another",
+    ),
+    Mutant(
+        "emptied cells stay",
+        "a cell that nothing is left in shows what was there",
+        (
+            Change(
+                "sql/load/delete_emptied_cells.sql",
+                "staged.total_executions = 0",
+                "staged.total_executions < 0",
+            ),
+        ),
+        "tests/postgres/test_refresh.py::test_a_soft_deleted_job_leaves_no_ghost",
+    ),
+    Mutant(
+        "past the horizon instead of at it",
+        "the oldest transaction that was open is never read",
+        (
+            Change(
+                "sql/extract/asked/swept.sql",
+                "OR ((j.xmin::text::bigint - cursors.horizon) & 4294967295) < 2147483648",
+                "OR ((j.xmin::text::bigint - cursors.horizon - 1) & 4294967295) < 2147483647",
+            ),
+        ),
+        "tests/postgres/test_source.py::test_a_sweep_reads_what_was_written_at_the_horizon_or_later",
+    ),
+    Mutant(
+        "transaction ids are compared as numbers",
+        "nothing is read any more once they have wrapped around",
+        (
+            Change(
+                "sql/extract/asked/swept.sql",
+                "OR ((j.xmin::text::bigint - cursors.horizon) & 4294967295) < 2147483648",
+                "OR j.xmin::text::bigint >= cursors.horizon",
+            ),
+        ),
+        "tests/postgres/test_source.py::test_transaction_ids_are_compared_on_their_circle",
+    ),
+    Mutant(
+        "longer medians come from hourly ones",
+        "the median of a day or a month is that of its hours' medians",
+        (
+            Change(
+                "pipelines/compute/aggregate.py",
+                '        self._duckdb.register("jobs", _Stream(chunk))\n',
+                '        coarse, there = pl.col("duration_us"), jobs.frame.columns\n'
+                '        if period is not Period.HOUR and "hour" in there:\n'
+                '            hours = pl.lit(jobs.frame["hour"])\n'
+                '            coarse = coarse.median().over("organization", hours).cast(pl.Int64)\n'
+                "        chunk = chunk.with_columns(coarse_us=coarse)\n"
+                '        self._duckdb.register("jobs", _Stream(chunk))\n',
+            ),
+            Change(
+                "sql/compute/cells.sql",
+                "quantile_cont(duration_us, {shares})",
+                "quantile_cont(coarse_us, {shares})",
+            ),
+        ),
+        HISTORIES,
+    ),
+    Mutant(
+        "the index is asked without a lookback",
+        "what a slow clock wrote waits for the next sweep",
+        (
+            Change(
+                "pipelines/extract.py",
+                "{key: seen[key].extracted_at - lookback for key in by_index}",
+                "{key: seen[key].extracted_at for key in by_index}",
+            ),
+        ),
+        TIERS,
+    ),
+    Mutant(
+        "the index moves the cursor of the sweep",
+        "what the index cannot show is lost for good",
+        (
+            Change(
+                "pipelines/extract.py",
+                "swept=frozenset(reading.swept.horizons) | reading.strangers,",
+                "swept=frozenset(reading.organization_ids()),",
+            ),
+        ),
+        TIERS,
+    ),
+    Mutant(
+        "the row hash forgets the client",
+        "a job that is edited into another client stays in the old one's cells",
+        (
+            Change(
+                "sql/extract/row_hash.sql",
+                "j.organization_id, j.workflow_id, j.client_id, j.initiator_type::text",
+                "j.organization_id, j.workflow_id, j.initiator_type::text",
+            ),
+        ),
+        "tests/postgres/test_refresh.py::test_a_reassigned_job_leaves_one_cell_and_enters_another",
+    ),
+    Mutant(
+        "the digest ignores who owns a workflow",
+        "a workflow that changed hands makes no day differ",
+        (
+            Change(
+                "sql/extract/digest.sql",
+                "        AND coalesce(w.organization_id = j.organization_id, true)\n",
+                "",
+            ),
+        ),
+        "tests/postgres/test_digest.py::test_a_digest_says_what_the_counted_rows_add_up_to",
+    ),
+    Mutant(
+        "a new owner is not noticed",
+        "jobs of a workflow that was handed over count where they did",
+        (
+            Change(
+                "pipelines/storage/names.py",
+                'statement("read/changed_owners.sql"), values).fetchall())',
+                'statement("read/changed_owners.sql"), values).fetchall()[:0])',
+            ),
+        ),
+        ANOMALIES,
+    ),
+    Mutant(
+        "a batch commits without moving its version",
+        "cells show other facts than they say, and changes are computed for ever",
+        (
+            Change(
+                "sql/load/advance_completeness.sql",
+                "    published_version = excluded.published_version,\n",
+                "",
+            ),
+        ),
+        HISTORIES,
+    ),
+    Mutant(
+        "cells are committed before what goes with them",
+        "a kill in between leaves cells that no version tells of",
+        (
+            Change(
+                "pipelines/storage/aggregates.py",
+                "        passing(FaultPoint.CELLS_UPSERTED)\n",
+                "        self._connection.commit()\n        passing(FaultPoint.CELLS_UPSERTED)\n",
+            ),
+        ),
+        CRASHES,
+    ),
+    Mutant(
+        "every day has today's offset from UTC",
+        "days on the other side of summer time begin an hour off",
+        (
+            Change(
+                "pipelines/compute/calendar.py",
+                '        .sort("time_zone", "since")\n',
+                '        .sort("time_zone", "since")\n'
+                '        .unique("time_zone", keep="last", maintain_order=True)\n',
+            ),
+        ),
+        "tests/unit/test_calendar.py::test_a_day_begins_at_midnight_by_the_clocks",
+    ),
+    Mutant(
+        "another time zone restates nothing",
+        "days stay cut where they were",
+        (
+            Change(
+                "pipelines/publish.py",
+                "frozenset(key for key in known - lost if extraction.calendar.differs(key, seen[key]))",
+                "frozenset()",
+            ),
+        ),
+        "tests/postgres/test_local_time.py::test_another_zone_restates_days_and_longer_and_nothing_else",
+    ),
+    Mutant(
+        "a job that counts again is not let in",
+        "what was deleted by mistake and restored is missing",
+        (
+            Change(
+                "pipelines/storage/facts_merge.py",
+                'pl.col("known").is_null() | pl.col("was_gone") | differs',
+                'pl.col("known").is_null() | differs',
+            ),
+        ),
+        "tests/unit/test_facts.py::test_a_job_that_counts_again_is_as_new",
+    ),
+    Mutant(
+        "jobs that left are counted",
+        "deleted jobs stay in the figures",
+        (
+            Change(
+                "pipelines/storage/facts.py",
+                'return rows_of(self._table).filter(pl.col("gone").is_null()).drop("gone")',
+                'return rows_of(self._table).drop("gone")',
+            ),
+        ),
+        "tests/unit/test_facts.py::test_a_job_that_stops_counting_keeps_its_row_and_the_reason",
+    ),
+    Mutant(
+        "a range is reconciled as if it were everything",
+        "jobs that completed outside of it vanish",
+        (
+            Change(
+                "pipelines/extract.py",
+                'pl.col("completed_at").is_between(completed.since, completed.until, closed="left")',
+                "pl.lit(True)",
+            ),
+        ),
+        "tests/postgres/test_reconcile.py::test_a_reconcile_deletes_within_its_range_only",
+    ),
+    Mutant(
+        "everything is published anew, and the leftovers stay",
+        "after lost facts the cells of purged jobs are still there",
+        (
+            Change(
+                "pipelines/publish.py",
+                "                    publication.stage_leftovers(these, why)\n",
+                "                    pass\n",
+            ),
+        ),
+        "tests/postgres/test_rebuilding_facts.py::test_what_happened_while_the_facts_were_gone_is_found",
+    ),
+    Mutant(
+        "a batch computes the changes of other organizations too",
+        "their cells move before their version does",
+        (
+            Change(
+                "pipelines/publish.py",
+                '        return self._images.scan().filter(pl.col("organization_id").is_in(ids))',
+                "        del ids\n        return self._images.scan()",
+            ),
+        ),
+        "tests/postgres/test_isolation.py::test_a_failing_batch_is_halved_until_the_culprit_is_alone",
+    ),
+    Mutant(
+        "repaired anomalies stay listed",
+        "a job is counted and listed as not counted",
+        (
+            Change(
+                "pipelines/publish.py",
+                "unlist_anomalies(analytics, extraction.healed.filter(",
+                "unlist_anomalies(analytics, extraction.healed.clear().filter(",
+            ),
+        ),
+        "tests/postgres/test_anomalies.py::test_a_spoilt_row_is_listed_until_it_is_repaired",
+    ),
+    Mutant(
+        "listed jobs are not read again",
+        "a job of the future never counts",
+        (
+            Change(
+                "pipelines/extract.py",
+                '        return uuids(listed["job_id"].unique())',
+                '        return uuids(listed.clear()["job_id"].unique())',
+            ),
+        ),
+        "tests/postgres/test_anomalies.py::test_a_job_from_the_future_is_counted_when_it_is_due",
+    ),
+    Mutant(
+        "a definition that was left halfway counts as whole",
+        "cells of another plan go stale and stay",
+        (
+            Change(
+                "pipelines/publish.py",
+                "is_of(current) else _NO_DEFINITION",
+                "is_of(current) else self._seen[key].definition_version",
+            ),
+        ),
+        "tests/torture/test_told_again.py::test_a_definition_may_change_and_change_back_around_a_kill",
+    ),
+    Mutant(
+        "any number of deletions is believed",
+        "a source that was emptied by mistake empties the metrics",
+        (Change("pipelines/extract.py", "        if self._request.accept_deletes or", "        if True or"),),
+        "tests/postgres/test_isolation.py::test_a_mass_deletion_is_not_believed",
+    ),
+    Mutant(
+        "a restatement tells the first reason that comes",
+        "a deletion is told as something else",
+        (
+            Change(
+                "pipelines/model/restatements.py",
+                "(Restated.DELETED, Restated.EDITED, Restated.RETRIED, Restated.LATE)",
+                "(Restated.LATE, Restated.RETRIED, Restated.EDITED, Restated.DELETED)",
+            ),
+        ),
+        "tests/postgres/test_restatements.py::test_of_several_reasons_the_least_expected_is_told",
+    ),
+)
