@@ -18,17 +18,17 @@ def few_jobs_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("kind", "every", "states"),
     [
-        ("rebuild", 1, 3),
-        ("refresh of damaged facts", 6, 4),
+        ("rebuild", 4, 3),
+        ("refresh of damaged facts", 100, 4),
         ("audit", 1, 2),
-        ("tidying", 2, 3),
+        ("tidying", 3, 2),
         ("retention", 1, 2),
     ],
 )
 def test_another_run_may_be_cut_off_at_any_point(
     kind: str, every: int, states: int, history: History, place: Place, tell: Tell
 ) -> None:
-    """At every occurrence, or in the short form at some of them where the way is much the same."""
+    """At every point that it passes, and in the long form at every occurrence."""
     kills = cut_off(SCENARIOS[kind], history, place, every=every)
 
     tell(f"{kind}: {kills}.")

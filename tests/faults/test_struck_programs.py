@@ -28,7 +28,6 @@ REFRESH = SCENARIOS["refresh"]
 # Which occurrence of which point, in the short form.
 KILLS = [
     (FaultPoint.AFTER_FACTS_COMMIT, 0),
-    (FaultPoint.CHUNK_WRITTEN, 2),
     (FaultPoint.BEFORE_COMMIT, 1),
 ]
 

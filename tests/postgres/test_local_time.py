@@ -23,8 +23,6 @@ from tests.planting import (
     row_versions,
 )
 
-pytestmark = pytest.mark.every_postgres
-
 # Summer time, both ways; a half and a quarter of an hour; a day that begins twice, and one that begins at 1.
 ZONES = (
     "Europe/Amsterdam",
@@ -84,6 +82,7 @@ def tenants(source: psycopg.Connection) -> dict[str, Tenant]:
 
 
 @pytest.mark.usefixtures("tenants")
+@pytest.mark.every_postgres
 def test_cells_are_those_of_the_sources_own_calendar(
     databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
 ) -> None:

@@ -15,9 +15,8 @@ from pipelines.storage.database import Databases, connect
 from pipelines.storage.source import open_source
 from tests.planting import plant_job, plant_jobs, plant_tenant
 
-pytestmark = pytest.mark.every_postgres
 
-
+@pytest.mark.every_postgres
 def test_a_connection_that_is_ended_by_the_server_is_named(databases: Databases, settings: Settings) -> None:
     """Whoever waits for an answer is told that the database does not answer any more."""
     killer = threading.Thread(target=end_everybody, args=[databases.source_url])
@@ -29,6 +28,7 @@ def test_a_connection_that_is_ended_by_the_server_is_named(databases: Databases,
     killer.join()
 
 
+@pytest.mark.every_postgres
 def test_a_snapshot_that_is_ended_by_the_server_is_named(
     databases: Databases, settings: Settings, source: psycopg.Connection
 ) -> None:
@@ -39,6 +39,7 @@ def test_a_snapshot_that_is_ended_by_the_server_is_named(
         read_jobs(databases, settings, meanwhile=lambda: end_everybody(databases.source_url))
 
 
+@pytest.mark.every_postgres
 def test_a_stream_that_is_ended_by_the_server_is_named(
     databases: Databases, settings: Settings, source: psycopg.Connection
 ) -> None:
@@ -105,6 +106,7 @@ def test_an_answer_that_takes_too_long_is_named(databases: Databases) -> None:
         snapshot.rows_of("SELECT number, pg_sleep(0.1)::text FROM generate_series(1, 30) AS number")
 
 
+@pytest.mark.every_postgres
 def test_what_a_role_may_not_do_is_named(databases: Databases, settings: Settings) -> None:
     """A missing privilege is a sentence that says where the GRANTs are."""
     with pytest.raises(NotPermitted, match="execmetrics grants"):

@@ -44,7 +44,7 @@ class Profile:
     writes: tuple[str, ...]
     runs: tuple[str, ...]
     loose: bool = False
-    steps: int = 5
+    steps: int = 4
     killed: int = 3
     meanwhile: int = 2
 
