@@ -46,6 +46,8 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in [name for name in os.environ if name.startswith(_FOREIGN_SETTINGS)]:
         del os.environ[name]
+    # A test that forgets to say where its home is has none, rather than that of whoever runs it.
+    os.environ["EXECMETRICS_HOME"] = os.devnull
     if is_worker(config):
         config.stash[_FOLDER] = Path(config.workerinput["folder"])
         return

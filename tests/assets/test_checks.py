@@ -30,7 +30,7 @@ LOOKING = (ADDS_UP, COUNTED_ONCE, FEW_LEFT_OUT)
 
 
 @pytest.fixture
-def tenant(source: psycopg.Connection) -> Tenant:
+def tenant(configured: pytest.MonkeyPatch, source: psycopg.Connection) -> Tenant:  # noqa: ARG001
     """One of two tenants with jobs in many combinations, refreshed and found to be right."""
     tenants = plant_tenant(source), plant_tenant(source, "Neighbour")
     for one in tenants:

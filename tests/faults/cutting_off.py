@@ -82,7 +82,7 @@ class Witness:
 def cut_off(scenario: Scenario, history: History, place: Place, *, every: int = 1) -> CutOff:
     """Cut the scenario's run off at each point that it passes, from the same state each time.
 
-    In the short form, at each point the first time that it is passed, and at `every` so many besides.
+    In the short form, at `every` so many of them, and once at those that no other run passes.
     """
     scenario.prepared(history, place)
     beginning, witness = StartingPoint(place), Witness(scenario, history, place)
@@ -92,7 +92,8 @@ def cut_off(scenario: Scenario, history: History, place: Place, *, every: int = 
     fired: Counter[FaultPoint] = Counter()
     healed: list[Any] = []
     for occurrence, point in enumerate(points):
-        if not LONG and occurrence % every and point in fired:
+        enough = point in fired or point not in scenario.alone_passes
+        if not LONG and occurrence % every and enough:
             continue
         beginning.again()
         with killed_at(occurrence) as passed, pytest.raises(Killed):

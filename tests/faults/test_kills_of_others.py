@@ -18,8 +18,8 @@ def few_jobs_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("kind", "every", "states"),
     [
-        ("rebuild", 4, 3),
-        ("refresh of damaged facts", 100, 4),
+        ("rebuild", 2, 3),
+        ("refresh of damaged facts", 8, 4),
         ("audit", 1, 2),
         ("tidying", 3, 2),
         ("retention", 1, 2),

@@ -77,8 +77,10 @@ def test_urls_are_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "s3cret" not in f"{load_settings()!r} {load_settings()}"
 
 
-def test_nothing_need_be_set() -> None:
+def test_nothing_need_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
     """The defaults are those of the documentation."""
+    monkeypatch.delenv("EXECMETRICS_HOME")
+
     settings = load_settings()
 
     assert (settings.database_url, settings.source_url) == (None, None)
