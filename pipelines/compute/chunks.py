@@ -33,13 +33,15 @@ def parts(sizes: pl.DataFrame, jobs: int) -> list[pl.DataFrame]:
 
 def in_buckets(jobs: pl.LazyFrame, wanted: pl.DataFrame, period: Period, calendar: Calendar) -> pl.LazyFrame:
     """The jobs in these buckets (`organization_id, period_start`)."""
-    first, last = pl.lit(wanted["period_start"].min()), pl.lit(wanted["period_start"].max())
-    organization_ids = wanted["organization_id"].unique().implode()
+    start = pl.col("period_start")
+    first, last, organization_ids = wanted.select(
+        start.min(), last=start.max(), organization_id=pl.col("organization_id").unique().implode()
+    )
     return (
         # Nearly these, and quickly so; the join tells them apart.
         jobs.filter(
-            pl.col("completed_at") >= first - _ASTRAY,
-            pl.col("completed_at") < last + _LONGEST + _ASTRAY,
+            pl.col("completed_at") >= pl.lit(first) - _ASTRAY,
+            pl.col("completed_at") < pl.lit(last) + _LONGEST + _ASTRAY,
             pl.col("organization_id").is_in(organization_ids),
         )
         .with_columns(calendar.period_start(period))

@@ -54,7 +54,7 @@ def anomalies(judged: pl.DataFrame) -> pl.DataFrame:
 
     `detail` says what was seen, where that is a time: never payload, and no text that somebody typed.
     """
-    wrong = judged.filter(pl.any_horizontal(reason.value for reason in Reason))
+    wrong = judged.lazy().filter(pl.any_horizontal(reason.value for reason in Reason))
     details = _details()
     return pl.concat(
         wrong.filter(reason.value).select(
@@ -65,7 +65,7 @@ def anomalies(judged: pl.DataFrame) -> pl.DataFrame:
             detail=details.get(reason, pl.lit("")).fill_null(""),
         )
         for reason in Reason
-    )
+    ).collect()
 
 
 def changes(judged: pl.DataFrame) -> pl.DataFrame:

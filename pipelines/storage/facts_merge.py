@@ -21,19 +21,20 @@ def needed(changes: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     `known` holds the facts of these jobs (KNOWN_COLUMNS). A job whose day of creation was edited leaves the
     day it had, lest it count twice. Rows that leave have an id, a day and `gone`; other columns are NULL.
     """
-    there = known.select(*_HOME, "row_hash", was_gone=pl.col("gone").is_not_null(), known=True)
-    counting = changes.filter(pl.col("gone").is_null()).join(there, on=_HOME, how="left", suffix="_before")
+    facts, rows = known.lazy(), changes.lazy()
+    there = facts.select(*_HOME, "row_hash", was_gone=pl.col("gone").is_not_null(), known=True)
+    counting = rows.filter(pl.col("gone").is_null()).join(there, on=_HOME, how="left", suffix="_before")
     differs = pl.col("row_hash").ne_missing(pl.col("row_hash_before"))
     entering = counting.filter(pl.col("known").is_null() | pl.col("was_gone") | differs)
-    jobs = changes.select("job_id", day="created_date", why="gone")
+    jobs = rows.select("job_id", day="created_date", why="gone")
     leaving = (
-        known.filter(pl.col("gone").is_null())
+        facts.filter(pl.col("gone").is_null())
         .join(jobs, on="job_id")
         .filter(pl.col("why").is_not_null() | pl.col("day").ne_missing(pl.col("created_date")))
         .select(*_HOME, gone=pl.col("why").fill_null(Gone.EDITED.value), known=True)
     )
     written = pl.concat([entering, leaving], how="diagonal")
-    return written.select(*changes.columns, pl.col("known").fill_null(False))
+    return written.select(*changes.columns, pl.col("known").fill_null(False)).collect()
 
 
 def portions(rows: pl.DataFrame, facts_per_day: pl.DataFrame, limit: int) -> list[pl.DataFrame]:
