@@ -47,7 +47,7 @@ clean: ## Remove what install made
 
 .venv/.installed: requirements-dev.lock pyproject.toml | $(UV)
 	"$(UV)" venv -q --clear --python python3 .venv
-	"$(UV)" pip sync -q --python .venv/bin/python --require-hashes requirements-dev.lock
+	"$(UV)" pip sync -q --compile-bytecode --python .venv/bin/python --require-hashes requirements-dev.lock
 	"$(UV)" pip install -q --python .venv/bin/python --no-deps --no-build-isolation -e .
 	@touch .venv/.installed
 
