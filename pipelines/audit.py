@@ -2,31 +2,19 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import polars as pl
 
-from pipelines.compute.aggregate import Aggregator
-from pipelines.fault_points import FaultPoint, passing
-from pipelines.model.definition import definition
 from pipelines.model.metrics import KEY_COLUMNS
-from pipelines.model.restatements import Restated
-from pipelines.recompute import Desk
 from pipelines.refresh import reconcile_created
+from pipelines.repair import repair_cells
 from pipelines.settings import Settings
-from pipelines.storage.aggregates import Edition, Publication
-from pipelines.storage.calendars import find_calendar
-from pipelines.storage.cursors import find_audit_order, find_progress, hold, mark_verified
+from pipelines.storage.cursors import find_audit_order, mark_audited
 from pipelines.storage.database import Databases, connect
-from pipelines.storage.definitions import version_of
-from pipelines.storage.facts import open_facts
-from pipelines.storage.facts_health import reading_facts
 from pipelines.storage.lock import refresh_lock
 from pipelines.storage.migrations import require_schema
-from pipelines.storage.retention import find_removed_before
-from pipelines.storage.statements import statement
 from pipelines.verify import Difference, verify
 
 # All organizations have their turn in so many audits: with one an hour, in a day.
@@ -35,7 +23,6 @@ SLICES: Final = 24
 # A slice is no smaller than this, so that few cells have their turn every time.
 _FEWEST_CELLS: Final = 50_000
 
-
 _INSTANT: Final = pl.Datetime("us", "UTC")
 
 
@@ -43,23 +30,26 @@ _INSTANT: Final = pl.Datetime("us", "UTC")
 class AuditReport:
     """Whom the audit looked at, what it found, and which differences it could not repair.
 
-    `verified` organizations have no difference, or none any more.
+    Where `facts_differed`, the cells were those of the facts, and the facts not those of the source. Of
+    those who are `waiting`, days and longer were not compared: they are about to be computed anew.
     """
 
     organization_ids: tuple[UUID, ...]
     cells_compared: int
+    waiting: tuple[UUID, ...]
     found: tuple[Difference, ...]
+    facts_differed: tuple[Difference, ...]
     unrepaired: tuple[Difference, ...]
 
     @property
     def verified(self) -> tuple[UUID, ...]:
-        """Those without a difference."""
+        """Those without a difference, or without one any more."""
         wrong = {difference.organization_id for difference in self.unrepaired}
-        return tuple(key for key in self.organization_ids if key not in wrong)
+        return tuple(key for key in self.organization_ids if key not in wrong and key not in self.waiting)
 
 
 def audit(databases: Databases, settings: Settings, *, slices: int = SLICES) -> AuditReport:
-    """Compare the organizations that were verified longest ago with plain SQL on the source.
+    """Compare the organizations whose turn was longest ago with plain SQL on the source.
 
     Cells that differ are computed anew from the facts; where that does not help, the facts are compared
     with the source as a whole. What was stored before is kept as a restatement. Raises as `verify` does.
@@ -68,18 +58,19 @@ def audit(databases: Databases, settings: Settings, *, slices: int = SLICES) -> 
     with connect(databases.analytics_url, settings) as analytics:
         slice_of = _slice(find_audit_order(analytics), slices)
     if not slice_of:
-        return AuditReport((), 0, (), ())
+        return AuditReport((), 0, (), (), (), ())
     report = verify(databases, settings, organization_ids=slice_of)
-    unrepaired = report.differences
+    facts_differed = unrepaired = _repaired(databases, settings, report.differences)
     if unrepaired:
-        _recompute(databases, settings, unrepaired)
-        unrepaired = _again(databases, settings, unrepaired)
-    if unrepaired:
-        reconcile_created(databases, settings, organization_ids=_organizations(unrepaired))
-        unrepaired = _again(databases, settings, unrepaired)
-    audited = AuditReport(tuple(slice_of), report.cells_compared, report.differences, unrepaired)
+        # Whoever cannot be published stays as it is, which is no reason not to look at the others.
+        patient = settings.model_copy(update={"tolerated_failures_pct": 100})
+        reconcile_created(databases, patient, organization_ids=_organizations(unrepaired))
+        unrepaired = _repaired(databases, settings, _again(databases, settings, unrepaired))
+    audited = AuditReport(
+        tuple(slice_of), report.cells_compared, report.waiting, report.differences, facts_differed, unrepaired
+    )
     with connect(databases.analytics_url, settings) as analytics:
-        mark_verified(analytics, audited.verified, report.as_of)
+        mark_audited(analytics, slice_of, audited.verified, report.as_of)
     return audited
 
 
@@ -105,10 +96,20 @@ def _organizations(differences: Collection[Difference]) -> list[UUID]:
     return sorted({difference.organization_id for difference in differences})
 
 
-def _recompute(databases: Databases, settings: Settings, differences: Sequence[Difference]) -> None:
-    """Compute the cells that differ anew from the facts."""
+def _repaired(
+    databases: Databases, settings: Settings, differences: Sequence[Difference]
+) -> tuple[Difference, ...]:
+    """Compute the cells that differ anew from the facts, and return what differs all the same."""
+    if not differences:
+        return ()
+    with refresh_lock(databases, settings):
+        repair_cells(databases, settings, _keys(differences))
+    return _again(databases, settings, differences)
+
+
+def _keys(differences: Sequence[Difference]) -> pl.DataFrame:
     ids = ("organization_id", "workflow_id", "client_id")
-    keys = pl.DataFrame(
+    return pl.DataFrame(
         [
             [getattr(each, name).bytes if name in ids else getattr(each, name) for name in KEY_COLUMNS]
             for each in differences
@@ -119,26 +120,3 @@ def _recompute(databases: Databases, settings: Settings, differences: Sequence[D
         },
         orient="row",
     ).unique()
-    with (
-        refresh_lock(databases, settings),
-        reading_facts(settings.facts_location),
-        connect(databases.analytics_url, settings) as analytics,
-        Aggregator(statement("compute/cells.sql")) as aggregator,
-    ):
-        calendar = find_calendar(analytics)
-        progress = find_progress(analytics)
-        edition = Edition(
-            run_id=uuid4(),
-            computed_at=datetime.now(UTC),
-            definition_version=version_of(analytics, definition(settings.rollup_plan)),
-            open_since=calendar.open_since({key: each.complete_through for key, each in progress.items()}),
-            removed_before=find_removed_before(analytics),
-        )
-        publication = Publication(analytics, edition)
-        desk = Desk(open_facts(settings).scan(), calendar.calendar, settings.rollup_plan, aggregator)
-        for cells in desk.cells_at(keys, Restated.DRIFT):
-            publication.stage(cells)
-        publication.replace()
-        hold(analytics, {key: progress[key] for key in _organizations(differences)})
-        passing(FaultPoint.BEFORE_COMMIT)
-    passing(FaultPoint.AFTER_COMMIT)

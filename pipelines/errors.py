@@ -81,6 +81,10 @@ class StatementTimedOut(ExecutionMetricsError):
     """A statement took longer than EXECMETRICS_STATEMENT_TIMEOUT; nothing was published."""
 
 
+class SnapshotTimedOut(ExecutionMetricsError):
+    """Reading took longer than EXECMETRICS_SNAPSHOT_TIMEOUT, in one snapshot; nothing was published."""
+
+
 class StatementCancelled(ExecutionMetricsError):
     """A statement was cancelled, by Ctrl-C or by the database's administrator; nothing was published."""
 
@@ -90,6 +94,11 @@ class StatementCancelled(ExecutionMetricsError):
 
 class FactsUnusable(ExecutionMetricsError):
     """The facts folder cannot be read; delete it and run again, it is rebuilt from the source."""
+
+
+class FactsNotReadable(ExecutionMetricsError):
+    """The facts could not be read, for want of rights, open files or their store; they are not damaged,
+    so run again with it."""
 
 
 class FeedLost(ExecutionMetricsError):
@@ -124,6 +133,12 @@ class SourceConflict(ExecutionMetricsError):
 class DeletesNotAccepted(ExecutionMetricsError):
     """More than a tenth of an organization's jobs are gone from the source; if that is right, run
     execmetrics reconcile with --accept-deletes."""
+
+
+class SealedHistoryLost(ExecutionMetricsError):
+    """The facts were read anew, and the source no longer has what completed before
+    EXECMETRICS_SEALED_BEFORE; put the old folder of facts back, or do without: execmetrics reconcile
+    with --accept-deletes."""
 
 
 class UnknownTimeZone(ExecutionMetricsError):

@@ -50,11 +50,15 @@ class CellName:
 
 @dataclass(frozen=True)
 class Restatement:
-    """One change after the period was over; figures are None where there was no cell, or is none any more."""
+    """One change after the period was over; figures are None where there was no cell, or is none any more.
+
+    The old ones were written at `old_since`: None where there was no cell, or nobody wrote it down yet.
+    """
 
     restated_at: datetime
     run_id: UUID
     reason: Restated
+    old_since: datetime | None
     old: Figures | None
     new: Figures | None
 
@@ -75,6 +79,7 @@ class Evidence(StrEnum):
     OPEN = "open"
     NOT_PUBLISHED = "not_published"
     REMOVED = "removed"
+    DRIFTED = "drifted"
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,7 @@ def explain(
             raise CellNotFound
         calendar = find_calendar(analytics)
         found = _found(analytics, name, _starts(calendar, name))
-        records = _Records.of(analytics)
+        records = _Records.of(analytics, name.organization_id)
         if found is None:
             raise CellNotFound(_hint(analytics, settings, calendar, name))
     end = _told(name, "period_start", found.start, calendar.calendar.period_end(name.period))
@@ -173,8 +178,9 @@ class _Records:
     removed_before: datetime | None
 
     @classmethod
-    def of(cls, analytics: Connection) -> "_Records":
-        row = analytics.execute(statement("read/explain_records.sql")).fetchone()
+    def of(cls, analytics: Connection, organization_id: UUID) -> "_Records":
+        values = {"organization_id": organization_id}
+        row = analytics.execute(statement("read/explain_records.sql"), values).fetchone()
         assert row is not None
         return cls(*row)
 
@@ -228,9 +234,9 @@ def _found(analytics: Connection, name: CellName, starts: Sequence[datetime]) ->
 
 
 def _restatement(row: Sequence[Any]) -> Restatement:
-    figures = row[4:]
+    figures = row[5:]
     old, new = figures[: len(FIGURE_COLUMNS)], figures[len(FIGURE_COLUMNS) :]
-    return Restatement(row[1], row[2], Restated(row[3]), _figures(old), _figures(new))
+    return Restatement(row[1], row[2], Restated(row[3]), row[4], _figures(old), _figures(new))
 
 
 def _figures(values: Sequence[Any]) -> Figures | None:
@@ -292,14 +298,23 @@ def _as_of(moment: datetime, found: _Found, end: datetime, records: _Records) ->
     earlier = [each for each in found.restatements if each.restated_at <= moment]
     later = [each for each in found.restatements if each.restated_at > moment]
     since = earlier[-1].restated_at if earlier else None
-    if not later and (earlier or (found.computed_at and found.computed_at <= moment)):
-        return AsOf(moment, True, Evidence.UNCHANGED, found.figures, since or found.computed_at)
-    if not earlier:
-        if moment < end:
-            return AsOf(moment, False, Evidence.OPEN)
-        if records.removed_before and moment < records.removed_before:
-            return AsOf(moment, False, Evidence.REMOVED)
-        first = records.first_published_at
-        if not later or (first and moment < first):
-            return AsOf(moment, False, Evidence.NOT_PUBLISHED)
-    return AsOf(moment, True, Evidence.RESTATED, later[0].old, since, later[0].restated_at)
+    if not later:
+        if found.computed_at is None or found.computed_at <= moment:
+            return AsOf(moment, True, Evidence.UNCHANGED, found.figures, since or found.computed_at)
+    elif later[0].reason is Restated.DRIFT:
+        # Nobody knows since when they were wrong.
+        return AsOf(moment, False, Evidence.DRIFTED)
+    elif earlier or _stood(later[0], moment, records):
+        return AsOf(
+            moment, True, Evidence.RESTATED, later[0].old, since or later[0].old_since, later[0].restated_at
+        )
+    if moment < end:
+        return AsOf(moment, False, Evidence.OPEN)
+    removed = records.removed_before is not None and moment < records.removed_before
+    return AsOf(moment, False, Evidence.REMOVED if removed else Evidence.NOT_PUBLISHED)
+
+
+def _stood(change: Restatement, moment: datetime, records: _Records) -> bool:
+    """Whether the figures before a change were those that a reader saw at an earlier moment."""
+    since = change.old_since or records.first_published_at
+    return since is not None and since <= moment

@@ -29,6 +29,7 @@ from pipelines.storage.frames import id_series, uuids
 from pipelines.storage.names import NamesToCopy, find_moved
 from pipelines.storage.source import Moment, SourceSnapshot, open_source
 from pipelines.storage.spool import Spool, temporary_spool
+from pipelines.withheld import counts, suspicious
 
 # As the facts lie in their files.
 _FACTS_ORDER = ("created_date", "organization_id", "completed_at")
@@ -37,10 +38,6 @@ _FACTS_ORDER = ("created_date", "organization_id", "completed_at")
 _LARGE_TABLE_BYTES: Final = 2 * 1024**3
 
 _TOO_OLD: Final = 2**30
-
-# Losing so many jobs at once is more likely a fault of the source than what somebody did.
-_SUSPICIOUS_SHARE: Final = 0.1
-_SUSPICIOUS_JOBS: Final = 1_000
 
 
 @dataclass(frozen=True)
@@ -70,6 +67,13 @@ class Request:
         """Whether the source is compared with the facts."""
         return bool(self.completed or self.created_since or self.everything)
 
+    @property
+    def settled_since(self) -> str | None:
+        """The first day of creation of which no delete is withheld any more when this is published."""
+        if self.everything or (self.digests and self.accept_deletes):
+            return "-infinity"
+        return self.created_since.isoformat() if self.created_since else None
+
 
 @dataclass(frozen=True)
 class Extraction:
@@ -77,8 +81,8 @@ class Extraction:
 
     `found` are anomalies seen and `healed` listed ones seen no more; `seen` is how far everybody was, and
     every row of the `swept` organizations was looked at. `withheld` says of how many jobs an organization
-    would be rid that are gone from the source. Until it is published the cursors stay, so a later refresh
-    reads what changed again; what only a digest found is found by another one.
+    would be rid that are gone from the source; `request` is what was asked for. Until it is published the
+    cursors stay, so a later refresh reads what changed again; what only a digest found is found by another.
     """
 
     run_id: UUID
@@ -92,6 +96,7 @@ class Extraction:
     seen: Mapping[UUID, Progress]
     swept: frozenset[UUID]
     withheld: Mapping[UUID, int]
+    request: Request
     jobs_read: int
     absorbed: Absorbed
     facts_table_id: UUID
@@ -162,6 +167,7 @@ def gathered(
                 seen=seen,
                 swept=frozenset(reading.swept.horizons) | reading.strangers,
                 withheld=withheld,
+                request=request,
                 jobs_read=spool.rows,
                 absorbed=Absorbed(),
                 facts_table_id=facts.table_id,
@@ -194,6 +200,7 @@ class _Reading:
         self._found: list[pl.DataFrame] = []
         self._looked_at: list[pl.DataFrame] = []
         self._met: set[UUID] = set()
+        self._strangers_read: frozenset[UUID] = frozenset()
         self._organizations = source.organizations()
         known = set(uuids(self._organizations["id"])) | set(seen)
         self._scope = _scope(request.organization_ids, known)
@@ -260,9 +267,7 @@ class _Reading:
         moved = OfOwners(*(names.moved(kind, self._scope) for kind in ("workflows", "clients")))
         if moved.workflow_ids or moved.client_ids:
             self._read(moved)
-        if self.strangers and self.swept.only_listed:
-            # By the index only their newest jobs were met.
-            self._read(Swept(dict.fromkeys(self.strangers), only_listed=True))
+        self._read_strangers()
 
     def read_what_is_gone(self) -> dict[UUID, int]:
         """Find jobs that the source does not have any more; return those of whom too many are missing."""
@@ -272,20 +277,30 @@ class _Reading:
             passing(FaultPoint.DIGEST_READ)
             if days.height:
                 self._read(CreatedOn(days))
+                self._read_strangers()
                 expected.append(self._facts.of_days(days).filter(self._asked_for))
         if not expected:
             return {}
-        missing = self._unread(pl.concat(expected).unique("job_id"))
+        jobs = pl.concat(expected).unique("job_id")
+        if self._settings.sealed_before_at:
+            # They may be gone for good, and by the million.
+            jobs = jobs.filter(pl.col("completed_at") >= self._settings.sealed_before_at)
+        missing = self._unread(jobs)
         if missing.height:
             self._read(Listed(uuids(missing["job_id"])))
         gone = self._unread(missing.lazy())
         passing(FaultPoint.GONE_JOBS_FOUND)
-        if self._settings.sealed_before_at:
-            gone = gone.filter(pl.col("completed_at") >= self._settings.sealed_before_at)
         withheld = self._suspicious(gone)
         gone = gone.filter(~_of(withheld))
         self._spool.add(gone.with_columns(gone=pl.lit(Gone.DELETED.value)).select(self._columns))
         return withheld
+
+    def _read_strangers(self) -> None:
+        """Read all jobs of strangers of whom only some were met: the newest, or those of some days."""
+        new = self.strangers - self._strangers_read
+        if new and self.swept.only_listed:
+            self._read(Swept(dict.fromkeys(new), only_listed=True))
+        self._strangers_read |= new
 
     @staticmethod
     def _whole_of(horizons: Mapping[UUID, int | None]) -> set[UUID]:
@@ -371,16 +386,9 @@ class _Reading:
         return facts.join(self._spooled_ids(), on="job_id", how="anti").collect()
 
     def _suspicious(self, gone: pl.DataFrame) -> dict[UUID, int]:
-        if self._request.accept_deletes or gone.height < _SUSPICIOUS_JOBS:
+        if self._request.accept_deletes or gone.is_empty():
             return {}
-        counted = self._facts.jobs_by_organization()
-        lost = gone.group_by("organization_id").len("jobs")
-        found = dict(zip(uuids(lost["organization_id"]), lost["jobs"], strict=True))
-        return {
-            key: jobs
-            for key, jobs in found.items()
-            if jobs >= _SUSPICIOUS_JOBS and jobs > _SUSPICIOUS_SHARE * counted.get(key, 0)
-        }
+        return suspicious(counts(gone.lazy()), self._facts.jobs_by_organization())
 
     def found(self) -> pl.DataFrame:
         """What is wrong with the jobs that were read, one row per job and reason."""

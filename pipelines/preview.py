@@ -11,18 +11,20 @@ from uuid import UUID
 import polars as pl
 
 from pipelines.compute.aggregate import MEASURED_COLUMNS, Aggregator
-from pipelines.errors import DeletesNotAccepted, FeedLost, UnknownTimeZone
-from pipelines.extract import Extraction, Request, gathered
+from pipelines.errors import ExecutionMetricsError, FeedLost
+from pipelines.extract import CompletedIn, Extraction, Request, gathered
 from pipelines.model.definition import definition
 from pipelines.model.metrics import DIMENSIONS
 from pipelines.model.periods import Period
 from pipelines.model.restatements import Restated
-from pipelines.publish import unpublished_images
+from pipelines.publish import not_believed, unpublished_images
 from pipelines.rebuild import find_stale
 from pipelines.recompute import Cells, Desk
 from pipelines.refresh import completed_in
+from pipelines.repair import reaching
 from pipelines.settings import Settings
 from pipelines.stages import OnProgress, Stages
+from pipelines.storage.aggregates import ALWAYS
 from pipelines.storage.database import Databases, connect
 from pipelines.storage.definitions import find_version
 from pipelines.storage.facts import JobFacts
@@ -72,9 +74,8 @@ def preview(
     Organizations for which nothing would change are left out.
     """
     require_schema(databases, settings)
-    request = Request(
-        tuple(organization_ids), completed=completed_in(since, until), accept_deletes=accept_deletes
-    )
+    within = completed_in(since, until)
+    request = Request(tuple(organization_ids), completed=within, accept_deletes=accept_deletes)
     stages = Stages(on_progress)
     with (
         refresh_lock(databases, settings),
@@ -86,7 +87,7 @@ def preview(
         outlook = _Outlook.of(databases, there, extraction, facts, spool)
         desk = Desk(outlook.jobs, extraction.calendar.calendar, settings.rollup_plan, aggregator)
         with proposal(databases, settings) as proposed:
-            _propose(proposed, desk, outlook)
+            _propose(proposed, desk, outlook, within)
             changes = proposed.largest_changes()
     return _told(extraction, outlook, changes)
 
@@ -113,6 +114,8 @@ class _Outlook:
     changed: pl.DataFrame
     whole: frozenset[UUID]
     rezoned: frozenset[UUID]
+    followed: frozenset[UUID]
+    withheld: dict[UUID, ExecutionMetricsError]
     jobs_changed: dict[UUID, int]
 
     @classmethod
@@ -125,11 +128,12 @@ class _Outlook:
         spool: Spool,
     ) -> "_Outlook":
         seen = extraction.seen
-        scope = set(extraction.organization_ids) - extraction.withheld.keys() - extraction.unknown_zones
+        jobs, differing = _afterwards(facts, spool)
         with connect(databases.analytics_url, settings) as analytics:
             current = find_version(analytics, definition(settings.rollup_plan))
+            withheld = not_believed(analytics, settings, extraction, facts, jobs)
+        scope = set(extraction.organization_ids) - withheld.keys()
         followed = {key for key in scope & seen.keys() if seen[key].shows(facts)} - find_stale(seen, current)
-        jobs, differing = _afterwards(facts, spool)
         images = [differing.select(*_PLACE)]
         try:
             for unpublished in unpublished_images(facts, {key: seen[key] for key in followed}):
@@ -142,6 +146,8 @@ class _Outlook:
             pl.concat(images).filter(_of(followed)),
             frozenset(scope - followed),
             frozenset(key for key in followed if extraction.calendar.differs(key, seen[key])),
+            frozenset(followed),
+            withheld,
             dict(zip(uuids(counted["organization_id"]), counted["job_id"], strict=True)),
         )
 
@@ -161,9 +167,10 @@ def _afterwards(facts: JobFacts, spool: Spool) -> tuple[pl.LazyFrame, pl.DataFra
     return pl.concat([rest, now]), differing.select("job_id", *_PLACE).collect()
 
 
-def _propose(proposed: Proposal, desk: Desk, outlook: _Outlook) -> None:
+def _propose(proposed: Proposal, desk: Desk, outlook: _Outlook, within: CompletedIn) -> None:
     """Stage whatever a reconcile would compute."""
     whole, rezoned, changed = outlook.whole, outlook.rezoned, outlook.changed.lazy()
+    others = outlook.followed - rezoned
 
     def stage(cells: Cells) -> None:
         for some in cells:
@@ -174,8 +181,13 @@ def _propose(proposed: Proposal, desk: Desk, outlook: _Outlook) -> None:
     stage(desk.changed_cells(changed.filter(~_of(rezoned)), reason=Restated.BACKFILL))
     hours = changed.filter(_of(rezoned))
     stage(desk.changed_cells(hours, periods=(Period.HOUR,), reason=Restated.BACKFILL))
+    for periods, between in reaching(within):
+        stage(desk.all_cells(others, Restated.DRIFT, periods=periods, between=between))
     proposed.stage_leftovers(whole, Restated.BACKFILL)
     proposed.stage_leftovers(rezoned, Restated.TIME_ZONE, periods=_LOCAL_PERIODS)
+    for periods, (since, until) in reaching(within):
+        bounds = (since or ALWAYS[0], until or ALWAYS[1])
+        proposed.stage_leftovers(others, Restated.DRIFT, periods=periods, between=bounds)
 
 
 def _told(
@@ -184,8 +196,7 @@ def _told(
     largest: dict[UUID, list[CellChange]] = {}
     for change in changes:
         largest.setdefault(change.organization_id, []).append(change)
-    failing = dict.fromkeys(extraction.unknown_zones, UnknownTimeZone.__name__)
-    failing |= dict.fromkeys(extraction.withheld, DeletesNotAccepted.__name__)
+    failing = {key: type(why).__name__ for key, why in outlook.withheld.items()}
     return tuple(
         OrganizationPreview(
             organization_id=key,

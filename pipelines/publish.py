@@ -28,7 +28,7 @@ from pipelines.recompute import CHUNK_JOBS, Cells, Desk, weight
 from pipelines.settings import Settings
 from pipelines.stages import Stages
 from pipelines.storage import outcomes
-from pipelines.storage.aggregates import Edition, Publication
+from pipelines.storage.aggregates import Edition, Publication, find_with_cells
 from pipelines.storage.anomalies import list_anomalies, unlist_anomalies
 from pipelines.storage.calendars import keep_offsets
 from pipelines.storage.cursors import (
@@ -38,6 +38,7 @@ from pipelines.storage.cursors import (
     find_progress,
     move_cursors,
     published_by,
+    withhold,
 )
 from pipelines.storage.database import Connection, Databases, commit, connect
 from pipelines.storage.definitions import version_of
@@ -48,6 +49,7 @@ from pipelines.storage.names import copy_names
 from pipelines.storage.retention import find_removed_before
 from pipelines.storage.spool import Spool, temporary_spool
 from pipelines.storage.statements import statement
+from pipelines.withheld import lost_with_facts
 
 _LOCAL_PERIODS: Final = (Period.DAY, Period.WEEK, Period.MONTH)
 
@@ -93,15 +95,17 @@ def publish(databases: Databases, settings: Settings, extraction: Extraction, st
         seen = find_progress(analytics)
         if seen != extraction.seen:
             raise PublishConflict
+        withheld = not_believed(analytics, settings, extraction, facts, facts.scan())
         definition_version = version_of(analytics, definition(settings.rollup_plan))
         removed_before = find_removed_before(analytics)
+        with_cells = find_with_cells(analytics, set(extraction.organization_ids) - seen.keys())
         keep_offsets(analytics, extraction.calendar)
     passing(FaultPoint.CALENDAR_KEPT)
     with (
         temporary_spool(settings.home) as images,
         Aggregator(statement("compute/cells.sql")) as aggregator,
     ):
-        plan = _Plan.of(extraction, seen, facts, definition_version)
+        plan = _Plan.of(extraction, facts, definition_version, withheld, with_cells)
         with stages.timed("compute"):
             plan = _read_images(facts, seen, plan, images)
             passing(FaultPoint.FEED_READ)
@@ -119,11 +123,23 @@ def publish(databases: Databases, settings: Settings, extraction: Extraction, st
         press = _Press(databases, settings, extraction, stages, seen, facts, plan, edition, desk, images)
         for batch in batches:
             press.settle(batch)
-        for key in extraction.unknown_zones:
-            press.give_up(key, UnknownTimeZone())
-        for key in extraction.withheld:
-            press.give_up(key, DeletesNotAccepted())
+        for key, why in withheld.items():
+            press.give_up(key, why)
     return press.published
+
+
+def not_believed(
+    analytics: Connection, settings: Settings, extraction: Extraction, facts: JobFacts, jobs: pl.LazyFrame
+) -> dict[UUID, ExecutionMetricsError]:
+    """Who must not be published with these jobs, and why."""
+    withheld: dict[UUID, ExecutionMetricsError] = {}
+    if not extraction.request.accept_deletes:
+        mine = extraction.seen.keys() & set(extraction.organization_ids)
+        anew = [key for key in mine if not extraction.seen[key].knows(facts)]
+        calendar, sealed_before = extraction.calendar.calendar, settings.sealed_before_at
+        withheld |= lost_with_facts(analytics, jobs, anew, calendar, sealed_before)
+    withheld |= dict.fromkeys(extraction.withheld, DeletesNotAccepted())
+    return withheld | dict.fromkeys(extraction.unknown_zones, UnknownTimeZone())
 
 
 def unpublished_images(facts: JobFacts, published: Mapping[UUID, Progress]) -> Iterator[pl.DataFrame]:
@@ -149,6 +165,17 @@ def unpublished_images(facts: JobFacts, published: Mapping[UUID, Progress]) -> I
         yield recent.select("organization_id", "completed_at", *DIMENSIONS, weight("cause"))
 
 
+def find_unpublished(facts: JobFacts, published: Mapping[UUID, Progress]) -> set[UUID]:
+    """Which of these organizations have facts that are not published yet; all, where nobody can tell."""
+    waiting: set[UUID] = set()
+    try:
+        for images in unpublished_images(facts, published):
+            waiting.update(uuids(images["organization_id"].unique()))
+    except FeedLost:
+        return set(published)
+    return waiting
+
+
 @dataclass(frozen=True)
 class _Plan:
     """What has to be computed for which organizations."""
@@ -160,22 +187,31 @@ class _Plan:
 
     @classmethod
     def of(
-        cls, extraction: Extraction, seen: Mapping[UUID, Progress], facts: JobFacts, definition_version: int
+        cls,
+        extraction: Extraction,
+        facts: JobFacts,
+        definition_version: int,
+        withheld: Collection[UUID],
+        with_cells: Collection[UUID],
     ) -> "_Plan":
-        scope = set(extraction.organization_ids) - set(extraction.unknown_zones) - set(extraction.withheld)
+        scope, seen = set(extraction.organization_ids) - set(withheld), extraction.seen
         known = scope & set(seen)
         lost = {key for key in known if not seen[key].shows(facts)}
         stale = {key for key in lost if not seen[key].is_of(definition_version)}
+        # Somebody removed what was on record of them, and not their cells.
+        forgotten = (scope - known) & set(with_cells)
         return cls(
             frozenset(scope),
-            first=frozenset(scope - known),
-            whole={key: Restated.DEFINITION if key in stale else Restated.BACKFILL for key in lost},
+            first=frozenset(scope - known - forgotten),
+            whole={
+                key: Restated.DEFINITION if key in stale else Restated.BACKFILL for key in lost | forgotten
+            },
             rezoned=frozenset(key for key in known - lost if extraction.calendar.differs(key, seen[key])),
         )
 
-    def without_feed(self) -> "_Plan":
-        whole = dict.fromkeys(self.scope - self.first, Restated.BACKFILL) | dict(self.whole)
-        return _Plan(self.scope, self.first, whole, frozenset())
+    def without_feed(self, organization_ids: Collection[UUID]) -> "_Plan":
+        whole = dict.fromkeys(organization_ids, Restated.BACKFILL) | dict(self.whole)
+        return _Plan(self.scope, self.first, whole, self.rezoned - whole.keys())
 
     @property
     def by_feed(self) -> frozenset[UUID]:
@@ -183,12 +219,18 @@ class _Plan:
 
 
 def _read_images(facts: JobFacts, seen: Mapping[UUID, Progress], plan: _Plan, images: Spool) -> _Plan:
-    """Spool what changed for those who follow the feed; without a feed everybody is taken whole."""
-    try:
-        for batch in unpublished_images(facts, {key: seen[key] for key in plan.by_feed}):
-            images.add(batch)
-    except FeedLost:
-        return plan.without_feed()
+    """Spool what changed for those who follow the feed; whoever cannot any more is taken whole."""
+    while plan.by_feed:
+        try:
+            for batch in unpublished_images(facts, {key: seen[key] for key in plan.by_feed}):
+                images.add(batch)
+        except FeedLost:
+            # Those who lag need what is lost, the others perhaps not; images that come twice do no harm.
+            furthest = max(seen[key].published_version for key in plan.by_feed)
+            lagging = {key for key in plan.by_feed if seen[key].published_version < furthest}
+            plan = plan.without_feed(lagging or plan.by_feed)
+        else:
+            break
     return plan
 
 
@@ -273,6 +315,10 @@ class _Press:
                 seconds=seconds,
                 error_class=error_class,
             )
+            jobs = self._extraction.withheld.get(organization_id)
+            if jobs and self._extraction.request.digests:
+                since = self._extraction.request.created_since
+                withhold(analytics, organization_id, jobs, created_since=since)
         passing(FaultPoint.FAILURE_RECORDED)
 
     def _publish(self, batch: Batch, begun: float) -> None:
@@ -344,6 +390,8 @@ class _Press:
             extracted_at=extraction.moment.extracted_at,
             facts=self._facts,
             run_id=extraction.run_id,
+            current_definition=self._edition.definition_version,
+            settled_since=extraction.request.settled_since,
         )
         passing(FaultPoint.VERSION_PUBLISHED)
         move_cursors(analytics, extraction.swept & set(batch), extraction.moment)

@@ -10,12 +10,12 @@ import polars as pl
 from pipelines.compute.aggregate import Aggregator
 from pipelines.compute.calendar import Calendar
 from pipelines.compute.chunks import bucket_sizes
-from pipelines.errors import ExecutionMetricsError, FeedLost
+from pipelines.errors import ExecutionMetricsError
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.model.definition import definition
 from pipelines.model.periods import Period
 from pipelines.model.restatements import Restated
-from pipelines.publish import Published, unpublished_images
+from pipelines.publish import Published, find_unpublished
 from pipelines.recompute import CHUNK_JOBS, Desk
 from pipelines.settings import Settings
 from pipelines.stages import OnProgress, Stages
@@ -27,7 +27,7 @@ from pipelines.storage.database import Databases, connect
 from pipelines.storage.definitions import find_version, version_of
 from pipelines.storage.facts import JobFacts, open_facts
 from pipelines.storage.facts_health import reading_facts
-from pipelines.storage.frames import id_series, uuids
+from pipelines.storage.frames import id_series
 from pipelines.storage.lock import refresh_lock
 from pipelines.storage.migrations import require_analytics
 from pipelines.storage.retention import find_removed_before
@@ -74,7 +74,8 @@ def rebuild_stale(databases: Databases, settings: Settings, stages: Stages) -> P
         reading_facts(settings.facts_location),
         Aggregator(statement("compute/cells.sql")) as aggregator,
     ):
-        stale = {key for key in stale if seen[key].shows(facts)} - _unpublished(facts, seen, stale)
+        stale = {key for key in stale if seen[key].shows(facts)}
+        stale -= find_unpublished(facts, {key: seen[key] for key in stale})
         edition = Edition(
             run_id=uuid4(),
             computed_at=datetime.now(UTC),
@@ -164,16 +165,6 @@ class _Press:
             analytics.commit()
             passing(FaultPoint.AFTER_COMMIT)
         return Published(computed, publication.written, publication.deleted, publication.restated)
-
-
-def _unpublished(facts: JobFacts, seen: Mapping[UUID, Progress], stale: set[UUID]) -> set[UUID]:
-    waiting: set[UUID] = set()
-    try:
-        for images in unpublished_images(facts, {key: seen[key] for key in stale}):
-            waiting.update(uuids(images["organization_id"].unique()))
-    except FeedLost:
-        return stale
-    return waiting
 
 
 def _ranges(facts: JobFacts, stale: Mapping[UUID, Progress], current: int) -> Iterator[_Range]:

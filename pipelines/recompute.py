@@ -77,18 +77,17 @@ class Desk:
 
         `changed` holds jobs as they were and are, with their `cause`; it is the reason, unless one is given.
         """
+        at_once = self._at_once(changed)
+        if at_once:
+            yield from self._left_or_entered(*at_once, [p for p in Period if p in periods], reason)
+            return
         for outer, calendar, inner in self._nests(periods):
             dirty = bucket_sizes(changed, outer, calendar)
-            if dirty.is_empty():
-                return
             there = bucket_sizes(in_buckets(self._jobs, dirty, outer, calendar), outer, calendar)
             for part in parts(pl.concat([dirty, there]), CHUNK_JOBS):
                 jobs = in_buckets(self._jobs, part, outer, calendar).collect()
                 these = in_buckets(changed, part, outer, calendar).collect()
-                numbered = Numbered.of(jobs, self._calendar, inner)
-                for period in inner:
-                    wanted = dirty_cells(these, period, self._plan[period], self._calendar)
-                    yield from self._wanted_cells(numbered, wanted, period, reason)
+                yield from self._left_or_entered(jobs, these, inner, reason)
 
     def cells_at(self, keys: pl.DataFrame, reason: Restated) -> Cells:
         """Yield the cells with these keys (KEY_COLUMNS), those that no job is in without executions."""
@@ -130,6 +129,38 @@ class Desk:
             for part in parts(bucket_sizes(jobs, outer, calendar), CHUNK_JOBS):
                 chunk = in_buckets(jobs, part, outer, calendar).collect()
                 yield Numbered.of(chunk, self._calendar, inner), inner
+
+    def _at_once(self, changed: pl.LazyFrame) -> tuple[pl.DataFrame, pl.DataFrame] | None:
+        """All jobs of whatever buckets a change touched, and the changes, if they are few."""
+        these = changed.head(CHUNK_JOBS + 1).collect()
+        room = CHUNK_JOBS - these.height
+        if room < 0:
+            return None
+        completed_at = pl.col("completed_at")
+        reach = (completed_at.min() - _LONGEST).alias("first"), (completed_at.max() + _LONGEST).alias("last")
+        spans = these.group_by("organization_id").agg(*reach)
+        first, last = map(pl.lit, these.select(*reach))
+        near = self._jobs.filter(
+            # Nearly these, and quickly so; the join tells them apart.
+            completed_at.is_between(first, last),
+            pl.col("organization_id").is_in(spans["organization_id"].implode()),
+        )
+        jobs = (
+            near.join(spans.lazy(), on="organization_id")
+            .filter(completed_at.is_between("first", "last"))
+            .drop("first", "last")
+            .head(room + 1)
+            .collect()
+        )
+        return (jobs, these) if jobs.height <= room else None
+
+    def _left_or_entered(
+        self, jobs: pl.DataFrame, changed: pl.DataFrame, periods: Collection[Period], reason: Restated | None
+    ) -> Cells:
+        numbered = Numbered.of(jobs, self._calendar, periods)
+        for period in periods:
+            wanted = dirty_cells(changed, period, self._plan[period], self._calendar)
+            yield from self._wanted_cells(numbered, wanted, period, reason)
 
     def _nests(self, periods: Collection[Period]) -> list[tuple[Period, Calendar, tuple[Period, ...]]]:
         """Outer buckets and what lies whole in them; an hour lies across local midnight in some zones."""

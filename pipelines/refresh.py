@@ -11,6 +11,7 @@ from pipelines.extract import CompletedIn, Extraction, Request, extract
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.publish import Published, publish
 from pipelines.rebuild import rebuild_stale
+from pipelines.repair import repair_range
 from pipelines.settings import Settings
 from pipelines.stages import OnProgress, Stages
 from pipelines.storage.database import Databases
@@ -80,6 +81,7 @@ def reconcile(
 
     Days that a digest of the source and of the facts finds to differ are read anew, so that rows deleted
     from the source leave the aggregates too: where they are suspiciously many, only if `accept_deletes`.
+    Stored cells that reach into the range are what the facts say afterwards, whoever wrote them.
     Raises as `refresh` does, and `InvalidRange`.
     """
     request = Request(
@@ -151,8 +153,11 @@ def _pass(
 
 def _publish(databases: Databases, settings: Settings, extraction: Extraction, stages: Stages) -> Published:
     published = publish(databases, settings, extraction, stages)
-    rebuilt = rebuild_stale(databases, settings, stages)
-    return published + rebuilt
+    published += rebuild_stale(databases, settings, stages)
+    completed = extraction.request.completed
+    if completed:
+        published += repair_range(databases, settings, extraction.organization_ids, completed, stages)
+    return published
 
 
 def _with_new_facts(settings: Settings, work: Callable[[], T]) -> T:

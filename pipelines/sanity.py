@@ -5,10 +5,13 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from pipelines.errors import DeletesNotAccepted
+from pipelines.model.definition import definition
 from pipelines.model.rollup_plan import Mask
 from pipelines.model.sentinels import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases, connect
+from pipelines.storage.definitions import find_version
 from pipelines.storage.facts import open_facts
 from pipelines.storage.statements import statement
 
@@ -29,23 +32,24 @@ class Anomalies:
 
 @dataclass(frozen=True)
 class StandingFailure:
-    """An organization that failed when it was last tried, and since when it does."""
+    """An organization that failed when it was last tried, or whose deletes are withheld, and since when."""
 
     organization_id: UUID
     error_class: str
     failing_since: datetime
 
 
-def failures_of_newest_run(databases: Databases, settings: Settings) -> dict[UUID, str]:
-    """Whose metrics the run that ended last could not publish, and the class of what went wrong."""
+def organizations_left_behind(databases: Databases, settings: Settings) -> dict[UUID, str]:
+    """Whose metrics could not be published when that was last tried, and the class of what went wrong."""
     with connect(databases.analytics_url, settings) as connection:
-        return dict(connection.execute(statement("read/failures_of_newest_run.sql")).fetchall())
+        return dict(connection.execute(statement("read/organizations_left_behind.sql")).fetchall())
 
 
 def standing_failures(databases: Databases, settings: Settings) -> list[StandingFailure]:
     """What is still broken, whichever run it was that failed."""
     with connect(databases.analytics_url, settings) as connection:
-        rows = connection.execute(statement("read/standing_failures.sql")).fetchall()
+        withheld = {"withheld": DeletesNotAccepted.__name__}
+        rows = connection.execute(statement("read/standing_failures.sql"), withheld).fetchall()
     return [StandingFailure(*row) for row in rows]
 
 
@@ -60,11 +64,13 @@ def lagging_organizations(databases: Databases, settings: Settings) -> dict[UUID
 
 
 def buckets_that_do_not_add_up(databases: Databases, settings: Settings) -> int:
-    """In how many buckets the rows of a dimension do not add up to the total's."""
+    """In how many buckets of the current definition the rows of a dimension do not add up to the total's."""
     periods = [period for period, masks in settings.rollup_plan.items() if Mask.WORKFLOW in masks]
     with connect(databases.analytics_url, settings) as connection:
+        current = find_version(connection, definition(settings.rollup_plan))
         found = connection.execute(
-            statement("read/buckets_that_do_not_add_up.sql"), _ALL | {"periods": periods}
+            statement("read/buckets_that_do_not_add_up.sql"),
+            _ALL | {"periods": periods, "definition_version": current},
         ).fetchone()
     return int(found[0]) if found else 0
 

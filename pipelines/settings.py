@@ -114,6 +114,9 @@ class Settings(BaseSettings):
     )
     lock_timeout: Duration = Field(timedelta(minutes=15), description="how long a run waits for another")
     statement_timeout: Duration = Field(timedelta(hours=1), description="the longest statement on a source")
+    snapshot_timeout: Duration = Field(
+        timedelta(hours=4), description="how long a source's snapshot may be open before another statement"
+    )
     connect_timeout: Duration = Field(timedelta(seconds=10), description="how long a connection may take")
     webhook_url: SecretStr | None = Field(None, description="called with a JSON body when a run fails")
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from pipelines.errors import DeletesNotAccepted
 from pipelines.model.sentinels import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases, connect
@@ -16,15 +17,16 @@ from pipelines.storage.statements import statement
 class OrganizationStatus:
     """One organization: all that had completed by `complete_through` is in its `cells`.
 
-    `failing` is the class of what went wrong when it was last tried, None when nothing did.
+    `failing` is the class of what went wrong when it was last tried, None when nothing did; of one that was
+    never published nothing else is known.
     """
 
     organization_id: UUID
     name: str
-    time_zone: str
-    complete_through: datetime
+    time_zone: str | None
+    complete_through: datetime | None
     verified_at: datetime | None
-    cursor: int
+    cursor: int | None
     jobs: int
     cells: int
     anomalies: int
@@ -71,6 +73,7 @@ def status(databases: Databases, settings: Settings) -> Status:
                 "all_workflows": ALL_WORKFLOWS,
                 "all_clients": ALL_CLIENTS,
                 "all_initiators": ALL_INITIATORS,
+                "withheld": DeletesNotAccepted.__name__,
             },
         ).fetchall()
     return Status(tuple(OrganizationStatus(*row) for row in rows), open_facts(settings).version)

@@ -3,8 +3,9 @@
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,13 +20,13 @@ from pipelines.model.periods import Period
 from pipelines.model.rollup_plan import RollupPlan
 from pipelines.publish import unpublished_images
 from pipelines.settings import Settings
-from pipelines.storage.asked import Swept
+from pipelines.storage.asked import Asked, OfOwners, Swept
 from pipelines.storage.calendars import UTC, calendar_in
 from pipelines.storage.cursors import Progress, progress_in
 from pipelines.storage.database import Databases
 from pipelines.storage.facts import JobFacts, open_facts
 from pipelines.storage.facts_health import reading_facts
-from pipelines.storage.frames import id_series
+from pipelines.storage.frames import id_series, uuids
 from pipelines.storage.migrations import require_schema
 from pipelines.storage.snapshot import Snapshot, open_snapshot
 from pipelines.storage.source import SourceSnapshot, open_source
@@ -57,8 +58,9 @@ class Difference:
 class VerifyReport:
     """How many cells were compared, how many wait for the next refresh instead, and how many are sealed.
 
-    The source was as it was at `as_of`. A sealed cell holds more jobs than the source, which no longer has
-    what happened before EXECMETRICS_SEALED_BEFORE.
+    The source was as it was at `as_of`. Cells of the organizations `waiting` are about to be computed anew,
+    by another definition or in another time zone, and are pending. A sealed cell holds more jobs than the
+    source, which no longer has what happened before EXECMETRICS_SEALED_BEFORE.
     """
 
     organizations: int
@@ -67,6 +69,7 @@ class VerifyReport:
     cells_sealed: int
     differences: tuple[Difference, ...]
     as_of: datetime
+    waiting: tuple[UUID, ...] = ()
 
 
 def verify(
@@ -80,8 +83,9 @@ def verify(
 ) -> VerifyReport:
     """Compare each stored cell whose `period_start` is in [since, until) with SQL on the source.
 
-    A cell that a row touched after its organization's publication is pending, not different; what retention
-    has removed is not missed. Raises `UnknownOrganization`, `InvalidRange`, `SchemaMissing`, `SourceMissing`.
+    A cell that a row touched after its organization's publication, be it a job or a workflow or client that
+    changed hands, is pending, not different; what retention has removed is not missed. Raises
+    `UnknownOrganization`, `InvalidRange`, `SchemaMissing`, `SourceMissing`.
     """
     if since and until and since >= until:
         raise InvalidRange(f"({since.isoformat()} is not before {until.isoformat()})")
@@ -98,7 +102,8 @@ def verify(
             raise UnknownOrganization(f"({', '.join(unknown)})")
         scope = sorted(organization_ids or progress)
         comparison = _Comparison(analytics, source, open_facts(settings), settings, progress, scope)
-        report = VerifyReport(len(scope), 0, 0, 0, (), source.moment.extracted_at)
+        waiting = tuple(key for key in scope if key in comparison.waiting)
+        report = VerifyReport(len(scope), 0, 0, 0, (), source.moment.extracted_at, waiting)
         for start in range(0, len(scope), _BATCH):
             report = comparison.of(scope[start : start + _BATCH], since, until, report)
             if on_progress:
@@ -129,6 +134,7 @@ class _Comparison:
         self._current = int(ours["definition_version"].item()) if ours.height else None
         self._removed_before = analytics.rows("read/removed_before.sql")
         self._rezoned = self._of_other_zones()
+        self._stale = [key for key, each in progress.items() if not each.is_of(self._current)]
         self._pending = self._waiting(facts, scope)
 
     def of(
@@ -148,14 +154,18 @@ class _Comparison:
         both = both.join(self._pending, on=KEY_COLUMNS, how="anti")
         sealed = self._sealed(both)
         both = both.join(sealed, on=KEY_COLUMNS, how="anti")
-        return VerifyReport(
-            so_far.organizations,
-            so_far.cells_compared + both.height,
-            so_far.cells_pending + waiting + waits,
-            so_far.cells_sealed + sealed.height,
-            (*so_far.differences, *_differences(both)),
-            so_far.as_of,
+        return replace(
+            so_far,
+            cells_compared=so_far.cells_compared + both.height,
+            cells_pending=so_far.cells_pending + waiting + waits,
+            cells_sealed=so_far.cells_sealed + sealed.height,
+            differences=(*so_far.differences, *_differences(both)),
         )
+
+    @property
+    def waiting(self) -> set[UUID]:
+        """Whose cells are about to be computed anew."""
+        return {*self._stale, *self._rezoned}
 
     def _handed_over(
         self, batch: Sequence[UUID], since: datetime | None, until: datetime | None
@@ -185,8 +195,7 @@ class _Comparison:
 
     def _on_its_way(self) -> pl.Expr:
         """Cells of another definition, or of another zone, than the next refresh computes."""
-        stale = [key for key, each in self._progress.items() if not each.is_of(self._current)]
-        of_the_rest = _of(stale)
+        of_the_rest = _of(self._stale)
         if self._current is not None:
             of_the_rest &= pl.col("definition_version").ne_missing(self._current)
         return of_the_rest | (_of(self._rezoned) & (pl.col("period") != Period.HOUR.value))
@@ -216,7 +225,7 @@ class _Comparison:
             keys += [
                 self._cells_of(images.filter(mine)) for images in unpublished_images(facts, self._progress)
             ]
-        for jobs in self._source.jobs(Swept({key: seen.horizon for key, seen in self._progress.items()})):
+        for jobs in chain.from_iterable(map(self._source.jobs, self._changed())):
             judged = with_verdict(
                 jobs,
                 clock=self._source.moment.extracted_at,
@@ -229,6 +238,16 @@ class _Comparison:
             changed = pl.concat([before, now]).join(same, on="job_id", how="anti")
             keys.append(self._cells_of(changed.filter(mine)))
         return pl.concat(keys).unique()
+
+    def _changed(self) -> Iterator[Asked]:
+        """What was written later than it was read: jobs, and workflows and clients that may be another's."""
+        horizons = {key: seen.horizon for key, seen in self._progress.items()}
+        yield Swept(horizons)
+        earliest = min(horizons.values(), default=None)
+        names = self._source.names(Swept(dict.fromkeys(horizons, earliest)))
+        changed = OfOwners(uuids(names.workflows["id"]), uuids(names.clients["id"]))
+        if changed.workflow_ids or changed.client_ids:
+            yield changed
 
     def _cells_of(self, jobs: pl.DataFrame) -> pl.DataFrame:
         plan = self._settings.rollup_plan

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -156,8 +156,15 @@ def analytics(databases: Databases) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def embedded_home(pytestconfig: pytest.Config) -> Iterator[Path]:
-    """A home for a test that starts an embedded server itself: `tmp_path` is closed to its account."""
-    home = Path(tempfile.mkdtemp(prefix="home-", dir=pytestconfig.stash[_FOLDER]))
+    """A home for a test that starts an embedded server itself."""
+    with home_for_servers(pytestconfig) as home:
+        yield home
+
+
+@contextmanager
+def home_for_servers(config: pytest.Config) -> Iterator[Path]:
+    """Yield a new folder for servers of some tests' own: `tmp_path` is closed to their account."""
+    home = Path(tempfile.mkdtemp(prefix="home-", dir=config.stash[_FOLDER]))
     home.chmod(0o711)
     yield home
     discard(home)

@@ -64,4 +64,5 @@ def complete_through(analytics: psycopg.Connection, tenant: Tenant, moment: date
 
 def _side(row: dict[str, Any], prefix: str) -> Figures:
     found = {name.removeprefix(prefix): value for name, value in row.items() if name.startswith(prefix)}
+    found = {name: value for name, value in found.items() if name not in _NO_FIGURES}
     return None if set(found.values()) == {None} else found

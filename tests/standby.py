@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from pipelines.settings import load_settings
 from pipelines.storage import embedded_postgres
 from pipelines.storage.database import Databases
 from pipelines.storage.migrations import migrate
 from pipelines.storage.postgres_programs import Account, Programs, find_programs
+from tests.conftest import with_database
 
+# What is committed has to be written, for the standby to hear of it.
 UNSAFE_BUT_FAST = {"fsync": "off", "full_page_writes": "off"}
-
 PATIENCE_S = 60
 
 
@@ -26,6 +29,15 @@ class Pair:
     primary: str
     standby: str
 
+    def with_new_database(self) -> "Pair":
+        """The same servers, and another database on them that is migrated and empty."""
+        template = conninfo_to_dict(self.primary)["dbname"]
+        with psycopg.connect(with_database(self.primary, "postgres"), autocommit=True) as primary:
+            name = f"{template}_{primary.execute('SELECT count(*) FROM pg_database').fetchone()[0]}"
+            primary.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        self.catch_up()
+        return Pair(with_database(self.primary, name), with_database(self.standby, name))
+
     def catch_up(self) -> None:
         """Wait until the standby has replayed everything that the primary has written."""
         with psycopg.connect(self.primary, autocommit=True) as primary:
@@ -34,6 +46,24 @@ class Pair:
             wait_until(
                 lambda: standby.execute("SELECT pg_last_wal_replay_lsn() >= %s", [written]).fetchone()[0]
             )
+
+    @contextmanager
+    def cut_off(self) -> Iterator[None]:
+        """Let the standby hear nothing of its primary."""
+        with psycopg.connect(self.standby, autocommit=True) as standby:
+            (where,) = standby.execute("SHOW primary_conninfo").fetchone()
+            self._follow(standby, "")
+            try:
+                yield
+            finally:
+                self._follow(standby, where)
+
+    @staticmethod
+    def _follow(standby: psycopg.Connection, where: str) -> None:
+        standby.execute(sql.SQL("ALTER SYSTEM SET primary_conninfo = {}").format(where))
+        standby.execute("SELECT pg_reload_conf()")
+        hears = "SELECT EXISTS (SELECT FROM pg_stat_wal_receiver)"
+        wait_until(lambda: standby.execute(hears).fetchone()[0] is bool(where))
 
     @contextmanager
     def impatient(self) -> Iterator[None]:

@@ -37,6 +37,7 @@ _NOT_ON_RECORD: Final = {
     "open": "its period was not over yet, and how a cell grows is not kept",
     "not_published": "it was first published, or last grew, after that",
     "removed": "restatements of then were removed, as EXECMETRICS_KEEP_RESTATEMENTS says",
+    "drifted": "somebody else had changed it, and nobody knows since when",
 }
 _RESTATED: Final = ("total_executions", "success_rate_pct", "median_duration_ms", "p95_duration_ms")
 

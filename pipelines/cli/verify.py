@@ -54,3 +54,7 @@ def print_comparison(report: VerifyReport) -> None:
         f"{report.cells_compared:,} cells of {report.organizations:,} organizations compared with the source,"
         f" {len(report.differences):,} differences; {report.cells_pending:,} cells wait for the next refresh."
     )
+    if report.cells_sealed:
+        print_line(
+            f"{report.cells_sealed:,} cells are sealed: they count jobs that the source no longer has."
+        )

@@ -46,6 +46,15 @@ class Edition:
     removed_before: Mapping[Period, datetime] = field(default_factory=dict)
 
 
+def find_with_cells(connection: psycopg.Connection, organization_ids: Collection[UUID]) -> set[UUID]:
+    """Those of these organizations that have cells."""
+    if not organization_ids:
+        return set()
+    values = {"organization_ids": sorted(organization_ids)}
+    rows = connection.execute(statement("read/organizations_with_cells.sql"), values)
+    return {row[0] for row in rows}
+
+
 class Publication:
     """The writing half of one publishing transaction; the caller commits.
 

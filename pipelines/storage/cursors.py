@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -121,8 +121,13 @@ def advance(
     extracted_at: datetime,
     facts: JobFacts,
     run_id: UUID,
+    current_definition: int,
+    settled_since: str | None = None,
 ) -> None:
     """Record how complete these organizations are and that they show the current facts.
+
+    Cells that changed were written by the current definition, whichever the others are of. Deletes that
+    were withheld stand, unless they were looked for again from `settled_since` on, a day of creation.
 
     Raises `PublishConflict` when another run moved one of them since `seen`.
     """
@@ -142,10 +147,22 @@ def advance(
             "facts_table_id": facts.table_id,
             "published_version": facts.version,
             "run_id": run_id,
+            "current_definition": current_definition,
+            "settled_since": settled_since,
         },
     ).rowcount
     if moved != len(advances):
         raise PublishConflict
+
+
+def withhold(
+    connection: psycopg.Connection, organization_id: UUID, jobs: int, *, created_since: date | None
+) -> None:
+    """Record that a digest of the jobs created since a day, or of all, would have taken too many away."""
+    connection.execute(
+        statement("load/withhold_deletes.sql"),
+        {"organization_id": organization_id, "withheld_jobs": jobs, "created_since": created_since},
+    )
 
 
 def hold(connection: psycopg.Connection, seen: Mapping[UUID, Progress]) -> None:
@@ -200,15 +217,22 @@ def settle_rebuild(
 
 
 def find_audit_order(connection: psycopg.Connection) -> list[tuple[UUID, int]]:
-    """Organizations and their stored cells, those that were verified longest ago first."""
+    """Organizations and their stored cells, those that were compared longest ago first."""
     return connection.execute(statement("read/audit_order.sql")).fetchall()
 
 
-def mark_verified(
-    connection: psycopg.Connection, organization_ids: Collection[UUID], verified_at: datetime
+def mark_audited(
+    connection: psycopg.Connection,
+    organization_ids: Collection[UUID],
+    verified: Collection[UUID],
+    audited_at: datetime,
 ) -> None:
-    """Record that the cells of these organizations were found equal to plain SQL on the source."""
+    """Record that the cells of these organizations were compared with the source, and whose were equal."""
     connection.execute(
-        statement("load/mark_verified.sql"),
-        {"organization_ids": sorted(organization_ids), "verified_at": verified_at},
+        statement("load/mark_audited.sql"),
+        {
+            "organization_ids": sorted(organization_ids),
+            "verified": sorted(verified),
+            "audited_at": audited_at,
+        },
     )

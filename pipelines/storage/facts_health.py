@@ -13,7 +13,14 @@ from deltalake.exceptions import DeltaError
 from pipelines.errors import FactsUnusable
 from pipelines.settings import Settings
 from pipelines.storage.facts_checksums import Checksums
-from pipelines.storage.facts_table import files_of, local_folder, opened, rows_of, shown
+from pipelines.storage.facts_table import (
+    files_of,
+    local_folder,
+    opened,
+    refuse_what_is_no_damage,
+    rows_of,
+    shown,
+)
 
 _ASIDE: Final = ".unusable-"
 _STAMP: Final = "%Y%m%dT%H%M%S.%fZ"
@@ -31,6 +38,7 @@ def reading_facts(location: str) -> Iterator[None]:
     try:
         yield
     except _READING_FAILED as failed:
+        refuse_what_is_no_damage(location, failed)
         examine(location, failed)
         raise
 
@@ -49,6 +57,7 @@ def examine(location: str, because: BaseException | None = None) -> None:
             del batch
     # The second raises nothing narrower.
     except (Exception, pl.exceptions.PanicException) as unreadable:
+        refuse_what_is_no_damage(location, unreadable)
         raise FactsUnusable(f"({shown(location)})") from unreadable
 
 
@@ -67,9 +76,12 @@ def set_aside(settings: Settings) -> Path | None:
 
 
 def remove_set_aside(settings: Settings, before: datetime) -> int:
-    """Remove what was set aside earlier than that; return how many files it was."""
+    """Remove what was set aside earlier than that; return how many files it was.
+
+    Where history is sealed it may be the only copy of what the source no longer has, and is kept.
+    """
     folder, removed = local_folder(settings.facts_location), 0
-    if folder is None:
+    if folder is None or settings.sealed_before:
         return 0
     for aside in folder.parent.iterdir():
         since = _set_aside_at(aside, f"{folder.name}{_ASIDE}")

@@ -1,5 +1,7 @@
 """The Delta table behind the facts: its columns, where it lies, and whether all of it is there."""
 
+import errno
+import re
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
@@ -9,7 +11,7 @@ from arro3.core import Table
 from deltalake import CommitProperties, DeltaTable, Schema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from pipelines.errors import FactsUnusable
+from pipelines.errors import FactsNotReadable, FactsUnusable
 from pipelines.model.jobs import FACT_COLUMNS
 from pipelines.storage.facts_checksums import LOG, Checksums
 
@@ -26,6 +28,8 @@ _CONFIGURATION: Final = {
     # Longer than any `feed_retention`, or else a checkpoint would forget when a file was replaced.
     "delta.deletedFileRetentionDuration": "interval 30 days",
 }
+
+_NO_DAMAGE: Final = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE}
 
 # Whoever wrote since a version was read may have changed the same jobs, so nothing is written over it.
 FENCED: Final = CommitProperties(max_commit_retries=0)
@@ -48,10 +52,21 @@ def opened(location: str) -> DeltaTable | None:
     except TableNotFoundError:
         return None
     except (DeltaError, OSError) as broken:
+        refuse_what_is_no_damage(location, broken)
         raise FactsUnusable(f"({shown(location)})") from broken
     if damage:
         raise FactsUnusable(f"({shown(location)}: {damage})")
     return table
+
+
+def refuse_what_is_no_damage(location: str, failure: BaseException) -> None:
+    """Raise `FactsNotReadable` for what is the fault of the machine or of the store, not of the files."""
+    said = re.search(r"os error (\d+)", str(failure))
+    number = failure.errno if isinstance(failure, OSError) and failure.errno else said and int(said[1])
+    # What a store that is out of reach, or does not know us, makes of every request.
+    unreachable = local_folder(location) is None and str(failure).startswith("Generic ")
+    if number in _NO_DAMAGE or unreachable:
+        raise FactsNotReadable(f"({shown(location)})") from failure
 
 
 def created(location: str) -> DeltaTable:

@@ -16,6 +16,7 @@ from pipelines.errors import (
     DatabaseUnreachable,
     ExecutionMetricsError,
     SchemaMissing,
+    SnapshotTimedOut,
     SourceConflict,
     StatementCancelled,
     StatementTimedOut,
@@ -42,12 +43,14 @@ _CONFLICT: Final = "conflict with recovery"
 class Snapshot:
     """One read-only transaction; every read in it sees the same moment.
 
-    `longest_statement_s` counts from sending a statement until its last row was taken.
+    Whatever is asked after `snapshot_timeout` raises `SnapshotTimedOut`: an open snapshot keeps the server
+    from tidying up. `longest_statement_s` counts from sending a statement until its last row was taken.
     """
 
     def __init__(self, connection: dbapi.Connection, settings: Settings) -> None:
         self._connection = connection
         self._opened, self._closed = time.monotonic(), 0.0
+        self._longest_s = settings.snapshot_timeout.total_seconds()
         self.longest_statement_s = 0.0
         connection.rollback()
         with connection.cursor() as cursor:
@@ -91,12 +94,18 @@ class Snapshot:
         with self._timed(), self._connection.cursor() as cursor:
             cursor.execute(text)
             for batch in _batches(cursor):
+                self._go_on()
                 frame = _without_extensions(pl.DataFrame(batch))
                 if frame.height:
                     yield frame
 
+    def _go_on(self) -> None:
+        if self.seconds > self._longest_s:
+            raise SnapshotTimedOut
+
     @contextmanager
     def _timed(self) -> Iterator[None]:
+        self._go_on()
         begun = time.monotonic()
         try:
             yield

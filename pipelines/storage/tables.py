@@ -7,6 +7,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     Double,
     ForeignKeyConstraint,
@@ -435,6 +436,14 @@ completeness: Final = Table(
     _time("rebuilt_before", "Cells that begin before this are of it already; NULL for none."),
     Column("run_id", Uuid, comment="The run that published them."),
     _time("verified_at", "When they were last found equal to plain SQL on the source; NULL for never."),
+    _time("audited_at", "When they were last compared with it, whatever came out; NULL for never."),
+    _time("withheld_at", "Since when deletes are withheld because they are too many; NULL for none."),
+    Column("withheld_jobs", BigInteger, comment="How many jobs they would take away; NULL for none."),
+    Column(
+        "withheld_created_since",
+        Date,
+        comment="The first day of creation that was looked at when they were found; NULL for all.",
+    ),
     PrimaryKeyConstraint("organization_id"),
     comment="How complete each organization's metrics are, moved in the transaction that publishes them.",
 )
@@ -520,6 +529,7 @@ restatements: Final = Table(
     _time("restated_at", "When they were written.", nullable=False),
     *_restated("old", "Before"),
     *_restated("new", "After"),
+    _time("old_computed_at", "Since when the figures before stood; NULL where there was no cell."),
     PrimaryKeyConstraint(*KEY_COLUMNS, "run_id"),
     CheckConstraint(f"reason IN ({_listed(Restated)})", name="reason_is_known"),
     CheckConstraint(

@@ -1,10 +1,11 @@
--- Keep the figures of cells that change although their period was over when it was last published.
+-- Keep the figures of cells that change although their period was over when it was last published, or that
+-- were not ours, whether it was over or not.
 -- Takes: the table staged_cells; run_id uuid; organization_ids uuid[], periods text[] and open_since
 --        timestamptz[]: the bucket of each period that was not over yet, for organizations published before.
 -- Gives: one row per cell; figures are NULL where there was no cell, or is none any more.
 INSERT INTO analytics.restatements AS kept (
     organization_id, period, period_start, workflow_id, client_id, initiator_type,
-    reason, run_id, restated_at,
+    reason, run_id, restated_at, old_computed_at,
     old_total_executions, old_completed_executions, old_failed_executions, old_timed_executions,
     old_success_rate_pct, old_total_duration_ms, old_average_duration_ms, old_min_duration_ms,
     old_max_duration_ms, old_median_duration_ms, old_p90_duration_ms, old_p95_duration_ms,
@@ -16,7 +17,7 @@ INSERT INTO analytics.restatements AS kept (
 )
 SELECT
     staged.organization_id, staged.period, staged.period_start, staged.workflow_id, staged.client_id, staged.initiator_type,
-    staged.reason, %(run_id)s, now(),
+    staged.reason, %(run_id)s, now(), stored.computed_at,
     stored.total_executions, stored.completed_executions, stored.failed_executions, stored.timed_executions,
     stored.success_rate_pct, stored.total_duration_ms, stored.average_duration_ms, stored.min_duration_ms,
     stored.max_duration_ms, stored.median_duration_ms, stored.p90_duration_ms, stored.p95_duration_ms,
@@ -44,7 +45,7 @@ LEFT JOIN analytics.aggregate_metrics AS stored
         AND staged.period_start = stored.period_start AND staged.workflow_id = stored.workflow_id
         AND staged.client_id = stored.client_id AND staged.initiator_type = stored.initiator_type
 WHERE
-    staged.period_start < published.open_since
+    (staged.period_start < published.open_since OR staged.reason = 'drift')
     AND coalesce(stored.total_executions, 0) + staged.total_executions > 0
     AND (
         stored.total_executions, stored.completed_executions, stored.failed_executions,

@@ -1,5 +1,6 @@
 -- In how many buckets the counts of one dimension's rows do not add up to those of the total's row.
--- Takes: all_workflows uuid, all_clients uuid, all_initiators text; periods text[]: those that are broken down.
+-- Takes: all_workflows uuid, all_clients uuid, all_initiators text; periods text[]: those that are broken down;
+--        definition_version integer: the one that says so. Organizations of another wait to be computed anew.
 -- Gives: one row: buckets bigint.
 SELECT count(*) AS buckets
 FROM (
@@ -19,7 +20,13 @@ FROM (
             || CASE WHEN client_id = %(all_clients)s THEN '' ELSE 'client' END
             || CASE WHEN initiator_type = %(all_initiators)s THEN '' ELSE 'initiator' END AS dimensions
     ) AS broken_down
-    WHERE period = any(%(periods)s::text[])
+    WHERE
+        period = any(%(periods)s::text[])
+        AND organization_id IN (
+            SELECT organization_id
+            FROM analytics.completeness
+            WHERE definition_version = %(definition_version)s AND rebuilding_version IS NULL
+        )
     GROUP BY organization_id, period, period_start
 ) AS bucket
 WHERE

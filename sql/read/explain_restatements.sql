@@ -1,10 +1,11 @@
 -- How one cell changed after its period was over, wherever its bucket begins.
 -- Takes: organization_id uuid, period text, starts timestamptz[] (where it may begin), workflow_id uuid,
 --        client_id uuid, initiator_type text.
--- Gives: one row per restatement, the oldest first: period_start, restated_at, run_id, reason, the figures before
---        and the figures after, each in the order of analytics.aggregate_metrics.
+-- Gives: one row per restatement, the oldest first: period_start, restated_at, run_id, reason, old_computed_at
+--        (since when the figures before stood; may be NULL), the figures before and the figures after, each in the
+--        order of analytics.aggregate_metrics.
 SELECT
-    period_start, restated_at, run_id, reason,
+    period_start, restated_at, run_id, reason, old_computed_at,
     old_total_executions, old_completed_executions, old_failed_executions, old_timed_executions,
     old_success_rate_pct, old_total_duration_ms, old_average_duration_ms, old_min_duration_ms,
     old_max_duration_ms, old_median_duration_ms, old_p90_duration_ms, old_p95_duration_ms,

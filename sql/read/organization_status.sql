@@ -1,9 +1,9 @@
--- Where each organization stands.
--- Takes: all_workflows uuid, all_clients uuid, all_initiators text.
--- Gives: organization_id, name, time_zone, complete_through, verified_at (may be NULL), cursor, jobs (counted),
---        cells, anomalies (listed rows), failing (the class of what went wrong last, NULL when nothing did).
+-- Where each organization stands that was ever published, or tried.
+-- Takes: all_workflows uuid, all_clients uuid, all_initiators text, withheld text (the class of deletes that are).
+-- Gives: organization_id, name, time_zone, complete_through, verified_at, cursor (these four may be NULL), jobs
+--        (counted), cells, anomalies (listed rows), failing (what went wrong last, NULL when nothing did).
 SELECT
-    completeness.organization_id,
+    organization_id,
     coalesce(names.name, '') AS name,
     completeness.time_zone,
     completeness.complete_through,
@@ -12,16 +12,15 @@ SELECT
     coalesce(stored.jobs, 0)::bigint AS jobs,
     coalesce(stored.cells, 0) AS cells,
     coalesce(listed.anomalies, 0) AS anomalies,
-    (
-        SELECT error_class
-        FROM analytics.refresh_outcomes
-        WHERE organization_id = completeness.organization_id
-        ORDER BY finished_at DESC
-        LIMIT 1
-    ) AS failing
+    coalesce(newest.error_class, CASE WHEN completeness.withheld_at IS NOT NULL THEN %(withheld)s END) AS failing
 FROM analytics.completeness
-INNER JOIN analytics.extraction_cursors AS cursors USING (organization_id)
-LEFT JOIN analytics.organizations AS names ON names.id = completeness.organization_id
+FULL JOIN (
+    SELECT DISTINCT ON (organization_id) organization_id, error_class
+    FROM analytics.refresh_outcomes
+    ORDER BY organization_id, finished_at DESC
+) AS newest USING (organization_id)
+LEFT JOIN analytics.extraction_cursors AS cursors USING (organization_id)
+LEFT JOIN analytics.organizations AS names ON names.id = organization_id
 LEFT JOIN (
     SELECT
         organization_id,
@@ -33,8 +32,8 @@ LEFT JOIN (
         ) AS jobs
     FROM analytics.aggregate_metrics
     GROUP BY organization_id
-) AS stored ON stored.organization_id = completeness.organization_id
+) AS stored USING (organization_id)
 LEFT JOIN (
     SELECT organization_id, count(*) AS anomalies FROM analytics.job_anomalies GROUP BY organization_id
-) AS listed ON listed.organization_id = completeness.organization_id
-ORDER BY jobs DESC, completeness.organization_id
+) AS listed USING (organization_id)
+ORDER BY jobs DESC, organization_id

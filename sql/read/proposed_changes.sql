@@ -1,4 +1,5 @@
--- Which stored cells the staged ones would change, the largest changes of each organization first.
+-- Which stored cells the staged ones would change, the largest changes of each organization first; a cell may
+-- have been staged more than once.
 -- Takes: the table staged_cells; rows integer: how many of each organization.
 -- Gives: organization_id, period, period_start, workflow_id, client_id, initiator_type, then the old and the new
 --        total_executions, success_rate_pct and median_duration_ms (NULL for no cell), and cells, how many of the
@@ -26,7 +27,10 @@ FROM (
                 abs(coalesce(staged.median_duration_ms, 0) - coalesce(stored.median_duration_ms, 0)) DESC,
                 staged.period, staged.period_start, staged.workflow_id, staged.client_id, staged.initiator_type
         ) AS place
-    FROM staged_cells AS staged
+    FROM (
+        SELECT DISTINCT ON (organization_id, period, period_start, workflow_id, client_id, initiator_type) *
+        FROM staged_cells
+    ) AS staged
     LEFT JOIN analytics.aggregate_metrics AS stored
         ON
             staged.organization_id = stored.organization_id AND staged.period = stored.period

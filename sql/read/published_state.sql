@@ -2,12 +2,13 @@
 -- Takes: nothing.
 -- Gives: one row per organization: organization_id, horizon, incarnation, swept_at, extracted_at,
 --        complete_through, facts_table_id, published_version, definition_version, time_zone, zone_offsets,
---        rebuilding_version, rebuilt_before, run_id (the last three may be NULL).
+--        rebuilding_version, rebuilt_before, run_id (the last three may be NULL). Who has no cursor, because
+--        somebody removed it, has that of no source.
 SELECT
-    c.organization_id,
-    c.horizon,
-    c.incarnation,
-    c.swept_at,
+    p.organization_id,
+    coalesce(c.horizon, 0) AS horizon,
+    coalesce(c.incarnation, '') AS incarnation,
+    coalesce(c.swept_at, timestamptz 'epoch') AS swept_at,
     p.extracted_at,
     p.complete_through,
     p.facts_table_id,
@@ -18,5 +19,5 @@ SELECT
     p.rebuilding_version,
     p.rebuilt_before,
     p.run_id
-FROM analytics.extraction_cursors AS c
-INNER JOIN analytics.completeness AS p USING (organization_id)
+FROM analytics.completeness AS p
+LEFT JOIN analytics.extraction_cursors AS c USING (organization_id)

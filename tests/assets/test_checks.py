@@ -8,9 +8,11 @@ import pytest
 from deltalake import DeltaTable
 
 from pipelines import sanity
+from pipelines.refresh import refresh
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
 from tests.assets.dagster_runs import checks_run, refresh_run, verdicts
+from tests.oracle import ALL
 from tests.planting import DAY, HOUR, NOON, Tenant, new_id, plant_jobs, plant_tenant
 
 pytestmark = pytest.mark.usefixtures("configured")
@@ -86,6 +88,24 @@ def test_any_wrong_count_is_noticed(
         assert sanity.buckets_that_do_not_add_up(databases, settings) == 0
 
 
+def test_cells_of_an_older_definition_need_not_add_up(
+    tenant: Tenant, analytics: psycopg.Connection, databases: Databases, settings: Settings
+) -> None:
+    """Of an organization that waits to be computed anew nobody says how it is broken down."""
+    analytics.execute(
+        "DELETE FROM analytics.aggregate_metrics WHERE period = 'hour' AND client_id <> %s", [ALL]
+    )
+    whole = sanity.buckets_that_do_not_add_up(databases, settings)
+    analytics.execute(
+        "UPDATE analytics.completeness SET definition_version = 0 WHERE organization_id = %s",
+        [tenant.organization],
+    )
+
+    left = sanity.buckets_that_do_not_add_up(databases, settings)
+
+    assert whole == 2 * left > 0
+
+
 def test_a_lost_month_is_noticed(tenant: Tenant, analytics: psycopg.Connection) -> None:
     """A whole bucket that is gone adds up; the facts know of its jobs, and the tenant is named."""
     analytics.execute(
@@ -141,15 +161,20 @@ def test_jobs_that_are_counted_untimed_do_not_warn(tenant: Tenant, source: psyco
 
 
 def test_an_organization_left_behind_is_named(
-    tenant: Tenant, source: psycopg.Connection, analytics: psycopg.Connection
+    tenant: Tenant,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    databases: Databases,
+    settings: Settings,
 ) -> None:
     """It warns in the run that fails and ever after, until the organization is published again."""
     analytics.execute(refusing(tenant))
     plant_jobs(source, tenant, [{}])
     for number in range(20):
-        plant_tenant(source, f"Neighbour {number}")
+        neighbour = plant_tenant(source, f"Neighbour {number}")
 
     failing = refresh_run(NOON)
+    refresh(databases, settings, organization_ids=[neighbour.organization])
     standing = checks_run(NOTHING_BROKEN, PUBLISHED)
     analytics.execute("DROP TRIGGER refuse ON analytics.aggregate_metrics")
     healed = refresh_run(NOON)

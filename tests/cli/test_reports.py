@@ -310,6 +310,7 @@ def test_verify_agrees(execmetrics: Execmetrics, source: psycopg.Connection) -> 
         "cells_compared": 27,
         "cells_pending": 27,
         "cells_sealed": 0,
+        "waiting": [],
         "differences": [],
     }
 

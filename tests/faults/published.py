@@ -25,9 +25,10 @@ TABLES = {
 OF_THE_RUN = {
     "computed_at", "restated_at", "extracted_at", "complete_through", "published_at", "swept_at",
     "horizon", "finished_at", "first_seen_at", "last_seen_at", "run_id", "facts_table_id",
+    "old_computed_at", "withheld_at",
 }  # fmt: skip
 # Told in a transaction of its own, or by a clock.
-LEFT_OUT = {"milliseconds", "verified_at"}
+LEFT_OUT = {"milliseconds", "verified_at", "audited_at"}
 
 Rows = dict[str, list[dict[str, Any]]]
 Published = dict[UUID, Rows]

@@ -4,6 +4,8 @@ from typing import Any
 
 import psycopg
 
+HEADS = {"orchestration": "orchestration_0001", "analytics": "analytics_0003"}
+
 # One row per thing: what it is, what it is called, how it is defined, and what its comment says.
 _THINGS = """
     SELECT

@@ -7,10 +7,9 @@ from pipelines.errors import MigrationRefused
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
 from pipelines.storage.migrations import downgrade, migrate
-from tests.migrations.catalog import things
+from tests.migrations.catalog import HEADS, things
 
 BRANCHES = ("orchestration", "analytics")
-HEADS = {"orchestration": "orchestration_0001", "analytics": "analytics_0002"}
 
 pytestmark = pytest.mark.every_postgres
 
@@ -38,11 +37,12 @@ def test_migrating_twice_changes_nothing(bare: Databases, patience: Settings) ->
     second = migrate(bare, patience)
 
     assert str(first) == (
-        "orchestration: from no tables to orchestration_0001\nanalytics: from no tables to analytics_0002"
+        f"orchestration: from no tables to {HEADS['orchestration']}\n"
+        f"analytics: from no tables to {HEADS['analytics']}"
     )
     assert str(second) == (
-        "orchestration: nothing to do, already at orchestration_0001\n"
-        "analytics: nothing to do, already at analytics_0002"
+        f"orchestration: nothing to do, already at {HEADS['orchestration']}\n"
+        f"analytics: nothing to do, already at {HEADS['analytics']}"
     )
     assert (first.changed, second.changed) == (True, False)
     assert shapes(bare) == before

@@ -1,6 +1,7 @@
 """The audit goes round: it finds figures that somebody else wrote, repairs them, and keeps the old ones."""
 
 import random
+import shutil
 from typing import Any
 
 import psycopg
@@ -139,6 +140,90 @@ def test_a_change_on_its_way_is_no_alarm(
 
     assert [report.found for report in reports] == [()] * SLICES
     assert row_versions(analytics) == before
+
+
+def test_drift_in_a_period_that_goes_on_is_on_record_too(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """Figures of the present hour, day, week and month that were not ours are repaired and kept."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    for whose in (tenant, neighbour):
+        now = source.execute("SELECT clock_timestamp()").fetchone()[0]
+        plant_job(source, whose, completed_at=now)
+    refresh(databases, settings)
+    analytics.execute(
+        "UPDATE analytics.aggregate_metrics SET max_duration_ms = 777e6 WHERE organization_id = %s",
+        [tenant.organization],
+    )
+
+    audit(databases, settings, slices=1)
+
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert {(row[0], row[1], row[6]) for row in restated(analytics)} == {
+        (tenant.organization, period, "drift") for period in ("hour", "day", "week", "month")
+    }
+
+
+def test_deletes_that_are_withheld_are_left_and_hold_nobody_up(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """The audit tells what it could not repair, and everybody else has a turn before it comes again."""
+    culprit, *others = (plant_tenant(source, name) for name in ("Culprit", "Neighbour", "Third"))
+    jobs = plant_jobs(source, culprit, [{}] * 1_000)
+    for other in others:
+        plant_job(source, other)
+    refresh(databases, settings)
+    source.execute("DELETE FROM orchestration.jobs WHERE id = ANY(%s)", [list(jobs)])
+    before = row_versions(analytics, culprit.organization)
+
+    reports = cycle(databases, settings)
+
+    assert [key for report in reports for key in report.organization_ids] == [
+        tenant.organization for tenant in (culprit, *others)
+    ]
+    assert [bool(report.unrepaired) for report in reports] == [True, False, False]
+    assert reports[0].facts_differed
+    assert row_versions(analytics, culprit.organization) == before
+    assert unverified(analytics) == 1
+
+
+def test_whose_cells_are_about_to_be_computed_anew_is_not_called_verified(
+    tenants: list[Tenant], databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """Most of its cells were not compared."""
+    source.execute(
+        "UPDATE orchestration.organizations SET time_zone = 'Asia/Tokyo' WHERE id = %s",
+        [tenants[0].organization],
+    )
+
+    reports = cycle(databases, settings)
+
+    assert [report.found for report in reports] == [()] * SLICES
+    verified = {key for report in reports for key in report.verified}
+    assert verified == {tenant.organization for tenant in tenants[1:]}
+
+
+def test_facts_that_are_gone_delete_no_cell(
+    tenants: list[Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """Drift that is found while the facts are lost is repaired when they were read anew, not before."""
+    analytics.execute(
+        "UPDATE analytics.aggregate_metrics SET max_duration_ms = 777e6 WHERE organization_id = %s",
+        [tenants[0].organization],
+    )
+    shutil.rmtree(settings.facts_location)
+
+    cycle(databases, settings)
+
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+    emptied = analytics.execute(
+        "SELECT count(*) FROM analytics.restatements WHERE new_total_executions IS NULL"
+    ).fetchone()
+    assert emptied == (0,)
 
 
 def cycle(databases: Databases, settings: Settings) -> list[AuditReport]:

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 
+from pipelines.audit import audit
 from pipelines.errors import CellNotFound, SchemaMissing
 from pipelines.explain import CellName, Evidence, Explanation, Occasion, explain
 from pipelines.extract import Request
@@ -37,6 +38,19 @@ from tests.restated import complete_through, figures
 
 MICROSECOND = timedelta(microseconds=1)
 
+ZONES = [
+    "UTC",
+    "America/New_York",
+    "America/Los_Angeles",
+    "Pacific/Honolulu",
+    "Pacific/Kiritimati",
+    "Asia/Kolkata",
+    "Pacific/Chatham",
+    # It was east of the date line before 2012, so that an offset of then is a day off.
+    "Pacific/Apia",
+    "Etc/GMT+12",
+]
+
 Explain = Callable[..., Explanation]
 
 
@@ -63,7 +77,6 @@ def pair(source: psycopg.Connection) -> tuple[Tenant, Tenant]:
     return tenant, neighbour
 
 
-@pytest.mark.parametrize("zone", ["Asia/Kolkata"])
 def test_every_cell_counts_the_jobs_that_the_facts_have_of_it(
     pair: tuple[Tenant, Tenant],
     databases: Databases,
@@ -71,11 +84,10 @@ def test_every_cell_counts_the_jobs_that_the_facts_have_of_it(
     source: psycopg.Connection,
     analytics: psycopg.Connection,
     explained: Explain,
-    zone: str,
 ) -> None:
     """Whatever its key, the figures are the stored ones, and so many facts are in it, nobody else's."""
     tenant, _ = pair
-    live_in(source, tenant, zone)
+    live_in(source, tenant, "Asia/Kolkata")
     plant_jobs(
         source,
         tenant,
@@ -101,50 +113,37 @@ def test_every_cell_counts_the_jobs_that_the_facts_have_of_it(
         key: cell["computed_at"] for key, cell in stored.items()
     }
     assert {(said.time_zone, said.because, said.restatements) for said in found.values()} == {
-        (zone, Occasion.PUBLISHED, ())
+        ("Asia/Kolkata", Occasion.PUBLISHED, ())
     }
 
 
-@pytest.mark.parametrize(
-    "zone",
-    [
-        "UTC",
-        "America/New_York",
-        "America/Los_Angeles",
-        "Pacific/Honolulu",
-        "Pacific/Kiritimati",
-        "Asia/Kolkata",
-        "Pacific/Chatham",
-        # It was east of the date line before 2012, so that an offset of then is a day off.
-        "Pacific/Apia",
-        "Etc/GMT+12",
-    ],
-)
 def test_a_date_names_the_day_of_the_organization(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    explained: Explain,
-    zone: str,
+    databases: Databases, settings: Settings, source: psycopg.Connection, explained: Explain
 ) -> None:
     """So do the hour of its midnight, its week and its month; the days beside it are other cells."""
-    tenant, _ = pair
-    live_in(source, tenant, zone)
-    day = date(2024, 6, 30)
-    midnight = datetime(2024, 6, 30, tzinfo=ZoneInfo(zone))
-    inside = [midnight, midnight + DAY - MICROSECOND]
-    beside = [midnight - MICROSECOND, midnight + DAY, midnight + DAY + HOUR]
-    plant_jobs(source, tenant, [{"completed_at": moment} for moment in inside + beside])
+    day, tenants = date(2024, 6, 30), {zone: plant_tenant(source, zone) for zone in ZONES}
+    midnights = {zone: datetime(2024, 6, 30, tzinfo=ZoneInfo(zone)) for zone in ZONES}
+    for zone, tenant in tenants.items():
+        live_in(source, tenant, zone)
+        inside = [midnights[zone], midnights[zone] + DAY - MICROSECOND]
+        beside = [midnights[zone] - MICROSECOND, midnights[zone] + DAY, midnights[zone] + DAY + HOUR]
+        plant_jobs(source, tenant, [{"completed_at": moment} for moment in inside + beside])
     refresh(databases, settings)
 
-    found = {period: explained(tenant, day, period=period) for period in Period}
-
-    assert {period: said.period_start for period, said in found.items()} == {
-        period: bucket(midnight.astimezone(UTC), period.value, zone) for period in Period
+    found = {
+        (zone, period): explained(tenant, day, period=period)
+        for zone, tenant in tenants.items()
+        for period in Period
     }
-    assert found[Period.DAY].period_end - found[Period.DAY].period_start == DAY
-    assert found[Period.DAY].jobs == 2
+
+    assert {name: said.period_start for name, said in found.items()} == {
+        (zone, period): bucket(midnight.astimezone(UTC), period.value, zone)
+        for zone, midnight in midnights.items()
+        for period in Period
+    }
+    days = {zone: found[zone, Period.DAY] for zone in ZONES}
+    assert {said.period_end - said.period_start for said in days.values()} == {DAY}
+    assert {zone: said.jobs for zone, said in days.items()} == dict.fromkeys(ZONES, 2)
 
 
 @pytest.mark.parametrize(
@@ -330,6 +329,58 @@ def test_before_the_first_publication_nothing_is_on_record(
     for told in (unrestated, found.as_of):
         assert told
         assert (told.on_record, told.evidence, told.figures) == (False, Evidence.NOT_PUBLISHED, None)
+
+
+def test_another_organization_s_first_publication_is_nobody_else_s(
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    explained: Explain,
+) -> None:
+    """Who came later, with a history, showed nothing of it before; nor did a cell before it was written."""
+    early, late = plant_tenant(source), plant_tenant(source, "Newcomer")
+    plant_job(source, early)
+    refresh(databases, settings)
+    between = now(analytics)
+    plant_job(source, late)
+    refresh(databases, settings)
+    shown = now(analytics)
+    plant_job(source, late)
+    refresh(databases, settings)
+
+    before, after = explained(late, as_of=between).as_of, explained(late, as_of=shown).as_of
+
+    assert before
+    assert (before.on_record, before.evidence) == (False, Evidence.NOT_PUBLISHED)
+    assert after
+    assert (after.on_record, after.evidence) == (True, Evidence.RESTATED)
+    assert after.figures
+    assert after.figures["total_executions"] == 1
+
+
+def test_figures_that_drifted_are_not_what_was_shown_all_the_time(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    explained: Explain,
+) -> None:
+    """Nobody knows since when a cell was wrong, so what it showed before it was repaired is not on record."""
+    tenant, _ = pair
+    plant_job(source, tenant)
+    refresh(databases, settings)
+    right = now(analytics)
+    analytics.execute("UPDATE analytics.aggregate_metrics SET max_duration_ms = 777e6")
+    audit(databases, settings)
+
+    told, repaired = explained(tenant, as_of=right).as_of, explained(tenant, as_of=now(analytics)).as_of
+
+    assert told
+    assert (told.on_record, told.evidence, told.figures) == (False, Evidence.DRIFTED, None)
+    assert repaired
+    assert (repaired.on_record, repaired.evidence) == (True, Evidence.UNCHANGED)
 
 
 def test_what_retention_removed_is_not_made_up(

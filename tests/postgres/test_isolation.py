@@ -12,8 +12,10 @@ from psycopg.rows import dict_row
 
 from pipelines.errors import TooManyFailures
 from pipelines.fault_points import FaultPoint, watched_by
-from pipelines.refresh import FailedOrganization, reconcile, refresh
+from pipelines.refresh import FailedOrganization, reconcile, reconcile_created, refresh
+from pipelines.sanity import standing_failures
 from pipelines.settings import Settings, load_settings
+from pipelines.status import status
 from pipelines.storage.cursors import find_progress
 from pipelines.storage.database import Databases
 from pipelines.storage.facts import open_facts
@@ -228,6 +230,8 @@ def test_a_mass_deletion_is_not_believed(
     others = {neighbour.organization, small.organization}
     assert report.failed == (FailedOrganization(culprit.organization, "DeletesNotAccepted"),)
     assert report.facts_deleted == 1_099
+    withheld = (withheld_of(analytics, culprit), withheld_of(analytics, neighbour))
+    assert (withheld[0][1:], withheld[1]) == ((1_000, None), (None, None, None))
     assert everything_of(analytics, culprit) == before
     assert open_facts(patient).jobs_by_organization()[culprit.organization] == 1_201
     assert differences(of(others, cells(analytics)), of(others, cells_by_sql(source))) == []
@@ -236,6 +240,53 @@ def test_a_mass_deletion_is_not_believed(
     accepted = reconcile(databases, patient, since=LONG_AGO, until=NOON + DAY, accept_deletes=True)
     assert (accepted.failed, accepted.facts_deleted) == ((), 1_000)
     assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert withheld_of(analytics, culprit) == (None, None, None)
+
+
+def test_withheld_deletes_stand_until_they_were_looked_for_again(
+    databases: Databases, patient: Settings, source: psycopg.Connection
+) -> None:
+    """A refresh publishes the organization and does not forget them; nor does a digest of fewer days."""
+    culprit, _ = plant_tenants(source, 2)
+    plant_many(source, culprit, 1_200)
+    refresh(databases, patient)
+    source.execute("CREATE TABLE kept AS TABLE orchestration.jobs")
+    delete(source, culprit, 1_000)
+    created = (NOON - 2 * MINUTE).date()
+
+    def standing() -> tuple[list[tuple[UUID, str]], set[str | None]]:
+        named = [(each.organization_id, each.error_class) for each in standing_failures(databases, patient)]
+        return named, {each.failing for each in status(databases, patient).organizations}
+
+    reconcile_created(databases, patient, since=created)
+    first, since = standing(), standing_failures(databases, patient)[0].failing_since
+    refresh(databases, patient)
+    refreshed = standing()
+    reconcile_created(databases, patient, since=created + DAY)
+    later_days = standing()
+    reconcile_created(databases, patient, since=created)
+    again = standing_failures(databases, patient)[0].failing_since
+    source.execute("INSERT INTO orchestration.jobs TABLE kept ON CONFLICT DO NOTHING")
+    reconcile_created(databases, patient, since=created)
+
+    named = ([(culprit.organization, "DeletesNotAccepted")], {"DeletesNotAccepted", None})
+    assert (first, refreshed, later_days, again) == (named, named, named, since)
+    assert standing() == ([], {None})
+
+
+def test_an_organization_that_was_never_published_is_in_the_status(
+    databases: Databases, patient: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """Nothing is known of it but what goes wrong."""
+    culprit, neighbour = plant_tenants(source, 2)
+
+    with refusing(analytics, culprit):
+        refresh(databases, patient)
+
+    found = {each.organization_id: each for each in status(databases, patient).organizations}
+    assert found[neighbour.organization].failing is None
+    said = found[culprit.organization]
+    assert (said.failing, said.complete_through, said.cursor, said.cells) == (REFUSED, None, None, 0)
 
 
 def test_sealed_history_outlives_its_jobs(
@@ -365,7 +416,9 @@ def everything_of(analytics: psycopg.Connection, tenant: Tenant) -> dict[str, An
     return {
         "cells": row_versions(analytics, key),
         "completeness": analytics.execute(
-            "SELECT * FROM analytics.completeness WHERE organization_id = %s", [key]
+            "SELECT to_jsonb(c) - 'withheld_at' - 'withheld_jobs' - 'withheld_created_since'"
+            " FROM analytics.completeness AS c WHERE organization_id = %s",
+            [key],
         ).fetchall(),
         "cursor": cursor(analytics, key),
         "names": analytics.execute(
@@ -375,6 +428,15 @@ def everything_of(analytics: psycopg.Connection, tenant: Tenant) -> dict[str, An
         ).fetchall(),
         "anomalies": listed(analytics, key),
     }
+
+
+def withheld_of(analytics: psycopg.Connection, tenant: Tenant) -> tuple[Any, ...]:
+    """What is withheld of an organization."""
+    return analytics.execute(
+        "SELECT withheld_at, withheld_jobs, withheld_created_since FROM analytics.completeness"
+        " WHERE organization_id = %s",
+        [tenant.organization],
+    ).fetchone()
 
 
 def cursor(analytics: psycopg.Connection, organization: UUID) -> list[tuple[Any, ...]]:

@@ -7,12 +7,18 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from pipelines.errors import DatabaseUnreachable, NotPermitted, StatementCancelled, StatementTimedOut
+from pipelines.errors import (
+    DatabaseUnreachable,
+    NotPermitted,
+    SnapshotTimedOut,
+    StatementCancelled,
+    StatementTimedOut,
+)
 from pipelines.read_ahead import read_ahead
 from pipelines.settings import Settings, load_settings
 from pipelines.storage.asked import Swept
 from pipelines.storage.database import Databases, connect
-from pipelines.storage.source import open_source
+from pipelines.storage.source import SourceSnapshot, open_source
 from tests.planting import plant_job, plant_jobs, plant_tenant
 
 
@@ -104,6 +110,31 @@ def test_an_answer_that_takes_too_long_is_named(databases: Databases) -> None:
         open_source(databases.source_url, hasty) as snapshot,
     ):
         snapshot.rows_of("SELECT number, pg_sleep(0.1)::text FROM generate_series(1, 30) AS number")
+
+
+@pytest.mark.parametrize("read", [SourceSnapshot.organizations, lambda snapshot: asked_slowly(snapshot)])
+def test_a_snapshot_that_is_open_for_too_long_is_let_go(
+    read: Callable[[SourceSnapshot], object], databases: Databases, source: psycopg.Connection
+) -> None:
+    """However many short statements it takes: the server cannot tidy up behind an open snapshot."""
+    hasty = load_settings(database_url=databases.source_url, snapshot_timeout=0.3)
+
+    def in_time_and_later() -> None:
+        with open_source(databases.source_url, hasty) as snapshot:
+            snapshot.organizations()
+            time.sleep(0.4 if read is SourceSnapshot.organizations else 0)
+            read(snapshot)
+
+    with pytest.raises(SnapshotTimedOut, match="EXECMETRICS_SNAPSHOT_TIMEOUT"):
+        in_time_and_later()
+
+    assert running(source) == 0
+
+
+def asked_slowly(snapshot: SourceSnapshot) -> None:
+    """Take one answer's many rows as slowly as a busy disk would."""
+    for _ in snapshot.stream("SELECT repeat('x', 1000) AS text FROM generate_series(1, 200000)"):
+        time.sleep(0.1)
 
 
 @pytest.mark.every_postgres

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pipelines.refresh import refresh
+from pipelines.refresh import reconcile_created, refresh
 from pipelines.settings import Settings, Tier, load_settings
 from pipelines.storage.database import Databases
 from pipelines.verify import verify
@@ -112,6 +112,25 @@ def test_an_organization_without_a_row_is_read_whole_when_the_index_meets_it(
         )
         == 2
     )
+
+
+def test_an_organization_without_a_row_is_read_whole_when_a_digest_meets_it(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """The digest asks for recent days only, and whoever is met for the first time has older jobs as well."""
+    without_constraints(source)
+    tenant, stranger = plant_tenant(source), plant_tenant(source, "Stranger")
+    plant_job(source, tenant)
+    source.execute("DELETE FROM orchestration.organizations WHERE id = %s", [stranger.organization])
+    indexed = settings.model_copy(update={"extraction": Tier.INDEXED})
+    refresh(databases, indexed)
+    for completed_at in (NOON - 9 * DAY, NOON):
+        plant_job(source, stranger, completed_at=completed_at, updated_at=NOON - 90 * DAY)
+
+    report = reconcile_created(databases, indexed, since=(NOON - DAY).date())
+
+    assert report.facts_inserted == 2
+    assert wrong(databases) == []
 
 
 def wrong(databases: Databases) -> list[str]:

@@ -196,7 +196,8 @@ def test_of_two_publications_under_way_one_is_refused(
                 organization, complete_through=NOON, definition_version=1, time_zone="UTC", zone_offsets=""
             )
         ]
-        advance(connection, coming, seen=seen, extracted_at=NOON, facts=facts, run_id=uuid4())
+        told = {"seen": seen, "extracted_at": NOON, "facts": facts, "current_definition": 1}
+        advance(connection, coming, run_id=uuid4(), **told)
         move_cursors(connection, [organization], Moment(horizon=1, incarnation="", extracted_at=NOON))
 
     seen: dict[UUID, Progress] = {}

@@ -83,6 +83,31 @@ def test_a_change_of_hands_waits_for_its_former_owner(
     assert verify(databases, settings).differences == ()
 
 
+@pytest.mark.parametrize("thing", ["workflow", "client"])
+def test_until_then_its_cells_are_pending(
+    thing: str,
+    tenants: tuple[Tenant, Tenant, Tenant],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """What the next refresh will change is on its way, whoever is asked for, and no difference."""
+    giver, taker, neighbour = tenants
+    hand_over(source, thing, (giver.workflows if thing == "workflow" else giver.clients)[0], taker)
+
+    reports = [
+        verify(databases, settings, organization_ids=[tenant.organization])
+        for tenant in (giver, taker, neighbour)
+    ]
+
+    assert [report.differences for report in reports] == [()] * 3
+    assert [report.cells_pending for report in reports] == [27, 0, 0]
+    refresh(databases, settings)
+    assert verify(databases, settings).cells_pending == 0
+    assert total(analytics, giver) == 1
+
+
 def hand_over(source: psycopg.Connection, thing: str, handed: object, to: Tenant) -> None:
     """Give a workflow or client to another organization."""
     source.execute(

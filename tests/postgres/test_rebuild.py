@@ -294,6 +294,30 @@ def test_a_definition_that_changes_during_a_rebuild_starts_over(
     assert refresh(databases, last).cells_written == 0
 
 
+@pytest.mark.usefixtures("_small_ranges")
+def test_a_definition_may_come_back_after_another_was_published(
+    pair: tuple[Tenant, Tenant],
+    databases: Databases,
+    define: Define,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """What was written by the one between counts as of neither, wherever the first rebuild had got to."""
+    other = DEFINITIONS["more dimensions"]
+    with killed_at(FaultPoint.AFTER_COMMIT, after=2), pytest.raises(Killed):
+        rebuild(databases, define(other))
+    for whose in pair:
+        plant_job(source, whose, client_id=whose.clients[1], workflow_id=whose.workflows[1])
+    between = define("hour=1 day=2 week=3 month=3")
+    with killed_at(FaultPoint.AFTER_COMMIT), pytest.raises(Killed):
+        refresh(databases, between.model_copy(update={"batch_organizations": 500}))
+
+    refresh(databases, define(other))
+
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert find_waiting(databases, define(other)) == ()
+
+
 def test_who_has_unpublished_facts_waits(
     pair: tuple[Tenant, Tenant],
     databases: Databases,

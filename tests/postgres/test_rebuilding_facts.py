@@ -10,7 +10,7 @@ import pytest
 from pipelines.errors import PublishConflict
 from pipelines.extract import Request
 from pipelines.maintenance import tidy_facts
-from pipelines.refresh import extract_changes, publish_changes, reconcile, refresh
+from pipelines.refresh import FailedOrganization, extract_changes, publish_changes, reconcile, refresh
 from pipelines.settings import Settings
 from pipelines.storage.cursors import forget_published
 from pipelines.storage.database import Databases
@@ -262,6 +262,108 @@ def test_the_last_job_of_all_can_leave(
     assert emptied == {}
     assert differences(cells(analytics), cells_by_sql(source)) == []
     assert total(analytics, tenant.organization) == 1
+
+
+def test_who_lags_behind_a_lost_feed_is_taken_whole_alone(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """The others follow the changes since their own publication, which can be read."""
+    tenant, neighbour = plant_two_tenants(source)
+    jobs = [plant_job(source, whose) for whose in (tenant, neighbour)]
+    refresh(databases, settings)
+    for job in jobs:
+        change_job(source, job, status="FAILED")
+    extract_changes(databases, settings, Request())
+    refresh(databases, settings, organization_ids=[neighbour.organization])
+    for file in (Path(settings.facts_location) / "_change_data").rglob("*.parquet"):
+        file.unlink()
+    plant_job(source, neighbour)
+
+    report = refresh(databases, settings)
+
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+    whole = len(cells(analytics, tenant.organization))
+    assert report.cells_computed == whole + 27
+
+
+def test_sealed_history_is_not_lost_with_the_facts(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """What only the facts still had stays published until they are put back, or somebody does without."""
+    tenant, neighbour = plant_two_tenants(source)
+    sealed = settings.model_copy(
+        update={"sealed_before": (NOON + 4 * DAY).date(), "tolerated_failures_pct": 100}
+    )
+    refresh(databases, sealed)
+    source.execute(
+        "DELETE FROM orchestration.jobs WHERE organization_id = %s AND completed_at = %s",
+        [tenant.organization, NOON],
+    )
+    before, facts = row_versions(analytics, tenant.organization), Path(sealed.facts_location)
+    facts.rename(facts.with_name("kept"))
+    plant_job(source, tenant, completed_at=NOON + 5 * DAY)
+    plant_job(source, neighbour, completed_at=NOON + 5 * DAY)
+
+    lost = [refresh(databases, sealed) for _ in range(2)]
+    tidy_facts(databases, sealed)
+
+    assert [report.failed for report in lost] == [
+        (FailedOrganization(tenant.organization, "SealedHistoryLost"),)
+    ] * 2
+    assert row_versions(analytics, tenant.organization) == before
+    assert total(analytics, neighbour.organization) == 7
+    shutil.rmtree(facts)
+    facts.with_name("kept").rename(facts)
+    assert refresh(databases, sealed).failed == ()
+    assert [total(analytics, each.organization) for each in (tenant, neighbour)] == [7, 7]
+    shutil.rmtree(facts)
+    done_without = reconcile(databases, sealed, since=NOON, until=NOON + DAY, accept_deletes=True)
+    assert done_without.failed == ()
+    assert total(analytics, tenant.organization) == 6
+
+
+def test_a_source_that_lost_its_jobs_is_not_believed_when_the_facts_are_gone_too(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """The brake holds although there are no facts to compare with: the published cells are."""
+    tenant, neighbour = plant_two_tenants(source)
+    many = [{"completed_at": NOON + DAY} for _ in range(1_000)]
+    jobs = plant_jobs(source, tenant, many)
+    refresh(databases, settings)
+    before = row_versions(analytics, tenant.organization)
+    shutil.rmtree(settings.facts_location)
+    source.execute("DELETE FROM orchestration.jobs WHERE id = ANY(%s)", [list(jobs)])
+    plant_job(source, neighbour)
+
+    report = refresh(databases, settings.model_copy(update={"tolerated_failures_pct": 100}))
+
+    assert report.failed == (FailedOrganization(tenant.organization, "DeletesNotAccepted"),)
+    assert row_versions(analytics, tenant.organization) == before
+    assert total(analytics, neighbour.organization) == 7
+    reconcile(databases, settings, since=NOON, until=NOON + DAY, accept_deletes=True)
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
+@pytest.mark.parametrize("gone", ["analytics.extraction_cursors", "analytics.completeness"])
+def test_cursors_or_completeness_that_somebody_removed_come_back(
+    gone: str,
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """Everything is read once more, the cells that are there stay, and what happened meanwhile is found."""
+    tenant, neighbour = plant_two_tenants(source)
+    refresh(databases, settings)
+    neighbours = row_versions(analytics, neighbour.organization)
+    analytics.execute(f"DELETE FROM {gone}")
+    plant_job(source, tenant)
+
+    refresh(databases, settings)
+
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert row_versions(analytics, neighbour.organization) == neighbours
+    assert refresh(databases, settings).jobs_read == 0
 
 
 def plant_two_tenants(source: psycopg.Connection) -> tuple[Tenant, Tenant]:

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from pipelines.errors import InvalidRange, UnknownOrganization
+from pipelines.preview import preview
 from pipelines.refresh import reconcile, refresh
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
@@ -26,6 +27,7 @@ from tests.planting import (
     row_versions,
     without_constraints,
 )
+from tests.restated import figures, restated
 
 
 def test_a_refresh_does_not_see_hard_deletes_and_a_reconcile_does(
@@ -131,6 +133,44 @@ def test_a_reconcile_is_a_refresh_too(
 
     assert differences(cells(analytics), cells_by_sql(source)) == []
     assert sum(totals(analytics, tenant)) == 1
+
+
+def test_cells_that_somebody_changed_are_put_right(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """Changed, removed and added ones that reach into the range, although facts and source agree."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    for whose in (tenant, neighbour):
+        plant_jobs(source, whose, [{"completed_at": NOON + day * DAY} for day in (-60, 0, 60)])
+    refresh(databases, settings)
+    right, neighbours = cells(analytics), row_versions(analytics, neighbour.organization)
+    mine = "organization_id = %(tenant)s AND"
+    inside = {"tenant": tenant.organization, "noon": NOON, "other": tenant.workflows[1]}
+    for damage in (
+        f"UPDATE analytics.aggregate_metrics SET total_duration_ms = 1 WHERE {mine} period = 'week'"
+        " AND period_start BETWEEN %(noon)s::timestamptz - interval '7 days' AND %(noon)s",
+        f"DELETE FROM analytics.aggregate_metrics WHERE {mine} period = 'month'"
+        " AND period_start BETWEEN %(noon)s::timestamptz - interval '31 days' AND %(noon)s",
+        f"UPDATE analytics.aggregate_metrics SET workflow_id = %(other)s WHERE {mine} period = 'day'"
+        " AND period_start = date_trunc('day', %(noon)s, 'UTC') AND workflow_id <> %(other)s"
+        " AND workflow_id <> '00000000-0000-0000-0000-000000000000'",
+        f"UPDATE analytics.aggregate_metrics SET total_duration_ms = 0 WHERE {mine} period = 'hour'",
+    ):
+        assert analytics.execute(damage, inside).rowcount > 0
+    told = preview(databases, settings, since=NOON, until=NOON + MINUTE)
+
+    report = reconcile(databases, settings, since=NOON, until=NOON + MINUTE)
+
+    # The hours of the other two days are not what was asked for.
+    wrong = {key for key, cell in cells(analytics).items() if cell["total_duration_ms"] == 0}
+    assert {key[2] for key in wrong} == {NOON - 60 * DAY, NOON + 60 * DAY}
+    assert {key: figures(cell) for key, cell in cells(analytics).items() if key not in wrong} == {
+        key: figures(cell) for key, cell in right.items() if key not in wrong
+    }
+    assert (report.jobs_read, report.cells_written + report.cells_deleted) == (0, told[0].cells)
+    assert {rows[0].reason for rows in restated(analytics).values()} == {"drift"}
+    assert row_versions(analytics, neighbour.organization) == neighbours
+    assert [each.organization_id for each in told] == [tenant.organization]
 
 
 def test_a_job_that_left_the_range_is_not_taken_for_deleted(

@@ -210,10 +210,20 @@ def test_old_restatements_go(
 
 
 def test_the_newest_outcome_of_each_organization_stays(
-    databases: Databases, keeping: Keeping, analytics: psycopg.Connection
+    databases: Databases,
+    settings: Settings,
+    keeping: Keeping,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
 ) -> None:
-    """However old it is, it says how the organization stands: the failed one of a neighbour, too."""
-    tenant, neighbour, third = new_id(), new_id(), new_id()
+    """However old it is, it says how the organization stands: the failed one of a neighbour, too.
+
+    One that was never published and was tried for long no more is gone from the source.
+    """
+    tenant, neighbour, third = (plant_tenant(source).organization for _ in range(3))
+    refresh(databases, settings)
+    analytics.execute("TRUNCATE analytics.refresh_outcomes")
+    stranger = new_id()
     planted = [
         (tenant, NOON - 3 * DAY, None),
         (tenant, NOON - 2 * DAY, "ValueError"),
@@ -223,6 +233,7 @@ def test_the_newest_outcome_of_each_organization_stays(
         (third, NOON - 8 * DAY, "ValueError"),
         (third, NOON + DAY, None),
         (third, NOON + 2 * DAY, None),
+        (stranger, NOON - DAY, "ValueError"),
     ]
     for organization, finished_at, error_class in planted:
         analytics.execute(
@@ -242,7 +253,7 @@ def test_the_newest_outcome_of_each_organization_stays(
         "SELECT organization_id, finished_at, error_class FROM analytics.refresh_outcomes ORDER BY 1, 2"
     ).fetchall()
     assert stored == [planted[2], planted[4], planted[6], planted[7]]
-    assert report == RetentionReport(0, 0, 4)
+    assert report == RetentionReport(0, 0, 5)
 
 
 def test_the_limits_are_counted_from_now(

@@ -3,8 +3,9 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from uuid import UUID
 
@@ -21,22 +22,47 @@ from pipelines.storage.frames import uuids
 from pipelines.storage.grants import grants
 from pipelines.storage.source import Moment, SourceSnapshot, open_source
 from pipelines.verify import verify
-from tests.conftest import system_15
+from tests.conftest import home_for_servers, system_15
 from tests.oracle import cells_by_sql, differences
 from tests.planting import cells, change_job, plant_job, plant_tenant
 from tests.standby import Pair, replicated, wait_until
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
-
 _WITH_15 = pytest.mark.skipif(system_15() is None, reason="PostgreSQL 15 is not installed here")
+
+Replicated = Callable[[str], Pair]
+
+
+@pytest.fixture(scope="module")
+def running(pytestconfig: pytest.Config) -> Iterator[Replicated]:
+    """A function that starts a primary and its standby, `embedded` or `system`, unless they run."""
+    with ExitStack() as pairs:
+
+        @cache
+        def started(kind: str) -> Pair:
+            home = pairs.enter_context(home_for_servers(pytestconfig))
+            return pairs.enter_context(replicated(home, programs=programs_of(kind)))
+
+        yield started
 
 
 @pytest.fixture(params=["embedded", pytest.param("system", marks=_WITH_15)])
-def pair(request: pytest.FixtureRequest, embedded_home: Path) -> Iterator[Pair]:
-    """A primary and its standby, of either version."""
-    with replicated(embedded_home, programs=system_15() if request.param == "system" else None) as pair:
+def pair(request: pytest.FixtureRequest, running: Replicated) -> Pair:
+    """A primary and its standby, of either version, with a database of the test's own."""
+    return running(request.param).with_new_database()
+
+
+@pytest.fixture(params=["embedded", pytest.param("system", marks=_WITH_15)])
+def fresh_pair(request: pytest.FixtureRequest, embedded_home: Path) -> Iterator[Pair]:
+    """A primary and its standby that no other test is to find again."""
+    with replicated(embedded_home, programs=programs_of(request.param)) as pair:
         yield pair
+
+
+def programs_of(kind: str) -> Path | None:
+    """Where the programs are of a kind of server."""
+    return system_15() if kind == "system" else None
 
 
 @pytest.fixture
@@ -126,28 +152,23 @@ def test_a_standby_that_is_cut_off_does_not_claim_the_present(
     """It has replayed all that it received, and receives nothing: its data ends where its primary left it."""
     plant_job(source, plant_tenant(source))
     pair.catch_up()
-    with psycopg.connect(pair.standby, autocommit=True) as standby:
-        standby.execute("ALTER SYSTEM SET primary_conninfo = ''")
-        standby.execute("SELECT pg_reload_conf()")
-        wait_until(
-            lambda: standby.execute("SELECT NOT EXISTS (SELECT FROM pg_stat_wal_receiver)").fetchone()[0]
-        )
-    before = clock(source)
+    with pair.cut_off():
+        before = clock(source)
 
-    assert moment(pair.standby, settings).extracted_at <= before
+        assert moment(pair.standby, settings).extracted_at <= before
 
 
-def test_a_promotion_begins_another_history_at_once(
-    pair: Pair, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_a_promotion_begins_another_history_at_once(fresh_pair: Pair, tmp_path: Path) -> None:
     """The new primary may lack what the old one showed: nobody goes on reading where they were."""
-    plant_job(source, plant_tenant(source))
-    pair.catch_up()
-    before = {moment(url, settings).incarnation for url in (pair.primary, pair.standby)}
-    with psycopg.connect(pair.standby, autocommit=True) as standby:
+    settings = load_settings(home=tmp_path)
+    with psycopg.connect(fresh_pair.primary, autocommit=True) as source:
+        plant_job(source, plant_tenant(source))
+    fresh_pair.catch_up()
+    before = {moment(url, settings).incarnation for url in (fresh_pair.primary, fresh_pair.standby)}
+    with psycopg.connect(fresh_pair.standby, autocommit=True) as standby:
         standby.execute("SELECT pg_promote()")
 
-        promoted = moment(pair.standby, settings)
+        promoted = moment(fresh_pair.standby, settings)
         lagging = standby.execute("SELECT timeline_id FROM pg_control_checkpoint()").fetchone()
 
     assert lagging == (1,), "the control file does not know of it yet"

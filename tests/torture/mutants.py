@@ -361,4 +361,171 @@ MUTANTS = (
         ),
         "tests/postgres/test_restatements.py::test_of_several_reasons_the_least_expected_is_told",
     ),
+    Mutant(
+        "a rebuild goes on where another definition was published meanwhile",
+        "combinations that only one definition keeps go stale and stay",
+        (
+            Change(
+                "sql/load/advance_completeness.sql",
+                "    rebuilding_version = CASE\n"
+                "        WHEN excluded.definition_version <> %(current_definition)s"
+                " AND stored.rebuilding_version = %(current_definition)s\n"
+                "            THEN stored.rebuilding_version\n    END,\n",
+                "    rebuilding_version = stored.rebuilding_version,\n",
+            ),
+            Change(
+                "sql/load/advance_completeness.sql",
+                "    rebuilt_before = CASE\n"
+                "        WHEN excluded.definition_version <> %(current_definition)s"
+                " AND stored.rebuilding_version = %(current_definition)s\n"
+                "            THEN stored.rebuilt_before\n    END,\n",
+                "    rebuilt_before = stored.rebuilt_before,\n",
+            ),
+        ),
+        "tests/postgres/test_rebuild.py::test_a_definition_may_come_back_after_another_was_published",
+    ),
+    Mutant(
+        "sealed history goes with the facts",
+        "what the source has purged disappears from the metrics",
+        (Change("pipelines/withheld.py", "    if sealed_before:\n", "    if False:\n"),),
+        "tests/postgres/test_rebuilding_facts.py::test_sealed_history_is_not_lost_with_the_facts",
+    ),
+    Mutant(
+        "a reconcile trusts the cells that are there",
+        "figures that somebody changed by hand stay",
+        (Change("pipelines/refresh.py", "    if completed:\n", "    if False:\n"),),
+        "tests/postgres/test_reconcile.py::test_cells_that_somebody_changed_are_put_right",
+    ),
+    Mutant(
+        "a refresh forgives what a digest withheld",
+        "nobody hears of deletes that wait to be accepted",
+        (
+            Change(
+                "pipelines/extract.py",
+                "        return self.created_since.isoformat() if self.created_since else None\n",
+                '        return self.created_since.isoformat() if self.created_since else "-infinity"\n',
+            ),
+        ),
+        "tests/postgres/test_isolation.py::test_withheld_deletes_stand_until_they_were_looked_for_again",
+    ),
+    Mutant(
+        "one that lags takes everybody along",
+        "every hour computes everything",
+        (
+            Change(
+                "pipelines/publish.py",
+                "plan.without_feed(lagging or plan.by_feed)",
+                "plan.without_feed(plan.by_feed)",
+            ),
+        ),
+        "tests/postgres/test_rebuilding_facts.py::test_who_lags_behind_a_lost_feed_is_taken_whole_alone",
+    ),
+    Mutant(
+        "drift is kept only when the period is over",
+        "nobody hears of figures that were wrong this month",
+        (
+            Change(
+                "sql/load/keep_restatements.sql",
+                "(staged.period_start < published.open_since OR staged.reason = 'drift')",
+                "staged.period_start < published.open_since",
+            ),
+        ),
+        "tests/postgres/test_audit.py::test_drift_in_a_period_that_goes_on_is_on_record_too",
+    ),
+    Mutant(
+        "the audit cannot be passed by those that it cannot repair",
+        "one organization keeps the others from being looked at",
+        (Change("sql/read/audit_order.sql", "completeness.audited_at", "completeness.verified_at"),),
+        "tests/postgres/test_audit.py::test_deletes_that_are_withheld_are_left_and_hold_nobody_up",
+    ),
+    Mutant(
+        "the audit repairs from facts that nobody published",
+        "cells are deleted because the facts are lost",
+        (
+            Change(
+                "pipelines/repair.py",
+                "            if progress[key].shows(facts) and progress[key].is_of(current)\n",
+                "            if progress[key].is_of(current)\n",
+            ),
+            Change(
+                "pipelines/repair.py",
+                "        for key in find_unpublished(facts, seen):\n",
+                "        for key in ():\n",
+            ),
+        ),
+        "tests/postgres/test_audit.py::test_facts_that_are_gone_delete_no_cell",
+    ),
+    Mutant(
+        "verify looks at jobs alone",
+        "a workflow that changed hands is a false alarm",
+        (
+            Change(
+                "pipelines/verify.py",
+                "        if changed.workflow_ids or changed.client_ids:\n            yield changed\n",
+                "",
+            ),
+        ),
+        "tests/postgres/test_owners.py::test_until_then_its_cells_are_pending",
+    ),
+    Mutant(
+        "a stranger that a digest meets is read in part",
+        "its older jobs are missing until the next digest of all",
+        (
+            Change(
+                "pipelines/extract.py",
+                "                self._read(CreatedOn(days))\n                self._read_strangers()\n",
+                "                self._read(CreatedOn(days))\n",
+            ),
+        ),
+        "tests/postgres/test_no_change_is_missed.py"
+        "::test_an_organization_without_a_row_is_read_whole_when_a_digest_meets_it",
+    ),
+    Mutant(
+        "what a cell showed is told for any time before",
+        "figures are said to be on record that nobody saw",
+        (
+            Change(
+                "pipelines/explain.py",
+                "    return since is not None and since <= moment\n",
+                "    return True\n",
+            ),
+        ),
+        "tests/postgres/test_explain.py::test_another_organization_s_first_publication_is_nobody_else_s",
+    ),
+    Mutant(
+        "a snapshot may be open for as long as it likes",
+        "the source cannot tidy up",
+        (
+            Change(
+                "pipelines/storage/snapshot.py",
+                "        if self.seconds > self._longest_s:\n",
+                "        if False:\n",
+            ),
+        ),
+        "tests/postgres/test_lost_connections.py::test_a_snapshot_that_is_open_for_too_long_is_let_go",
+    ),
+    Mutant(
+        "whatever cannot be read is damaged",
+        "sound facts are thrown away for want of open files",
+        (
+            Change(
+                "pipelines/storage/facts_table.py",
+                "    if number in _NO_DAMAGE or unreachable:\n",
+                "    if False:\n",
+            ),
+        ),
+        "tests/unit/test_damaged_facts.py::test_want_of_open_files_is_no_damage",
+    ),
+    Mutant(
+        "cells that wait to be computed anew have to add up",
+        "one organization's delay stops every run",
+        (
+            Change(
+                "sql/read/buckets_that_do_not_add_up.sql",
+                " AND rebuilding_version IS NULL\n",
+                " AND rebuilding_version IS NULL OR true\n",
+            ),
+        ),
+        "tests/assets/test_checks.py::test_cells_of_an_older_definition_need_not_add_up",
+    ),
 )

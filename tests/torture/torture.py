@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from multiprocessing import get_context
+from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import Queue
 from pathlib import Path
 from queue import Empty
@@ -40,13 +41,17 @@ def main() -> int:
     seed = asked.seed if asked.seed is not None else random.randrange(2**31)
     _say(f"{asked.processes} processes, {asked.minutes:g} minutes, seed {seed}")
     total, begun, failed = Tally(), time.monotonic(), False
-    with temporary_folder() as folder, _workers(asked, seed, folder) as rounds:
+    with temporary_folder() as folder, _workers(asked, seed, folder) as (rounds, workers):
         told = begun
         while (elapsed := time.monotonic() - begun) < asked.minutes * 60:
             try:
                 done: Round = rounds.get(timeout=1)
             except Empty:
-                continue
+                if all(worker.is_alive() for worker in workers):
+                    continue
+                failed = True
+                _say("A process ended before its time.")
+                break
             total += done.tally
             if done.failure:
                 failed = True
@@ -58,7 +63,7 @@ def main() -> int:
                 _say(f"{elapsed / 60:5.1f} min: {total}")
     _say(str(total))
     _say("cut off: " + ", ".join(f"{place} {times}" for place, times in sorted(total.crashes.items())))
-    return 1 if failed or total.differences else 0
+    return 0 if total.histories and not failed and not total.differences else 1
 
 
 def _arguments() -> argparse.Namespace:
@@ -73,7 +78,9 @@ def _arguments() -> argparse.Namespace:
 
 
 @contextmanager
-def _workers(asked: argparse.Namespace, seed: int, folder: Path) -> Iterator["Queue[Round]"]:
+def _workers(
+    asked: argparse.Namespace, seed: int, folder: Path
+) -> Iterator[tuple["Queue[Round]", list[SpawnProcess]]]:
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(folder / "hypothesis")
     context = get_context("spawn")
     rounds: Queue[Round] = context.Queue()
@@ -84,7 +91,7 @@ def _workers(asked: argparse.Namespace, seed: int, folder: Path) -> Iterator["Qu
     for worker in workers:
         worker.start()
     try:
-        yield rounds
+        yield rounds, workers
     finally:
         for worker in workers:
             worker.kill()
@@ -116,7 +123,8 @@ def _work(asked: argparse.Namespace, seed: int, home: Path, rounds: "Queue[Round
                         stateful_step_count=asked.steps,
                         phases=(Phase.generate, Phase.shrink),
                     )
-                except Exception as wrong:
+                # Polars panics with no Exception.
+                except BaseException as wrong:
                     failure = "\n".join([repr(wrong), *getattr(wrong, "__notes__", [])])
             shutil.rmtree(folder)
             rounds.put(Round(profile.name, number, tally, failure))

@@ -3,8 +3,10 @@
 import json
 import os
 import random
+import resource
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from pipelines.errors import FactsConflict, FactsUnusable, FeedLost
+from pipelines.errors import FactsConflict, FactsNotReadable, FactsUnusable, FeedLost
 from pipelines.model.jobs import FACT_COLUMNS
 from pipelines.settings import Settings, load_settings
 from pipelines.storage.facts import FactsNotWritten, JobFacts, open_facts
@@ -28,10 +30,10 @@ JOBS = [
 Damage = Callable[[Path], object]
 
 
-@pytest.fixture(params=["facts", "a folder of facts"])
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    """Settings whose facts lie in a folder, once with spaces in its name."""
-    return load_settings(facts_url=str(tmp_path / request.param))
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings whose facts lie in a folder with spaces in its name."""
+    return load_settings(facts_url=str(tmp_path / "a folder of facts"))
 
 
 @pytest.fixture
@@ -370,6 +372,30 @@ def test_sound_facts_are_not_blamed(settings: Settings, folder: Path) -> None:
     assert folder.is_dir()
 
 
+@pytest.mark.usefixtures("folder")
+def test_want_of_open_files_is_no_damage(settings: Settings) -> None:
+    """Sound facts are not put aside because the machine was short of something, on opening or reading."""
+    facts = open_facts(settings)
+
+    with no_more_files(), pytest.raises(FactsNotReadable, match="they are not damaged"):
+        open_facts(settings)
+    with no_more_files(), pytest.raises(FactsNotReadable):
+        facts.digest()
+
+    assert open_facts(settings).rows == len(JOBS) + 3
+
+
+def test_a_store_that_is_out_of_reach_is_no_damage() -> None:
+    """Nobody is told to delete what could not even be looked at, and no key is shown."""
+    nowhere = "s3://bucket/facts?key=s3cret"
+    said = OSError("Generic S3 error: Error performing GET: connection refused")
+
+    with pytest.raises(FactsNotReadable) as refused, reading_facts(nowhere):
+        raise said
+
+    assert "s3cret" not in str(refused.value)
+
+
 def test_facts_that_cannot_be_written_stay_as_they_were(settings: Settings, folder: Path) -> None:
     """No room is neither damage nor a conflict."""
     facts = open_facts(settings)
@@ -419,6 +445,17 @@ def test_an_object_store_cannot_be_set_aside() -> None:
 
     assert "s3cret" not in str(refused.value)
     assert remove_set_aside(settings, datetime.now(UTC)) == 0
+
+
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    """Let this process open nothing."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def files(folder: Path) -> dict[Path, int]:
