@@ -149,10 +149,8 @@ class Desk:
             near.join(spans.lazy(), on="organization_id")
             .filter(completed_at.is_between("first", "last"))
             .drop("first", "last")
-            .head(room + 1)
-            .collect()
         )
-        return (jobs, these) if jobs.height <= room else None
+        return (jobs.collect(), these) if jobs.select(pl.len()).collect().item() <= room else None
 
     def _left_or_entered(
         self, jobs: pl.DataFrame, changed: pl.DataFrame, periods: Collection[Period], reason: Restated | None
