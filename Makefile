@@ -39,8 +39,8 @@ check: install ## Lint, types, layers
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
 
 lock: $(UV) ## Resolve the versions anew
-	"$(UV)" pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --upgrade pyproject.toml -o requirements.lock
-	"$(UV)" pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --upgrade pyproject.toml --group dev -o requirements-dev.lock
+	"$(UV)" pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --upgrade --extra api pyproject.toml -o requirements.lock
+	"$(UV)" pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --upgrade --extra api pyproject.toml --group dev -o requirements-dev.lock
 
 clean: ## Remove what install made
 	rm -rf .venv .tools

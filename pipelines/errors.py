@@ -153,6 +153,27 @@ class CellNotFound(UsageError):
     """No such cell was ever published; see execmetrics explain --help for how one is named."""
 
 
+class RangeNotStored(UsageError):
+    """That range is not made of what is stored for these dimensions; ask for one that is."""
+
+
+class MetricsNotAdditive(UsageError):
+    """Only rows of one period and of the same dimensions can be added up, for others count jobs more than
+    once; percentiles, averages and rates cannot be added up at all: ask for the range that is meant."""
+
+
+class UnknownMeasure(UsageError):
+    """There is no such measure; each is a column of analytics.aggregate_metrics."""
+
+
+class WorkflowNotVisible(UsageError):
+    """No such workflow for this organization: absent, deleted, or someone else's."""
+
+
+class AnalyticsQueryError(ExecutionMetricsError):
+    """The metrics could not be read; try again, and look at the database if that does not help."""
+
+
 class WebhookRefused(ExecutionMetricsError):
     """The webhook did not take the message; check EXECMETRICS_WEBHOOK_URL."""
 
@@ -168,3 +189,44 @@ class PortInUse(UsageError):
 class DemoRefused(UsageError):
     """These databases serve organizations that the demo did not make, so it writes nothing; unset
     EXECMETRICS_DATABASE_URL and EXECMETRICS_SOURCE_URL, or choose another EXECMETRICS_HOME."""
+
+
+class ApiNotInstalled(UsageError):
+    """The HTTP API needs the packages of the extra `api`, which are not installed."""
+
+
+class AddressNotUsable(UsageError):
+    """No server can listen on that address; choose one of this machine's with --host."""
+
+
+class ServerEnded(ExecutionMetricsError):
+    """The HTTP server ended by itself; its words are above."""
+
+
+class NobodyTrusted(UsageError):
+    """Nothing says which tokens are to be believed; set EXECMETRICS_API_SECRET or EXECMETRICS_API_JWKS_URL,
+    or try it with --dev."""
+
+
+class NothingToSignWith(UsageError):
+    """A token is signed with EXECMETRICS_API_SECRET, which is not set."""
+
+
+class TokenNotAccepted(UsageError):
+    """A bearer token is needed that is signed for this API, names an organization and has not expired."""
+
+
+class TokenKeysUnreachable(ExecutionMetricsError):
+    """The keys that tokens are checked with cannot be read; try again in a moment."""
+
+
+class OrganizationNotVisible(UsageError):
+    """No metrics of such an organization for this token: absent, never published, or someone else's."""
+
+
+class ParameterRepeated(UsageError):
+    """Each parameter may be given once."""
+
+
+class PageGone(UsageError):
+    """What that page ended with is no longer there; begin again, without `after`."""

@@ -1,11 +1,12 @@
 """Everything a person can configure, read once from the environment."""
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pipelines.errors import InvalidSetting
@@ -57,6 +58,27 @@ def _plan(value: Any) -> Any:
     return {period: masks_up_to(depths[period]) for period in Period}
 
 
+# As long as the hash of HS256: a shorter one would be the weakest part of it.
+_SECRET_BYTES = 32
+
+# Whoever can change the keys on their way may say to be any tenant.
+_KEPT_SAFE = re.compile(r"https://\S+|http://(localhost|127\.0\.0\.1|\[::1\])[:/]\S+")
+
+
+def _hard_to_guess(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value().encode()) < _SECRET_BYTES:
+        raise ValueError(f"Input is shorter than {_SECRET_BYTES} bytes")
+    return secret
+
+
+def _kept_safe(url: str) -> str:
+    if not _KEPT_SAFE.fullmatch(url):
+        raise ValueError("Input does not begin with https://, nor with http:// and this machine")
+    return url
+
+
+Secret = Annotated[SecretStr, AfterValidator(_hard_to_guess)]
+SafeUrl = Annotated[str, AfterValidator(_kept_safe)]
 Plan = Annotated[RollupPlan, NoDecode, BeforeValidator(_plan)]
 Duration = Annotated[timedelta, NoDecode, BeforeValidator(_duration), Field(ge=_SHORTEST, le=_LONGEST)]
 OptionalDuration = Annotated[timedelta | None, NoDecode, BeforeValidator(_duration)]
@@ -119,6 +141,16 @@ class Settings(BaseSettings):
     )
     connect_timeout: Duration = Field(timedelta(seconds=10), description="how long a connection may take")
     webhook_url: SecretStr | None = Field(None, description="called with a JSON body when a run fails")
+    reader_url: SecretStr | None = Field(
+        None, description="where the API reads, as a role that only reads; default: the database URL"
+    )
+    api_secret: Secret | None = Field(
+        None, description="what HS256 tokens of the API are signed with, at least 32 bytes"
+    )
+    api_jwks_url: SafeUrl | None = Field(None, description="where the keys of RS256 and ES256 tokens are")
+    api_audience: str = Field(
+        "execution-metrics", min_length=1, description="the audience that the API's tokens name"
+    )
 
     @property
     def facts_location(self) -> str:

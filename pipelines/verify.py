@@ -15,7 +15,13 @@ from pipelines.compute.dirty_cells import dirty_cells
 from pipelines.compute.validate import changes, with_verdict
 from pipelines.errors import FeedLost, InvalidRange, UnknownOrganization
 from pipelines.model.definition import definition
-from pipelines.model.metrics import COUNT_COLUMNS, DIMENSIONS, FIGURE_COLUMNS, KEY_COLUMNS
+from pipelines.model.metrics import (
+    COUNT_COLUMNS,
+    DIMENSIONS,
+    FIGURE_COLUMNS,
+    HISTOGRAM_COLUMNS,
+    KEY_COLUMNS,
+)
 from pipelines.model.periods import Period
 from pipelines.model.rollup_plan import RollupPlan
 from pipelines.publish import unpublished_images
@@ -41,7 +47,10 @@ _BATCH: Final = 25
 
 @dataclass(frozen=True)
 class Difference:
-    """One figure that differs; column `row` for a cell that is missing (stored None) or left over."""
+    """One figure that differs; column `row` for a cell that is missing (stored None) or left over.
+
+    Of a column that is no number, `stored` and `expected` are None.
+    """
 
     organization_id: UUID
     period: str
@@ -272,12 +281,22 @@ def oracle(plan: RollupPlan) -> str:
 
 def _side_by_side(stored: pl.DataFrame, expected: pl.DataFrame) -> pl.DataFrame:
     return stored.with_columns(is_stored=pl.lit(True)).join(
-        expected.with_columns(is_expected=pl.lit(True)),
+        _with_histogram(expected).with_columns(is_expected=pl.lit(True)),
         on=KEY_COLUMNS,
         how="full",
         coalesce=True,
         suffix="_expected",
     )
+
+
+def _with_histogram(expected: pl.DataFrame) -> pl.DataFrame:
+    """Count the jobs in each bucket of durations."""
+    runs = pl.col("duration_buckets").list.eval(pl.element().rle())
+    fields = zip(HISTOGRAM_COLUMNS, (("value", pl.Int16()), ("len", pl.Int32())), strict=True)
+    return expected.with_columns(
+        runs.list.eval(pl.element().struct.field(field).cast(dtype)).alias(name)
+        for name, (field, dtype) in fields
+    ).drop("duration_buckets")
 
 
 def _differences(both: pl.DataFrame) -> Iterator[Difference]:
@@ -288,6 +307,11 @@ def _differences(both: pl.DataFrame) -> Iterator[Difference]:
     for column in FIGURE_COLUMNS:
         for row in paired.filter(_differs(column)).iter_rows(named=True):
             yield _difference(row, column, row[column], row[f"{column}_expected"])
+    for column in HISTOGRAM_COLUMNS:
+        # There is no number to tell of them.
+        differs = pl.col(column).ne_missing(pl.col(f"{column}_expected"))
+        for row in paired.filter(differs).iter_rows(named=True):
+            yield _difference(row, column, None, None)
 
 
 def _differs(column: str) -> pl.Expr:

@@ -26,15 +26,23 @@ UNSAFE_BUT_FAST = {
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "max_connections": "60",
+    # Compiling a plan takes longer than any query of a test.
+    "jit": "off",
 }
 
 # What a developer's shell sets must not decide what is tested.
 _FOREIGN_SETTINGS = ("EXECMETRICS_", "DAGSTER_", "PG")
 
+# What takes longest, by parts of names.
+_LONG = ("/torture/", "/laws/", "/faults/", "test_demo", "test_many_anomalies", "test_backfill")
+
 _FOLDER = pytest.StashKey[Path]()
 
 CreateDatabase = Callable[..., str]
 Cluster = Callable[[str], str]
+
+# Who migrates, refreshes and verifies in the tests.
+OWNER = "owner_of_tests"
 
 _numbers = count()
 
@@ -70,6 +78,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     folder = config.stash.get(_FOLDER, None)
     if folder and not is_worker(config):
         discard(folder)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no worker is left alone with one of them."""
+    items.sort(key=lambda item: not any(name in item.nodeid for name in _LONG))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -115,9 +128,9 @@ def create_database(server: str) -> Iterator[CreateDatabase]:
     def create(template: str = "template_of_tests") -> str:
         name = f"test_{next(_numbers)}"
         with psycopg.connect(server, autocommit=True) as admin:
-            admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+            admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} OWNER {OWNER}")
         made.append(name)
-        return with_database(server, name)
+        return with_user(with_database(server, name), OWNER)
 
     yield create
     with psycopg.connect(server, autocommit=True) as admin:
@@ -217,10 +230,22 @@ def with_database(url: str, name: str) -> str:
     return f"{scheme}://{host}/{name}?{path.partition('?')[2]}"
 
 
+def with_user(url: str, name: str) -> str:
+    """The same database as somebody else, who needs no password on these servers."""
+    address, _, options = url.partition("?")
+    kept = [option for option in options.split("&") if not option.startswith("user=")]
+    return f"{address}?{'&'.join([*kept, 'user=' + name.replace(' ', '%20')])}"
+
+
 def _make_template(url: str) -> None:
+    """Migrated by an owner who is no superuser, as in production: row-level security holds for it."""
     with psycopg.connect(with_database(url, "postgres"), autocommit=True) as admin:
-        admin.execute("CREATE DATABASE template_of_tests")
-    template = with_database(url, "template_of_tests")
+        admin.execute(f"CREATE ROLE {OWNER} LOGIN CREATEDB CREATEROLE")
+        admin.execute(f"GRANT pg_signal_backend, pg_read_all_stats, pg_read_all_settings TO {OWNER}")
+        # What a test counts, it reads in the server's log.
+        admin.execute(f"GRANT SET ON PARAMETER log_statement TO {OWNER}")
+        admin.execute(f"CREATE DATABASE template_of_tests OWNER {OWNER}")
+    template = with_user(with_database(url, "template_of_tests"), OWNER)
     migrate(
         Databases(template, template), load_settings(database_url=template, home=Path(tempfile.gettempdir()))
     )

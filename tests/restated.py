@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 from tests.planting import KEY, Cell, Key, Tenant
 
 # Beside the figures of a cell.
-_NO_FIGURES = ("computed_at", "definition_version")
+_NO_FIGURES = ("computed_at", "definition_version", "histogram_buckets", "histogram_counts")
 
 Figures = dict[str, Any] | None
 

@@ -16,8 +16,10 @@ from pipelines.cli.migrate import migrate
 from pipelines.cli.output import print_line, tell
 from pipelines.cli.rebuild import rebuild
 from pipelines.cli.refresh import reconcile, refresh
+from pipelines.cli.serve import serve
 from pipelines.cli.signals import INTERRUPTED, StopSignals
 from pipelines.cli.status import status
+from pipelines.cli.token import token
 from pipelines.cli.verify import verify
 from pipelines.errors import ExecutionMetricsError
 
@@ -38,6 +40,8 @@ _COMMANDS: Final[dict[str, Callable[..., None]]] = {
     "explain": explain,
     "status": status,
     "grants": grants,
+    "serve": serve,
+    "token": token,
     "dev": dev,
     "demo": demo,
 }

@@ -9,8 +9,15 @@ import polars as pl
 
 from pipelines.compute.calendar import Calendar
 from pipelines.compute.dirty_cells import with_named_groups
+from pipelines.model.histogram import NO_DURATION, TOLD_BY_EXTREMES, borders_us
 from pipelines.model.jobs import Status
-from pipelines.model.metrics import CELL_COLUMNS, COUNT_COLUMNS, FIGURE_COLUMNS, PERCENTILES
+from pipelines.model.metrics import (
+    CELL_COLUMNS,
+    COUNT_COLUMNS,
+    FIGURE_COLUMNS,
+    PERCENTILES,
+    WITH_HISTOGRAM,
+)
 from pipelines.model.periods import Period
 from pipelines.model.rollup_plan import Mask
 from pipelines.model.sentinels import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS
@@ -27,6 +34,14 @@ _NUMBERS: Final = {
     "workflow_id": "workflow",
     "client_id": "client",
     "initiator_type": "initiator",
+}
+
+_BUCKET: Final = pl.Int16()
+_BORDERS_US: Final = pl.Series(borders_us(), dtype=pl.Int64)
+
+_BESIDE_FIGURES: Final[dict[str, pl.DataType]] = {
+    "histogram_buckets": pl.List(pl.Int16()),
+    "histogram_counts": pl.List(pl.Int32()),
 }
 
 # What is needed to know of a job.
@@ -60,7 +75,10 @@ class Aggregator:
         Durations are whole microseconds until the last step, then milliseconds.
         """
         period_start = pl.col(period.value).to_physical().alias("period_start")
-        chunk = jobs.frame.select(*_NUMBERS.values(), "completed", "duration_us", period_start)
+        measures = ("completed", "duration_us", "duration_bucket")
+        chunk = jobs.frame.select(*_NUMBERS.values(), *measures, period_start)
+        if period not in WITH_HISTOGRAM:
+            chunk = chunk.with_columns(duration_bucket=pl.lit(None, dtype=_BUCKET))
         # GROUPING() takes no column that is in no set: one that is never broken down is 0 in all of them.
         never = [_dimension(mask) for mask in Mask if not any(mask in each for each in masks)]
         chunk = chunk.with_columns(pl.lit(0, dtype=pl.UInt32).alias(name) for name in never)
@@ -73,6 +91,7 @@ class Aggregator:
         text = self._statement.format(
             grouping_sets=", ".join(_grouping_set(mask, never) for mask in masks),
             shares=list(PERCENTILES.values()),
+            few=TOLD_BY_EXTREMES,
         )
         return _finished(pl.DataFrame(self._duckdb.sql(text)), jobs.names, period)
 
@@ -81,9 +100,9 @@ class Aggregator:
 class Numbered:
     """Jobs with whole numbers for their ids, by which grouping is about three times as fast as by UUIDs.
 
-    `frame` has organization, workflow, client, initiator, completed, duration_us (NULL when it is not
-    honest) and for each period, under its name, where the bucket begins; the series of each column in
-    `names` answers which id a number means.
+    `frame` has organization, workflow, client, initiator, completed, duration_us and duration_bucket (NULL
+    when it is not honest) and for each period, under its name, where the bucket begins; the series of each
+    column in `names` answers which id a number means.
     """
 
     frame: pl.DataFrame
@@ -107,7 +126,7 @@ class Numbered:
                 *(calendar.period_start(period).alias(period.value) for period in periods),
                 completed=pl.col("status") == Status.COMPLETED.value,
                 duration_us=_honest_duration_us(),
-            ),
+            ).with_columns(_duration_bucket()),
             names,
         )
 
@@ -130,7 +149,8 @@ def emptied(keys: pl.DataFrame) -> pl.DataFrame:
     """Cells with these keys (KEY_COLUMNS) that no job is left in: no executions, columns as CELL_COLUMNS."""
     counts = [pl.lit(0, dtype=pl.Int64).alias(name) for name in COUNT_COLUMNS]
     figures = [pl.lit(0.0).alias(name) for name in FIGURE_COLUMNS if name not in COUNT_COLUMNS]
-    return keys.with_columns(*counts, *figures).select(*CELL_COLUMNS)
+    others = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in _BESIDE_FIGURES.items()]
+    return keys.with_columns(*counts, *figures, *others).select(*CELL_COLUMNS)
 
 
 class _Stream:
@@ -146,6 +166,19 @@ class _Stream:
 def _honest_duration_us() -> pl.Expr:
     duration = (pl.col("completed_at") - pl.col("started_at")).dt.total_microseconds()
     return pl.when(duration >= 0).then(duration)
+
+
+def _duration_bucket() -> pl.Expr:
+    """The number of the first border that a duration does not exceed."""
+    duration = pl.col("duration_us")
+    place = duration.map_batches(
+        lambda durations: _BORDERS_US.search_sorted(durations, side="left").cast(_BUCKET),
+        return_dtype=_BUCKET,
+        is_elementwise=True,
+    )
+    no_duration = pl.lit(NO_DURATION, dtype=_BUCKET)
+    bucket = pl.when(duration == 0).then(no_duration).when(duration.is_not_null()).then(place)
+    return bucket.alias("duration_bucket")
 
 
 def _grouping_set(mask: Mask, never: Sequence[str]) -> str:
@@ -186,6 +219,8 @@ def _finished(cells: pl.DataFrame, names: Mapping[str, pl.Series], period: Perio
             average_duration_ms=pl.when(timed > 0).then(sum_us / timed / 1000),
             min_duration_ms=pl.col("min_duration_us") / 1000,
             max_duration_ms=pl.col("max_duration_us") / 1000,
+            histogram_buckets=pl.col("histogram").list.eval(pl.element().struct.field("key")),
+            histogram_counts=pl.col("histogram").list.eval(pl.element().struct.field("value").cast(pl.Int32)),
             **_percentiles_ms(),
         )
         .select(*CELL_COLUMNS)

@@ -33,7 +33,14 @@ FIGURE_COLUMNS: Final = (
     *PERCENTILES,
 )
 
-CELL_COLUMNS: Final = (*KEY_COLUMNS, *FIGURE_COLUMNS)
+# What rows of one period and of the same dimensions may be added up to.
+ADDITIVE: Final = (*COUNT_COLUMNS, "total_duration_ms")
+
+# How many timed jobs took about how long, see `histogram`: for periods that are added up to other ranges.
+HISTOGRAM_COLUMNS: Final = ("histogram_buckets", "histogram_counts")
+WITH_HISTOGRAM: Final = (Period.HOUR, Period.DAY)
+
+CELL_COLUMNS: Final = (*KEY_COLUMNS, *FIGURE_COLUMNS, *HISTOGRAM_COLUMNS)
 
 # Polars' names of our buckets; ISO weeks begin on Monday.
 TRUNCATIONS: Final[dict[Period, str]] = {

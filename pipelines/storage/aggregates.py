@@ -22,7 +22,7 @@ _TYPES: Final = (
     ["bytea", "text", "int8", "bytea", "bytea", "text"]
     + ["int8"] * len(COUNT_COLUMNS)
     + ["float8"] * (len(FIGURE_COLUMNS) - len(COUNT_COLUMNS))
-    + ["int8", "int4"]
+    + ["int2[]", "int4[]", "int8", "int4"]
 )
 _POSTGRES_EPOCH_US: Final = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 _COPY_ROWS: Final = 50_000
@@ -65,13 +65,16 @@ class Publication:
         self._connection, self._edition = connection, edition
         self._computed_us = round(edition.computed_at.timestamp() * 1_000_000) - _POSTGRES_EPOCH_US
         self._execute("load/stage.sql")
+        self._execute("load/stage_first.sql")
         self.written = 0
         self.deleted = 0
         self.restated = 0
 
     def add_first(self, cells: pl.DataFrame) -> None:
-        """Write cells of organizations that have none yet: straight into the table."""
-        self.written += self._copy("load/copy_first.sql", _TYPES, self._kept(cells))
+        """Write cells of organizations that have none yet, so that there is nothing to compare them with."""
+        if self._copy("load/copy_first.sql", _TYPES, self._kept(cells)):
+            self.written += self._execute("load/insert_first.sql")
+            self._execute("load/empty_first.sql")
 
     def stage(self, cells: pl.DataFrame) -> None:
         """Put recomputed cells and their `reason` aside; one without executions is to be deleted."""

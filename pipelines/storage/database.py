@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -69,7 +70,7 @@ def connect(url: str, settings: Settings, *, autocommit: bool = False) -> Iterat
             autocommit=autocommit,
             connect_timeout=_connect_timeout_s(settings),
             application_name="execmetrics",
-            options="-c TimeZone=UTC -c DateStyle=ISO",
+            options=f"{conninfo_to_dict(url).get('options') or ''} -c TimeZone=UTC -c DateStyle=ISO",
         )
     except psycopg.Error as refused:
         raise DatabaseUnreachable(f"({without_password(url)})") from refused

@@ -28,6 +28,9 @@ _WRITTEN: Final[Mapping[str, tuple[str, ...]]] = {
     "alembic_version": ("SELECT",),
 }
 
+# What dashboards read: nobody's row unless the session says whose.
+_VIEWS: Final = ("org_totals_v1", "by_workflow_v1", "by_client_v1", "by_initiator_v1", "aggregate_metrics_v1")
+
 _EMBEDDED: Final = "execmetrics"
 
 
@@ -70,7 +73,7 @@ def _writing() -> Iterator[Composed]:
 
 def _reading_the_aggregates() -> Iterator[Composed]:
     yield SQL("USAGE ON SCHEMA {}").format(Identifier(ANALYTICS))
-    for table in _WRITTEN:
+    for table in (*_WRITTEN, *_VIEWS):
         yield SQL("SELECT ON {}").format(Identifier(ANALYTICS, table))
 
 

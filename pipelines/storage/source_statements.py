@@ -1,11 +1,10 @@
 """The statements on the source that share their parts, put together from the files under sql/extract."""
 
-import re
 from collections.abc import Iterable
 from functools import cache
 
 from pipelines.storage.asked import Asked
-from pipelines.storage.statements import statement
+from pipelines.storage.statements import body, statement
 
 
 def jobs_statement(asked: Asked) -> str:
@@ -21,11 +20,7 @@ def digest_statement(narrowed: Iterable[str]) -> str:
 @cache
 def _filled(path: str, **parts: tuple[str, ...]) -> str:
     """A statement with its places filled by texts of other files: never by values."""
-    text = statement(path).replace("{row_hash}", _without_header("extract/row_hash.sql"))
+    text = statement(path).replace("{row_hash}", body("extract/row_hash.sql"))
     for place, paths in parts.items():
-        text = text.replace(f"{{{place}}}", "\n".join(map(_without_header, paths)))
+        text = text.replace(f"{{{place}}}", "\n".join(map(body, paths)))
     return text
-
-
-def _without_header(path: str) -> str:
-    return re.sub(r"\A(?:--[^\n]*\n)+", "", statement(path)).strip()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     CheckConstraint,
     Column,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     PrimaryKeyConstraint,
+    SmallInteger,
     Table,
     Text,
     UniqueConstraint,
@@ -305,6 +307,15 @@ aggregate_metrics: Final = Table(
     ),
     _time("computed_at", "When this row last changed.", nullable=False),
     _definition_version(),
+    Column(
+        "histogram_buckets",
+        ARRAY(SmallInteger),
+        comment="For hours and days with more than two timed jobs: which buckets of durations have any;"
+        " bucket b is up to 1.02^b microseconds, -1 is no time at all.",
+    ),
+    Column(
+        "histogram_counts", ARRAY(Integer), comment="How many timed jobs are in each of histogram_buckets."
+    ),
     PrimaryKeyConstraint(
         "organization_id", "period", "period_start", "workflow_id", "client_id", "initiator_type"
     ),
@@ -340,6 +351,12 @@ aggregate_metrics: Final = Table(
         " AND average_duration_ms >= 0 AND average_duration_ms < 'Infinity'"
         " AND max_duration_ms < 'Infinity'",
         name="durations_are_numbers",
+    ),
+    CheckConstraint(
+        "cardinality(histogram_buckets) = cardinality(histogram_counts)"
+        " AND num_nulls(histogram_buckets, histogram_counts) IN (0, 2)"
+        " AND (histogram_buckets IS NULL OR period IN ('hour', 'day') AND timed_executions > 2)",
+        name="histogram_is_whole",
     ),
     comment="How a tenant's jobs ended and how long they took, per period and dimension: what dashboards"
     " read. One row per combination that has jobs; a dimension that is not broken down holds its"

@@ -1,7 +1,8 @@
 -- Every figure of every cell of one period, in one pass over the jobs.
 -- Takes: the table `chunk` (organization, workflow, client, initiator: whole numbers above 0;
---        period_start; completed boolean; duration_us bigint, NULL when it is not honest), and in
---        place of {grouping_sets} the rollup plan's combinations of these column names.
+--        period_start; completed boolean; duration_us bigint and duration_bucket smallint, NULL when it
+--        is not honest), and in place of {grouping_sets} the rollup plan's combinations of these column
+--        names; {few} is how many timed jobs are told by their shortest and longest.
 -- Gives: one row per cell; a dimension that is "all" is 0, because GROUPING() says so.
 SELECT
     organization,
@@ -15,6 +16,7 @@ SELECT
     sum(duration_us)::DOUBLE AS total_duration_us,
     min(duration_us) AS min_duration_us,
     max(duration_us) AS max_duration_us,
-    quantile_cont(duration_us, {shares}) AS percentiles_us
+    quantile_cont(duration_us, {shares}) AS percentiles_us,
+    CASE WHEN count(duration_us) > {few} THEN list_sort(map_entries(histogram(duration_bucket))) END AS histogram
 FROM chunk
 GROUP BY GROUPING SETS ({grouping_sets})

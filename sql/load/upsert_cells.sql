@@ -8,7 +8,7 @@ INSERT INTO analytics.aggregate_metrics AS stored (
     total_executions, completed_executions, failed_executions, timed_executions,
     success_rate_pct, total_duration_ms, average_duration_ms, min_duration_ms,
     max_duration_ms, median_duration_ms, p90_duration_ms, p95_duration_ms,
-    p99_duration_ms,
+    p99_duration_ms, histogram_buckets, histogram_counts,
     computed_at, definition_version
 )
 SELECT
@@ -16,7 +16,7 @@ SELECT
     total_executions, completed_executions, failed_executions, timed_executions,
     success_rate_pct, total_duration_ms, average_duration_ms, min_duration_ms,
     max_duration_ms, median_duration_ms, p90_duration_ms, p95_duration_ms,
-    p99_duration_ms,
+    p99_duration_ms, histogram_buckets, histogram_counts,
     computed_at, definition_version
 FROM staged_cells
 WHERE total_executions > 0
@@ -36,6 +36,8 @@ SET
     p90_duration_ms = excluded.p90_duration_ms,
     p95_duration_ms = excluded.p95_duration_ms,
     p99_duration_ms = excluded.p99_duration_ms,
+    histogram_buckets = excluded.histogram_buckets,
+    histogram_counts = excluded.histogram_counts,
     computed_at = CASE WHEN (
         stored.total_executions, stored.completed_executions, stored.failed_executions, stored.timed_executions,
         stored.success_rate_pct, stored.total_duration_ms, stored.average_duration_ms, stored.min_duration_ms,
@@ -52,10 +54,11 @@ WHERE (
     stored.total_executions, stored.completed_executions, stored.failed_executions, stored.timed_executions,
     stored.success_rate_pct, stored.total_duration_ms, stored.average_duration_ms, stored.min_duration_ms,
     stored.max_duration_ms, stored.median_duration_ms, stored.p90_duration_ms, stored.p95_duration_ms,
-    stored.p99_duration_ms, stored.definition_version
+    stored.p99_duration_ms, stored.histogram_buckets, stored.histogram_counts, stored.definition_version
 ) IS DISTINCT FROM (
     excluded.total_executions, excluded.completed_executions, excluded.failed_executions, excluded.timed_executions,
     excluded.success_rate_pct, excluded.total_duration_ms, excluded.average_duration_ms, excluded.min_duration_ms,
     excluded.max_duration_ms, excluded.median_duration_ms, excluded.p90_duration_ms, excluded.p95_duration_ms,
-    excluded.p99_duration_ms, excluded.definition_version
+    excluded.p99_duration_ms, excluded.histogram_buckets, excluded.histogram_counts,
+    excluded.definition_version
 )

@@ -3,7 +3,8 @@
 --        and .until (bounds of period_start, -infinity and infinity for none); execmetrics.earliest (the first
 --        believed completion); execmetrics.tolerance (an interval, empty to accept any future); in place of
 --        {grouping_sets} the rollup plan's combinations of the columns below.
--- Gives: one row per cell with the columns of analytics.aggregate_metrics, without computed_at.
+-- Gives: one row per cell with the columns of analytics.aggregate_metrics, without computed_at; in place of the
+--        histogram the bucket of each of its jobs, in order.
 WITH organizations AS (
     SELECT o.organization_id, o.extracted_at, o.time_zone
     FROM jsonb_to_recordset(current_setting('execmetrics.organizations')::jsonb)
@@ -23,7 +24,15 @@ counted AS (
         CASE
             WHEN j.completed_at >= j.started_at
                 THEN extract(EPOCH FROM j.completed_at - j.started_at) * 1000
-        END AS duration_ms
+        END AS duration_ms,
+        CASE
+            WHEN j.completed_at = j.started_at THEN -1
+            WHEN j.completed_at > j.started_at
+                THEN ceil(
+                    ln((extract(EPOCH FROM j.completed_at - j.started_at) * 1000000)::double precision)
+                    / ln(1.02::double precision)
+                )
+        END::smallint AS duration_bucket
     FROM orchestration.jobs AS j
     INNER JOIN organizations ON organizations.organization_id = j.organization_id
     LEFT JOIN orchestration.workflows AS w ON w.id = j.workflow_id
@@ -74,7 +83,11 @@ cells AS (
         avg(duration_ms) AS average_duration_ms,
         min(duration_ms) AS min_duration_ms,
         max(duration_ms) AS max_duration_ms,
-        percentile_cont(ARRAY[0.5, 0.9, 0.95, 0.99]) WITHIN GROUP (ORDER BY duration_ms::double precision) AS percentiles
+        percentile_cont(ARRAY[0.5, 0.9, 0.95, 0.99]) WITHIN GROUP (ORDER BY duration_ms::double precision) AS percentiles,
+        CASE
+            WHEN grouping(hour_start) = 0 OR grouping(day_start) = 0
+                THEN array_agg(duration_bucket ORDER BY duration_bucket) FILTER (WHERE duration_bucket IS NOT NULL)
+        END AS duration_buckets
     FROM counted
     GROUP BY GROUPING SETS ({grouping_sets})
 )
@@ -97,7 +110,8 @@ SELECT
     percentiles[1] AS median_duration_ms,
     percentiles[2] AS p90_duration_ms,
     percentiles[3] AS p95_duration_ms,
-    percentiles[4] AS p99_duration_ms
+    percentiles[4] AS p99_duration_ms,
+    CASE WHEN period IN ('hour', 'day') AND timed_executions > 2 THEN duration_buckets END AS duration_buckets
 FROM cells
 WHERE
     period_start >= current_setting('execmetrics.since')::timestamptz

@@ -21,6 +21,8 @@ SELECT
     p90_duration_ms,
     p95_duration_ms,
     p99_duration_ms,
+    histogram_buckets,
+    histogram_counts,
     definition_version
 FROM analytics.aggregate_metrics
 WHERE

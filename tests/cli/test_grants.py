@@ -23,6 +23,7 @@ from pipelines.storage.database import Databases
 from pipelines.storage.tables import METADATA
 from pipelines.verify import verify
 from tests.cli.conftest import Execmetrics
+from tests.conftest import with_user
 from tests.planting import DAY, MINUTE, NOON, change_job, plant_job, plant_tenant
 
 _numbers = count()
@@ -50,8 +51,9 @@ def roles(execmetrics: Execmetrics, databases: Databases) -> Iterator[Roles]:
         owner.execute(f"REVOKE ALL ON DATABASE {owner.info.dbname} FROM PUBLIC")
         for name in names:
             owner.execute(f'CREATE ROLE "{name}" LOGIN')
+            owner.execute(f'GRANT "{name}" TO CURRENT_USER')
         owner.execute(printed.stdout)
-    yield Roles(*(as_role(databases.analytics_url, name) for name in names))
+    yield Roles(*(with_user(databases.analytics_url, name) for name in names))
     with psycopg.connect(databases.analytics_url, autocommit=True) as owner:
         for name in names:
             owner.execute(f'DROP OWNED BY "{name}"')
@@ -125,12 +127,13 @@ def test_the_writer_cannot_reach_the_source(roles: Roles) -> None:
     assert all(refused(roles.writer, statement) for statement in forbidden)
 
 
-def test_the_dashboard_reader_reads_everything_and_writes_nothing(
+def test_the_dashboard_reader_reads_one_tenant_and_writes_nothing(
     roles: Roles, databases: Databases, settings: Settings, source: psycopg.Connection
 ) -> None:
-    """Every table of the aggregates can be read, none can be changed."""
+    """Every table and view of the aggregates can be read, of the tenant that is named; none is changed."""
     tenant = plant_tenant(source)
     plant_job(source, tenant)
+    plant_job(source, plant_tenant(source, "Neighbour"))
     refresh(databases, settings)
     tables = [str(table) for table in METADATA["analytics"].tables]
 
@@ -138,9 +141,12 @@ def test_the_dashboard_reader_reads_everything_and_writes_nothing(
         for table in tables:
             reader.execute(f"SELECT * FROM {table}")
 
-    as_reader = replace(databases, analytics_url=roles.dashboard_reader)
-    assert status(as_reader, settings).jobs == 1
-    assert explain(as_reader, settings, CellName(tenant.organization, Period.DAY, NOON)).jobs == 1
+    nobody = replace(databases, analytics_url=roles.dashboard_reader)
+    asking = f"&options=-c%20execmetrics.organization_id%3D{tenant.organization}"
+    as_tenant = replace(databases, analytics_url=f"{roles.dashboard_reader}{asking}")
+    assert status(nobody, settings).jobs == 0
+    assert status(as_tenant, settings).jobs == 1
+    assert explain(as_tenant, settings, CellName(tenant.organization, Period.DAY, NOON)).jobs == 1
     for table in tables:
         assert refused(roles.dashboard_reader, f"DELETE FROM {table}")
         assert refused(roles.dashboard_reader, f"INSERT INTO {table} DEFAULT VALUES")
@@ -177,10 +183,3 @@ def refused(url: str, statement: str) -> bool:
             connection.execute(statement)
             return False
         return True
-
-
-def as_role(url: str, name: str) -> str:
-    """The same database as somebody else, who needs no password on this server."""
-    address, _, options = url.partition("?")
-    kept = [option for option in options.split("&") if not option.startswith("user=")]
-    return f"{address}?{'&'.join([*kept, 'user=' + name.replace(' ', '%20')])}"

@@ -64,7 +64,7 @@ def test_the_wheel_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> 
         str(site / "storage" / "migrations.py"),
         "True True",
         str(site / "_migrations"),
-        "('orchestration_0001',) ('analytics_0003', 'analytics_0002', 'analytics_0001')",
+        "('orchestration_0001',) ('analytics_0004', 'analytics_0003', 'analytics_0002', 'analytics_0001')",
     ]
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import psycopg
 
-HEADS = {"orchestration": "orchestration_0001", "analytics": "analytics_0003"}
+HEADS = {"orchestration": "orchestration_0001", "analytics": "analytics_0004"}
 
 # One row per thing: what it is, what it is called, how it is defined, and what its comment says.
 _THINGS = """
@@ -13,11 +13,15 @@ _THINGS = """
         obj_description(oid, 'pg_namespace') AS comment
     FROM pg_namespace WHERE nspname = %(schema)s
     UNION ALL
-    SELECT 'table', relname, relkind::text, obj_description(oid, 'pg_class')
+    SELECT
+        CASE relkind WHEN 'v' THEN 'view' ELSE 'table' END,
+        relname,
+        relkind::text,
+        obj_description(oid, 'pg_class')
     FROM pg_class WHERE relnamespace = to_regnamespace(%(schema)s) AND relkind IN ('r', 'p', 'v', 'm', 'S')
     UNION ALL
     SELECT
-        'column',
+        CASE relkind WHEN 'v' THEN 'view column' ELSE 'column' END,
         relname || '.' || attname,
         attnum || ' ' || format_type(atttypid, atttypmod) || CASE WHEN attnotnull THEN ' not null' ELSE '' END
             || coalesce(' default ' || pg_get_expr(adbin, adrelid), ''),
@@ -27,11 +31,14 @@ _THINGS = """
     LEFT JOIN pg_attrdef AS d ON d.adrelid = attrelid AND adnum = attnum
     WHERE
         relnamespace = to_regnamespace(%(schema)s)
-        AND relkind IN ('r', 'p') AND attnum > 0 AND NOT attisdropped
+        AND relkind IN ('r', 'p', 'v') AND attnum > 0 AND NOT attisdropped
     UNION ALL
     -- PostgreSQL 18 keeps NOT NULL as a constraint too; the columns say so already.
     SELECT 'constraint', conrelid::regclass || '.' || conname, pg_get_constraintdef(oid), NULL
     FROM pg_constraint WHERE connamespace = to_regnamespace(%(schema)s) AND contype <> 'n'
+    UNION ALL
+    SELECT 'policy', polrelid::regclass || '.' || polname, pg_get_expr(polqual, polrelid), NULL
+    FROM pg_policy JOIN pg_class AS p ON p.oid = polrelid WHERE relnamespace = to_regnamespace(%(schema)s)
     UNION ALL
     SELECT 'index', indexrelid::regclass::text, pg_get_indexdef(indexrelid), NULL
     FROM pg_index JOIN pg_class AS i ON i.oid = indexrelid WHERE relnamespace = to_regnamespace(%(schema)s)

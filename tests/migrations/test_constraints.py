@@ -46,6 +46,11 @@ UNTIMED = {name: None for name in CELL if name.endswith("_duration_ms")} | {
 }
 
 # By constraint, what to change in that cell so that this constraint is the one that is broken.
+TOLD = {"total_executions": 3, "completed_executions": 3, "timed_executions": 3} | {
+    "histogram_buckets": [-1, 700],
+    "histogram_counts": [1, 2],
+}
+
 IMPOSSIBLE_CELLS = {
     "aggregate_metrics_period_is_known": [{"period": "year"}, {"period": "HOUR"}],
     "aggregate_metrics_counts_are_not_negative": [
@@ -86,6 +91,13 @@ IMPOSSIBLE_CELLS = {
         {"p99_duration_ms": 1001},
         {"max_duration_ms": 999},
     ],
+    "aggregate_metrics_histogram_is_whole": [
+        TOLD | {"histogram_counts": [2]},
+        TOLD | {"histogram_counts": None},
+        TOLD | {"histogram_buckets": None},
+        TOLD | {"period": "week"},
+        TOLD | {"timed_executions": 2},
+    ],
 }
 
 
@@ -103,7 +115,7 @@ def test_an_impossible_cell_is_refused(
     assert refusal.value.diag.constraint_name == constraint
 
 
-@pytest.mark.parametrize("possible", [{}, UNTIMED, {"min_duration_ms": 0.0}, {"client_id": NO_CLIENT}])
+@pytest.mark.parametrize("possible", [{}, UNTIMED, TOLD, {"min_duration_ms": 0.0}, {"client_id": NO_CLIENT}])
 def test_a_possible_cell_is_kept_once(analytics: psycopg.Connection, possible: dict[str, Any]) -> None:
     """The six columns of the key name one cell; a neighbour may have the same five others."""
     insert(analytics, "analytics.aggregate_metrics", CELL | possible)

@@ -40,6 +40,7 @@ def reader(server: str, source: psycopg.Connection) -> Iterator[str]:
     """A role that may read the contract's columns of the source, and no other."""
     role = f"reader_of_{source.info.dbname}"
     source.execute(f"CREATE ROLE {role} LOGIN")
+    source.execute(f"GRANT {role} TO CURRENT_USER")
     source.execute(f"GRANT USAGE ON SCHEMA orchestration TO {role}")
     for table, columns in GRANTED.items():
         source.execute(f"GRANT SELECT ({columns}) ON orchestration.{table} TO {role}")

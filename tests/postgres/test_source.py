@@ -43,6 +43,7 @@ def reader_url(databases: Databases, settings: Settings, source: psycopg.Connect
     """The source, entered as a role that may do what `execmetrics grants` prints for a reader of it."""
     role = f"reader_of_{source.info.dbname}"
     source.execute(f"CREATE ROLE {role} LOGIN")
+    source.execute(f"GRANT {role} TO CURRENT_USER")
     for granted in grants(settings, source_reader=role, writer="w", dashboard_reader="d"):
         if granted.purpose == "source_reader":
             for statement in granted.statements:

@@ -6,6 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from pipelines.audit import audit
 from pipelines.errors import InvalidRange, UnknownOrganization
 from pipelines.refresh import refresh
 from pipelines.settings import Settings
@@ -18,6 +19,7 @@ from tests.planting import (
     MINUTE,
     NOON,
     Tenant,
+    cells,
     change_job,
     new_id,
     plant_job,
@@ -197,6 +199,41 @@ def test_a_job_on_its_way_to_another_organization_is_pending_for_both(
 
     assert (both.differences, left.differences, entered.differences) == ((), (), ())
     assert (left.cells_pending, entered.cells_pending) == (27, 27)
+
+
+def test_a_wrong_histogram_is_found(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """One job in another bucket, in one hour or day, differs; and the audit puts it right."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    for whose in (tenant, neighbour):
+        taken = [MINUTE, MINUTE, 61 * MINUTE, 0 * MINUTE]
+        plant_jobs(source, whose, [{"started_at": NOON - each} for each in taken])
+    refresh(databases, settings)
+    kept = {
+        (key[1], tuple(cell["histogram_buckets"]), tuple(cell["histogram_counts"]))
+        for key, cell in cells(analytics).items()
+        if cell["histogram_buckets"]
+    }
+    # The bucket b of a duration of d microseconds is the least with d <= 1.02 ** b.
+    expected = ((-1, 905, 1113), (1, 2, 1))
+    assert kept == {("hour", *expected), ("day", *expected)}
+    before = verify(databases, settings).differences
+    changed = analytics.execute(
+        "UPDATE analytics.aggregate_metrics SET histogram_counts[1] = 7 WHERE organization_id = %s"
+        " AND period = 'hour' AND histogram_counts IS NOT NULL",
+        [tenant.organization],
+    ).rowcount
+
+    found = verify(databases, settings).differences
+
+    assert before == ()
+    assert {(each.organization_id, each.period, each.column) for each in found} == {
+        (tenant.organization, "hour", "histogram_counts")
+    }
+    assert len(found) == changed == 4
+    audit(databases, settings)
+    assert verify(databases, settings).differences == ()
 
 
 def test_a_row_deleted_for_good_is_a_difference(

@@ -1,0 +1,109 @@
+"""Which stored buckets make up a range, and as few of them as can be."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import polars as pl
+
+from pipelines.compute.calendar import Calendar
+from pipelines.errors import RangeNotStored
+from pipelines.model.periods import Period
+
+_INSTANT: Final = pl.Datetime("us", "UTC")
+_LONGEST_FIRST: Final = (Period.MONTH, Period.WEEK, Period.DAY)
+
+
+@dataclass(frozen=True)
+class Span:
+    """Every bucket of a period that begins in [since, until)."""
+
+    period: Period
+    since: datetime
+    until: datetime
+
+
+class Cover:
+    """The buckets of one organization, of the periods in which it keeps what is asked for."""
+
+    def __init__(self, calendar: Calendar, organization_id: UUID, periods: Collection[Period]) -> None:
+        self._calendar, self._periods = calendar, frozenset(periods)
+        self._organization = pl.Series("organization_id", [organization_id.bytes])
+
+    def bucket_of(self, since: datetime, until: datetime) -> Period | None:
+        """The period that has exactly this range as one bucket, if any has."""
+        for period in Period:
+            begins = period in self._periods and self._floor(period, since) == since
+            if begins and self._end(period, since) == until:
+                return period
+        return None
+
+    def of(self, since: datetime, until: datetime) -> tuple[Span, ...]:
+        """Spans that follow each other from `since` to `until`. Raises `RangeNotStored` if nothing fits."""
+        without = (frozenset[Period](), frozenset({Period.MONTH}), frozenset({Period.WEEK}))
+        for left_out in without:
+            spans = self._tiled(since, until, self._periods - left_out)
+            if spans is not None:
+                return tuple(spans)
+        raise RangeNotStored(f"({self._stored()})")
+
+    def _tiled(self, since: datetime, until: datetime, periods: frozenset[Period]) -> list[Span] | None:
+        days = self._days_within(since, until)
+        if days is None:
+            return self._of_hours(since, until, periods)
+        head, tail = self._of_hours(since, days[0], periods), self._of_hours(days[1], until, periods)
+        between = self._longest_first(*days, [period for period in _LONGEST_FIRST if period in periods])
+        if head is None or tail is None or between is None:
+            # Where days begin between two hours, hours alone may do.
+            return self._of_hours(since, until, periods)
+        return [*head, *between, *tail]
+
+    def _days_within(self, since: datetime, until: datetime) -> tuple[datetime, datetime] | None:
+        first, last = self._ceil(Period.DAY, since), self._floor(Period.DAY, until)
+        return (first, last) if first < last else None
+
+    def _longest_first(self, since: datetime, until: datetime, periods: list[Period]) -> list[Span] | None:
+        """Local midnights tiled by the longest of these periods, and what is left by shorter ones."""
+        if since == until:
+            return []
+        if not periods:
+            return None
+        period, *shorter = periods
+        first, last = self._ceil(period, since), self._floor(period, until)
+        if first >= last:
+            return self._longest_first(since, until, shorter)
+        head, tail = self._longest_first(since, first, shorter), self._longest_first(last, until, shorter)
+        return None if head is None or tail is None else [*head, Span(period, first, last), *tail]
+
+    def _of_hours(self, since: datetime, until: datetime, periods: frozenset[Period]) -> list[Span] | None:
+        if since == until:
+            return []
+        whole = all(self._floor(Period.HOUR, moment) == moment for moment in (since, until))
+        return [Span(Period.HOUR, since, until)] if whole and Period.HOUR in periods else None
+
+    def _floor(self, period: Period, moment: datetime) -> datetime:
+        return self._told("completed_at", moment, self._calendar.period_start(period))
+
+    def _end(self, period: Period, start: datetime) -> datetime:
+        return self._told("period_start", start, self._calendar.period_end(period))
+
+    def _ceil(self, period: Period, moment: datetime) -> datetime:
+        start = self._floor(period, moment)
+        return moment if start == moment else self._end(period, start)
+
+    def _told(self, column: str, moment: datetime, by: pl.Expr) -> datetime:
+        row = pl.DataFrame([self._organization, pl.Series(column, [moment], dtype=_INSTANT)])
+        found: datetime = row.select(by).item()
+        return found
+
+    def _stored(self) -> str:
+        return ", ".join(self._words())
+
+    def _words(self) -> Iterator[str]:
+        if Period.HOUR in self._periods:
+            yield "whole UTC hours"
+        longer = [period for period in Period if period in self._periods and period is not Period.HOUR]
+        if longer:
+            yield f"whole {' and '.join(f'{period}s' for period in longer)} of the organization's time zone"

@@ -1,0 +1,65 @@
+"""How one tenant's question becomes a response: read in one transaction, and only if its answer is new."""
+
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
+from typing import Annotated
+
+from fastapi import Depends, Header, Request, Response
+
+from pipelines.dashboard.answer import Answer
+from pipelines.dashboard.auth import admitted
+from pipelines.dashboard.context import context_of
+from pipelines.dashboard.forms import form_of, written
+from pipelines.dashboard.queries import FormQuery
+from pipelines.dashboard.tags import is_known, tag_of
+from pipelines.errors import OrganizationNotVisible
+from pipelines.model.definition import definition
+from pipelines.model.rollup_plan import RollupPlan
+from pipelines.repositories.analytics import AnalyticsRepository
+from pipelines.repositories.names import NamesRepository
+from pipelines.repositories.records import Completeness
+from pipelines.tenancy import Tenant
+
+KnownTags = Annotated[str | None, Header(description="The `ETag` of an answer that is still there.")]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a tenant reads in the transaction of its request."""
+
+    metrics: AnalyticsRepository
+    names: NamesRepository
+    completeness: Completeness
+    plan: RollupPlan
+
+
+class Desk:
+    """Where the question of one request is answered."""
+
+    def __init__(
+        self,
+        request: Request,
+        tenant: Annotated[Tenant, Depends(admitted)],
+        if_none_match: KnownTags = None,
+    ) -> None:
+        self._request, self._tenant, self._known = request, tenant, if_none_match
+
+    def answer(self, query: FormQuery, question: Callable[[Reading], Answer]) -> Response:
+        """The answer, or that it is still the one that the caller has.
+
+        Raises `OrganizationNotVisible`, `DatabaseUnreachable`, and whatever the question does.
+        """
+        form, context = form_of(self._request, query), context_of(self._request)
+        with context.pool.reading_as(self._tenant) as connection:
+            metrics = AnalyticsRepository(connection, self._tenant, context.plan)
+            completeness = metrics.get_completeness()
+            if completeness is None:
+                raise OrganizationNotVisible
+            # Whatever is published for the tenant moves its completeness.
+            asked = self._request.url.path, self._request.url.query, form
+            tag = tag_of(*asked, astuple(completeness), definition(context.plan))
+            if is_known(tag, self._known):
+                return Response(status_code=304, headers={"ETag": tag})
+            names = NamesRepository(connection, self._tenant)
+            answer = question(Reading(metrics, names, completeness, context.plan))
+        return written(answer, form, self._request, tag)

@@ -1,0 +1,111 @@
+"""From the records of a repository to what is answered."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from pipelines.dashboard import places
+from pipelines.dashboard.answers import (
+    ClientAnswer,
+    ClientsAnswer,
+    CompletenessAnswer,
+    MetricAnswer,
+    MetricsAnswer,
+    SummaryAnswer,
+    WorkflowAnswer,
+    WorkflowsAnswer,
+)
+from pipelines.dashboard.paging import page_of
+from pipelines.dashboard.queries import MetricsQuery, PageQuery, SummaryQuery, WorkflowsQuery
+from pipelines.repositories.records import (
+    Completeness,
+    DurationPercentiles,
+    DurationStats,
+    MetricRow,
+    Named,
+    WorkflowExecutionStats,
+)
+
+
+def metrics_answer(query: MetricsQuery, found: Sequence[MetricRow]) -> MetricsAnswer:
+    """A page of stored rows; `found` has one row more where another page follows."""
+    rows = found[: query.limit]
+    return MetricsAnswer(
+        period=query.period,
+        measures=query.measures,
+        rows=tuple(_metric(row) for row in rows),
+        next=places.after(rows[-1]) if len(found) > len(rows) else None,
+    )
+
+
+def summary_answer(
+    query: SummaryQuery, durations: DurationStats, percentiles: DurationPercentiles
+) -> SummaryAnswer:
+    """A range as a whole."""
+    return SummaryAnswer(
+        since=query.since,
+        until=query.until,
+        workflow_id=query.workflow,
+        **_figures(durations, percentiles),
+    )
+
+
+def workflows_answer(query: WorkflowsQuery, found: Sequence[WorkflowExecutionStats]) -> WorkflowsAnswer:
+    """A page of workflows and their figures."""
+    every = [
+        WorkflowAnswer(
+            workflow_id=each.workflow_id, name=each.name, **_figures(each.durations, each.percentiles)
+        )
+        for each in found
+    ]
+    workflows, following = page_of(every, [each.workflow_id for each in every], query)
+    return WorkflowsAnswer(since=query.since, until=query.until, workflows=workflows, next=following)
+
+
+def clients_answer(query: PageQuery, found: Sequence[Named]) -> ClientsAnswer:
+    """A page of clients."""
+    every = [ClientAnswer(client_id=each.id, name=each.name) for each in found]
+    clients, following = page_of(every, [each.client_id for each in every], query)
+    return ClientsAnswer(clients=clients, next=following)
+
+
+def completeness_answer(found: Completeness) -> CompletenessAnswer:
+    """Through when the metrics are complete."""
+    return CompletenessAnswer(
+        complete_through=found.complete_through,
+        extracted_at=found.extracted_at,
+        published_at=found.published_at,
+        published_version=found.published_version,
+        verified_at=found.verified_at,
+        time_zone=found.time_zone,
+    )
+
+
+def _metric(row: MetricRow) -> MetricAnswer:
+    return MetricAnswer(
+        period_start=row.period_start,
+        workflow_id=row.workflow_id,
+        client_id=row.client_id,
+        has_no_client=row.has_no_client,
+        initiator_type=row.initiator_type,
+        # Counts are whole numbers here, which a mapping of figures does not say.
+        **cast(Mapping[str, Any], row.figures),
+    )
+
+
+def _figures(durations: DurationStats, percentiles: DurationPercentiles) -> dict[str, Any]:
+    return {
+        "total_executions": durations.total_executions,
+        "completed_executions": durations.completed_executions,
+        "failed_executions": durations.failed_executions,
+        "timed_executions": percentiles.timed_executions,
+        "success_rate_pct": durations.success_rate_pct,
+        "average_duration_ms": durations.average_duration_ms,
+        "min_duration_ms": durations.min_duration_ms,
+        "max_duration_ms": durations.max_duration_ms,
+        "median_duration_ms": percentiles.median_duration_ms,
+        "p90_duration_ms": percentiles.p90_duration_ms,
+        "p95_duration_ms": percentiles.p95_duration_ms,
+        "p99_duration_ms": percentiles.p99_duration_ms,
+        "estimated": percentiles.estimated,
+        "relative_error": percentiles.relative_error,
+    }

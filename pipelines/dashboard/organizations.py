@@ -1,0 +1,96 @@
+"""What one organization may ask about its own metrics."""
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from pipelines.dashboard.answering import Desk, Reading
+from pipelines.dashboard.answers import (
+    ClientsAnswer,
+    CompletenessAnswer,
+    MetricsAnswer,
+    SummaryAnswer,
+    WorkflowsAnswer,
+)
+from pipelines.dashboard.auth import identified
+from pipelines.dashboard.documented import OF_A_TENANT
+from pipelines.dashboard.mapping import (
+    clients_answer,
+    completeness_answer,
+    metrics_answer,
+    summary_answer,
+    workflows_answer,
+)
+from pipelines.dashboard.parameters import each_once
+from pipelines.dashboard.queries import FormQuery, MetricsQuery, PageQuery, SummaryQuery, WorkflowsQuery
+from pipelines.dashboard.stored import require_stored
+
+router: Final = APIRouter(
+    prefix="/v1/organizations/{organization_id}",
+    tags=["one organization"],
+    dependencies=[Depends(identified), Depends(each_once)],
+    responses=OF_A_TENANT,
+)
+
+AtDesk = Annotated[Desk, Depends()]
+
+
+@router.get("/metrics", response_model=MetricsAnswer)
+def metrics(desk: AtDesk, query: Annotated[MetricsQuery, Query()]) -> Response:
+    """The stored rows of a period that begin in a range, page by page."""
+
+    def question(reading: Reading) -> MetricsAnswer:
+        require_stored(query, reading.plan)
+        found = reading.metrics.get_metrics(
+            period=query.period,
+            since=query.since,
+            until=query.until,
+            workflow=query.workflow,
+            client=query.client,
+            initiator=query.initiator,
+            measures=query.measures,
+            after=query.after,
+            rows=query.limit + 1,
+        )
+        return metrics_answer(query, found)
+
+    return desk.answer(query, question)
+
+
+@router.get("/summary", response_model=SummaryAnswer)
+def summary(desk: AtDesk, query: Annotated[SummaryQuery, Query()]) -> Response:
+    """How many jobs completed in a range, and how long they took: exact, or estimated and said to be."""
+
+    def question(reading: Reading) -> SummaryAnswer:
+        durations = reading.metrics.get_average_execution_duration(
+            since=query.since, until=query.until, workflow_id=query.workflow
+        )
+        percentiles = reading.metrics.get_execution_duration_percentiles(
+            since=query.since, until=query.until, workflow_id=query.workflow
+        )
+        return summary_answer(query, durations, percentiles)
+
+    return desk.answer(query, question)
+
+
+@router.get("/workflows", response_model=WorkflowsAnswer)
+def workflows(desk: AtDesk, query: Annotated[WorkflowsQuery, Query()]) -> Response:
+    """Every workflow in use over a range, those that take longest on average first, idle ones last."""
+
+    def question(reading: Reading) -> WorkflowsAnswer:
+        found = reading.metrics.get_workflow_execution_stats(since=query.since, until=query.until)
+        return workflows_answer(query, found)
+
+    return desk.answer(query, question)
+
+
+@router.get("/clients", response_model=ClientsAnswer)
+def clients(desk: AtDesk, query: Annotated[PageQuery, Query()]) -> Response:
+    """The clients in use, by name."""
+    return desk.answer(query, lambda reading: clients_answer(query, reading.names.find_clients()))
+
+
+@router.get("/completeness", response_model=CompletenessAnswer)
+def completeness(desk: AtDesk, query: Annotated[FormQuery, Query()]) -> Response:
+    """Through when the metrics are complete, and of when they are."""
+    return desk.answer(query, lambda reading: completeness_answer(reading.completeness))

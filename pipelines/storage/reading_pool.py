@@ -1,0 +1,100 @@
+"""Connections that many requests read with, each time in one transaction of one tenant."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import Final, Self
+
+from psycopg import IsolationLevel
+from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
+
+from pipelines.errors import DatabaseUnreachable, InvalidSetting
+from pipelines.settings import Settings
+from pipelines.storage.database import Connection, Databases, open_databases, with_connect_timeout
+from pipelines.storage.migrations import require_analytics
+from pipelines.storage.tenant_reading import answering, read_as
+from pipelines.tenancy import Tenant
+
+# Reads are short; more at once would only queue for the server's processors instead.
+_CONNECTIONS: Final = 8
+
+# Who waits longer for a page has gone, and a crowd that waits is told so at once.
+_PATIENCE_S: Final = 5.0
+_CROWD: Final = 100
+_OPTIONS: Final = (
+    "-c TimeZone=UTC -c DateStyle=ISO -c default_transaction_read_only=on -c statement_timeout=15s"
+    " -c idle_in_transaction_session_timeout=30s"
+)
+
+
+class ReadingPool:
+    """A pool that is open inside `with`, whether or not the database answers yet."""
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        self._url, self._settings = url, settings
+        self._pool = ConnectionPool(
+            with_connect_timeout(url, settings),
+            kwargs={
+                "application_name": "execmetrics serve",
+                "options": _OPTIONS,
+                # A plan for any tenant and any range is a good one for nobody's.
+                "prepare_threshold": None,
+            },
+            configure=_configure,
+            # A connection that a restart of the server has cut is not handed out.
+            check=ConnectionPool.check_connection,
+            min_size=1,
+            max_size=_CONNECTIONS,
+            max_waiting=_CROWD,
+            timeout=_PATIENCE_S,
+            open=False,
+        )
+
+    def __enter__(self) -> Self:
+        self._pool.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.close()
+
+    @contextmanager
+    def reading_as(self, tenant: Tenant) -> Iterator[Connection]:
+        """Yield a connection in a transaction of this tenant's, which sees one state of the metrics.
+
+        Raises `DatabaseUnreachable` and `AnalyticsQueryError`.
+        """
+        with answering(), ExitStack() as lent:
+            try:
+                connection = lent.enter_context(self._pool.connection())
+            except (PoolTimeout, TooManyRequests) as refused:
+                raise DatabaseUnreachable from refused
+            read_as(connection, tenant)
+            yield connection
+
+    def require_ready(self) -> None:
+        """Raise `DatabaseUnreachable` or `SchemaMissing` when no question can be answered."""
+        require_analytics(Databases(self._url, self._url), self._settings)
+
+
+@contextmanager
+def reader_url(settings: Settings) -> Iterator[str]:
+    """Yield where to read from: as the role that is set for it, or else as whoever writes."""
+    if not settings.reader_url:
+        with open_databases(settings) as databases:
+            yield databases.analytics_url
+        return
+    asked = settings.model_copy(update={"database_url": settings.reader_url, "source_url": None})
+    try:
+        with open_databases(asked) as reading:
+            url = reading.analytics_url
+    except InvalidSetting:
+        raise InvalidSetting("EXECMETRICS_READER_URL must be a URL that starts with postgresql://.") from None
+    yield url
+
+
+def _configure(connection: Connection) -> None:
+    connection.read_only = True
+    # The version that an answer is tagged with and its figures are of one moment.
+    connection.isolation_level = IsolationLevel.REPEATABLE_READ

@@ -1,0 +1,395 @@
+"""What a tenant is answered is what plain SQL says of its own jobs, over any range that is allowed."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from pipelines.errors import (
+    AnalyticsQueryError,
+    InvalidRange,
+    MetricsNotAdditive,
+    RangeNotStored,
+    UnknownMeasure,
+    WorkflowNotVisible,
+)
+from pipelines.model.periods import Period
+from pipelines.model.sentinels import NO_CLIENT
+from pipelines.refresh import refresh
+from pipelines.repositories.analytics import EACH, AnalyticsRepository
+from pipelines.repositories.names import NamesRepository
+from pipelines.repositories.records import added_up
+from pipelines.settings import Settings
+from pipelines.storage.database import Databases
+from pipelines.storage.tenant_reading import reading_as
+from pipelines.tenancy import admit
+from tests.oracle import ALL
+from tests.planting import DAY, HOUR, MINUTE, NOON, Tenant, cells, new_id, plant_job, plant_jobs, plant_tenant
+
+JOBS = 150
+
+ZONES = ["UTC", "America/New_York", "Asia/Kolkata", "Pacific/Chatham"]
+
+Repository = Callable[[Tenant], AnalyticsRepository]
+
+# What is true of a range, said of the source alone.
+TRUTH = """
+    SELECT
+        count(*) AS total, count(*) FILTER (WHERE status = 'COMPLETED') AS completed, count(ms) AS timed,
+        avg(ms)::float8 AS average, min(ms)::float8 AS least, max(ms)::float8 AS most,
+        percentile_cont(ARRAY[0.5, 0.9, 0.95, 0.99]) WITHIN GROUP (ORDER BY ms::float8) AS percentiles
+    FROM (
+        SELECT
+            *,
+            CASE
+                WHEN completed_at >= started_at THEN 1000 * extract(epoch FROM completed_at - started_at)
+            END AS ms
+        FROM orchestration.jobs
+    ) AS jobs
+    WHERE
+        organization_id = %(organization)s AND completed_at >= %(since)s AND completed_at < %(until)s
+        AND (%(workflow)s::uuid IS NULL OR workflow_id = %(workflow)s)
+"""
+
+
+@pytest.fixture
+def tenants(databases: Databases, settings: Settings, source: psycopg.Connection) -> dict[str, Tenant]:
+    """An organization in each zone with jobs in three months, all of the same ids' neighbours; refreshed."""
+    chance = Random(4)
+    found = {}
+    for zone in ZONES:
+        found[zone] = tenant = plant_tenant(source, f"Acme of {zone}", workflows=3)
+        source.execute(
+            "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s", [zone, tenant.organization]
+        )
+        plant_jobs(source, tenant, [any_job(tenant, chance) for _ in range(JOBS)])
+    refresh(databases, settings)
+    return found
+
+
+@pytest.fixture
+def repository(databases: Databases, settings: Settings) -> Iterator[Callable[[Tenant], Any]]:
+    """A function that opens a tenant's repository."""
+
+    @contextmanager
+    def opened(tenant: Tenant) -> Iterator[AnalyticsRepository]:
+        identity = admit(tenant.organization)
+        with reading_as(databases.analytics_url, settings, identity) as connection:
+            yield AnalyticsRepository(connection, identity)
+
+    return opened
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_counts_and_means_of_any_hours_are_those_of_the_jobs(
+    zone: str, tenants: dict[str, Tenant], repository: Any, source: psycopg.Connection
+) -> None:
+    """From hour to hour, for the whole tenant and for each workflow, across days, weeks and months."""
+    chance, tenant = Random(zone), tenants[zone]
+    for _ in range(12):
+        since = NOON + chance.randrange(-24 * 40, 24 * 40) * HOUR
+        until = since + chance.choice([1, 7, 30, 24 * 7, 24 * 31, 24 * 80]) * HOUR
+        for workflow in (None, *tenant.workflows):
+            with repository(tenant) as metrics:
+                found = metrics.get_average_execution_duration(since=since, until=until, workflow_id=workflow)
+
+            true = truth(source, tenant, since, until, workflow)
+            counts = (found.total_executions, found.completed_executions, found.timed_executions)
+            assert counts == (true["total"], true["completed"], true["timed"]), (since, until, workflow)
+            figures = [found.average_duration_ms, found.min_duration_ms, found.max_duration_ms]
+            expected = [true["average"], true["least"], true["most"]]
+            assert figures == (pytest.approx(expected, rel=1e-12) if true["timed"] else expected)
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_percentiles_are_exact_for_what_is_stored_and_close_otherwise(
+    zone: str, tenants: dict[str, Tenant], repository: Any, source: psycopg.Connection
+) -> None:
+    """One bucket's are the stored ones; over others the answer says how far off it may be, and is not."""
+    tenant, clocks = tenants[zone], ZoneInfo(zone)
+    midnight = datetime(2024, 2, 5, tzinfo=clocks)
+    buckets = [
+        (NOON, NOON + HOUR),
+        (midnight, datetime(2024, 2, 6, tzinfo=clocks)),
+        (midnight, datetime(2024, 2, 12, tzinfo=clocks)),
+        (datetime(2024, 2, 1, tzinfo=clocks), datetime(2024, 3, 1, tzinfo=clocks)),
+    ]
+    others = [
+        (midnight, midnight + 2 * DAY),
+        (midnight - 9 * DAY, midnight + 20 * DAY),
+        (NOON - 3 * HOUR, NOON + 900 * HOUR),
+        (NOON - 5 * HOUR, NOON - 4 * HOUR + 24 * HOUR),
+    ]
+    for since, until in buckets + others:
+        for workflow in (None, tenant.workflows[0]):
+            with repository(tenant) as metrics:
+                found = metrics.get_execution_duration_percentiles(
+                    since=since, until=until, workflow_id=workflow
+                )
+
+            true = truth(source, tenant, since, until, workflow)
+            figures = [
+                found.median_duration_ms,
+                found.p90_duration_ms,
+                found.p95_duration_ms,
+                found.p99_duration_ms,
+            ]
+            exact = (since, until) in buckets
+            assert (found.estimated, found.timed_executions) == (not exact, true["timed"])
+            expected = true["percentiles"] or [None] * 4
+            tolerance = 1e-12 if exact else found.relative_error
+            close = pytest.approx(expected, rel=tolerance) if true["timed"] else expected
+            assert figures == close, (since, until)
+            assert 0.0099 < tolerance < 0.01 or exact
+
+
+def test_every_workflow_is_told_with_its_name(
+    tenants: dict[str, Tenant],
+    repository: Any,
+    source: psycopg.Connection,
+    databases: Databases,
+    settings: Settings,
+) -> None:
+    """Those in use, the slowest first and the idle last; one that was deleted or is another's is not."""
+    tenant = tenants["UTC"]
+    idle, gone = new_id(), tenant.workflows[2]
+    source.execute(
+        "INSERT INTO orchestration.workflows (id, organization_id, name) VALUES (%s, %s, 'Idle')",
+        [idle, tenant.organization],
+    )
+    source.execute("UPDATE orchestration.workflows SET deleted_at = now() WHERE id = %s", [gone])
+    refresh(databases, settings)
+    since, until = NOON - 20 * DAY, NOON + 20 * DAY
+
+    with repository(tenant) as metrics:
+        found = metrics.get_workflow_execution_stats(since=since, until=until)
+
+    assert {each.workflow_id for each in found} == {*tenant.workflows[:2], idle}
+    assert [each.name for each in found][-1] == "Idle"
+    assert found[-1].durations.total_executions == 0
+    assert (found[-1].durations.success_rate_pct, found[-1].percentiles.median_duration_ms) == (None, None)
+    averages = [each.durations.average_duration_ms for each in found[:-1]]
+    assert averages == sorted(averages, reverse=True)
+    for each in found[:-1]:
+        true = truth(source, tenant, since, until, each.workflow_id)
+        assert each.name
+        assert each.name.startswith("Acme of UTC workflow")
+        assert each.durations.total_executions == true["total"]
+        assert each.durations.average_duration_ms == pytest.approx(true["average"])
+        assert each.durations.success_rate_pct == pytest.approx(100 * true["completed"] / true["total"])
+        assert each.percentiles.median_duration_ms == pytest.approx(true["percentiles"][0], rel=0.01)
+
+
+def test_who_is_no_workflow_of_the_tenant_is_not_visible(
+    tenants: dict[str, Tenant],
+    repository: Any,
+    source: psycopg.Connection,
+    databases: Databases,
+    settings: Settings,
+) -> None:
+    """Another tenant's, a deleted one and one that never was are the same, to the letter."""
+    tenant, neighbour = tenants["UTC"], tenants["Asia/Kolkata"]
+    source.execute(
+        "UPDATE orchestration.workflows SET deleted_at = now() WHERE id = %s", [tenant.workflows[2]]
+    )
+    refresh(databases, settings)
+    asked = {"since": NOON, "until": NOON + DAY}
+    said = set()
+    for workflow in (neighbour.workflows[0], tenant.workflows[2], new_id()):
+        for question in ("get_average_execution_duration", "get_execution_duration_percentiles"):
+            with pytest.raises(WorkflowNotVisible) as refused, repository(tenant) as metrics:
+                getattr(metrics, question)(workflow_id=workflow, **asked)
+            said.add(str(refused.value))
+
+    assert len(said) == 1
+
+
+def test_stored_rows_are_told_without_sentinels(
+    tenants: dict[str, Tenant], repository: Any, analytics: psycopg.Connection
+) -> None:
+    """All together is None, jobs without a client are said to be, and a page goes on where the last ended."""
+    tenant = tenants["America/New_York"]
+    asked = {"period": Period.MONTH, "since": NOON - 99 * DAY, "until": NOON + 99 * DAY}
+    with repository(tenant) as metrics:
+        by_client = metrics.get_metrics(**asked, workflow=EACH, client=EACH, initiator=None)
+        totals = metrics.get_metrics(**asked, measures=["total_executions"])
+        none = metrics.get_metrics(**asked, client=NO_CLIENT)
+        first = metrics.get_metrics(**asked, workflow=EACH, client=EACH, rows=5)
+        last = first[-1]
+        client = NO_CLIENT if last.has_no_client else last.client_id
+        rest = metrics.get_metrics(
+            **asked, workflow=EACH, client=EACH, after=(last.period_start, last.workflow_id, client, "all")
+        )
+
+    stored = cells(analytics, tenant.organization)
+    assert {
+        (row.period_start, row.workflow_id, NO_CLIENT if row.has_no_client else row.client_id): row.figures[
+            "p95_duration_ms"
+        ]
+        for row in by_client
+    } == {
+        key[2:5]: cell["p95_duration_ms"]
+        for key, cell in stored.items()
+        if key[1] == "month" and ALL not in key[3:5] and key[5] == "all"
+    }
+    assert {row.initiator_type for row in by_client} == {None}
+    assert [dict(row.figures) for row in totals] == [
+        {"total_executions": cell["total_executions"]}
+        for key, cell in sorted(stored.items())
+        if key[1] == "month" and key[3:] == (ALL, ALL, "all")
+    ]
+    assert {(row.client_id, row.has_no_client, row.workflow_id) for row in none} == {(None, True, None)}
+    assert first + rest == by_client
+
+
+def test_what_is_not_stored_is_refused_in_a_sentence(tenants: dict[str, Tenant], repository: Any) -> None:
+    """Half an hour, a range without extent or zone, a measure that nobody keeps."""
+    with repository(tenants["UTC"]) as metrics:
+        with pytest.raises(RangeNotStored, match="whole UTC hours, whole days and weeks and months"):
+            metrics.get_average_execution_duration(since=NOON + 30 * MINUTE, until=NOON + 9 * HOUR)
+        for since, until in ((NOON, NOON), (NOON, NOON - DAY), (NOON.replace(tzinfo=None), NOON)):
+            with pytest.raises((InvalidRange, TypeError)):
+                metrics.get_average_execution_duration(since=since, until=until)
+        with pytest.raises(UnknownMeasure, match="p50"):
+            metrics.get_metrics(period=Period.DAY, since=NOON, until=NOON + DAY, measures=["p50"])
+
+
+def test_only_what_can_be_added_is_added(tenants: dict[str, Tenant], repository: Any) -> None:
+    """Counts and sums of one period and the same dimensions; no percentile, and no total among its parts."""
+    asked = {"since": NOON - 99 * DAY, "until": NOON + 99 * DAY}
+    with repository(tenants["UTC"]) as metrics:
+        days = metrics.get_metrics(period=Period.DAY, **asked, workflow=EACH)
+        months = metrics.get_metrics(period=Period.MONTH, **asked, workflow=EACH)
+        totals = metrics.get_metrics(period=Period.DAY, **asked)
+
+    assert added_up(days) == pytest.approx(added_up(months))
+    assert added_up(days) == pytest.approx(added_up(totals))
+    assert added_up(totals)["total_executions"] == JOBS
+    for wrong in (days + months, days + totals):
+        with pytest.raises(MetricsNotAdditive, match="one period and of the same dimensions"):
+            added_up(wrong)
+    with pytest.raises(MetricsNotAdditive, match="median_duration_ms"):
+        added_up(days, ["total_executions", "median_duration_ms"])
+
+
+def test_nobody_sees_a_neighbour_whatever_is_asked(
+    tenants: dict[str, Tenant], databases: Databases, settings: Settings
+) -> None:
+    """Each question of each tenant counts its own jobs; names and completeness are its own."""
+    for tenant in tenants.values():
+        identity = admit(tenant.organization)
+        with reading_as(databases.analytics_url, settings, identity) as connection:
+            names = NamesRepository(connection, identity)
+            workflows, clients = names.find_workflows(), names.find_clients()
+            complete = AnalyticsRepository(connection, identity).get_completeness()
+
+        assert {each.id for each in workflows} == set(tenant.workflows)
+        assert {each.id for each in clients} == set(tenant.clients)
+        assert complete
+        assert complete.time_zone in {zone for zone, each in tenants.items() if each == tenant}
+
+
+def test_one_who_was_never_published_has_nothing(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """No row is no error: zero jobs, no names, and completeness of nothing."""
+    plant_job(source, plant_tenant(source, "Neighbour"))
+    refresh(databases, settings)
+    identity = admit(new_id())
+
+    with reading_as(databases.analytics_url, settings, identity) as connection:
+        metrics = AnalyticsRepository(connection, identity)
+        stats = metrics.get_average_execution_duration(since=NOON, until=NOON + DAY)
+        shown = metrics.get_workflow_execution_stats(since=NOON, until=NOON + DAY)
+        complete = metrics.get_completeness()
+
+    assert (stats.total_executions, stats.average_duration_ms, shown, complete) == (0, None, (), None)
+
+
+@pytest.mark.parametrize("workflows", [1, 1_000])
+def test_many_workflows_are_asked_for_in_one_query(
+    workflows: int, databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """However many there are: no workflow costs a query of its own."""
+    tenant = plant_tenant(source, workflows=workflows)
+    plant_jobs(source, tenant, [{"workflow_id": workflow} for workflow in tenant.workflows])
+    plant_job(source, plant_tenant(source, "Neighbour"))
+    refresh(databases, settings)
+    identity = admit(tenant.organization)
+
+    with reading_as(databases.analytics_url, settings, identity) as connection:
+        metrics = AnalyticsRepository(connection, identity)
+        metrics.get_average_execution_duration(since=NOON, until=NOON + DAY)
+        with counted(connection) as statements:
+            found = metrics.get_workflow_execution_stats(since=NOON - DAY, until=NOON + DAY)
+
+    assert len(found) == workflows
+    assert statements == [1]
+
+
+def test_the_drivers_words_stay_behind(
+    tenants: dict[str, Tenant], databases: Databases, settings: Settings
+) -> None:
+    """What went wrong in the database is for its operator, not for whoever asked."""
+    identity = admit(tenants["UTC"].organization)
+
+    with reading_as(databases.analytics_url, settings, identity) as connection:
+        metrics = AnalyticsRepository(connection, identity)
+        connection.execute("SET LOCAL role = 'pg_signal_backend'")
+        with pytest.raises(AnalyticsQueryError) as failed:
+            metrics.get_workflow_execution_stats(since=NOON - 99 * DAY, until=NOON + 99 * DAY)
+        connection.rollback()
+
+    assert isinstance(failed.value.__cause__, psycopg.Error)
+    assert "permission" in str(failed.value.__cause__)
+    assert "permission" not in str(failed.value)
+
+
+@contextmanager
+def counted(connection: psycopg.Connection) -> Iterator[list[int]]:
+    """How many statements a connection sends meanwhile."""
+    sent = [0]
+    execute = psycopg.Cursor.execute
+
+    def counting(self: Any, *args: Any, **options: Any) -> Any:
+        sent[0] += self.connection is connection
+        return execute(self, *args, **options)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(psycopg.Cursor, "execute", counting)
+        yield sent
+
+
+def any_job(tenant: Tenant, chance: Random) -> dict[str, Any]:
+    """Some job of some 80 days; one in ten has a negative duration, one in twenty none at all."""
+    completed_at = NOON + chance.randrange(-24 * 40 * 60, 24 * 40 * 60) * MINUTE
+    if chance.random() < 0.3:
+        completed_at = NOON + chance.randrange(240) * MINUTE
+    taken = timedelta(microseconds=int(10 ** chance.uniform(0, 11)))
+    taken = chance.choice([taken] * 17 + [-taken] * 2 + [timedelta(0)])
+    return {
+        "workflow_id": chance.choice(tenant.workflows),
+        "client_id": chance.choice([*tenant.clients, None]),
+        "initiator_type": chance.choice(["USER", "SCHEDULE", None]),
+        "status": chance.choice(["COMPLETED", "COMPLETED", "FAILED"]),
+        "completed_at": completed_at,
+        "started_at": completed_at - taken,
+    }
+
+
+def truth(
+    source: psycopg.Connection, tenant: Tenant, since: datetime, until: datetime, workflow: UUID | None
+) -> dict[str, Any]:
+    """What the source says of a range."""
+    values = {"organization": tenant.organization, "since": since, "until": until, "workflow": workflow}
+    with source.cursor(row_factory=dict_row) as cursor:
+        found = cursor.execute(TRUTH, values).fetchone()
+    assert found
+    return found

@@ -1,0 +1,188 @@
+"""Whatever a query forgets, the database shows a reader one tenant's rows, or none."""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from pipelines.refresh import refresh
+from pipelines.repositories.analytics import AnalyticsRepository
+from pipelines.repositories.names import NamesRepository
+from pipelines.settings import Settings
+from pipelines.storage.database import Databases
+from pipelines.storage.grants import grants
+from pipelines.storage.tenant_reading import read_as, reading_as
+from pipelines.tenancy import admit
+from tests.planting import DAY, HOUR, NOON, Tenant, new_id, plant_job, plant_jobs, plant_tenant
+
+# Which column says whose a row is.
+OWNED = {
+    "aggregate_metrics": "organization_id",
+    "restatements": "organization_id",
+    "completeness": "organization_id",
+    "extraction_cursors": "organization_id",
+    "refresh_outcomes": "organization_id",
+    "job_anomalies": "organization_id",
+    "organizations": "id",
+    "workflows": "organization_id",
+    "clients": "organization_id",
+}
+VIEWS = ("org_totals_v1", "by_workflow_v1", "by_client_v1", "by_initiator_v1", "aggregate_metrics_v1")
+
+
+@pytest.fixture
+def tenants(databases: Databases, settings: Settings, source: psycopg.Connection) -> list[Tenant]:
+    """Three organizations with rows in every table."""
+    found = [plant_tenant(source, f"Tenant {number}") for number in range(3)]
+    for tenant in found:
+        plant_jobs(source, tenant, [{"client_id": None}, {"status": "FAILED"}, {"started_at": NOON + HOUR}])
+    refresh(databases, settings)
+    for tenant in found:
+        plant_job(source, tenant)
+    refresh(databases, settings)
+    return found
+
+
+@pytest.fixture
+def reader_url(databases: Databases, settings: Settings) -> Iterator[str]:
+    """The aggregates, entered as a role that may do what `execmetrics grants` prints for a dashboard."""
+    with psycopg.connect(databases.analytics_url, autocommit=True) as owner:
+        role = f"dashboard_of_{owner.info.dbname}"
+        owner.execute(f"CREATE ROLE {role} LOGIN NOBYPASSRLS")
+        owner.execute(f"GRANT {role} TO CURRENT_USER")
+        for granted in grants(settings, source_reader="s", writer="w", dashboard_reader=role):
+            if granted.purpose == "dashboard_reader":
+                for statement in granted.statements:
+                    owner.execute(statement.replace("DATABASE execmetrics", f"DATABASE {owner.info.dbname}"))
+        address, _, options = databases.analytics_url.partition("?")
+        kept = [each for each in options.split("&") if not each.startswith("user=")]
+        yield f"{address}?{'&'.join([*kept, f'user={role}'])}"
+        owner.execute(f"DROP OWNED BY {role}")
+        owner.execute(f"DROP ROLE {role}")
+
+
+def test_every_table_of_tenants_is_protected(analytics: psycopg.Connection) -> None:
+    """A table that names an organization has both policies, and its owner obeys them."""
+    named = analytics.execute(
+        "SELECT DISTINCT relname FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid"
+        " WHERE relnamespace = 'analytics'::regnamespace AND relkind = 'r'"
+        " AND (attname = 'organization_id' OR relname = 'organizations')"
+    ).fetchall()
+    protected = analytics.execute(
+        "SELECT relname, relrowsecurity, relforcerowsecurity, count(polname) FROM pg_class"
+        " JOIN pg_policy ON polrelid = pg_class.oid WHERE relnamespace = 'analytics'::regnamespace"
+        " GROUP BY 1, 2, 3"
+    ).fetchall()
+
+    assert {row[0] for row in named} == set(OWNED)
+    assert {row[0]: row[1:] for row in protected} == dict.fromkeys(OWNED, (True, True, 2))
+
+
+@pytest.mark.every_postgres
+def test_a_reader_sees_one_tenant_or_nobody(reader_url: str, tenants: list[Tenant]) -> None:
+    """In every table and view: nothing without saying for whom, and then its own rows alone."""
+    with psycopg.connect(reader_url) as reader:
+        for table in (*OWNED, *VIEWS):
+            assert count(reader, table) == 0
+        for tenant in tenants:
+            read_as_after(reader, tenant.organization)
+            for table in OWNED:
+                seen = reader.execute(f"SELECT DISTINCT {OWNED[table]} FROM analytics.{table}").fetchall()
+                assert seen == [(tenant.organization,)], table
+            for view in VIEWS:
+                seen = reader.execute(f"SELECT DISTINCT organization_id FROM analytics.{view}").fetchall()
+                assert seen == [(tenant.organization,)], view
+
+
+@pytest.mark.every_postgres
+def test_a_connection_carries_nobody_over(reader_url: str, tenants: list[Tenant]) -> None:
+    """The next transaction of a pool's connection is nobody's, however the last one ended."""
+    with psycopg.connect(reader_url) as reader:
+        for end in (reader.commit, reader.rollback):
+            read_as_after(reader, tenants[0].organization)
+            seen = [count(reader, table) for table in ("aggregate_metrics", "org_totals_v1")]
+            end()
+            assert min(seen) > 0
+            assert (count(reader, "aggregate_metrics"), count(reader, "org_totals_v1")) == (0, 0)
+
+
+def test_who_names_nobody_in_particular_sees_nothing(reader_url: str, tenants: list[Tenant]) -> None:
+    """An organization that does not exist has no rows, and what is no id is an error, not a hole."""
+    assert tenants
+    with psycopg.connect(reader_url) as reader:
+        read_as_after(reader, new_id())
+        assert count(reader, "aggregate_metrics") == 0
+        reader.execute("SELECT set_config('execmetrics.organization_id', 'everybody', true)")
+        with pytest.raises(psycopg.errors.InvalidTextRepresentation):
+            count(reader, "aggregate_metrics")
+
+
+def test_a_query_without_a_filter_leaks_nothing(
+    reader_url: str, tenants: list[Tenant], settings: Settings
+) -> None:
+    """A repository that asks for a neighbour's rows by mistake is shown none of them."""
+    mine, neighbour = (admit(tenant.organization) for tenant in tenants[:2])
+    whole = {"since": NOON.replace(hour=0), "until": NOON.replace(hour=0) + DAY}
+
+    with reading_as(reader_url, settings, mine) as connection:
+        right, wrong = AnalyticsRepository(connection, mine), AnalyticsRepository(connection, neighbour)
+        names = NamesRepository(connection, neighbour)
+
+        assert right.get_average_execution_duration(**whole).total_executions == 4
+        assert wrong.get_average_execution_duration(**whole).total_executions == 0
+        assert wrong.get_workflow_execution_stats(**whole) == ()
+        assert wrong.get_completeness() is None
+        assert (names.find_workflows(), names.find_clients()) == ((), ())
+
+
+def test_a_reader_cannot_write(reader_url: str, tenants: list[Tenant]) -> None:
+    """Not even its own rows."""
+    for forbidden in ("DELETE FROM analytics.completeness", "UPDATE analytics.workflows SET name = ''"):
+        with psycopg.connect(reader_url) as reader:
+            reader.execute(
+                "SELECT set_config('execmetrics.organization_id', %s, true)", [str(tenants[0].organization)]
+            )
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                reader.execute(forbidden)
+
+
+def test_a_sum_over_a_slice_counts_each_job_once(
+    reader_url: str, tenants: list[Tenant], source: psycopg.Connection
+) -> None:
+    """What a dashboard adds up by default is right within a period; no sentinel is shown as an id."""
+    tenant = tenants[1].organization
+    (jobs,) = source.execute(
+        "SELECT count(*) FROM orchestration.jobs WHERE organization_id = %s", [tenant]
+    ).fetchone()
+    with psycopg.connect(reader_url) as reader:
+        read_as_after(reader, tenant)
+        for view in VIEWS[:4]:
+            summed = reader.execute(
+                f"SELECT sum(total_executions) FROM analytics.{view} WHERE period = 'day'"
+            ).fetchone()
+            assert summed == (jobs,), view
+        cube = reader.execute(
+            "SELECT sum(total_executions) FROM analytics.aggregate_metrics_v1"
+            " WHERE period = 'month' AND workflow_is_all AND NOT client_is_all AND initiator_is_all"
+        ).fetchone()
+        shown = reader.execute(
+            "SELECT DISTINCT client_id, client_name FROM analytics.by_client_v1 ORDER BY client_name"
+        ).fetchall()
+
+    assert cube == (jobs,)
+    assert [(client, name) for client, name in shown if client is None] == [(None, "No client")]
+    assert UUID(int=2**128 - 1) not in {client for client, _ in shown}
+
+
+def count(reader: psycopg.Connection, table: str) -> int:
+    """How many rows are shown."""
+    row = reader.execute(f"SELECT count(*) FROM analytics.{table}").fetchone()
+    assert row
+    return int(row[0])
+
+
+def read_as_after(connection: psycopg.Connection, organization: UUID) -> None:
+    """Begin a transaction of a tenant's."""
+    connection.rollback()
+    read_as(connection, admit(organization))

@@ -1,0 +1,132 @@
+"""A range is made of few stored buckets that follow each other without a gap, or is refused."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.compute.calendar import OFFSET_COLUMNS, Calendar
+from pipelines.compute.cover import Cover, Span
+from pipelines.errors import RangeNotStored
+from pipelines.model.periods import Period
+from tests.oracle import bucket
+
+TENANT = UUID(int=7)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+JANUARY = datetime(2024, 1, 1, tzinfo=UTC)
+NEW_YORK, KOLKATA = "America/New_York", "Asia/Kolkata"
+
+moments = st.integers(0, 24 * 400).map(lambda hours: JANUARY + hours * HOUR)
+
+
+@given(st.tuples(moments, moments), st.sampled_from(["UTC", NEW_YORK, KOLKATA]))
+def test_hours_days_weeks_and_months_make_up_any_hours(range_: tuple[datetime, datetime], zone: str) -> None:
+    """Each span begins where the last ended, at borders of its period, and a long range takes few buckets."""
+    since, until = sorted(range_)
+    if since == until:
+        return
+
+    spans = cover(zone).of(since, until)
+
+    assert (spans[0].since, spans[-1].until) == (since, until)
+    assert all(before.until == after.since for before, after in pairwise(spans))
+    for span in spans:
+        for moment in (span.since, span.until):
+            assert bucket(moment, span.period.value, zone) == moment
+    if zone != KOLKATA and until - since > 70 * DAY:
+        assert Period.MONTH in {span.period for span in spans}
+        hours = [span.until - span.since for span in spans if span.period is Period.HOUR]
+        assert sum(hours, timedelta()) < 50 * HOUR
+
+
+def test_the_longest_come_first() -> None:
+    """Months whole, weeks whole beside them, then days, and hours at the ends alone."""
+    spans = cover(NEW_YORK).of(at(NEW_YORK, 2024, 1, 13, 22), at(NEW_YORK, 2024, 3, 5, 1))
+
+    assert [(span.period.value, span.since, span.until) for span in spans] == [
+        ("hour", at(NEW_YORK, 2024, 1, 13, 22), at(NEW_YORK, 2024, 1, 14)),
+        ("day", at(NEW_YORK, 2024, 1, 14), at(NEW_YORK, 2024, 1, 15)),
+        ("week", at(NEW_YORK, 2024, 1, 15), at(NEW_YORK, 2024, 1, 29)),
+        ("day", at(NEW_YORK, 2024, 1, 29), at(NEW_YORK, 2024, 2, 1)),
+        ("month", at(NEW_YORK, 2024, 2, 1), at(NEW_YORK, 2024, 3, 1)),
+        ("day", at(NEW_YORK, 2024, 3, 1), at(NEW_YORK, 2024, 3, 5)),
+        ("hour", at(NEW_YORK, 2024, 3, 5), at(NEW_YORK, 2024, 3, 5, 1)),
+    ]
+
+
+def test_where_days_begin_between_hours_either_will_do() -> None:
+    """Whole hours are added up as hours, whole local days as days; a mixture is nothing that is stored."""
+    kolkata = cover(KOLKATA)
+    day = at(KOLKATA, 2024, 2, 5)
+
+    assert kolkata.of(day, day + 3 * DAY) == (Span(Period.DAY, day, day + 3 * DAY),)
+    assert kolkata.of(JANUARY, JANUARY + 40 * DAY) == (Span(Period.HOUR, JANUARY, JANUARY + 40 * DAY),)
+    with pytest.raises(RangeNotStored):
+        kolkata.of(day, JANUARY + 60 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("periods", "since", "until", "expected"),
+    [
+        # Pairs of dimensions are kept per day and longer.
+        (("day", "week", "month"), "2024-02-05", "2024-02-08", "day"),
+        (("day", "week", "month"), "2024-02-05T01:00", "2024-02-08", None),
+        # All three per week and month.
+        (("week", "month"), "2024-02-05", "2024-02-19", "week"),
+        (("week", "month"), "2024-02-01", "2024-04-01", "month"),
+        # A month from Monday to Sunday is four weeks, and February ends on a Thursday.
+        (("week", "month"), "2024-01-01", "2024-02-05", "week"),
+        (("week", "month"), "2024-02-05", "2024-02-08", None),
+    ],
+)
+def test_what_is_kept_decides_what_can_be_asked(
+    periods: tuple[str, ...], since: str, until: str, expected: str | None
+) -> None:
+    """Of several ways to make a range up any that works is taken, and what has none is refused."""
+    mine = Cover(Calendar.utc(), TENANT, [Period(period) for period in periods])
+    begin, end = (datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (since, until))
+    if expected is None:
+        with pytest.raises(RangeNotStored, match="of the organization's time zone"):
+            mine.of(begin, end)
+        return
+
+    assert {span.period.value for span in mine.of(begin, end)} == {expected}
+
+
+def test_one_bucket_is_recognized() -> None:
+    """Whatever its period; a range of two is none."""
+    mine = cover(NEW_YORK)
+    found = {
+        mine.bucket_of(JANUARY, JANUARY + HOUR),
+        mine.bucket_of(at(NEW_YORK, 2024, 3, 10), at(NEW_YORK, 2024, 3, 11)),
+        mine.bucket_of(at(NEW_YORK, 2024, 3, 4), at(NEW_YORK, 2024, 3, 11)),
+        mine.bucket_of(at(NEW_YORK, 2024, 3, 1), at(NEW_YORK, 2024, 4, 1)),
+    }
+
+    assert found == set(Period)
+    assert mine.bucket_of(JANUARY, JANUARY + 2 * HOUR) is None
+    assert mine.bucket_of(JANUARY, JANUARY + DAY) is None
+
+
+def cover(zone: str) -> Cover:
+    """The buckets of a tenant of that zone, with Python's own rules of it."""
+    zones = pl.DataFrame({"organization_id": [TENANT.bytes], "time_zone": [zone]})
+    rows, moment, last = [], JANUARY - 60 * DAY, None
+    while zone != "UTC" and moment < JANUARY + 600 * DAY:
+        offset = moment.astimezone(ZoneInfo(zone)).utcoffset()
+        if offset != last:
+            rows.append((zone, moment, int(offset.total_seconds())))
+            last = offset
+        moment += HOUR
+    offsets = pl.DataFrame(rows, schema=OFFSET_COLUMNS, orient="row")
+    return Cover(Calendar.utc() if zone == "UTC" else Calendar(zones, offsets), TENANT, tuple(Period))
+
+
+def at(zone: str, *parts: int) -> datetime:
+    """A local time as an instant."""
+    return datetime(*parts, tzinfo=ZoneInfo(zone)).astimezone(UTC)
