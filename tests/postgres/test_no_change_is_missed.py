@@ -22,7 +22,6 @@ SECONDS, SEED = 8.0, 20261124
 LOOKBACK = timedelta(seconds=0.5)
 
 
-@pytest.mark.every_postgres
 def test_every_change_of_eight_writers_reaches_its_cells(
     create_database: Callable[[], str], tmp_path: Path
 ) -> None:
