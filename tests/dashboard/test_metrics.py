@@ -137,8 +137,11 @@ def test_a_summary_says_whether_it_is_exact(own: Api) -> None:
 def paged(api: Api, tenant: Tenant, question: str, asked: dict[str, Any]) -> Any:
     """Every page of an answer."""
     page = api.ask(tenant, question, **asked).json()
+    been = set()
     yield page
     while page["next"]:
+        assert page["next"] not in been
+        been.add(page["next"])
         page = api.ask(tenant, question, **asked, after=page["next"]).json()
         yield page
 

@@ -1,7 +1,10 @@
 """What goes wrong is told in one shape, in our words, and leaves the next request alone."""
 
+import json
 import logging
+from base64 import urlsafe_b64encode
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -21,6 +24,13 @@ from tests.dashboard.conftest import (
     trusting,
 )
 
+
+def place(*parts: Any) -> str:
+    """What an answer's `next` would be, of any parts."""
+    return urlsafe_b64encode(json.dumps(parts).encode()).decode()
+
+
+SOMEWHERE = "2024-01-31T00:00:00Z", str(UUID(int=1)), str(UUID(int=2))
 NOT_UNDERSTOOD = [
     ("summary", RANGE | {"colour": "red"}, "colour: There is no such parameter."),
     ("clients", {"since": "2024-01-01"}, "since: There is no such parameter."),
@@ -50,7 +60,19 @@ NOT_UNDERSTOOD = [
     ("metrics", RANGE | {"period": "day", "initiator": "a\0b"}, "initiator: Input is neither"),
     ("metrics", RANGE | {"period": "day", "initiator": "all"}, "initiator: Input is neither"),
     ("metrics", RANGE | {"period": "day", "after": "somewhere"}, "after: Input is not the `next`"),
-    ("metrics", RANGE | {"period": "day", "after": "WzEsMiwzLDRd"}, "after: Input is not the `next`"),
+    *(
+        ("metrics", RANGE | {"period": "day", "after": after}, "after: Input is not the `next`")
+        for after in (
+            "NQ",
+            place(),
+            place(1, 2, 3, 4),
+            place("yesterday", *SOMEWHERE[1:], "USER"),
+            place(*SOMEWHERE, "a\0b"),
+            place(*SOMEWHERE, "\ud800"),
+            place(*SOMEWHERE, None),
+            place(*SOMEWHERE, ["USER"]),
+        )
+    ),
     ("metrics", RANGE | {"period": "day", "after": "b\u00f6se"}, "after: Input is not the `next`"),
     ("metrics", RANGE | {"period": ["day", "week"]}, "Each parameter may be given once."),
     ("clients", {"format": "xml"}, "format: Input should be 'json' or 'csv'."),

@@ -1,5 +1,6 @@
 """A connection that goes from request to request takes nothing of one tenant to the next."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -135,6 +136,18 @@ def test_the_reader_may_have_an_address_of_its_own(shared: Api) -> None:
         with refusing as refused, reader_url(load_settings(**settings | {"reader_url": wrong})):
             pass
         assert "sesame" not in str(refused.value)
+
+
+def test_a_pool_that_is_left_lets_go(shared: Api) -> None:
+    """Its connections end with it, not with the process."""
+    with one_connection(shared) as pool, pool.reading_as(admit(shared.tenants[0].organization)) as connection:
+        backend = connection.info.backend_pid
+
+    with psycopg.connect(shared.databases.analytics_url, autocommit=True) as owner:
+        deadline = time.monotonic() + 10
+        while owner.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [backend]).fetchone():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
 
 def one_connection(api: Api) -> ReadingPool:
