@@ -39,6 +39,12 @@ _NUMBERS: Final = {
 _BUCKET: Final = pl.Int16()
 _BORDERS_US: Final = pl.Series(borders_us(), dtype=pl.Int64)
 
+_HISTOGRAM: Final = (
+    f"CASE WHEN count(duration_us) > {TOLD_BY_EXTREMES}"
+    " THEN list_sort(map_entries(histogram(duration_bucket))) END"
+)
+_NO_HISTOGRAM: Final = "NULL::STRUCT(key SMALLINT, value UBIGINT)[]"
+
 _BESIDE_FIGURES: Final[dict[str, pl.DataType]] = {
     "histogram_buckets": pl.List(pl.Int16()),
     "histogram_counts": pl.List(pl.Int32()),
@@ -77,8 +83,6 @@ class Aggregator:
         period_start = pl.col(period.value).to_physical().alias("period_start")
         measures = ("completed", "duration_us", "duration_bucket")
         chunk = jobs.frame.select(*_NUMBERS.values(), *measures, period_start)
-        if period not in WITH_HISTOGRAM:
-            chunk = chunk.with_columns(duration_bucket=pl.lit(None, dtype=_BUCKET))
         # GROUPING() takes no column that is in no set: one that is never broken down is 0 in all of them.
         never = [_dimension(mask) for mask in Mask if not any(mask in each for each in masks)]
         chunk = chunk.with_columns(pl.lit(0, dtype=pl.UInt32).alias(name) for name in never)
@@ -91,7 +95,7 @@ class Aggregator:
         text = self._statement.format(
             grouping_sets=", ".join(_grouping_set(mask, never) for mask in masks),
             shares=list(PERCENTILES.values()),
-            few=TOLD_BY_EXTREMES,
+            histogram=_HISTOGRAM if period in WITH_HISTOGRAM else _NO_HISTOGRAM,
         )
         return _finished(pl.DataFrame(self._duckdb.sql(text)), jobs.names, period)
 

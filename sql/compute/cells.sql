@@ -2,7 +2,7 @@
 -- Takes: the table `chunk` (organization, workflow, client, initiator: whole numbers above 0;
 --        period_start; completed boolean; duration_us bigint and duration_bucket smallint, NULL when it
 --        is not honest), and in place of {grouping_sets} the rollup plan's combinations of these column
---        names; {few} is how many timed jobs are told by their shortest and longest.
+--        names; {histogram} is the list of buckets and counts, or NULL.
 -- Gives: one row per cell; a dimension that is "all" is 0, because GROUPING() says so.
 SELECT
     organization,
@@ -17,6 +17,6 @@ SELECT
     min(duration_us) AS min_duration_us,
     max(duration_us) AS max_duration_us,
     quantile_cont(duration_us, {shares}) AS percentiles_us,
-    CASE WHEN count(duration_us) > {few} THEN list_sort(map_entries(histogram(duration_bucket))) END AS histogram
+    {histogram} AS histogram
 FROM chunk
 GROUP BY GROUPING SETS ({grouping_sets})
