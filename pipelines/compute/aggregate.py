@@ -39,11 +39,12 @@ _NUMBERS: Final = {
 _BUCKET: Final = pl.Int16()
 _BORDERS_US: Final = pl.Series(borders_us(), dtype=pl.Int64)
 
-_HISTOGRAM: Final = (
+# A list of them is made ten times as fast as DuckDB's own histogram of many small groups.
+_BUCKETS: Final = (
     f"CASE WHEN count(duration_us) > {TOLD_BY_EXTREMES}"
-    " THEN list_sort(map_entries(histogram(duration_bucket))) END"
+    " THEN list_sort(list(duration_bucket) FILTER (duration_bucket IS NOT NULL)) END"
 )
-_NO_HISTOGRAM: Final = "NULL::STRUCT(key SMALLINT, value UBIGINT)[]"
+_NO_BUCKETS: Final = "NULL::SMALLINT[]"
 
 _BESIDE_FIGURES: Final[dict[str, pl.DataType]] = {
     "histogram_buckets": pl.List(pl.Int16()),
@@ -95,7 +96,7 @@ class Aggregator:
         text = self._statement.format(
             grouping_sets=", ".join(_grouping_set(mask, never) for mask in masks),
             shares=list(PERCENTILES.values()),
-            histogram=_HISTOGRAM if period in WITH_HISTOGRAM else _NO_HISTOGRAM,
+            buckets=_BUCKETS if period in WITH_HISTOGRAM else _NO_BUCKETS,
         )
         return _finished(pl.DataFrame(self._duckdb.sql(text)), jobs.names, period)
 
@@ -209,6 +210,7 @@ def _percentiles_ms() -> dict[str, pl.Expr]:
 def _finished(cells: pl.DataFrame, names: Mapping[str, pl.Series], period: Period) -> pl.DataFrame:
     total, completed = pl.col("total_executions"), pl.col("completed_executions")
     timed, sum_us = pl.col("timed_executions"), pl.col("total_duration_us")
+    runs = pl.col("duration_buckets").list.eval(pl.element().rle())
     return (
         cells.select(
             *(names[column].gather(cells[number]).alias(column) for column, number in _NUMBERS.items()),
@@ -223,8 +225,8 @@ def _finished(cells: pl.DataFrame, names: Mapping[str, pl.Series], period: Perio
             average_duration_ms=pl.when(timed > 0).then(sum_us / timed / 1000),
             min_duration_ms=pl.col("min_duration_us") / 1000,
             max_duration_ms=pl.col("max_duration_us") / 1000,
-            histogram_buckets=pl.col("histogram").list.eval(pl.element().struct.field("key")),
-            histogram_counts=pl.col("histogram").list.eval(pl.element().struct.field("value").cast(pl.Int32)),
+            histogram_buckets=runs.list.eval(pl.element().struct.field("value")),
+            histogram_counts=runs.list.eval(pl.element().struct.field("len").cast(pl.Int32)),
             **_percentiles_ms(),
         )
         .select(*CELL_COLUMNS)

@@ -2,7 +2,7 @@
 -- Takes: the table `chunk` (organization, workflow, client, initiator: whole numbers above 0;
 --        period_start; completed boolean; duration_us bigint and duration_bucket smallint, NULL when it
 --        is not honest), and in place of {grouping_sets} the rollup plan's combinations of these column
---        names; {histogram} is the list of buckets and counts, or NULL.
+--        names; {buckets} is the list of the timed jobs' duration_bucket, or NULL.
 -- Gives: one row per cell; a dimension that is "all" is 0, because GROUPING() says so.
 SELECT
     organization,
@@ -17,6 +17,6 @@ SELECT
     min(duration_us) AS min_duration_us,
     max(duration_us) AS max_duration_us,
     quantile_cont(duration_us, {shares}) AS percentiles_us,
-    {histogram} AS histogram
+    {buckets} AS duration_buckets
 FROM chunk
 GROUP BY GROUPING SETS ({grouping_sets})
