@@ -24,7 +24,6 @@ from pipelines.refresh import completed_in
 from pipelines.repair import reaching
 from pipelines.settings import Settings
 from pipelines.stages import OnProgress, Stages
-from pipelines.storage.aggregates import ALWAYS
 from pipelines.storage.database import Databases, connect
 from pipelines.storage.definitions import find_version
 from pipelines.storage.facts import JobFacts
@@ -181,13 +180,14 @@ def _propose(proposed: Proposal, desk: Desk, outlook: _Outlook, within: Complete
     stage(desk.changed_cells(changed.filter(~_of(rezoned)), reason=Restated.BACKFILL))
     hours = changed.filter(_of(rezoned))
     stage(desk.changed_cells(hours, periods=(Period.HOUR,), reason=Restated.BACKFILL))
-    for periods, between in reaching(within):
-        stage(desk.all_cells(others, Restated.DRIFT, periods=periods, between=between))
+    ranges = reaching(within)
+    for each in ranges:
+        between = (each.since, each.until)
+        stage(desk.all_cells(others, Restated.DRIFT, periods=each.periods, between=between))
     proposed.stage_leftovers(whole, Restated.BACKFILL)
     proposed.stage_leftovers(rezoned, Restated.TIME_ZONE, periods=_LOCAL_PERIODS)
-    for periods, (since, until) in reaching(within):
-        bounds = (since or ALWAYS[0], until or ALWAYS[1])
-        proposed.stage_leftovers(others, Restated.DRIFT, periods=periods, between=bounds)
+    for each in ranges:
+        proposed.stage_leftovers(others, Restated.DRIFT, periods=each.periods, between=each.bounds)
 
 
 def _told(

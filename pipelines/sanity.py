@@ -2,24 +2,18 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 from pipelines.errors import DeletesNotAccepted
 from pipelines.model.definition import definition
 from pipelines.model.rollup_plan import Mask
-from pipelines.model.sentinels import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS
+from pipelines.model.sentinels import ALL_OF_EACH
 from pipelines.settings import Settings
+from pipelines.storage.aggregates import count_jobs
 from pipelines.storage.database import Databases, connect
 from pipelines.storage.definitions import find_version
 from pipelines.storage.facts import open_facts
 from pipelines.storage.statements import statement
-
-_ALL: Final = {
-    "all_workflows": ALL_WORKFLOWS,
-    "all_clients": ALL_CLIENTS,
-    "all_initiators": ALL_INITIATORS,
-}
 
 
 @dataclass(frozen=True)
@@ -70,7 +64,7 @@ def buckets_that_do_not_add_up(databases: Databases, settings: Settings) -> int:
         current = find_version(connection, definition(settings.rollup_plan))
         found = connection.execute(
             statement("read/buckets_that_do_not_add_up.sql"),
-            _ALL | {"periods": periods, "definition_version": current},
+            ALL_OF_EACH | {"periods": periods, "definition_version": current},
         ).fetchone()
     return int(found[0]) if found else 0
 
@@ -92,4 +86,4 @@ def anomalies(databases: Databases, settings: Settings) -> Anomalies:
 
 def _counted_jobs(databases: Databases, settings: Settings) -> dict[UUID, int]:
     with connect(databases.analytics_url, settings) as connection:
-        return dict(connection.execute(statement("read/counted_jobs.sql"), _ALL).fetchall())
+        return count_jobs(connection)

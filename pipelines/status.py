@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from pipelines.errors import DeletesNotAccepted
-from pipelines.model.sentinels import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS
+from pipelines.model.sentinels import ALL_OF_EACH
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases, connect
 from pipelines.storage.facts import open_facts
@@ -69,11 +69,6 @@ def status(databases: Databases, settings: Settings) -> Status:
     with connect(databases.analytics_url, settings) as connection:
         rows = connection.execute(
             statement("read/organization_status.sql"),
-            {
-                "all_workflows": ALL_WORKFLOWS,
-                "all_clients": ALL_CLIENTS,
-                "all_initiators": ALL_INITIATORS,
-                "withheld": DeletesNotAccepted.__name__,
-            },
+            ALL_OF_EACH | {"withheld": DeletesNotAccepted.__name__},
         ).fetchall()
     return Status(tuple(OrganizationStatus(*row) for row in rows), open_facts(settings).version)

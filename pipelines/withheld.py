@@ -10,10 +10,9 @@ import polars as pl
 from pipelines.compute.calendar import Calendar
 from pipelines.errors import DeletesNotAccepted, ExecutionMetricsError, SealedHistoryLost
 from pipelines.model.periods import Period
-from pipelines.model.sentinels import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS
+from pipelines.storage.aggregates import count_jobs
 from pipelines.storage.database import Connection
 from pipelines.storage.frames import uuids
-from pipelines.storage.statements import statement
 
 # Losing so many jobs at once is more likely a fault of the source than what somebody did.
 _SUSPICIOUS_SHARE: Final = 0.1
@@ -21,12 +20,6 @@ _SUSPICIOUS_JOBS: Final = 1_000
 
 # A day that begins so long before a moment is over by then, whatever the clocks of its zone did.
 _A_WHOLE_DAY: Final = timedelta(hours=26)
-
-_ALL: Final = {
-    "all_workflows": ALL_WORKFLOWS,
-    "all_clients": ALL_CLIENTS,
-    "all_initiators": ALL_INITIATORS,
-}
 
 
 def suspicious(lost: Mapping[UUID, int], counted: Mapping[UUID, int]) -> dict[UUID, int]:
@@ -52,14 +45,14 @@ def lost_with_facts(
     """
     if not organization_ids:
         return {}
-    published, there = _published(connection), counts(jobs)
+    published, there = count_jobs(connection), counts(jobs)
     lost = {key: published.get(key, 0) - there.get(key, 0) for key in organization_ids}
     withheld: dict[UUID, ExecutionMetricsError] = dict.fromkeys(
         suspicious(lost, published), DeletesNotAccepted()
     )
     if sealed_before:
         over = sealed_before - _A_WHOLE_DAY
-        sealed = _published(connection, before=over)
+        sealed = count_jobs(connection, before=over)
         there = counts(jobs.filter(calendar.period_start(Period.DAY) < over))
         gone = [key for key in organization_ids if sealed.get(key, 0) > there.get(key, 0)]
         withheld |= dict.fromkeys(gone, SealedHistoryLost())
@@ -70,9 +63,3 @@ def counts(jobs: pl.LazyFrame) -> dict[UUID, int]:
     """How many jobs there are of each organization."""
     counted = jobs.group_by("organization_id").len("jobs").collect()
     return dict(zip(uuids(counted["organization_id"]), counted["jobs"], strict=True))
-
-
-def _published(connection: Connection, *, before: datetime | None = None) -> dict[UUID, int]:
-    """How many jobs are counted, in all or in days that begin before a moment."""
-    path = "read/jobs_counted_before.sql" if before else "read/counted_jobs.sql"
-    return dict(connection.execute(statement(path), _ALL | {"before": before}).fetchall())

@@ -1,28 +1,21 @@
 """The options that commands share, and how their text is read."""
 
-import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Final
 from uuid import UUID
 
 import typer
 
 from pipelines.errors import InvalidOrganization, InvalidRange
-
-_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+from pipelines.model.moments import read_moment
 
 
 def moment(text: str) -> datetime:
     """Read a date as its midnight in UTC, or an RFC 3339 time with its zone; raises `InvalidRange`."""
-    try:
-        if _DATE.fullmatch(text):
-            return datetime.fromisoformat(text).replace(tzinfo=UTC)
-        if _RFC_3339.fullmatch(text):
-            return datetime.fromisoformat(text.upper()).astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
-    raise InvalidRange(f"{text!r} is neither a date nor a time with its zone.")
+    found = read_moment(text)
+    if found is None:
+        raise InvalidRange(f"{text!r} is neither a date nor a time with its zone.")
+    return found
 
 
 def require_order(since: datetime | None, until: datetime | None) -> None:

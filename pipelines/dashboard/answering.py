@@ -14,7 +14,6 @@ from pipelines.dashboard.queries import FormQuery
 from pipelines.dashboard.tags import is_known, tag_of
 from pipelines.errors import OrganizationNotVisible
 from pipelines.model.definition import definition
-from pipelines.model.rollup_plan import RollupPlan
 from pipelines.repositories.analytics import AnalyticsRepository
 from pipelines.repositories.names import NamesRepository
 from pipelines.repositories.records import Completeness
@@ -30,7 +29,6 @@ class Reading:
     metrics: AnalyticsRepository
     names: NamesRepository
     completeness: Completeness
-    plan: RollupPlan
 
 
 class Desk:
@@ -61,5 +59,5 @@ class Desk:
             if is_known(tag, self._known):
                 return Response(status_code=304, headers={"ETag": tag})
             names = NamesRepository(connection, self._tenant)
-            answer = question(Reading(metrics, names, completeness, context.plan))
+            answer = question(Reading(metrics, names, completeness))
         return written(answer, form, self._request, tag)

@@ -9,12 +9,18 @@ from uuid import UUID
 
 from pipelines.compute.calendar import Calendar
 from pipelines.compute.cover import Cover, Span
-from pipelines.errors import InvalidRange, UnknownMeasure, WorkflowNotVisible
+from pipelines.errors import InvalidRange, RangeNotStored, UnknownMeasure, WorkflowNotVisible
 from pipelines.model.histogram import RELATIVE_ERROR, middle_ms
-from pipelines.model.metrics import FIGURE_COLUMNS, PERCENTILES, WITH_HISTOGRAM
+from pipelines.model.metrics import DIMENSIONS, FIGURE_COLUMNS, PERCENTILES, WITH_HISTOGRAM
 from pipelines.model.periods import Period
 from pipelines.model.rollup_plan import ROLLUP_PLAN, Mask, RollupPlan
-from pipelines.model.sentinels import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS, NO_CLIENT
+from pipelines.model.sentinels import (
+    ALL_CLIENTS,
+    ALL_INITIATORS,
+    ALL_OF_EACH,
+    ALL_WORKFLOWS,
+    NO_CLIENT,
+)
 from pipelines.repositories.records import (
     Completeness,
     DurationPercentiles,
@@ -26,12 +32,6 @@ from pipelines.storage.calendars import find_calendar
 from pipelines.storage.database import Connection
 from pipelines.storage.tenant_reading import Row, answering, rows
 from pipelines.tenancy import Tenant
-
-_ALL: Final = {
-    "all_workflows": ALL_WORKFLOWS,
-    "all_clients": ALL_CLIENTS,
-    "all_initiators": ALL_INITIATORS,
-}
 
 # So many rows fit a page and a client's memory.
 MOST_ROWS: Final = 10_000
@@ -112,6 +112,7 @@ class AnalyticsRepository:
         if unknown:
             raise UnknownMeasure(f"({', '.join(unknown)})")
         since, until = _ordered(since, until)
+        self._require_kept(period, [asked is not None for asked in (workflow, client, initiator)])
         start, *keys = after or (None, None, None, None)
         values = _dimensions(workflow, client, initiator) | {
             "period": period.value,
@@ -137,6 +138,15 @@ class AnalyticsRepository:
                 time_zone=row["time_zone"],
             )
         return None
+
+    def _require_kept(self, period: Period, broken_down: Sequence[bool]) -> None:
+        """Nothing kept is not the same as nothing happened."""
+        mask = Mask.TOTAL
+        for dimension, by_it in zip(DIMENSIONS.values(), broken_down, strict=True):
+            mask |= dimension if by_it else Mask.TOTAL
+        if mask not in self._plan[period]:
+            kept = ", ".join(f"{each}s" for each in Period if mask in self._plan[each])
+            raise RangeNotStored(f"(whole {kept})" if kept else "(nothing: these are not kept together)")
 
     @cached_property
     def _calendar(self) -> Calendar:
@@ -166,7 +176,7 @@ class AnalyticsRepository:
 
     def _rows(self, name: str, values: Mapping[str, object]) -> list[Row]:
         mine = {"organization_id": self._tenant.organization_id}
-        return rows(self._connection, f"read/of_tenant/{name}.sql", _ALL | dict(values) | mine)
+        return rows(self._connection, f"read/of_tenant/{name}.sql", ALL_OF_EACH | dict(values) | mine)
 
 
 def _ordered(since: datetime, until: datetime) -> tuple[datetime, datetime]:

@@ -13,6 +13,7 @@ from pipelines.fault_points import FaultPoint, passing
 from pipelines.model.metrics import CELL_COLUMNS, COUNT_COLUMNS, FIGURE_COLUMNS, KEY_COLUMNS
 from pipelines.model.periods import Period
 from pipelines.model.restatements import Restated
+from pipelines.model.sentinels import ALL_OF_EACH
 from pipelines.storage.frames import uuids
 from pipelines.storage.statements import statement
 
@@ -44,6 +45,12 @@ class Edition:
     definition_version: int
     open_since: pl.DataFrame
     removed_before: Mapping[Period, datetime] = field(default_factory=dict)
+
+
+def count_jobs(connection: psycopg.Connection, *, before: datetime | None = None) -> dict[UUID, int]:
+    """How many jobs of each organization are counted: in all, or in days that begin before a moment."""
+    path = "read/jobs_counted_before.sql" if before else "read/counted_jobs.sql"
+    return dict(connection.execute(statement(path), ALL_OF_EACH | {"before": before}).fetchall())
 
 
 def find_with_cells(connection: psycopg.Connection, organization_ids: Collection[UUID]) -> set[UUID]:

@@ -2,16 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import psycopg
 from psycopg.rows import class_row
 
-from pipelines.model.sentinels import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS
+from pipelines.model.sentinels import ALL_OF_EACH
 from pipelines.storage.statements import statement
-
-_ALL: Final = {"all_workflows": ALL_WORKFLOWS, "all_clients": ALL_CLIENTS, "all_initiators": ALL_INITIATORS}
 
 
 @dataclass(frozen=True)
@@ -56,14 +54,16 @@ def find_biggest_organizations(
 ) -> list[OrganizationMonth]:
     """The organizations with the most jobs that completed in the month, the biggest first."""
     with connection.cursor(row_factory=class_row(OrganizationMonth)) as cursor:
-        cursor.execute(statement("read/biggest_organizations.sql"), {"month": month, "rows": rows} | _ALL)
+        cursor.execute(
+            statement("read/biggest_organizations.sql"), {"month": month, "rows": rows} | ALL_OF_EACH
+        )
         return cursor.fetchall()
 
 
 def find_failing_workflow(connection: psycopg.Connection, month: datetime) -> FailingWorkflow | None:
     """The workflow whose failures stand out most in the month; None where nothing failed unusually."""
     with connection.cursor(row_factory=class_row(FailingWorkflow)) as cursor:
-        cursor.execute(statement("read/standing_out_failures.sql"), {"month": month} | _ALL)
+        cursor.execute(statement("read/standing_out_failures.sql"), {"month": month} | ALL_OF_EACH)
         return cursor.fetchone()
 
 

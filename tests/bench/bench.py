@@ -18,7 +18,7 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.model.sentinels import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS, NO_CLIENT, UNKNOWN_INITIATOR
+from pipelines.model.sentinels import ALL_OF_EACH, NO_CLIENT, UNKNOWN_INITIATOR
 from pipelines.refresh import refresh
 from pipelines.settings import load_settings
 from pipelines.storage.asked import Swept
@@ -29,13 +29,7 @@ from pipelines.storage.source_statements import jobs_statement
 
 HERE = Path(__file__).parent
 
-SENTINELS = {
-    "all_workflows": ALL_WORKFLOWS,
-    "all_clients": ALL_CLIENTS,
-    "no_client": NO_CLIENT,
-    "all_initiators": ALL_INITIATORS,
-    "unknown_initiator": UNKNOWN_INITIATOR,
-}
+SENTINELS = ALL_OF_EACH | {"no_client": NO_CLIENT, "unknown_initiator": UNKNOWN_INITIATOR}
 
 
 @dataclass(frozen=True)

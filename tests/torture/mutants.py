@@ -443,12 +443,12 @@ MUTANTS = (
         "cells are deleted because the facts are lost",
         (
             Change(
-                "pipelines/repair.py",
-                "            if progress[key].shows(facts) and progress[key].is_of(current)\n",
-                "            if progress[key].is_of(current)\n",
+                "pipelines/workbench.py",
+                "if wanted(each, current) and each.shows(facts)}",
+                "if wanted(each, current)}",
             ),
             Change(
-                "pipelines/repair.py",
+                "pipelines/workbench.py",
                 "        for key in find_unpublished(facts, seen):\n",
                 "        for key in ():\n",
             ),
