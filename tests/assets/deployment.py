@@ -70,6 +70,34 @@ class Deployment:
             time.sleep(0.3)
         raise AssertionError(f"The backfill is still {now['status']}.")
 
+    def run(self, job: str, days: Sequence[str], run_config: Mapping[str, Any]) -> None:
+        """Launch a job as the schedule does for some days, and wait until it has succeeded."""
+        launched = self.ask(
+            "mutation($it: ExecutionParams!) { launchRun(executionParams: $it) {"
+            " __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }",
+            it={
+                "selector": {
+                    "repositoryLocationName": "execution-metrics",
+                    "repositoryName": "__repository__",
+                    "jobName": job,
+                },
+                "runConfigData": run_config,
+                "executionMetadata": {
+                    "tags": [
+                        {"key": "dagster/asset_partition_range_start", "value": days[0]},
+                        {"key": "dagster/asset_partition_range_end", "value": days[-1]},
+                    ]
+                },
+            },
+        )
+        run_id, deadline = launched["run"]["runId"], time.monotonic() + DONE_S
+        status = ""
+        while time.monotonic() < deadline and status not in ("SUCCESS", "FAILURE", "CANCELED"):
+            time.sleep(0.3)
+            asked = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
+            status = self.ask(asked, id=run_id)["status"]
+        assert status == "SUCCESS", self._failures_of(run_id)
+
     def runs_of(self, backfill_id: str) -> list[dict[str, str]]:
         """The tags of each run that a backfill has made, the oldest first."""
         found = self._runs(backfill_id)
@@ -86,15 +114,15 @@ class Deployment:
 
     def _failures(self, backfill_id: str) -> list[Any]:
         """What the steps said that failed."""
-        return [
-            self.ask(
-                "query($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events {"
-                " ... on ExecutionStepFailureEvent { stepKey"
-                " error { message errorChain { error { message } } } } } } } }",
-                id=run["runId"],
-            )["events"]
-            for run in self._runs(backfill_id)
-        ]
+        return [self._failures_of(run["runId"]) for run in self._runs(backfill_id)]
+
+    def _failures_of(self, run_id: str) -> Any:
+        return self.ask(
+            "query($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events {"
+            " ... on ExecutionStepFailureEvent { stepKey"
+            " error { message errorChain { error { message } } } } } } } }",
+            id=run_id,
+        )["events"]
 
 
 @contextmanager

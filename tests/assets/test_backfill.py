@@ -1,6 +1,11 @@
 """Backfills that a running webserver and daemon carry out, for everybody and for one organization."""
 
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,12 +13,13 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 
+from assets.schedules import REFRESH
 from pipelines.refresh import refresh
 from pipelines.settings import Settings, load_settings
 from pipelines.storage.database import Databases
 from tests.assets.dagster_runs import BOTH, day_key
-from tests.assets.deployment import Deployment, deployed
-from tests.conftest import Cluster, with_database
+from tests.assets.deployment import DONE_S, Deployment, deployed
+from tests.conftest import OWNER, Cluster, with_database, with_user
 from tests.oracle import cells_by_sql, differences
 from tests.planting import DAY, NOON, Tenant, cells, change_job, plant_job, plant_tenant, row_versions
 
@@ -25,6 +31,8 @@ SCHEDULES = (
     "tidy_job_facts_schedule",
     "retention_schedule",
 )
+
+PROGRAM = Path(sys.executable).with_name("execmetrics")
 
 A_READ = "COPY (-- Jobs as they are judged and kept"
 
@@ -42,19 +50,16 @@ class Running(NamedTuple):
 def running(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One deployment for this module; its schedules are switched off, lest the clock join in."""
     server, name = cluster("embedded"), "test_of_backfills"
-    url = with_database(server, name)
+    url = with_user(with_database(server, name), OWNER)
     home = tmp_path_factory.mktemp("deployment")
     with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE template_of_tests")
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE template_of_tests OWNER {OWNER}")
         admin.execute(f"ALTER DATABASE {name} SET log_statement = 'all'")
     settings = load_settings(database_url=url, source_url=url, home=home / "home")
-    environment = {
-        "EXECMETRICS_DATABASE_URL": url,
-        "EXECMETRICS_SOURCE_URL": url,
-        "EXECMETRICS_HOME": str(settings.home),
-    }
+    databases = Databases(url, url)
+    environment = environment_of(databases, settings)
     with deployed(home / "dagster", environment) as dagster:
-        yield Running(dagster, Databases(url, url), settings, switched_off(dagster))
+        yield Running(dagster, databases, settings, switched_off(dagster))
     with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -120,6 +125,56 @@ def test_a_backfill_of_one_organization_touches_no_other(running: Running) -> No
         assert row_versions(source, neighbour.organization) == neighbours
         expected = {key: cell for key, cell in cells_by_sql(source).items() if key[0] == tenant.organization}
         assert differences(cells(source, tenant.organization), expected) == []
+
+
+def test_a_second_daemon_and_the_program_are_in_nobodys_way(running: Running, tmp_path: Path) -> None:
+    """Refreshes and backfills of two deployments and two programs at once: all succeed, and it is right."""
+    with psycopg.connect(running.databases.source_url, autocommit=True) as source:
+        source.execute("SET log_statement = 'none'")
+        tenant, neighbour = tenants_with_three_days(source)
+        refresh(running.databases, running.settings)
+        environment = environment_of(running.databases, running.settings)
+        with deployed(tmp_path / "second", environment) as second, ThreadPoolExecutor(6) as pool:
+            switched_off(second)
+            source.execute("DELETE FROM orchestration.jobs WHERE completed_at = %s", [NOON + DAY])
+            for one in (tenant, neighbour):
+                change_job(source, plant_job(source, one), status="FAILED")
+
+            working = [
+                pool.submit(running.dagster.backfill, BOTH, days(3), {}),
+                pool.submit(second.backfill, BOTH, days(3), {}),
+                pool.submit(running.dagster.run, "refresh", days(3), REFRESH.to_config_dict()),
+                pool.submit(second.run, "refresh", days(3), REFRESH.to_config_dict()),
+                pool.submit(program, environment, "refresh"),
+                pool.submit(program, environment, "reconcile", "--since=2024-01-31", "--until=2024-02-03"),
+            ]
+            for late in range(20):
+                plant_job(source, (tenant, neighbour)[late % 2], completed_at=NOON + 2 * DAY)
+                time.sleep(0.3)
+            for each in working:
+                each.result(timeout=DONE_S)
+
+        refresh(running.databases, running.settings)
+        assert differences(cells(source), cells_by_sql(source)) == []
+        deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        assert source.execute(deadlocks).fetchone() == (0,)
+
+
+def environment_of(databases: Databases, settings: Settings) -> dict[str, str]:
+    """What a process is told that works on these databases and facts."""
+    return {
+        "EXECMETRICS_DATABASE_URL": databases.analytics_url,
+        "EXECMETRICS_SOURCE_URL": databases.source_url,
+        "EXECMETRICS_HOME": str(settings.home),
+    }
+
+
+def program(environment: dict[str, str], *arguments: str) -> None:
+    """Run the command in a process of its own, which has to succeed."""
+    ended = subprocess.run(
+        [PROGRAM, *arguments], env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
 
 
 def tenants_with_three_days(source: psycopg.Connection) -> tuple[Tenant, Tenant]:
