@@ -1,8 +1,8 @@
 """`analytics.aggregate_metrics`: how recomputed cells replace published ones."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -10,23 +10,13 @@ import polars as pl
 import psycopg
 
 from pipelines.fault_points import FaultPoint, passing
-from pipelines.model.metrics import CELL_COLUMNS, COUNT_COLUMNS, FIGURE_COLUMNS, KEY_COLUMNS
+from pipelines.model.metrics import CELL_COLUMNS, KEY_COLUMNS
 from pipelines.model.periods import Period
 from pipelines.model.restatements import Restated
 from pipelines.model.sentinels import ALL_OF_EACH
+from pipelines.storage.copying import copy_frame
 from pipelines.storage.frames import uuids
 from pipelines.storage.statements import statement
-
-# Binary COPY carries no type names: a UUID is its 16 bytes and a time is a whole number of
-# microseconds since 2000, so no Python object need be made for either.
-_TYPES: Final = (
-    ["bytea", "text", "int8", "bytea", "bytea", "text"]
-    + ["int8"] * len(COUNT_COLUMNS)
-    + ["float8"] * (len(FIGURE_COLUMNS) - len(COUNT_COLUMNS))
-    + ["int2[]", "int4[]", "int8", "int4"]
-)
-_POSTGRES_EPOCH_US: Final = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
-_COPY_ROWS: Final = 50_000
 
 ALWAYS: Final = ("-infinity", "infinity")
 
@@ -70,7 +60,10 @@ class Publication:
 
     def __init__(self, connection: psycopg.Connection, edition: Edition) -> None:
         self._connection, self._edition = connection, edition
-        self._computed_us = round(edition.computed_at.timestamp() * 1_000_000) - _POSTGRES_EPOCH_US
+        self._of_every_cell: Mapping[str, object] = {
+            "computed_at": edition.computed_at,
+            "definition_version": edition.definition_version,
+        }
         self._execute("load/stage.sql")
         self._execute("load/stage_first.sql")
         self.written = 0
@@ -79,13 +72,13 @@ class Publication:
 
     def add_first(self, cells: pl.DataFrame) -> None:
         """Write cells of organizations that have none yet, so that there is nothing to compare them with."""
-        if self._copy("load/copy_first.sql", _TYPES, self._kept(cells)):
-            self.written += self._execute("load/insert_first.sql")
+        if self._copy("load/copy_first.sql", cells):
+            self.written += self._execute("load/insert_first.sql", self._of_every_cell)
             self._execute("load/empty_first.sql")
 
     def stage(self, cells: pl.DataFrame) -> None:
         """Put recomputed cells and their `reason` aside; one without executions is to be deleted."""
-        self._copy("load/copy_staged.sql", [*_TYPES, "text"], self._kept(cells), "reason")
+        self._copy("load/copy_staged.sql", cells, "reason")
 
     def stage_leftovers(
         self,
@@ -127,10 +120,10 @@ class Publication:
         passing(FaultPoint.RESTATEMENTS_KEPT)
         self.deleted += self._execute("load/delete_emptied_cells.sql")
         passing(FaultPoint.EMPTIED_CELLS_DELETED)
-        self.written += self._execute("load/upsert_cells.sql")
+        self.written += self._execute("load/upsert_cells.sql", self._of_every_cell)
         passing(FaultPoint.CELLS_UPSERTED)
 
-    def _execute(self, path: str, values: dict[str, object] | None = None) -> int:
+    def _execute(self, path: str, values: Mapping[str, object] | None = None) -> int:
         return self._connection.execute(statement(path), values).rowcount
 
     def _kept(self, cells: pl.DataFrame) -> pl.DataFrame:
@@ -140,26 +133,9 @@ class Publication:
             )
         return cells
 
-    def _copy(self, path: str, types: list[str], cells: pl.DataFrame, *more: str) -> int:
-        if cells.is_empty():
+    def _copy(self, path: str, cells: pl.DataFrame, *more: str) -> int:
+        kept = self._kept(cells)
+        if kept.is_empty():
             return 0
-        with (
-            self._connection.cursor() as cursor,
-            cursor.copy(statement(path)) as copy,
-        ):
-            copy.set_types(types)
-            for row in self._rows(cells, more):
-                copy.write_row(row)
-        return cells.height
-
-    def _rows(self, cells: pl.DataFrame, more: Collection[str]) -> Iterator[tuple[object, ...]]:
-        ready = (
-            cells.sort(*KEY_COLUMNS)
-            .with_columns(
-                pl.col("period_start").to_physical() - _POSTGRES_EPOCH_US,
-                computed_at=pl.lit(self._computed_us, dtype=pl.Int64),
-                definition_version=pl.lit(self._edition.definition_version, dtype=pl.Int32),
-            )
-            .select(*CELL_COLUMNS, "computed_at", "definition_version", *more)
-        )
-        return ready.iter_rows(buffer_size=_COPY_ROWS)
+        rows = kept.sort(*KEY_COLUMNS).select(*CELL_COLUMNS, *more)
+        return copy_frame(self._connection, statement(path), rows)

@@ -6,13 +6,11 @@ from typing import Final
 import polars as pl
 import psycopg
 
+from pipelines.storage.copying import copy_frame
 from pipelines.storage.frames import id_series
 from pipelines.storage.statements import statement
 
 _STAGED: Final = ("job_id", "organization_id", "reason", "effect", "detail")
-
-# Binary COPY carries no type names: the 16 bytes of a UUID are a UUID.
-_TYPES: Final = ("bytea", "bytea", "text", "text", "text")
 
 
 def find_listed(connection: psycopg.Connection) -> pl.DataFrame:
@@ -47,7 +45,5 @@ def unlist_anomalies(connection: psycopg.Connection, healed: pl.DataFrame) -> No
 
 def _stage(connection: psycopg.Connection, rows: pl.DataFrame) -> None:
     connection.execute(statement("load/stage_anomalies.sql"))
-    with connection.cursor() as cursor, cursor.copy(statement("load/copy_anomalies.sql")) as copy:
-        copy.set_types(_TYPES)
-        for row in rows.select(*_STAGED).sort("job_id", "reason").iter_rows():
-            copy.write_row(row)
+    staged = rows.select(*_STAGED).sort("job_id", "reason")
+    copy_frame(connection, statement("load/copy_anomalies.sql"), staged)

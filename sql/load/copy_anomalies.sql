@@ -1,4 +1,4 @@
 -- Copy anomalies into the staging table.
--- Takes: binary rows, columns in this order.
+-- Takes: rows as text, columns in this order.
 -- Gives: nothing.
-COPY staged_anomalies (job_id, organization_id, reason, effect, detail) FROM STDIN (FORMAT binary)
+COPY staged_anomalies (job_id, organization_id, reason, effect, detail) FROM STDIN

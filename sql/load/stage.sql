@@ -2,5 +2,13 @@
 -- Takes: nothing.
 -- Gives: the empty table staged_cells; a cell without executions says that no job is left in it, and its
 --        reason why it is written anew.
-CREATE TEMPORARY TABLE IF NOT EXISTS staged_cells (LIKE analytics.aggregate_metrics, reason text)
-ON COMMIT DELETE ROWS
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_cells ON COMMIT DELETE ROWS AS
+SELECT
+    organization_id, period, period_start, workflow_id, client_id, initiator_type,
+    total_executions, completed_executions, failed_executions, timed_executions,
+    success_rate_pct, total_duration_ms, average_duration_ms, min_duration_ms, max_duration_ms,
+    median_duration_ms, p90_duration_ms, p95_duration_ms, p99_duration_ms,
+    histogram_buckets, histogram_counts,
+    NULL::text AS reason
+FROM analytics.aggregate_metrics
+WITH NO DATA

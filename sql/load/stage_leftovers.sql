@@ -5,8 +5,7 @@
 INSERT INTO staged_cells
 SELECT
     stored.organization_id, stored.period, stored.period_start, stored.workflow_id, stored.client_id,
-    stored.initiator_type, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, stored.computed_at, stored.definition_version,
-    NULL, NULL, %(reason)s
+    stored.initiator_type, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, %(reason)s
 FROM analytics.aggregate_metrics AS stored
 WHERE
     stored.organization_id = any(%(organization_ids)s::uuid[]) AND stored.period = any(%(periods)s::text[])

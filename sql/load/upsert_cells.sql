@@ -1,6 +1,6 @@
 -- Write the staged cells that are new, differ or are of another definition, in key order so that concurrent
 -- writers cannot deadlock.
--- Takes: the table staged_cells.
+-- Takes: the table staged_cells; computed_at timestamptz, definition_version integer: of every cell.
 -- Gives: one row per cell written; identical cells are left alone, and one that only its definition tells
 --        apart keeps the time at which it last changed.
 INSERT INTO analytics.aggregate_metrics AS stored (
@@ -17,7 +17,7 @@ SELECT
     success_rate_pct, total_duration_ms, average_duration_ms, min_duration_ms,
     max_duration_ms, median_duration_ms, p90_duration_ms, p95_duration_ms,
     p99_duration_ms, histogram_buckets, histogram_counts,
-    computed_at, definition_version
+    %(computed_at)s::timestamptz, %(definition_version)s::integer
 FROM staged_cells
 WHERE total_executions > 0
 ORDER BY organization_id, period, period_start, workflow_id, client_id, initiator_type
