@@ -150,7 +150,8 @@ class Desk:
             .filter(completed_at.is_between("first", "last"))
             .drop("first", "last")
         )
-        return (jobs.collect(), these) if jobs.select(pl.len()).collect().item() <= room else None
+        few = jobs.head(room + 1).collect()
+        return (few, these) if few.height <= room else None
 
     def _left_or_entered(
         self, jobs: pl.DataFrame, changed: pl.DataFrame, periods: Collection[Period], reason: Restated | None

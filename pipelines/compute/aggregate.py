@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import duckdb
@@ -51,23 +52,18 @@ _BESIDE_FIGURES: Final[dict[str, pl.DataType]] = {
     "histogram_counts": pl.List(pl.Int32()),
 }
 
+_MEMORY_LIMIT_MB: Final = 768
+
 # What is needed to know of a job.
 MEASURED_COLUMNS: Final = (*_NUMBERS, "status", "started_at", "completed_at")
 
 
 class Aggregator:
-    """One in-memory DuckDB, kept for the chunks of a run; `close` it, or use it in a `with`."""
+    """A connection to DuckDB, kept for the chunks of a run, to be used in a `with`."""
 
-    def __init__(self, statement: str, *, memory_limit_mb: int = 768) -> None:
+    def __init__(self, statement: str) -> None:
         self._statement = statement
-        self._duckdb = duckdb.connect(
-            config={
-                "memory_limit": f"{memory_limit_mb}MB",
-                "autoinstall_known_extensions": False,
-                "autoload_known_extensions": False,
-                "preserve_insertion_order": False,
-            }
-        )
+        self._duckdb = _in_memory().cursor()
         self._duckdb.execute("SET TimeZone = 'UTC'")
 
     def __enter__(self) -> "Aggregator":
@@ -148,6 +144,19 @@ class Numbered:
             how="semi",
         )
         return Numbered(kept, self.names)
+
+
+@cache
+def _in_memory() -> duckdb.DuckDBPyConnection:
+    """The one of this process: to begin another takes as long as all cells of a quiet hour."""
+    return duckdb.connect(
+        config={
+            "memory_limit": f"{_MEMORY_LIMIT_MB}MB",
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "preserve_insertion_order": False,
+        }
+    )
 
 
 def emptied(keys: pl.DataFrame) -> pl.DataFrame:

@@ -10,6 +10,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 from sqlalchemy.schema import CreateSchema
 
+from pipelines.model.metrics import FIGURE_COLUMNS
 from pipelines.storage.database import Databases, sqlalchemy_url
 from pipelines.storage.tables import METADATA, SOURCE_COLUMNS
 from tests.conftest import CreateDatabase
@@ -69,6 +70,17 @@ def test_everything_has_a_comment(databases: Databases, schema: str) -> None:
 
     assert unexplained == []
     assert {kind for kind, *_ in explained} >= {"schema", "table", "column"}
+
+
+def test_a_figure_is_explained_alike_in_the_table_and_in_every_view(databases: Databases) -> None:
+    """Whoever reads a view in a BI tool is told what the table says."""
+    told: dict[str, set[str | None]] = {}
+    for kind, name, _, comment in things(databases.analytics_url, "analytics"):
+        column = name.rpartition(".")[2]
+        if kind == "view column" or name == f"aggregate_metrics.{column}":
+            told.setdefault(column, set()).add(comment)
+
+    assert {name: told[name] for name in FIGURE_COLUMNS if len(told[name]) != 1} == {}
 
 
 @pytest.mark.parametrize("schema", METADATA)
