@@ -170,6 +170,10 @@ class WorkflowNotVisible(UsageError):
     """No such workflow for this organization: absent, deleted, or someone else's."""
 
 
+class ClientNotVisible(UsageError):
+    """No such client for this organization: absent, deleted, or someone else's."""
+
+
 class AnalyticsQueryError(ExecutionMetricsError):
     """The metrics could not be read; try again, and look at the database if that does not help."""
 

@@ -17,7 +17,7 @@ from pipelines.recompute import ALL_PERIODS, Cells, Desk
 from pipelines.settings import Settings
 from pipelines.storage.aggregates import ALWAYS, Edition, Publication
 from pipelines.storage.calendars import find_calendar
-from pipelines.storage.cursors import Progress, find_progress, hold
+from pipelines.storage.cursors import Progress, find_progress, hold, renew_edition
 from pipelines.storage.database import Connection, Databases, connect
 from pipelines.storage.definitions import version_of
 from pipelines.storage.facts import JobFacts, open_facts
@@ -91,6 +91,8 @@ class Workbench:
                 )
             publication.replace()
             hold(analytics, {key: self.seen[key] for key in organization_ids})
+            if publication.written or publication.deleted:
+                renew_edition(analytics, organization_ids)
             also(analytics)
             passing(FaultPoint.BEFORE_COMMIT)
             analytics.commit()

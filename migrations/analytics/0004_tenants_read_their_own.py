@@ -139,6 +139,18 @@ def upgrade() -> None:
         ),
     ):
         op.add_column("aggregate_metrics", column, schema=SCHEMA)
+    op.add_column(
+        "completeness",
+        sa.Column(
+            "edition",
+            sa.BigInteger,
+            nullable=False,
+            server_default=sa.text("0"),
+            comment="How often rows were written or removed without a publication: by a repair, a rebuild or"
+            " retention. With published_at it names one state of the metrics.",
+        ),
+        schema=SCHEMA,
+    )
     for name, condition in CHECKS.items():
         op.create_check_constraint(name, "aggregate_metrics", condition, schema=SCHEMA)
     for table, owner in OWNED.items():
@@ -172,6 +184,7 @@ def downgrade() -> None:
         op.drop_constraint(op.f(f"aggregate_metrics_{name}"), "aggregate_metrics", schema=SCHEMA)
     for column in ("histogram_counts", "histogram_buckets"):
         op.drop_column("aggregate_metrics", column, schema=SCHEMA)
+    op.drop_column("completeness", "edition", schema=SCHEMA)
 
 
 def _create_views() -> None:

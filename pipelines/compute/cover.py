@@ -4,15 +4,11 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
-from uuid import UUID
 
-import polars as pl
-
-from pipelines.compute.calendar import Calendar
+from pipelines.compute.wall_clock import WallClock
 from pipelines.errors import RangeNotStored
 from pipelines.model.periods import Period
 
-_INSTANT: Final = pl.Datetime("us", "UTC")
 _LONGEST_FIRST: Final = (Period.MONTH, Period.WEEK, Period.DAY)
 
 
@@ -28,15 +24,14 @@ class Span:
 class Cover:
     """The buckets of one organization, of the periods in which it keeps what is asked for."""
 
-    def __init__(self, calendar: Calendar, organization_id: UUID, periods: Collection[Period]) -> None:
-        self._calendar, self._periods = calendar, frozenset(periods)
-        self._organization = pl.Series("organization_id", [organization_id.bytes])
+    def __init__(self, clock: WallClock, periods: Collection[Period]) -> None:
+        self._clock, self._periods = clock, frozenset(periods)
 
     def bucket_of(self, since: datetime, until: datetime) -> Period | None:
         """The period that has exactly this range as one bucket, if any has."""
         for period in Period:
-            begins = period in self._periods and self._floor(period, since) == since
-            if begins and self._end(period, since) == until:
+            begins = period in self._periods and self._clock.start(period, since) == since
+            if begins and self._clock.end(period, since) == until:
                 return period
         return None
 
@@ -61,7 +56,7 @@ class Cover:
         return [*head, *between, *tail]
 
     def _days_within(self, since: datetime, until: datetime) -> tuple[datetime, datetime] | None:
-        first, last = self._ceil(Period.DAY, since), self._floor(Period.DAY, until)
+        first, last = self._ceil(Period.DAY, since), self._clock.start(Period.DAY, until)
         return (first, last) if first < last else None
 
     def _longest_first(self, since: datetime, until: datetime, periods: list[Period]) -> list[Span] | None:
@@ -71,7 +66,7 @@ class Cover:
         if not periods:
             return None
         period, *shorter = periods
-        first, last = self._ceil(period, since), self._floor(period, until)
+        first, last = self._ceil(period, since), self._clock.start(period, until)
         if first >= last:
             return self._longest_first(since, until, shorter)
         head, tail = self._longest_first(since, first, shorter), self._longest_first(last, until, shorter)
@@ -80,23 +75,12 @@ class Cover:
     def _of_hours(self, since: datetime, until: datetime, periods: frozenset[Period]) -> list[Span] | None:
         if since == until:
             return []
-        whole = all(self._floor(Period.HOUR, moment) == moment for moment in (since, until))
+        whole = all(self._clock.start(Period.HOUR, moment) == moment for moment in (since, until))
         return [Span(Period.HOUR, since, until)] if whole and Period.HOUR in periods else None
 
-    def _floor(self, period: Period, moment: datetime) -> datetime:
-        return self._told("completed_at", moment, self._calendar.period_start(period))
-
-    def _end(self, period: Period, start: datetime) -> datetime:
-        return self._told("period_start", start, self._calendar.period_end(period))
-
     def _ceil(self, period: Period, moment: datetime) -> datetime:
-        start = self._floor(period, moment)
-        return moment if start == moment else self._end(period, start)
-
-    def _told(self, column: str, moment: datetime, by: pl.Expr) -> datetime:
-        row = pl.DataFrame([self._organization, pl.Series(column, [moment], dtype=_INSTANT)])
-        found: datetime = row.select(by).item()
-        return found
+        start = self._clock.start(period, moment)
+        return moment if start == moment else self._clock.end(period, start)
 
     def _stored(self) -> str:
         return ", ".join(self._words())

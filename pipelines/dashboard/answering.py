@@ -15,7 +15,6 @@ from pipelines.dashboard.tags import is_known, tag_of
 from pipelines.errors import OrganizationNotVisible
 from pipelines.model.definition import definition
 from pipelines.repositories.analytics import AnalyticsRepository
-from pipelines.repositories.names import NamesRepository
 from pipelines.repositories.records import Completeness
 from pipelines.tenancy import Tenant
 
@@ -27,7 +26,6 @@ class Reading:
     """What a tenant reads in the transaction of its request."""
 
     metrics: AnalyticsRepository
-    names: NamesRepository
     completeness: Completeness
 
 
@@ -53,11 +51,10 @@ class Desk:
             completeness = metrics.get_completeness()
             if completeness is None:
                 raise OrganizationNotVisible
-            # Whatever is published for the tenant moves its completeness.
+            # Whatever is written for the tenant moves its completeness.
             asked = self._request.url.path, self._request.url.query, form
             tag = tag_of(*asked, astuple(completeness), definition(context.plan))
             if is_known(tag, self._known):
                 return Response(status_code=304, headers={"ETag": tag})
-            names = NamesRepository(connection, self._tenant)
-            answer = question(Reading(metrics, names, completeness))
+            answer = question(Reading(metrics, completeness))
         return written(answer, form, self._request, tag)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from pydantic import BaseModel, Field
@@ -9,15 +10,21 @@ from pydantic import BaseModel, Field
 from pipelines.dashboard.answer import Answer, Page, stored
 from pipelines.model.periods import Period
 
+_WORKFLOW: Final = "The workflow; null for all together."
+_CLIENT: Final = "The client; null for all together, and for jobs without one."
+_NO_CLIENT: Final = "Whether these are the jobs without a client."
+_INITIATOR: Final = "What started the jobs; null for all together."
+_NAME: Final = "What it is called; null when the source does not say."
+
 
 class MetricAnswer(Answer):
     """A stored row; a dimension that is not broken down is null, a figure not asked for is left out."""
 
     period_start: datetime = stored("period_start")
-    workflow_id: UUID | None = Field(description="The workflow; null for all together.")
-    client_id: UUID | None = Field(description="The client; null for all together, and for jobs without one.")
-    has_no_client: bool = Field(description="Whether these are the jobs without a client.")
-    initiator_type: str | None = Field(description="What started the jobs; null for all together.")
+    workflow_id: UUID | None = Field(description=_WORKFLOW)
+    client_id: UUID | None = Field(description=_CLIENT)
+    has_no_client: bool = Field(description=_NO_CLIENT)
+    initiator_type: str | None = Field(description=_INITIATOR)
     total_executions: int | None = stored("total_executions", default=None)
     completed_executions: int | None = stored("completed_executions", default=None)
     failed_executions: int | None = stored("failed_executions", default=None)
@@ -66,7 +73,11 @@ class FiguresAnswer(Answer):
     p95_duration_ms: float | None = stored("p95_duration_ms")
     p99_duration_ms: float | None = stored("p99_duration_ms")
     estimated: bool = Field(description="Whether median, p90, p95 and p99 are estimates: no, for one bucket.")
-    relative_error: float = Field(description="How far estimates are off at most, as a share; 0 when exact.")
+    relative_error: float | None = Field(
+        description="How far median, p90, p95 and p99 are off at most, as a share: 0 when exact. Null when"
+        " they are null although jobs are timed, because nothing that is kept tells them: no histograms are"
+        " kept of a workflow, a client and an initiator type together, so only one week or month has them."
+    )
 
 
 class WhatOfAnswer(Answer):
@@ -74,23 +85,48 @@ class WhatOfAnswer(Answer):
 
     since: datetime
     until: datetime
-    workflow_id: UUID | None = Field(description="The workflow; null for all together.")
+    workflow_id: UUID | None = Field(description=_WORKFLOW)
+    client_id: UUID | None = Field(description=_CLIENT)
+    has_no_client: bool = Field(description=_NO_CLIENT)
+    initiator_type: str | None = Field(description=_INITIATOR)
 
 
-class WhichAnswer(Answer):
+class WhichWorkflowAnswer(Answer):
     """Which workflow."""
 
     workflow_id: UUID
-    name: str | None = Field(description="What it is called; null when the source does not say.")
+    name: str | None = Field(description=_NAME)
+
+
+class WhichClientAnswer(Answer):
+    """Which client."""
+
+    client_id: UUID | None = Field(description="The client; null for the jobs without one.")
+    has_no_client: bool = Field(description=_NO_CLIENT)
+    name: str | None = Field(description=_NAME)
+
+
+class WhichInitiatorAnswer(Answer):
+    """Which initiator type."""
+
+    initiator_type: str = Field(description="What started the jobs; `unknown` where they do not say.")
 
 
 # Fields stand in the order of the bases from the last one on.
 class SummaryAnswer(FiguresAnswer, WhatOfAnswer):
-    """A range as a whole, or one workflow of it."""
+    """A range as a whole, or one workflow, client and initiator type of it."""
 
 
-class WorkflowAnswer(FiguresAnswer, WhichAnswer):
+class WorkflowAnswer(FiguresAnswer, WhichWorkflowAnswer):
     """One workflow over a range."""
+
+
+class ClientAnswer(FiguresAnswer, WhichClientAnswer):
+    """One client over a range, or the jobs without one."""
+
+
+class InitiatorAnswer(FiguresAnswer, WhichInitiatorAnswer):
+    """What one initiator type started over a range."""
 
 
 class WorkflowsAnswer(Page):
@@ -109,20 +145,15 @@ class WorkflowsAnswer(Page):
         return self.workflows
 
 
-class ClientAnswer(Answer):
-    """One client."""
-
-    client_id: UUID
-    name: str | None = Field(description="What it is called; null when the source does not say.")
-
-
 class ClientsAnswer(Page):
-    """The clients in use, by name."""
+    """The clients in use, those that take longest on average first, idle ones last."""
 
+    since: datetime
+    until: datetime
     clients: tuple[ClientAnswer, ...]
 
     def columns(self) -> Sequence[str]:
-        """Which client."""
+        """Which client, and its figures."""
         return list(ClientAnswer.model_fields)
 
     def lines(self) -> Sequence[BaseModel]:
@@ -130,9 +161,28 @@ class ClientsAnswer(Page):
         return self.clients
 
 
+class InitiatorsAnswer(Page):
+    """The initiator types that started jobs, those whose jobs take longest on average first."""
+
+    since: datetime
+    until: datetime
+    initiators: tuple[InitiatorAnswer, ...]
+
+    def columns(self) -> Sequence[str]:
+        """Which initiator type, and its figures."""
+        return list(InitiatorAnswer.model_fields)
+
+    def lines(self) -> Sequence[BaseModel]:
+        """The initiator types."""
+        return self.initiators
+
+
 class CompletenessAnswer(Answer):
     """Through when the metrics are complete."""
 
+    organization_name: str | None = Field(
+        description="What the organization is called; null when the source does not say."
+    )
     complete_through: datetime = Field(description="Every job that completed before is in the metrics.")
     extracted_at: datetime = Field(description="When the source was last read, by its own clock.")
     published_at: datetime = Field(description="When the metrics were last published.")

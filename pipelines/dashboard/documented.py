@@ -38,7 +38,7 @@ OF_A_TENANT: Final[Responses] = OF_ANYBODY | {
         "headers": _TAG | {"Link": _header('The page that follows, as `rel="next"`.')},
         "content": {comma_separated.MEDIA_TYPE: {"schema": {"type": "string"}}},
     },
-    404: _problem("No such organization or workflow for this token: absent, or someone else's."),
+    404: _problem("No such organization, workflow or client for this token: absent, or someone else's."),
     422: _problem(
         "A parameter is unknown or cannot be understood, or the range is not made of what is stored."
     ),

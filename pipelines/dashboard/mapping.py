@@ -8,6 +8,8 @@ from pipelines.dashboard.answers import (
     ClientAnswer,
     ClientsAnswer,
     CompletenessAnswer,
+    InitiatorAnswer,
+    InitiatorsAnswer,
     MetricAnswer,
     MetricsAnswer,
     SummaryAnswer,
@@ -15,13 +17,21 @@ from pipelines.dashboard.answers import (
     WorkflowsAnswer,
 )
 from pipelines.dashboard.paging import page_of
-from pipelines.dashboard.queries import MetricsQuery, PageQuery, SummaryQuery, WorkflowsQuery
+from pipelines.dashboard.queries import (
+    ClientsQuery,
+    InitiatorsQuery,
+    MetricsQuery,
+    SummaryQuery,
+    WorkflowsQuery,
+)
+from pipelines.dashboard.values import client_text
+from pipelines.model.sentinels import NO_CLIENT
 from pipelines.repositories.records import (
+    ClientExecutionStats,
     Completeness,
-    DurationPercentiles,
-    DurationStats,
+    ExecutionStats,
+    InitiatorExecutionStats,
     MetricRow,
-    Named,
     WorkflowExecutionStats,
 )
 
@@ -37,40 +47,68 @@ def metrics_answer(query: MetricsQuery, found: Sequence[MetricRow]) -> MetricsAn
     )
 
 
-def summary_answer(
-    query: SummaryQuery, durations: DurationStats, percentiles: DurationPercentiles
-) -> SummaryAnswer:
+def summary_answer(query: SummaryQuery, found: ExecutionStats) -> SummaryAnswer:
     """A range as a whole."""
     return SummaryAnswer(
         since=query.since,
         until=query.until,
         workflow_id=query.workflow,
-        **_figures(durations, percentiles),
+        client_id=None if query.client == NO_CLIENT else query.client,
+        has_no_client=query.client == NO_CLIENT,
+        initiator_type=query.initiator,
+        **_figures(found),
     )
 
 
 def workflows_answer(query: WorkflowsQuery, found: Sequence[WorkflowExecutionStats]) -> WorkflowsAnswer:
     """A page of workflows and their figures."""
-    every = [
-        WorkflowAnswer(
-            workflow_id=each.workflow_id, name=each.name, **_figures(each.durations, each.percentiles)
-        )
-        for each in found
-    ]
-    workflows, following = page_of(every, [each.workflow_id for each in every], query)
-    return WorkflowsAnswer(since=query.since, until=query.until, workflows=workflows, next=following)
+    keys = [each.workflow_id for each in found]
+    page, last = page_of(found, keys, query.limit, query.after)
+    return WorkflowsAnswer(
+        since=query.since,
+        until=query.until,
+        workflows=tuple(
+            WorkflowAnswer(workflow_id=each.workflow_id, name=each.name, **_figures(each)) for each in page
+        ),
+        next=None if last is None else str(last),
+    )
 
 
-def clients_answer(query: PageQuery, found: Sequence[Named]) -> ClientsAnswer:
-    """A page of clients."""
-    every = [ClientAnswer(client_id=each.id, name=each.name) for each in found]
-    clients, following = page_of(every, [each.client_id for each in every], query)
-    return ClientsAnswer(clients=clients, next=following)
+def clients_answer(query: ClientsQuery, found: Sequence[ClientExecutionStats]) -> ClientsAnswer:
+    """A page of clients and their figures."""
+    keys = [each.client_id or NO_CLIENT for each in found]
+    page, last = page_of(found, keys, query.limit, query.after)
+    return ClientsAnswer(
+        since=query.since,
+        until=query.until,
+        clients=tuple(
+            ClientAnswer(
+                client_id=each.client_id, has_no_client=each.has_no_client, name=each.name, **_figures(each)
+            )
+            for each in page
+        ),
+        next=None if last is None else client_text(last),
+    )
+
+
+def initiators_answer(query: InitiatorsQuery, found: Sequence[InitiatorExecutionStats]) -> InitiatorsAnswer:
+    """A page of initiator types and their figures."""
+    keys = [each.initiator_type for each in found]
+    page, last = page_of(found, keys, query.limit, query.after)
+    return InitiatorsAnswer(
+        since=query.since,
+        until=query.until,
+        initiators=tuple(
+            InitiatorAnswer(initiator_type=each.initiator_type, **_figures(each)) for each in page
+        ),
+        next=last,
+    )
 
 
 def completeness_answer(found: Completeness) -> CompletenessAnswer:
     """Through when the metrics are complete."""
     return CompletenessAnswer(
+        organization_name=found.organization_name,
         complete_through=found.complete_through,
         extracted_at=found.extracted_at,
         published_at=found.published_at,
@@ -92,7 +130,8 @@ def _metric(row: MetricRow) -> MetricAnswer:
     )
 
 
-def _figures(durations: DurationStats, percentiles: DurationPercentiles) -> dict[str, Any]:
+def _figures(found: ExecutionStats) -> dict[str, Any]:
+    durations, percentiles = found.durations, found.percentiles
     return {
         "total_executions": durations.total_executions,
         "completed_executions": durations.completed_executions,

@@ -8,6 +8,7 @@ from pipelines.dashboard.answering import Desk, Reading
 from pipelines.dashboard.answers import (
     ClientsAnswer,
     CompletenessAnswer,
+    InitiatorsAnswer,
     MetricsAnswer,
     SummaryAnswer,
     WorkflowsAnswer,
@@ -17,12 +18,20 @@ from pipelines.dashboard.documented import OF_A_TENANT
 from pipelines.dashboard.mapping import (
     clients_answer,
     completeness_answer,
+    initiators_answer,
     metrics_answer,
     summary_answer,
     workflows_answer,
 )
 from pipelines.dashboard.parameters import each_once
-from pipelines.dashboard.queries import FormQuery, MetricsQuery, PageQuery, SummaryQuery, WorkflowsQuery
+from pipelines.dashboard.queries import (
+    ClientsQuery,
+    FormQuery,
+    InitiatorsQuery,
+    MetricsQuery,
+    SummaryQuery,
+    WorkflowsQuery,
+)
 
 router: Final = APIRouter(
     prefix="/v1/organizations/{organization_id}",
@@ -60,13 +69,14 @@ def summary(desk: AtDesk, query: Annotated[SummaryQuery, Query()]) -> Response:
     """How many jobs completed in a range, and how long they took: exact, or estimated and said to be."""
 
     def question(reading: Reading) -> SummaryAnswer:
-        durations = reading.metrics.get_average_execution_duration(
-            since=query.since, until=query.until, workflow_id=query.workflow
+        found = reading.metrics.get_execution_stats(
+            since=query.since,
+            until=query.until,
+            workflow_id=query.workflow,
+            client=query.client,
+            initiator=query.initiator,
         )
-        percentiles = reading.metrics.get_execution_duration_percentiles(
-            since=query.since, until=query.until, workflow_id=query.workflow
-        )
-        return summary_answer(query, durations, percentiles)
+        return summary_answer(query, found)
 
     return desk.answer(query, question)
 
@@ -76,16 +86,38 @@ def workflows(desk: AtDesk, query: Annotated[WorkflowsQuery, Query()]) -> Respon
     """Every workflow in use over a range, those that take longest on average first, idle ones last."""
 
     def question(reading: Reading) -> WorkflowsAnswer:
-        found = reading.metrics.get_workflow_execution_stats(since=query.since, until=query.until)
+        found = reading.metrics.get_workflow_execution_stats(
+            since=query.since, until=query.until, client=query.client, initiator=query.initiator
+        )
         return workflows_answer(query, found)
 
     return desk.answer(query, question)
 
 
 @router.get("/clients", response_model=ClientsAnswer)
-def clients(desk: AtDesk, query: Annotated[PageQuery, Query()]) -> Response:
-    """The clients in use, by name."""
-    return desk.answer(query, lambda reading: clients_answer(query, reading.names.find_clients()))
+def clients(desk: AtDesk, query: Annotated[ClientsQuery, Query()]) -> Response:
+    """Every client in use over a range, and the jobs without one, in the order of the workflows."""
+
+    def question(reading: Reading) -> ClientsAnswer:
+        found = reading.metrics.get_client_execution_stats(
+            since=query.since, until=query.until, workflow_id=query.workflow, initiator=query.initiator
+        )
+        return clients_answer(query, found)
+
+    return desk.answer(query, question)
+
+
+@router.get("/initiators", response_model=InitiatorsAnswer)
+def initiators(desk: AtDesk, query: Annotated[InitiatorsQuery, Query()]) -> Response:
+    """Every initiator type that started jobs in a range, in the order of the workflows."""
+
+    def question(reading: Reading) -> InitiatorsAnswer:
+        found = reading.metrics.get_initiator_execution_stats(
+            since=query.since, until=query.until, workflow_id=query.workflow, client=query.client
+        )
+        return initiators_answer(query, found)
+
+    return desk.answer(query, question)
 
 
 @router.get("/completeness", response_model=CompletenessAnswer)

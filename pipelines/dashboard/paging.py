@@ -2,20 +2,19 @@
 
 from collections.abc import Sequence
 from typing import TypeVar
-from uuid import UUID
 
-from pipelines.dashboard.queries import PageQuery
 from pipelines.errors import PageGone
 
 Kind = TypeVar("Kind")
+Key = TypeVar("Key")
 
 
 def page_of(
-    every: Sequence[Kind], ids: Sequence[UUID], query: PageQuery
-) -> tuple[tuple[Kind, ...], str | None]:
+    every: Sequence[Kind], keys: Sequence[Key], limit: int, after: Key | None
+) -> tuple[tuple[Kind, ...], Key | None]:
     """The part that follows `after`, and what the part behind it follows. Raises `PageGone`."""
-    if query.after is not None and query.after not in ids:
+    if after is not None and after not in keys:
         raise PageGone
-    first = ids.index(query.after) + 1 if query.after is not None else 0
-    last = min(first + query.limit, len(every))
-    return tuple(every[first:last]), str(ids[last - 1]) if last < len(every) else None
+    first = keys.index(after) + 1 if after is not None else 0
+    last = min(first + limit, len(every))
+    return tuple(every[first:last]), keys[last - 1] if last < len(every) else None

@@ -23,6 +23,7 @@ _TOLD: Final[Mapping[type[ExecutionMetricsError], HTTPStatus]] = {
     errors.TokenNotAccepted: HTTPStatus.UNAUTHORIZED,
     errors.OrganizationNotVisible: HTTPStatus.NOT_FOUND,
     errors.WorkflowNotVisible: HTTPStatus.NOT_FOUND,
+    errors.ClientNotVisible: HTTPStatus.NOT_FOUND,
     errors.InvalidRange: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.RangeNotStored: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.UnknownMeasure: HTTPStatus.UNPROCESSABLE_ENTITY,

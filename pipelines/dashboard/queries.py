@@ -7,13 +7,23 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.dashboard.moments import Moment
 from pipelines.dashboard.places import After
-from pipelines.dashboard.values import Client, Initiator, Measures, Workflow, WorkflowId
+from pipelines.dashboard.values import (
+    Client,
+    ClientId,
+    Initiator,
+    InitiatorType,
+    Measures,
+    Workflow,
+    WorkflowId,
+)
 from pipelines.model.metrics import FIGURE_COLUMNS
 from pipelines.model.periods import Period
 
 # A page that a browser still draws at once.
 MOST_ROWS: Final = 1_000
 _ROWS: Final = 500
+
+_AFTER: Final = "The `next` of the page before this one."
 
 
 class Query(BaseModel):
@@ -30,13 +40,6 @@ class FormQuery(Query):
     )
 
 
-class PageQuery(FormQuery):
-    """A page of named things."""
-
-    limit: int = Field(MOST_ROWS, ge=1, le=MOST_ROWS, description="How many at most.")
-    after: UUID | None = Field(None, description="The `next` of the page before this one.")
-
-
 class RangeQuery(FormQuery):
     """A range."""
 
@@ -46,14 +49,52 @@ class RangeQuery(FormQuery):
     until: Moment = Field(description="Before then, written likewise.")
 
 
-class SummaryQuery(RangeQuery):
-    """A range, of everything or of one workflow."""
+class OfWorkflow(Query):
+    """Of everything or of one workflow."""
 
     workflow: WorkflowId | None = Field(None, description="Only this workflow.")
 
 
-class WorkflowsQuery(PageQuery, RangeQuery):
-    """A page of workflows over a range."""
+class OfClient(Query):
+    """Of everything or of one client."""
+
+    client: ClientId | None = Field(None, description="Only this client, or `none` for the jobs without one.")
+
+
+class OfInitiator(Query):
+    """Of everything or of one initiator type."""
+
+    initiator: InitiatorType | None = Field(None, description="Only what this initiator type started.")
+
+
+# Fields stand in the order of the bases from the last one on.
+class SummaryQuery(OfInitiator, OfClient, OfWorkflow, RangeQuery):
+    """A range, of everything or of one workflow, client and initiator type."""
+
+
+class PageQuery(RangeQuery):
+    """A page of what is in use over a range."""
+
+    limit: int = Field(MOST_ROWS, ge=1, le=MOST_ROWS, description="How many at most.")
+
+
+class WorkflowsQuery(PageQuery, OfInitiator, OfClient):
+    """A page of workflows."""
+
+    after: UUID | None = Field(None, description=_AFTER)
+
+
+class ClientsQuery(PageQuery, OfInitiator, OfWorkflow):
+    """A page of clients."""
+
+    after: ClientId | None = Field(None, description=_AFTER)
+
+
+class InitiatorsQuery(PageQuery, OfClient, OfWorkflow):
+    """A page of initiator types."""
+
+    # Whatever the source calls one.
+    after: str | None = Field(None, description=_AFTER)
 
 
 class MetricsQuery(RangeQuery):
@@ -72,4 +113,4 @@ class MetricsQuery(RangeQuery):
     )
     measures: Measures = Field(FIGURE_COLUMNS, description="Which figures, by commas; without it, every one.")
     limit: int = Field(_ROWS, ge=1, le=MOST_ROWS, description="How many rows at most.")
-    after: After | None = Field(None, description="The `next` of the page before this one.")
+    after: After | None = Field(None, description=_AFTER)

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 
 from pipelines.model.metrics import FIGURE_COLUMNS
 from pipelines.model.sentinels import NO_CLIENT, RESERVED_IDS, RESERVED_INITIATORS
-from pipelines.repositories.analytics import EACH, Each
+from pipelines.repositories.slices import EACH, Each
 
 _LONGEST_INITIATOR: Final = 200
 _NONE: Final = "none"
@@ -19,6 +19,11 @@ def _id(value: Any) -> UUID:
     if found in RESERVED_IDS:
         raise ValueError
     return found
+
+
+def client_text(client_id: UUID) -> str:
+    """How a query names a client, or the jobs without one."""
+    return _NONE if client_id == NO_CLIENT else str(client_id)
 
 
 def _workflow_id(value: Any) -> UUID:
@@ -35,20 +40,36 @@ def _workflow(value: Any) -> UUID | Each:
         raise ValueError("Input is neither each nor the id of a workflow") from None
 
 
+def _client_id(value: Any) -> UUID:
+    try:
+        return NO_CLIENT if value == _NONE else _id(value)
+    except ValueError:
+        raise ValueError("Input is neither none nor the id of a client") from None
+
+
 def _client(value: Any) -> UUID | Each:
     try:
-        if value == _NONE:
-            return NO_CLIENT
-        return EACH if value == EACH.value else _id(value)
+        return EACH if value == EACH.value else _client_id(value)
     except ValueError:
         raise ValueError("Input is neither each nor none nor the id of a client") from None
 
 
+def _initiator_type(value: Any) -> str:
+    text = str(value)
+    if not _is_initiator(text) or text == EACH.value:
+        raise ValueError("Input is not an initiator type")
+    return text
+
+
 def _initiator(value: Any) -> str | Each:
     text = str(value)
-    if not text or len(text) > _LONGEST_INITIATOR or "\0" in text or text in RESERVED_INITIATORS:
+    if not _is_initiator(text):
         raise ValueError("Input is neither each nor an initiator type")
     return EACH if text == EACH.value else text
+
+
+def _is_initiator(text: str) -> bool:
+    return 0 < len(text) <= _LONGEST_INITIATOR and "\0" not in text and text not in RESERVED_INITIATORS
 
 
 def _measures(value: Any) -> tuple[str, ...]:
@@ -63,6 +84,7 @@ def _one_of(*schemas: dict[str, Any]) -> WithJsonSchema:
 
 
 _AN_ID: Final = {"format": "uuid"}
+_AN_INITIATOR: Final = WithJsonSchema({"type": "string", "minLength": 1, "maxLength": _LONGEST_INITIATOR})
 _A_MEASURE: Final = f"({'|'.join(FIGURE_COLUMNS)})"
 
 WorkflowId = Annotated[
@@ -70,11 +92,9 @@ WorkflowId = Annotated[
 ]
 Workflow = Annotated[UUID | Each, BeforeValidator(_workflow), _one_of({"const": EACH.value}, _AN_ID)]
 Client = Annotated[UUID | Each, BeforeValidator(_client), _one_of({"enum": [EACH.value, _NONE]}, _AN_ID)]
-Initiator = Annotated[
-    str | Each,
-    BeforeValidator(_initiator),
-    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": _LONGEST_INITIATOR}),
-]
+ClientId = Annotated[UUID, BeforeValidator(_client_id), _one_of({"const": _NONE}, _AN_ID)]
+InitiatorType = Annotated[str, BeforeValidator(_initiator_type), _AN_INITIATOR]
+Initiator = Annotated[str | Each, BeforeValidator(_initiator), _AN_INITIATOR]
 Measures = Annotated[
     tuple[str, ...],
     BeforeValidator(_measures),

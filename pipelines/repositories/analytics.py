@@ -1,49 +1,42 @@
 """How one tenant's jobs ended and how long they took, over any range that is made of what is stored."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime
-from enum import Enum
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from pipelines.compute.calendar import Calendar
 from pipelines.compute.cover import Cover, Span
-from pipelines.errors import InvalidRange, RangeNotStored, UnknownMeasure, WorkflowNotVisible
-from pipelines.model.histogram import RELATIVE_ERROR, middle_ms
-from pipelines.model.metrics import DIMENSIONS, FIGURE_COLUMNS, PERCENTILES, WITH_HISTOGRAM
+from pipelines.compute.wall_clock import WallClock
+from pipelines.errors import (
+    ClientNotVisible,
+    InvalidRange,
+    RangeNotStored,
+    UnknownMeasure,
+    WorkflowNotVisible,
+)
+from pipelines.model.metrics import FIGURE_COLUMNS, PERCENTILES, WITH_HISTOGRAM
 from pipelines.model.periods import Period
 from pipelines.model.rollup_plan import ROLLUP_PLAN, Mask, RollupPlan
-from pipelines.model.sentinels import (
-    ALL_CLIENTS,
-    ALL_INITIATORS,
-    ALL_OF_EACH,
-    ALL_WORKFLOWS,
-    NO_CLIENT,
-)
+from pipelines.model.sentinels import ALL_OF_EACH, NO_CLIENT
+from pipelines.repositories.figures import Sources, durations_of, metric_of, percentiles_of, stats_of
 from pipelines.repositories.records import (
+    ClientExecutionStats,
     Completeness,
     DurationPercentiles,
     DurationStats,
+    ExecutionStats,
+    InitiatorExecutionStats,
     MetricRow,
     WorkflowExecutionStats,
 )
-from pipelines.storage.calendars import find_calendar
+from pipelines.repositories.slices import EACH, Each, Slice
 from pipelines.storage.database import Connection
-from pipelines.storage.tenant_reading import Row, answering, rows
+from pipelines.storage.tenant_reading import Row, rows
 from pipelines.tenancy import Tenant
 
 # So many rows fit a page and a client's memory.
 MOST_ROWS: Final = 10_000
-
-
-class Each(Enum):
-    """In place of one workflow, client or initiator: a row for each."""
-
-    EACH = "each"
-
-
-EACH: Final = Each.EACH
 
 # The period's start, workflow, client and initiator of the row after which to go on.
 Place = tuple[datetime, UUID, UUID, str]
@@ -52,43 +45,118 @@ Place = tuple[datetime, UUID, UUID, str]
 class AnalyticsRepository:
     """One tenant's metrics, read in the transaction of a connection; every question is one query.
 
-    Ranges are [since, until), with time zones. Raises `InvalidRange`, `RangeNotStored`, `UnknownMeasure`,
-    `WorkflowNotVisible` and `AnalyticsQueryError`.
+    Ranges are [since, until), with time zones. A workflow, client (`NO_CLIENT` for jobs without) or initiator
+    that is not named is all of them together. Raises `InvalidRange`, `RangeNotStored`, `UnknownMeasure`,
+    `WorkflowNotVisible`, `ClientNotVisible` and `AnalyticsQueryError`.
     """
 
     def __init__(self, connection: Connection, tenant: Tenant, plan: RollupPlan = ROLLUP_PLAN) -> None:
         self._connection, self._tenant, self._plan = connection, tenant, plan
 
     def get_average_execution_duration(
-        self, *, since: datetime, until: datetime, workflow_id: UUID | None = None
+        self,
+        *,
+        since: datetime,
+        until: datetime,
+        workflow_id: UUID | None = None,
+        client: UUID | None = None,
+        initiator: str | None = None,
     ) -> DurationStats:
         """How many jobs completed in the range, and how long they took on average, at least and at most."""
-        mask = Mask.TOTAL if workflow_id is None else Mask.WORKFLOW
-        spans = self._cover(mask).of(*_ordered(since, until))
-        return _durations(self._total(spans, (), workflow_id))
+        asked = Slice(workflow_id, client, initiator)
+        sources = Sources(self._cover(asked.mask).of(*_ordered(since, until)))
+        return durations_of(self._figures("total", asked, sources)[0])
 
     def get_execution_duration_percentiles(
-        self, *, since: datetime, until: datetime, workflow_id: UUID | None = None
+        self,
+        *,
+        since: datetime,
+        until: datetime,
+        workflow_id: UUID | None = None,
+        client: UUID | None = None,
+        initiator: str | None = None,
     ) -> DurationPercentiles:
-        """Median, p90, p95 and p99: exact over one stored bucket, else estimated from histograms."""
-        mask = Mask.TOTAL if workflow_id is None else Mask.WORKFLOW
-        spans, histograms = self._with_percentiles(mask, since, until)
-        return _percentiles(self._total(spans, histograms, workflow_id), estimated=bool(histograms))
+        """Median, p90, p95 and p99: exact over one stored bucket, estimated where histograms are kept."""
+        stats = self.get_execution_stats(
+            since=since, until=until, workflow_id=workflow_id, client=client, initiator=initiator
+        )
+        return stats.percentiles
+
+    def get_execution_stats(
+        self,
+        *,
+        since: datetime,
+        until: datetime,
+        workflow_id: UUID | None = None,
+        client: UUID | None = None,
+        initiator: str | None = None,
+    ) -> ExecutionStats:
+        """Both of these, which costs one query."""
+        asked = Slice(workflow_id, client, initiator)
+        sources = self._sources(asked.mask, since, until)
+        return stats_of(self._figures("total", asked, sources)[0], sources)
 
     def get_workflow_execution_stats(
-        self, *, since: datetime, until: datetime
+        self,
+        *,
+        since: datetime,
+        until: datetime,
+        client: UUID | None = None,
+        initiator: str | None = None,
     ) -> tuple[WorkflowExecutionStats, ...]:
         """Every workflow in use with its name, those that take longest on average first, idle ones last."""
-        spans, histograms = self._with_percentiles(Mask.WORKFLOW, since, until)
-        found = self._rows("by_workflow", _asked(spans, histograms, workflow_id=EACH))
+        asked = Slice(EACH, client, initiator)
+        sources = self._sources(asked.mask, since, until)
         return tuple(
             WorkflowExecutionStats(
-                workflow_id=row["workflow_id"],
+                workflow_id=row["which"],
                 name=row["name"],
-                durations=_durations(row),
-                percentiles=_percentiles(row, estimated=bool(histograms)),
+                durations=durations_of(row),
+                percentiles=percentiles_of(row, sources),
             )
-            for row in found
+            for row in self._each("by_workflow", asked, sources)
+        )
+
+    def get_client_execution_stats(
+        self,
+        *,
+        since: datetime,
+        until: datetime,
+        workflow_id: UUID | None = None,
+        initiator: str | None = None,
+    ) -> tuple[ClientExecutionStats, ...]:
+        """Every client in use likewise, and the jobs without one if there are any."""
+        asked = Slice(workflow_id, EACH, initiator)
+        sources = self._sources(asked.mask, since, until)
+        return tuple(
+            ClientExecutionStats(
+                client_id=None if row["which"] == NO_CLIENT else row["which"],
+                has_no_client=row["which"] == NO_CLIENT,
+                name=row["name"],
+                durations=durations_of(row),
+                percentiles=percentiles_of(row, sources),
+            )
+            for row in self._each("by_client", asked, sources)
+        )
+
+    def get_initiator_execution_stats(
+        self,
+        *,
+        since: datetime,
+        until: datetime,
+        workflow_id: UUID | None = None,
+        client: UUID | None = None,
+    ) -> tuple[InitiatorExecutionStats, ...]:
+        """Every initiator type that started a job, those whose jobs take longest on average first."""
+        asked = Slice(workflow_id, client, EACH)
+        sources = self._sources(asked.mask, since, until)
+        return tuple(
+            InitiatorExecutionStats(
+                initiator_type=row["which"],
+                durations=durations_of(row),
+                percentiles=percentiles_of(row, sources),
+            )
+            for row in self._each("by_initiator", asked, sources)
         )
 
     def get_metrics(
@@ -112,9 +180,10 @@ class AnalyticsRepository:
         if unknown:
             raise UnknownMeasure(f"({', '.join(unknown)})")
         since, until = _ordered(since, until)
-        self._require_kept(period, [asked is not None for asked in (workflow, client, initiator)])
+        asked = Slice(workflow, client, initiator)
+        self._require_kept(period, asked.mask)
         start, *keys = after or (None, None, None, None)
-        values = _dimensions(workflow, client, initiator) | {
+        values = dict(asked.values) | {
             "period": period.value,
             "since": since,
             "until": until,
@@ -124,55 +193,71 @@ class AnalyticsRepository:
             "after_initiator": keys[2],
             "rows": rows,
         }
-        return tuple(_metric(row, period, measures) for row in self._rows("metrics", values))
+        return tuple(metric_of(row, period, measures) for row in self._rows("metrics", values))
 
     def get_completeness(self) -> Completeness | None:
         """Through when the metrics are complete; None when nothing was published yet."""
         for row in self._rows("completeness", {}):
             return Completeness(
+                organization_name=row["organization_name"],
                 complete_through=row["complete_through"],
                 extracted_at=row["extracted_at"],
                 published_at=row["published_at"],
                 published_version=row["published_version"],
+                edition=row["edition"],
                 verified_at=row["verified_at"],
                 time_zone=row["time_zone"],
             )
         return None
 
-    def _require_kept(self, period: Period, broken_down: Sequence[bool]) -> None:
+    def _require_kept(self, period: Period, mask: Mask) -> None:
         """Nothing kept is not the same as nothing happened."""
-        mask = Mask.TOTAL
-        for dimension, by_it in zip(DIMENSIONS.values(), broken_down, strict=True):
-            mask |= dimension if by_it else Mask.TOTAL
         if mask not in self._plan[period]:
             kept = ", ".join(f"{each}s" for each in Period if mask in self._plan[each])
             raise RangeNotStored(f"(whole {kept})" if kept else "(nothing: these are not kept together)")
 
     @cached_property
-    def _calendar(self) -> Calendar:
-        with answering():
-            return find_calendar(self._connection).calendar
+    def _clock(self) -> WallClock:
+        return WallClock([(row["since"], row["offset_s"]) for row in self._rows("zone_offsets", {})])
 
     def _cover(self, mask: Mask, *, among: Collection[Period] = tuple(Period)) -> Cover:
         periods = [period for period in among if mask in self._plan[period]]
-        return Cover(self._calendar, self._tenant.organization_id, periods)
+        return Cover(self._clock, periods)
 
-    def _with_percentiles(
-        self, mask: Mask, since: datetime, until: datetime
-    ) -> tuple[Sequence[Span], Sequence[Span]]:
-        """The spans to add up, and those whose histograms tell the percentiles: none if a row has them."""
+    def _sources(self, mask: Mask, since: datetime, until: datetime) -> Sources:
         since, until = _ordered(since, until)
         cover = self._cover(mask)
         bucket = cover.bucket_of(since, until)
         if bucket:
-            return (Span(bucket, since, until),), ()
-        return cover.of(since, until), self._cover(mask, among=WITH_HISTOGRAM).of(since, until)
+            return Sources((Span(bucket, since, until),), exact=True)
+        spans = cover.of(since, until)
+        try:
+            return Sources(spans, histograms=self._cover(mask, among=WITH_HISTOGRAM).of(since, until))
+        except RangeNotStored:
+            # Counts and means are known all the same.
+            return Sources(spans)
 
-    def _total(self, spans: Sequence[Span], histograms: Sequence[Span], workflow_id: UUID | None) -> Row:
-        (row,) = self._rows("total", _asked(spans, histograms, workflow_id=workflow_id))
-        if not row["visible"]:
+    def _each(self, name: str, asked: Slice, sources: Sources) -> list[Row]:
+        return [row for row in self._figures(name, asked, sources) if row["which"] is not None]
+
+    def _figures(self, name: str, asked: Slice, sources: Sources) -> list[Row]:
+        """What a statement over the sums gives: one row or more, which say whether the named are visible."""
+        values = dict(asked.values) | {
+            "no_client": NO_CLIENT,
+            "periods": [span.period.value for span in sources.spans],
+            "since": [span.since for span in sources.spans],
+            "until": [span.until for span in sources.spans],
+            "histogram_periods": [span.period.value for span in sources.histograms],
+            "histogram_since": [span.since for span in sources.histograms],
+            "histogram_until": [span.until for span in sources.histograms],
+            "shares": list(PERCENTILES.values()),
+        }
+        found = self._rows(name, values)
+        if not found[0]["workflow_is_visible"]:
             raise WorkflowNotVisible
-        return row
+        if not found[0]["client_is_visible"]:
+            raise ClientNotVisible
+        return found
 
     def _rows(self, name: str, values: Mapping[str, object]) -> list[Row]:
         mine = {"organization_id": self._tenant.organization_id}
@@ -183,84 +268,3 @@ def _ordered(since: datetime, until: datetime) -> tuple[datetime, datetime]:
     if since.tzinfo is None or until.tzinfo is None or since >= until:
         raise InvalidRange(f"({since.isoformat()} to {until.isoformat()})")
     return since, until
-
-
-def _asked(
-    spans: Sequence[Span], histograms: Sequence[Span], *, workflow_id: UUID | Each | None
-) -> dict[str, object]:
-    return _dimensions(workflow_id, None, None) | {
-        "periods": [span.period.value for span in spans],
-        "since": [span.since for span in spans],
-        "until": [span.until for span in spans],
-        "histogram_periods": [span.period.value for span in histograms],
-        "histogram_since": [span.since for span in histograms],
-        "histogram_until": [span.until for span in histograms],
-        "shares": list(PERCENTILES.values()),
-    }
-
-
-def _dimensions(
-    workflow: UUID | Each | None, client: UUID | Each | None, initiator: str | Each | None
-) -> dict[str, object]:
-    return {
-        "workflow_id": _one(workflow, ALL_WORKFLOWS),
-        "client_id": _one(client, ALL_CLIENTS),
-        "initiator_type": _one(initiator, ALL_INITIATORS),
-    }
-
-
-def _one(asked: Any, everything: Any) -> Any:
-    if asked is EACH:
-        return None
-    return everything if asked is None else asked
-
-
-def _durations(row: Row) -> DurationStats:
-    timed = row["timed_executions"] or 0
-    return DurationStats(
-        total_executions=row["total_executions"] or 0,
-        completed_executions=row["completed_executions"] or 0,
-        failed_executions=row["failed_executions"] or 0,
-        timed_executions=timed,
-        average_duration_ms=row["total_duration_ms"] / timed if timed else None,
-        min_duration_ms=row["min_duration_ms"],
-        max_duration_ms=row["max_duration_ms"],
-    )
-
-
-def _percentiles(row: Row, *, estimated: bool) -> DurationPercentiles:
-    figures = _estimates(row) if estimated else {name: row[name] for name in PERCENTILES}
-    return DurationPercentiles(
-        timed_executions=row["timed_executions"] or 0,
-        median_duration_ms=figures["median_duration_ms"],
-        p90_duration_ms=figures["p90_duration_ms"],
-        p95_duration_ms=figures["p95_duration_ms"],
-        p99_duration_ms=figures["p99_duration_ms"],
-        estimated=estimated,
-        relative_error=RELATIVE_ERROR if estimated else 0.0,
-    )
-
-
-def _estimates(row: Row) -> Mapping[str, float | None]:
-    """Each percentile between the middles of the two buckets around it, and never beyond the extremes."""
-    if not row["timed_executions"]:
-        return dict.fromkeys(PERCENTILES)
-    found: dict[str, float | None] = {}
-    for (name, share), low, high in zip(PERCENTILES.items(), row["low"], row["high"], strict=True):
-        rank = share * (row["timed_executions"] - 1)
-        between = middle_ms(low) + (rank - int(rank)) * (middle_ms(high) - middle_ms(low))
-        found[name] = min(max(between, row["min_duration_ms"]), row["max_duration_ms"])
-    return found
-
-
-def _metric(row: Row, period: Period, measures: Collection[str]) -> MetricRow:
-    client = row["client_id"]
-    return MetricRow(
-        period=period,
-        period_start=row["period_start"],
-        workflow_id=None if row["workflow_id"] == ALL_WORKFLOWS else row["workflow_id"],
-        client_id=None if client in (ALL_CLIENTS, NO_CLIENT) else client,
-        has_no_client=client == NO_CLIENT,
-        initiator_type=None if row["initiator_type"] == ALL_INITIATORS else row["initiator_type"],
-        figures={name: row[name] for name in measures},
-    )

@@ -32,7 +32,8 @@ class DurationStats:
 class DurationPercentiles:
     """Milliseconds within which so many of the `timed_executions` ended; None when there is none.
 
-    Exact where the range is one stored bucket. Otherwise `estimated`: off by no more than `relative_error`.
+    Exact where the range is one stored bucket. Otherwise `estimated`: off by no more than `relative_error`,
+    which is None, as they are, where nothing that is stored tells them.
     """
 
     timed_executions: int
@@ -41,17 +42,39 @@ class DurationPercentiles:
     p95_duration_ms: float | None
     p99_duration_ms: float | None
     estimated: bool
-    relative_error: float
+    relative_error: float | None
 
 
 @dataclass(frozen=True)
-class WorkflowExecutionStats:
+class ExecutionStats:
+    """How the jobs of a range ended and how long they took."""
+
+    durations: DurationStats
+    percentiles: DurationPercentiles
+
+
+@dataclass(frozen=True)
+class WorkflowExecutionStats(ExecutionStats):
     """One workflow over a range; `name` is None when the source has none."""
 
     workflow_id: UUID
     name: str | None
-    durations: DurationStats
-    percentiles: DurationPercentiles
+
+
+@dataclass(frozen=True)
+class ClientExecutionStats(ExecutionStats):
+    """One client over a range, or the jobs without one: `has_no_client`, with `client_id` None."""
+
+    client_id: UUID | None
+    has_no_client: bool
+    name: str | None
+
+
+@dataclass(frozen=True)
+class InitiatorExecutionStats(ExecutionStats):
+    """What one type of initiator started over a range; `unknown` where jobs do not say."""
+
+    initiator_type: str
 
 
 @dataclass(frozen=True)
@@ -95,11 +118,17 @@ class Named:
 
 @dataclass(frozen=True)
 class Completeness:
-    """Through when the metrics are complete, and of which version of the facts they are."""
+    """Through when the metrics are complete, and of which version of the facts they are.
 
+    `organization_name` is None when the source has none. Whatever changes a figure changes `published_at` or
+    `edition`.
+    """
+
+    organization_name: str | None
     complete_through: datetime
     extracted_at: datetime
     published_at: datetime
     published_version: int
+    edition: int
     verified_at: datetime | None
     time_zone: str

@@ -180,6 +180,11 @@ def hold(connection: psycopg.Connection, seen: Mapping[UUID, Progress]) -> None:
         raise PublishConflict
 
 
+def renew_edition(connection: psycopg.Connection, organization_ids: Collection[UUID]) -> None:
+    """Tell readers that cells of these organizations were written although nothing is published."""
+    connection.execute(statement("load/renew_edition.sql"), {"organization_ids": sorted(organization_ids)})
+
+
 def move_cursors(connection: psycopg.Connection, organization_ids: Collection[UUID], moment: Moment) -> None:
     """Record that every row of these organizations has been looked at up to `moment`."""
     connection.execute(

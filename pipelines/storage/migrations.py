@@ -113,7 +113,12 @@ def require_schema(databases: Databases, settings: Settings) -> None:
 def require_analytics(databases: Databases, settings: Settings) -> None:
     """Raise `SchemaMissing` unless the analytics schema is at the newest revision."""
     with connect(databases.analytics_url, settings) as connection:
-        revision = _stored_analytics_revision(connection)
+        require_analytics_at(connection)
+
+
+def require_analytics_at(connection: DriverConnection) -> None:
+    """The same over a connection that is there already."""
+    revision = _stored_analytics_revision(connection)
     if revision is not None and revision not in _history(ANALYTICS):
         raise SchemaNewer
     if revision != _history(ANALYTICS)[0]:

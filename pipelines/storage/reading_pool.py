@@ -10,8 +10,9 @@ from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
 from pipelines.errors import DatabaseUnreachable, InvalidSetting
 from pipelines.settings import Settings
-from pipelines.storage.database import Connection, Databases, open_databases, with_connect_timeout
-from pipelines.storage.migrations import require_analytics
+from pipelines.storage.database import Connection, open_databases, with_connect_timeout
+from pipelines.storage.migrations import require_analytics_at
+from pipelines.storage.statements import statement
 from pipelines.storage.tenant_reading import answering, read_as
 from pipelines.tenancy import Tenant
 
@@ -31,7 +32,6 @@ class ReadingPool:
     """A pool that is open inside `with`, whether or not the database answers yet."""
 
     def __init__(self, url: str, settings: Settings) -> None:
-        self._url, self._settings = url, settings
         self._pool = ConnectionPool(
             with_connect_timeout(url, settings),
             kwargs={
@@ -65,17 +65,29 @@ class ReadingPool:
 
         Raises `DatabaseUnreachable` and `AnalyticsQueryError`.
         """
-        with answering(), ExitStack() as lent:
-            try:
-                connection = lent.enter_context(self._pool.connection())
-            except (PoolTimeout, TooManyRequests) as refused:
-                raise DatabaseUnreachable from refused
+        with self._lent() as connection:
             read_as(connection, tenant)
             yield connection
 
     def require_ready(self) -> None:
         """Raise `DatabaseUnreachable` or `SchemaMissing` when no question can be answered."""
-        require_analytics(Databases(self._url, self._url), self._settings)
+        with self._lent() as connection:
+            require_analytics_at(connection)
+
+    def sees_every_tenant(self) -> bool:
+        """Whether row-level security keeps nothing from the role that reads. Raises as `reading_as`."""
+        with self._lent() as connection:
+            ((found,),) = connection.execute(statement("read/sees_every_tenant.sql")).fetchall()
+        return bool(found)
+
+    @contextmanager
+    def _lent(self) -> Iterator[Connection]:
+        with answering(), ExitStack() as lent:
+            try:
+                connection = lent.enter_context(self._pool.connection())
+            except (PoolTimeout, TooManyRequests) as refused:
+                raise DatabaseUnreachable from refused
+            yield connection
 
 
 @contextmanager

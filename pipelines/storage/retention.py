@@ -22,7 +22,8 @@ def remove_cells(connection: psycopg.Connection, period: Period, before: datetim
     """Remove the cells of a period that begin before a moment, for good; return how many."""
     values = {"period": period, "before": before}
     connection.execute(statement("load/remember_removal.sql"), values)
-    return connection.execute(statement("load/remove_old_cells.sql"), values).rowcount
+    rows = connection.execute(statement("load/remove_old_cells.sql"), values).fetchall()
+    return int(rows[0][0])
 
 
 def remove_restatements(connection: psycopg.Connection, before: datetime) -> int:

@@ -461,6 +461,14 @@ completeness: Final = Table(
         Date,
         comment="The first day of creation that was looked at when they were found; NULL for all.",
     ),
+    Column(
+        "edition",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="How often rows were written or removed without a publication: by a repair, a rebuild or"
+        " retention. With published_at it names one state of the metrics.",
+    ),
     PrimaryKeyConstraint("organization_id"),
     comment="How complete each organization's metrics are, moved in the transaction that publishes them.",
 )

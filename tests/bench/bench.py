@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +26,7 @@ from pipelines.storage.database import Databases, open_databases
 from pipelines.storage.generated_month import GeneratedMonth, generate_month
 from pipelines.storage.migrations import migrate
 from pipelines.storage.source_statements import jobs_statement
+from tests.bench.reads import measure_reads, rows_of, summary
 
 HERE = Path(__file__).parent
 
@@ -107,7 +108,9 @@ def measure(home: Path, jobs: int) -> None:
             (name, ours(url, home), theirs(url, organization_ids, copied))
             for name, organization_ids, copied in scenarios(url, month)
         ]
+        reads = measure_reads(url, settings, month)
     show(console, rows)
+    show_reads(console, reads)
 
 
 def scenarios(url: str, month: GeneratedMonth) -> Iterator[tuple[str, Sequence[UUID] | None, bool]]:
@@ -233,6 +236,16 @@ def show(console: Console, rows: Sequence[tuple[str, Ours, Theirs]]) -> None:
         ),
     ):
         console.print(f"{'met   ' if met else 'missed'}  {text}: {figure}")
+
+
+def show_reads(console: Console, reads: Mapping[str, Sequence[float]]) -> None:
+    """Print how long tenants wait, and whether that is as short as it should be."""
+    table = Table("30 days of one tenant, ms", "median", "p95 of the tenants", "longest")
+    for row in rows_of(reads):
+        table.add_row(*row)
+    console.print(table)
+    p95 = summary(reads["the days"])[1]
+    console.print(f"{'met   ' if p95 < 10 else 'missed'}  thirty days in under 10 ms: p95 {p95:.1f} ms")
 
 
 if __name__ == "__main__":

@@ -38,7 +38,8 @@ QUESTIONS = {
     "metrics": RANGE | {"period": "day", "workflow": "each", "client": "each"},
     "summary": RANGE,
     "workflows": RANGE,
-    "clients": {},
+    "clients": RANGE,
+    "initiators": RANGE,
     "completeness": {},
 }
 
@@ -47,9 +48,10 @@ Answer = Any
 
 @dataclass(frozen=True)
 class Api:
-    """An API and those whose metrics it has."""
+    """An API and those whose metrics it has; `reader_url` is what it reads with."""
 
     client: TestClient
+    reader_url: str
     pool: ReadingPool
     databases: Databases
     settings: Settings
@@ -92,7 +94,7 @@ def opened(
     """Open the API as a role that may do what `execmetrics grants` prints for a dashboard."""
     with reading_role(databases, settings) as url, ReadingPool(url, settings) as pool:
         app = create_app(settings, pool, trust or trusting(SECRET, AUDIENCE))
-        yield Api(TestClient(app), pool, databases, settings, tenants)
+        yield Api(TestClient(app), url, pool, databases, settings, tenants)
 
 
 @contextmanager

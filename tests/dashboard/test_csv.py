@@ -53,14 +53,14 @@ def test_a_table_says_what_the_document_does(shared: Api, question: str) -> None
 )
 def test_the_form_is_negotiated(shared: Api, accept: str, form: str) -> None:
     """`Accept` decides between the two; whoever takes anything gets JSON."""
-    answer = shared.ask(shared.tenants[0], "clients", headers={"Accept": accept})
+    answer = shared.ask(shared.tenants[0], "clients", **RANGE, headers={"Accept": accept})
 
     assert answer.headers["Content-Type"].partition(";")[0] == form
 
 
 def test_the_parameter_wins_over_the_header(shared: Api) -> None:
     """A link can be pasted into a browser, which has its own idea of what it accepts."""
-    answer = shared.ask(shared.tenants[0], "clients", format="json", headers={"Accept": "text/csv"})
+    answer = shared.ask(shared.tenants[0], "clients", **RANGE, format="json", headers={"Accept": "text/csv"})
 
     assert answer.headers["Content-Type"] == "application/json"
 
@@ -81,13 +81,14 @@ def test_a_name_is_never_a_formula(own: Api) -> None:
     rows = RANGE | {"period": "day", "initiator": "each"}
     for question, asked, column in (
         ("workflows", RANGE, "name"),
-        ("clients", {}, "name"),
+        ("clients", RANGE, "name"),
+        ("initiators", RANGE, "initiator_type"),
         ("metrics", rows, "initiator_type"),
     ):
         cells = {line[column] for line in read(own.ask(tenant, question, **asked, format="csv").text)}
         assert {f"'{formula}" for formula in FORMULAS} <= cells
         assert not [cell for cell in cells if cell.startswith(tuple("=+-@\t\r\n"))]
-    names = {client["name"] for client in own.ask(tenant, "clients").json()["clients"]}
+    names = {client["name"] for client in own.ask(tenant, "clients", **RANGE).json()["clients"]}
     assert set(FORMULAS) < names
 
 

@@ -33,7 +33,10 @@ def place(*parts: Any) -> str:
 SOMEWHERE = "2024-01-31T00:00:00Z", str(UUID(int=1)), str(UUID(int=2))
 NOT_UNDERSTOOD = [
     ("summary", RANGE | {"colour": "red"}, "colour: There is no such parameter."),
-    ("clients", {"since": "2024-01-01"}, "since: There is no such parameter."),
+    ("clients", {}, "since: Field required. until: Field required."),
+    ("clients", RANGE | {"client": "none"}, "client: There is no such parameter."),
+    ("workflows", RANGE | {"workflow": str(UUID(int=1))}, "workflow: There is no such parameter."),
+    ("initiators", RANGE | {"initiator": "USER"}, "initiator: There is no such parameter."),
     ("completeness", {"": "x"}, "There is no such parameter."),
     ("summary", {"since": "2024-01-01"}, "until: Field required."),
     ("summary", RANGE | {"since": "yesterday"}, "since: Input is neither a date nor an RFC 3339 time"),
@@ -47,6 +50,15 @@ NOT_UNDERSTOOD = [
     ("summary", RANGE | {"since": "2024-01-31T12:30:00Z"}, "whole UTC hours"),
     ("summary", RANGE | {"workflow": "mine"}, "workflow: Input is not the id of a workflow."),
     ("summary", RANGE | {"workflow": f"{0:032x}"}, "workflow: Input is not the id of a workflow."),
+    ("summary", RANGE | {"workflow": "each"}, "workflow: Input is not the id of a workflow."),
+    ("summary", RANGE | {"client": "each"}, "client: Input is neither none nor the id of a client."),
+    ("summary", RANGE | {"client": "f" * 32}, "client: Input is neither none nor the id of a client."),
+    ("summary", RANGE | {"initiator": "each"}, "initiator: Input is not an initiator type."),
+    ("summary", RANGE | {"initiator": "all"}, "initiator: Input is not an initiator type."),
+    ("summary", RANGE | {"initiator": "a\0b"}, "initiator: Input is not an initiator type."),
+    ("initiators", RANGE | {"after": "NOBODY"}, "begin again, without `after`"),
+    ("clients", RANGE | {"after": str(UUID(int=1))}, "begin again, without `after`"),
+    ("clients", RANGE | {"after": "mine"}, "after: Input is neither none nor the id of a client."),
     ("metrics", RANGE, "period: Field required."),
     ("metrics", RANGE | {"period": "year"}, "period: Input should be 'hour', 'day', 'week' or 'month'."),
     ("metrics", RANGE | {"period": "day", "limit": 0}, "limit: "),
@@ -75,8 +87,8 @@ NOT_UNDERSTOOD = [
     ),
     ("metrics", RANGE | {"period": "day", "after": "b\u00f6se"}, "after: Input is not the `next`"),
     ("metrics", RANGE | {"period": ["day", "week"]}, "Each parameter may be given once."),
-    ("clients", {"format": "xml"}, "format: Input should be 'json' or 'csv'."),
-    ("clients", {"limit": "many"}, "limit: "),
+    ("clients", RANGE | {"format": "xml"}, "format: Input should be 'json' or 'csv'."),
+    ("clients", RANGE | {"limit": "many"}, "limit: "),
 ]
 
 
@@ -153,14 +165,14 @@ def test_a_database_that_fails_is_not_quoted(own: Api, caplog: pytest.LogCapture
 def test_connections_that_were_cut_are_replaced(own: Api) -> None:
     """A restart of the database costs no request its answer."""
     tenant = own.tenants[0]
-    before = own.ask(tenant, "clients")
+    before = own.ask(tenant, "clients", **RANGE)
     with psycopg.connect(own.databases.analytics_url, autocommit=True) as owner:
         cut = owner.execute(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
             " WHERE application_name = 'execmetrics serve' AND datname = current_database()"
         ).fetchone()
 
-    after = own.ask(tenant, "clients")
+    after = own.ask(tenant, "clients", **RANGE)
 
     assert cut != (0,)
     assert (after.status_code, after.text) == (200, before.text)
@@ -176,7 +188,7 @@ def test_without_a_database_the_answer_is_to_come_back(monkeypatch: pytest.Monke
         client = TestClient(create_app(settings, pool, trusting(SECRET, AUDIENCE)))
         asked = {"Authorization": f"Bearer {token_of(shared.tenants[0])}"}
         answers = [
-            client.get(path_of(shared.tenants[0], "clients"), headers=asked),
+            client.get(path_of(shared.tenants[0], "clients"), params=RANGE, headers=asked),
             client.get("/readyz"),
         ]
         alive = client.get("/healthz")

@@ -13,6 +13,7 @@ from pipelines.repositories.analytics import AnalyticsRepository
 from pipelines.settings import load_settings
 from pipelines.storage.reading_pool import ReadingPool, reader_url
 from pipelines.tenancy import admit
+from tests.conftest import with_database
 from tests.dashboard.conftest import Api
 from tests.planting import DAY, NOON, Tenant, plant_job
 
@@ -138,6 +139,24 @@ def test_the_reader_may_have_an_address_of_its_own(shared: Api) -> None:
         assert "sesame" not in str(refused.value)
 
 
+def test_who_may_write_is_told_from_who_may_not(shared: Api) -> None:
+    """The owner is shown every tenant, the role of the grants one; without tables there is nobody to show."""
+    with ReadingPool(shared.databases.analytics_url, shared.settings) as as_owner:
+        assert as_owner.sees_every_tenant()
+    with ReadingPool(with_database(shared.reader_url, "postgres"), shared.settings) as elsewhere:
+        assert not elsewhere.sees_every_tenant()
+    assert not shared.pool.sees_every_tenant()
+
+
+def test_readiness_costs_no_connection_of_its_own(shared: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all are lent it is not given, and afterwards over one of them."""
+    monkeypatch.setattr("pipelines.storage.reading_pool._PATIENCE_S", 0.1)
+    with one_connection(shared) as pool:
+        with pool.reading_as(admit(shared.tenants[0].organization)), pytest.raises(DatabaseUnreachable):
+            pool.require_ready()
+        pool.require_ready()
+
+
 def test_a_pool_that_is_left_lets_go(shared: Api) -> None:
     """Its connections end with it, not with the process."""
     with one_connection(shared) as pool, pool.reading_as(admit(shared.tenants[0].organization)) as connection:
@@ -154,4 +173,4 @@ def one_connection(api: Api) -> ReadingPool:
     """A pool that lends the same connection to one after the other."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("pipelines.storage.reading_pool._CONNECTIONS", 1)
-        return ReadingPool(api.pool._url, api.settings)
+        return ReadingPool(api.reader_url, api.settings)

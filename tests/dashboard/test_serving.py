@@ -2,6 +2,7 @@
 
 import json
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -23,33 +24,42 @@ ADDRESS = re.compile(r"API: (http://127\.0\.0\.1:\d+) \(Ctrl-C ends it\)\n")
 
 
 def test_it_serves_until_it_is_told_to_stop(embedded_home: Path) -> None:
-    """At the printed address, over an embedded database where none is set; nothing is left behind."""
+    """At the printed address, over an embedded database where none is set; nothing is left behind.
+
+    That one is entered as who may write, which is told once.
+    """
     secret = {"EXECMETRICS_API_SECRET": SECRET}
     with started(embedded_home, "serve", "--port", "0", env=secret) as process:
         address = ADDRESS.fullmatch(process.stdout.readline()).group(1)
         with urllib.request.urlopen(f"{address}/healthz", timeout=10) as answer:
             assert json.load(answer) == {"status": "up"}
             assert "server" not in answer.headers
+        spoke, _, _ = select.select([process.stderr], [], [], 10)
+        warned = process.stderr.readline() if spoke else ""
         family = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=30)
 
     assert process.returncode == 128 + signal.SIGTERM
-    assert "Traceback" not in said
+    assert (warned.count("."), said) == (1, "")
+    assert "EXECMETRICS_READER_URL" in warned
     assert [member for member in family if member.is_running()] == []
     assert not server_processes(embedded_home)
 
 
 def test_trying_it_out_needs_nothing(shared: Api, tmp_path: Path) -> None:
-    """`--dev` prints for each organization what asks for it, ready to be pasted; Ctrl-C ends it.
+    """`--dev` prints for each organization its page and what asks for it, ready to be pasted; Ctrl-C ends it.
 
     The secret is made up for this process, so another server believes none of it.
     """
     database = {"EXECMETRICS_DATABASE_URL": shared.databases.analytics_url}
     with started(tmp_path, "serve", "--dev", "--port", "0", env=database) as process:
         address = ADDRESS.fullmatch(process.stdout.readline()).group(1)
-        lines = [process.stdout.readline() for _ in range(3 * len(NAMES))]
-        invited = dict(zip(lines[1::3], lines[2::3], strict=True))
+        dashboard = process.stdout.readline()
+        lines = [process.stdout.readline() for _ in range(4 * len(NAMES))]
+        links, invited = lines[2::4], dict(zip(lines[1::4], lines[3::4], strict=True))
+        with urllib.request.urlopen(dashboard.removeprefix("Dashboard: "), timeout=10) as answer:
+            page = answer.read().decode()
         shown = [subprocess.run(line, shell=True, capture_output=True) for line in invited.values()]
         elsewhere = [
             shared.client.get(path, headers=headers) for path, headers in map(asked, invited.values())
@@ -59,9 +69,29 @@ def test_trying_it_out_needs_nothing(shared: Api, tmp_path: Path) -> None:
 
     assert (process.returncode, said) == (128 + signal.SIGINT, "")
     assert list(invited) == [f"{name}:\n" for name in reversed(NAMES)]
-    assert address
+    assert (dashboard, "<title>Execution metrics</title>" in page) == (f"Dashboard: {address}/\n", True)
+    # The page sends the token that its link has, so each link works as the command below it does.
+    tokens = [asked(line)[1]["Authorization"].removeprefix("Bearer ") for line in invited.values()]
+    assert links == [f"{address}/#token={token}\n" for token in tokens]
     assert [json.loads(each.stdout)["time_zone"] for each in shown] == ["UTC"] * 3
     assert [each.status_code for each in elsewhere] == [401] * 3
+
+
+def test_a_role_that_may_only_read_is_no_cause_for_a_warning(shared: Api, tmp_path: Path) -> None:
+    """Served as `execmetrics grants` has it, nothing is said."""
+    settings = {
+        "EXECMETRICS_DATABASE_URL": shared.databases.analytics_url,
+        "EXECMETRICS_READER_URL": shared.reader_url,
+        "EXECMETRICS_API_SECRET": SECRET,
+    }
+    with started(tmp_path, "serve", "--port", "0", env=settings) as process:
+        address = ADDRESS.fullmatch(process.stdout.readline()).group(1)
+        with urllib.request.urlopen(f"{address}/readyz", timeout=10) as answer:
+            assert json.load(answer) == {"status": "ready"}
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=30)
+
+    assert said == ""
 
 
 def test_a_port_that_is_taken_is_told(monkeypatch: pytest.MonkeyPatch, shared: Api, capsys) -> None:

@@ -5,10 +5,16 @@ from typing import Any
 import psycopg
 import pytest
 
+from pipelines.extract import CompletedIn
+from pipelines.rebuild import rebuild
 from pipelines.refresh import refresh
+from pipelines.repair import repair_range
 from pipelines.repositories.analytics import AnalyticsRepository
+from pipelines.retain import retain
+from pipelines.stages import Stages
+from pipelines.storage.lock import refresh_lock
 from tests.dashboard.conftest import QUESTIONS, RANGE, Api
-from tests.planting import plant_job
+from tests.planting import DAY, NOON, Tenant, plant_job
 
 ALL_OF_THEM = [(question, form) for question in QUESTIONS for form in ("json", "csv")]
 
@@ -36,9 +42,9 @@ def test_an_answer_is_not_sent_twice(shared: Api, question: str, form: str) -> N
 @pytest.mark.parametrize("written", ['"x", {tag}', "{strong}", ' {tag} , "y"'])
 def test_a_tag_is_found_however_it_is_written(shared: Api, written: str) -> None:
     """Among others, and with or without the mark of a weak one, which a proxy may take off."""
-    tag = shared.ask(shared.tenants[0], "clients").headers["ETag"]
+    tag = shared.ask(shared.tenants[0], "clients", **RANGE).headers["ETag"]
 
-    again = asked_again(shared, "clients", written.format(tag=tag, strong=tag.removeprefix("W/")))
+    again = asked_again(shared, "clients", written.format(tag=tag, strong=tag.removeprefix("W/")), **RANGE)
 
     assert again.status_code == 304
 
@@ -89,12 +95,72 @@ def test_what_is_published_changes_the_tag(own: Api) -> None:
     assert after.json()["total_executions"] == first.json()["total_executions"] + 1
 
 
+def test_a_repair_changes_the_tag(own: Api) -> None:
+    """What somebody else wrote is told until it is repaired; after that nobody is told to keep it."""
+    tenant, neighbour, _ = own.tenants
+    others = own.ask(neighbour, "summary", **RANGE).headers["ETag"]
+    with psycopg.connect(own.databases.analytics_url, autocommit=True) as owner:
+        owner.execute(
+            "UPDATE analytics.aggregate_metrics SET max_duration_ms = max_duration_ms + 1"
+            " WHERE organization_id = %s",
+            [tenant.organization],
+        )
+    wrong = own.ask(tenant, "summary", **RANGE)
+    repair(own, tenant)
+    first = asked_again(own, "summary", wrong.headers["ETag"], **RANGE)
+    repair(own, tenant)
+
+    again = asked_again(own, "summary", first.headers["ETag"], **RANGE)
+
+    assert first.status_code == 200
+    assert first.json()["max_duration_ms"] == wrong.json()["max_duration_ms"] - 1
+    assert again.status_code == 304, "nothing was left to be repaired"
+    unmoved = own.ask(neighbour, "summary", **RANGE, headers={"If-None-Match": others})
+    assert unmoved.status_code == 304
+
+
+def test_retention_changes_the_tag(own: Api) -> None:
+    """Hours that are kept no longer are told no longer; where none is gone, nothing is new."""
+    hours = RANGE | {"period": "hour"}
+    first = own.ask(own.tenants[0], "metrics", **hours)
+    keeping = own.settings.model_copy(update={"keep_hours": DAY})
+    retain(own.databases, keeping, now=NOON + 2 * DAY)
+
+    fewer = asked_again(own, "metrics", first.headers["ETag"], **hours)
+    retain(own.databases, keeping, now=NOON + 2 * DAY)
+    again = asked_again(own, "metrics", fewer.headers["ETag"], **hours)
+
+    assert fewer.status_code == 200
+    assert 0 < len(fewer.json()["rows"]) < len(first.json()["rows"])
+    assert again.status_code == 304
+
+
+def test_a_rebuild_changes_the_tag(own: Api) -> None:
+    """Cells of another definition are computed anew while nothing is published."""
+    first = own.ask(own.tenants[0], "summary", **RANGE)
+    with psycopg.connect(own.databases.analytics_url, autocommit=True) as owner:
+        owner.execute("UPDATE analytics.metric_definitions SET definition = 'another'")
+    before = asked_again(own, "summary", first.headers["ETag"], **RANGE)
+    rebuild(own.databases, own.settings)
+
+    after = asked_again(own, "summary", first.headers["ETag"], **RANGE)
+
+    assert (before.status_code, after.status_code) == (304, 200)
+
+
 def test_definitions_have_a_tag_too(shared: Api) -> None:
     """They change with the version and the plan alone."""
-    headers = dict(shared.ask(shared.tenants[0], "clients").request.headers)
+    headers = dict(shared.ask(shared.tenants[0], "completeness").request.headers)
     first = shared.client.get("/v1/definitions", headers=headers)
 
     again = shared.client.get("/v1/definitions", headers=headers | {"If-None-Match": first.headers["ETag"]})
 
     assert first.status_code == 200
     assert (again.status_code, again.content) == (304, b"")
+
+
+def repair(api: Api, tenant: Tenant) -> None:
+    """Make a tenant's cells what the facts say."""
+    everything = CompletedIn(NOON - 9 * DAY, NOON + 9 * DAY)
+    with refresh_lock(api.databases, api.settings):
+        repair_range(api.databases, api.settings, [tenant.organization], everything, Stages())

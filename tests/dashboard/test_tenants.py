@@ -26,11 +26,15 @@ def test_an_answer_names_nobody_else(shared: Api, question: str, number: int, fo
             assert not [mark for mark in (name, *ids(neighbour)) if mark in answer.text]
     if question in ("metrics", "workflows"):
         assert all(str(workflow) in answer.text for workflow in tenant.workflows)
+    if question in ("metrics", "clients"):
+        assert all(str(client) in answer.text for client in tenant.clients)
+    if question == "completeness":
+        assert NAMES[number] in answer.text
 
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_jobs_are_counted_for_their_own_tenant(shared: Api, number: int) -> None:
-    """Summary, workflows and stored rows count what the source has of this organization, no job more."""
+    """Summary, breakdowns and stored rows count what the source has of this organization, no job more."""
     tenant = shared.tenants[number]
     with psycopg.connect(shared.databases.source_url) as source:
         true = source.execute(
@@ -42,13 +46,20 @@ def test_jobs_are_counted_for_their_own_tenant(shared: Api, number: int) -> None
     assert true
 
     summary = shared.ask(tenant, "summary", **RANGE).json()
-    workflows = shared.ask(tenant, "workflows", **RANGE).json()["workflows"]
+    workflows, clients, initiators = (
+        shared.ask(tenant, kind, **RANGE).json()[kind] for kind in ("workflows", "clients", "initiators")
+    )
     rows = shared.ask(tenant, "metrics", **RANGE, period="day").json()["rows"]
 
     assert (summary["total_executions"], summary["failed_executions"]) == true[:2]
     assert summary["average_duration_ms"] == pytest.approx(true[2])
-    assert sum(each["total_executions"] for each in workflows) == true[0]
+    for kind in (workflows, clients, initiators):
+        assert sum(each["total_executions"] for each in kind) == true[0]
     assert {each["name"] for each in workflows} == {f"{NAMES[number]} workflow {each}" for each in (1, 2)}
+    assert {each["name"] for each in clients} == {
+        None,
+        *(f"{NAMES[number]} client {each}" for each in (1, 2)),
+    }
     assert sum(each["total_executions"] for each in rows) == true[0]
 
 
@@ -71,15 +82,30 @@ def test_a_neighbour_is_as_absent_as_nobody(shared: Api, question: str) -> None:
         assert absent.text.replace(str(nobody.organization), str(neighbour.organization)) == of_neighbour.text
 
 
-def test_a_workflow_of_another_is_as_absent_as_none(shared: Api) -> None:
-    """Asking for a neighbour's workflow is asking for one that never was."""
+@pytest.mark.parametrize(
+    ("filtered", "question"),
+    [
+        ("workflow", "summary"),
+        ("workflow", "clients"),
+        ("workflow", "initiators"),
+        ("client", "summary"),
+        ("client", "workflows"),
+        ("client", "initiators"),
+    ],
+)
+def test_a_workflow_or_client_of_another_is_as_absent_as_none(
+    shared: Api, filtered: str, question: str
+) -> None:
+    """Asking for a neighbour's is asking for one that never was."""
     mine, neighbour, _ = shared.tenants
+    foreign_id = (neighbour.workflows if filtered == "workflow" else neighbour.clients)[0]
 
-    foreign = shared.ask(mine, "summary", **RANGE, workflow=neighbour.workflows[0])
-    absent = shared.ask(mine, "summary", **RANGE, workflow=new_id())
-    rows = shared.ask(mine, "metrics", **RANGE, period="day", workflow=neighbour.workflows[0])
+    foreign = shared.ask(mine, question, **RANGE, **{filtered: foreign_id})
+    absent = shared.ask(mine, question, **RANGE, **{filtered: new_id()})
+    rows = shared.ask(mine, "metrics", **RANGE, period="day", **{filtered: foreign_id})
 
     assert foreign.status_code == absent.status_code == 404
+    assert foreign.json()["type"] == f"urn:execution-metrics:problem:{filtered}-not-visible"
     assert (foreign.text, foreign.headers) == (absent.text, absent.headers)
     assert rows.json()["rows"] == []
 

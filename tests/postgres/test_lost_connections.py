@@ -187,7 +187,8 @@ def cancel_everybody(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as admin:
         admin.execute(
             "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            " WHERE datname = current_database() AND backend_type = 'client backend'"
+            " AND pid <> pg_backend_pid()"
         )
 
 
@@ -197,5 +198,6 @@ def end_everybody(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as admin:
         admin.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            " WHERE datname = current_database() AND backend_type = 'client backend'"
+            " AND pid <> pg_backend_pid()"
         )

@@ -1,8 +1,10 @@
 """What a tenant is answered is what plain SQL says of its own jobs, over any range that is allowed."""
 
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from itertools import product
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -14,6 +16,7 @@ from psycopg.rows import dict_row
 
 from pipelines.errors import (
     AnalyticsQueryError,
+    ClientNotVisible,
     InvalidRange,
     MetricsNotAdditive,
     RangeNotStored,
@@ -23,9 +26,17 @@ from pipelines.errors import (
 from pipelines.model.periods import Period
 from pipelines.model.sentinels import NO_CLIENT
 from pipelines.refresh import refresh
-from pipelines.repositories.analytics import EACH, AnalyticsRepository
+from pipelines.repositories.analytics import AnalyticsRepository
 from pipelines.repositories.names import NamesRepository
-from pipelines.repositories.records import added_up
+from pipelines.repositories.records import (
+    ClientExecutionStats,
+    DurationPercentiles,
+    DurationStats,
+    ExecutionStats,
+    WorkflowExecutionStats,
+    added_up,
+)
+from pipelines.repositories.slices import EACH
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
 from pipelines.storage.tenant_reading import reading_as
@@ -56,7 +67,12 @@ TRUTH = """
     WHERE
         organization_id = %(organization)s AND completed_at >= %(since)s AND completed_at < %(until)s
         AND (%(workflow)s::uuid IS NULL OR workflow_id = %(workflow)s)
+        AND (%(client)s::uuid IS NULL OR coalesce(client_id, %(no_client)s) = %(client)s)
+        AND (%(initiator)s::text IS NULL OR coalesce(initiator_type, 'unknown') = %(initiator)s)
 """
+
+NOT_VISIBLE = {"workflow_id": WorkflowNotVisible, "client": ClientNotVisible}
+INITIATORS = ("USER", "SCHEDULE", "unknown")
 
 
 @pytest.fixture
@@ -101,11 +117,59 @@ def test_counts_and_means_of_any_hours_are_those_of_the_jobs(
                 found = metrics.get_average_execution_duration(since=since, until=until, workflow_id=workflow)
 
             true = truth(source, tenant, since, until, workflow)
-            counts = (found.total_executions, found.completed_executions, found.timed_executions)
-            assert counts == (true["total"], true["completed"], true["timed"]), (since, until, workflow)
-            figures = [found.average_duration_ms, found.min_duration_ms, found.max_duration_ms]
-            expected = [true["average"], true["least"], true["most"]]
-            assert figures == (pytest.approx(expected, rel=1e-12) if true["timed"] else expected)
+            assert_counted(found, true, (since, until, workflow))
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_any_days_are_told_by_two_dimensions(
+    zone: str, tenants: dict[str, Tenant], repository: Any, source: psycopg.Connection
+) -> None:
+    """From one local midnight to another, the figures of each pair are those of its jobs."""
+    chance, tenant, clocks = Random(zone), tenants[zone], ZoneInfo(zone)
+    for named in combinations(tenant, 2):
+        first = date(2023, 12, 25) + chance.randrange(40) * DAY
+        last = first + chance.choice([1, 2, 6, 7, 30, 45]) * DAY
+        since, until = (datetime(*day.timetuple()[:3], tzinfo=clocks) for day in (first, last))
+        with repository(tenant) as metrics:
+            found = metrics.get_average_execution_duration(since=since, until=until, **named)
+            percentiles = metrics.get_execution_duration_percentiles(since=since, until=until, **named)
+            both = metrics.get_execution_stats(since=since, until=until, **named)
+
+        true = truth(source, tenant, since, until, *named.values())
+        exact = last - first == DAY or (last - first == 7 * DAY and first.weekday() == 0)
+        assert_counted(found, true, (named, since, until))
+        assert_percentiles(percentiles, true, (named, since, until), exact=exact)
+        assert both == ExecutionStats(found, percentiles)
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_weeks_and_months_are_told_by_three_dimensions(
+    zone: str, tenants: dict[str, Tenant], repository: Any, source: psycopg.Connection
+) -> None:
+    """Counts and means of any; percentiles of one, and of more none at all rather than wrong ones."""
+    tenant, clocks = tenants[zone], ZoneInfo(zone)
+    week, month = datetime(2024, 1, 29, tzinfo=clocks), datetime(2024, 1, 1, tzinfo=clocks)
+    ranges = [
+        (week, datetime(2024, 2, 5, tzinfo=clocks), True),
+        (month, datetime(2024, 2, 1, tzinfo=clocks), True),
+        (week, datetime(2024, 2, 12, tzinfo=clocks), False),
+        (month, datetime(2024, 3, 1, tzinfo=clocks), False),
+    ]
+    timed = 0
+    for (since, until, exact), named in product(ranges, combinations(tenant, 3)):
+        with repository(tenant) as metrics:
+            found = metrics.get_execution_stats(since=since, until=until, **named)
+
+        true = truth(source, tenant, since, until, *named.values())
+        assert_counted(found.durations, true, (named, since, until))
+        if exact:
+            assert_percentiles(found.percentiles, true, (named, since, until), exact=True)
+        else:
+            timed += true["timed"]
+            assert figures_of(found.percentiles) == [None] * 4
+            assert (found.percentiles.estimated, found.percentiles.relative_error) == (False, None)
+
+    assert timed > 0
 
 
 @pytest.mark.parametrize("zone", ZONES)
@@ -135,19 +199,33 @@ def test_percentiles_are_exact_for_what_is_stored_and_close_otherwise(
                 )
 
             true = truth(source, tenant, since, until, workflow)
-            figures = [
-                found.median_duration_ms,
-                found.p90_duration_ms,
-                found.p95_duration_ms,
-                found.p99_duration_ms,
-            ]
-            exact = (since, until) in buckets
-            assert (found.estimated, found.timed_executions) == (not exact, true["timed"])
-            expected = true["percentiles"] or [None] * 4
-            tolerance = 1e-12 if exact else found.relative_error
-            close = pytest.approx(expected, rel=tolerance) if true["timed"] else expected
-            assert figures == close, (since, until)
-            assert 0.0099 < tolerance < 0.01 or exact
+            assert_percentiles(found, true, (since, until), exact=(since, until) in buckets)
+
+
+def test_missing_histograms_are_not_made_up_for(
+    tenants: dict[str, Tenant], repository: Any, analytics: psycopg.Connection
+) -> None:
+    """While some cells are of an older definition, no percentile is told of the jobs of the others."""
+    tenant = tenants["UTC"]
+    asked = {"since": NOON - 3 * HOUR, "until": NOON + 900 * HOUR}
+    changed = analytics.execute(
+        "UPDATE analytics.aggregate_metrics SET histogram_buckets = NULL, histogram_counts = NULL"
+        " WHERE organization_id = %s AND histogram_counts IS NOT NULL"
+        " AND period_start >= %s AND period_start < %s AND workflow_id IN (%s, %s)",
+        [tenant.organization, asked["since"], asked["until"], ALL, tenant.workflows[0]],
+    ).rowcount
+
+    with repository(tenant) as metrics:
+        one = metrics.get_execution_stats(**asked)
+        rows = {each.workflow_id: each for each in metrics.get_workflow_execution_stats(**asked)}
+
+    assert changed > 0
+    for found in (one, rows[tenant.workflows[0]]):
+        assert found.durations.timed_executions > 0
+        assert figures_of(found.percentiles) == [None] * 4
+        assert (found.percentiles.estimated, found.percentiles.relative_error) == (False, None)
+    assert rows[tenant.workflows[1]].percentiles.estimated
+    assert None not in figures_of(rows[tenant.workflows[1]].percentiles)
 
 
 def test_every_workflow_is_told_with_its_name(
@@ -175,8 +253,7 @@ def test_every_workflow_is_told_with_its_name(
     assert [each.name for each in found][-1] == "Idle"
     assert found[-1].durations.total_executions == 0
     assert (found[-1].durations.success_rate_pct, found[-1].percentiles.median_duration_ms) == (None, None)
-    averages = [each.durations.average_duration_ms for each in found[:-1]]
-    assert averages == sorted(averages, reverse=True)
+    assert_slowest_first(found)
     for each in found[:-1]:
         true = truth(source, tenant, since, until, each.workflow_id)
         assert each.name
@@ -187,7 +264,100 @@ def test_every_workflow_is_told_with_its_name(
         assert each.percentiles.median_duration_ms == pytest.approx(true["percentiles"][0], rel=0.01)
 
 
-def test_who_is_no_workflow_of_the_tenant_is_not_visible(
+def test_every_client_is_told_with_its_name_and_the_jobs_without_one(
+    tenants: dict[str, Tenant],
+    repository: Any,
+    source: psycopg.Connection,
+    databases: Databases,
+    settings: Settings,
+) -> None:
+    """Likewise; there is a row for jobs without a client where there are any, and no other has no client."""
+    tenant = tenants["UTC"]
+    idle, gone = new_id(), tenant.clients[1]
+    source.execute(
+        "INSERT INTO orchestration.clients (id, organization_id, name) VALUES (%s, %s, 'Idle')",
+        [idle, tenant.organization],
+    )
+    source.execute("UPDATE orchestration.clients SET deleted_at = now() WHERE id = %s", [gone])
+    refresh(databases, settings)
+    since, until = NOON - 20 * DAY, NOON + 20 * DAY
+
+    with repository(tenant) as metrics:
+        found = metrics.get_client_execution_stats(since=since, until=until)
+        later = metrics.get_client_execution_stats(since=NOON + 300 * DAY, until=NOON + 301 * DAY)
+
+    told = {(each.client_id, each.has_no_client, each.name) for each in found}
+    assert told == {
+        (tenant.clients[0], False, "Acme of UTC client 1"),
+        (None, True, None),
+        (idle, False, "Idle"),
+    }
+    assert found[-1].client_id == idle
+    assert_slowest_first(found)
+    for each in found[:-1]:
+        true = truth(source, tenant, since, until, client=each.client_id or NO_CLIENT)
+        assert_counted(each.durations, true, each.client_id)
+        assert_percentiles(each.percentiles, true, each.client_id, exact=False)
+    assert {(each.client_id, each.durations.total_executions) for each in later} == {
+        (tenant.clients[0], 0),
+        (idle, 0),
+    }
+
+
+def test_every_initiator_is_told_that_started_a_job(
+    tenants: dict[str, Tenant], repository: Any, source: psycopg.Connection
+) -> None:
+    """The slowest first, `unknown` among them; where nothing was started there is none."""
+    tenant = tenants["Pacific/Chatham"]
+    since, until = NOON - 20 * DAY, NOON + 20 * DAY
+
+    with repository(tenant) as metrics:
+        found = metrics.get_initiator_execution_stats(since=since, until=until)
+        later = metrics.get_initiator_execution_stats(since=NOON + 300 * DAY, until=NOON + 301 * DAY)
+
+    assert {each.initiator_type for each in found} == set(INITIATORS)
+    assert_slowest_first(found)
+    for each in found:
+        true = truth(source, tenant, since, until, initiator=each.initiator_type)
+        assert_counted(each.durations, true, each.initiator_type)
+        assert_percentiles(each.percentiles, true, each.initiator_type, exact=False)
+    assert later == ()
+
+
+def test_each_is_told_of_a_part_of_the_jobs(
+    tenants: dict[str, Tenant], repository: Any, source: psycopg.Connection
+) -> None:
+    """Workflows of one client, clients of one initiator and so on: each row is that of the jobs of both."""
+    tenant, clocks = tenants["America/New_York"], ZoneInfo("America/New_York")
+    since, until = datetime(2024, 1, 1, tzinfo=clocks), datetime(2024, 3, 1, tzinfo=clocks)
+    listed = {
+        "workflow_id": ("get_workflow_execution_stats", set(tenant.workflows)),
+        "client": ("get_client_execution_stats", {*tenant.clients, NO_CLIENT}),
+        "initiator": ("get_initiator_execution_stats", set(INITIATORS)),
+    }
+    for (kind, (question, every)), dimensions in product(listed.items(), (1, 2)):
+        for named in combinations(tenant, dimensions):
+            if named.pop(kind) is not None:
+                continue
+            with repository(tenant) as metrics:
+                found = getattr(metrics, question)(since=since, until=until, **named)
+
+            assert_slowest_first(found)
+            told = {key_of(each): each for each in found}
+            assert told.keys() <= every
+            for key in every:
+                true = truth(source, tenant, since, until, **by_truth(named | {kind: key}))
+                if key not in told:
+                    assert true["total"] == 0
+                    continue
+                assert_counted(told[key].durations, true, (named, key))
+                if dimensions == 1:
+                    assert_percentiles(told[key].percentiles, true, (named, key), exact=False)
+                else:
+                    assert told[key].percentiles.relative_error is None
+
+
+def test_who_is_no_workflow_or_client_of_the_tenant_is_not_visible(
     tenants: dict[str, Tenant],
     repository: Any,
     source: psycopg.Connection,
@@ -196,19 +366,24 @@ def test_who_is_no_workflow_of_the_tenant_is_not_visible(
 ) -> None:
     """Another tenant's, a deleted one and one that never was are the same, to the letter."""
     tenant, neighbour = tenants["UTC"], tenants["Asia/Kolkata"]
-    source.execute(
-        "UPDATE orchestration.workflows SET deleted_at = now() WHERE id = %s", [tenant.workflows[2]]
-    )
+    workflow, client = tenant.workflows[2], tenant.clients[1]
+    source.execute("UPDATE orchestration.workflows SET deleted_at = now() WHERE id = %s", [workflow])
+    source.execute("UPDATE orchestration.clients SET deleted_at = now() WHERE id = %s", [client])
     refresh(databases, settings)
-    asked = {"since": NOON, "until": NOON + DAY}
-    said = set()
-    for workflow in (neighbour.workflows[0], tenant.workflows[2], new_id()):
-        for question in ("get_average_execution_duration", "get_execution_duration_percentiles"):
-            with pytest.raises(WorkflowNotVisible) as refused, repository(tenant) as metrics:
-                getattr(metrics, question)(workflow_id=workflow, **asked)
-            said.add(str(refused.value))
+    day = {"since": NOON.replace(hour=0), "until": NOON.replace(hour=0) + DAY}
+    of_workflow = ("average_execution_duration", "execution_duration_percentiles", "execution_stats")
+    said = defaultdict(set)
+    for name, absent, questions in (
+        ("workflow_id", workflow, (*of_workflow, "client_execution_stats", "initiator_execution_stats")),
+        ("client", client, (*of_workflow, "workflow_execution_stats", "initiator_execution_stats")),
+    ):
+        foreign = neighbour.workflows[0] if name == "workflow_id" else neighbour.clients[0]
+        for each, question in product((foreign, absent, new_id()), questions):
+            with pytest.raises(NOT_VISIBLE[name]) as refused, repository(tenant) as metrics:
+                getattr(metrics, f"get_{question}")(**day, **{name: each})
+            said[name].add(str(refused.value))
 
-    assert len(said) == 1
+    assert {name: len(words) for name, words in said.items()} == {"workflow_id": 1, "client": 1}
 
 
 def test_stored_rows_are_told_without_sentinels(
@@ -254,6 +429,16 @@ def test_what_is_not_stored_is_refused_in_a_sentence(tenants: dict[str, Tenant],
     with repository(tenants["UTC"]) as metrics:
         with pytest.raises(RangeNotStored, match="whole UTC hours, whole days and weeks and months"):
             metrics.get_average_execution_duration(since=NOON + 30 * MINUTE, until=NOON + 9 * HOUR)
+        some_hours = {"since": NOON, "until": NOON + 9 * HOUR}
+        a_pair = {"client": NO_CLIENT, "initiator": "USER"}
+        with pytest.raises(RangeNotStored, match=r"\(whole days and weeks and months"):
+            metrics.get_execution_stats(**some_hours, **a_pair)
+        with pytest.raises(RangeNotStored, match=r"\(whole days and weeks and months"):
+            metrics.get_client_execution_stats(**some_hours, initiator="USER")
+        with pytest.raises(RangeNotStored, match=r"\(whole weeks and months"):
+            metrics.get_workflow_execution_stats(
+                since=NOON.replace(hour=0), until=NOON.replace(hour=0) + DAY, **a_pair
+            )
         for since, until in ((NOON, NOON), (NOON, NOON - DAY), (NOON.replace(tzinfo=None), NOON)):
             with pytest.raises((InvalidRange, TypeError)):
                 metrics.get_average_execution_duration(since=since, until=until)
@@ -293,7 +478,8 @@ def test_nobody_sees_a_neighbour_whatever_is_asked(
         assert {each.id for each in workflows} == set(tenant.workflows)
         assert {each.id for each in clients} == set(tenant.clients)
         assert complete
-        assert complete.time_zone in {zone for zone, each in tenants.items() if each == tenant}
+        (zone,) = (zone for zone, each in tenants.items() if each == tenant)
+        assert (complete.time_zone, complete.organization_name) == (zone, f"Acme of {zone}")
 
 
 def test_one_who_was_never_published_has_nothing(
@@ -307,31 +493,51 @@ def test_one_who_was_never_published_has_nothing(
     with reading_as(databases.analytics_url, settings, identity) as connection:
         metrics = AnalyticsRepository(connection, identity)
         stats = metrics.get_average_execution_duration(since=NOON, until=NOON + DAY)
-        shown = metrics.get_workflow_execution_stats(since=NOON, until=NOON + DAY)
+        shown = [
+            metrics.get_workflow_execution_stats(since=NOON, until=NOON + DAY),
+            metrics.get_client_execution_stats(since=NOON, until=NOON + DAY),
+            metrics.get_initiator_execution_stats(since=NOON, until=NOON + DAY),
+        ]
         complete = metrics.get_completeness()
 
-    assert (stats.total_executions, stats.average_duration_ms, shown, complete) == (0, None, (), None)
+    assert (stats.total_executions, stats.average_duration_ms, complete) == (0, None, None)
+    assert shown == [(), (), ()]
 
 
-@pytest.mark.parametrize("workflows", [1, 1_000])
-def test_many_workflows_are_asked_for_in_one_query(
-    workflows: int, databases: Databases, settings: Settings, source: psycopg.Connection
+@pytest.mark.parametrize("many", [1, 1_000])
+def test_many_are_asked_for_in_one_query(
+    many: int, databases: Databases, settings: Settings, source: psycopg.Connection
 ) -> None:
-    """However many there are: no workflow costs a query of its own."""
-    tenant = plant_tenant(source, workflows=workflows)
-    plant_jobs(source, tenant, [{"workflow_id": workflow} for workflow in tenant.workflows])
+    """However many there are: no workflow, client or initiator costs a query of its own, and no name."""
+    tenant = plant_tenant(source, workflows=many, clients=many)
+    each = zip(tenant.workflows, tenant.clients, range(many), strict=True)
+    plant_jobs(
+        source,
+        tenant,
+        [
+            {"workflow_id": workflow, "client_id": client, "initiator_type": f"Type {number}"}
+            for workflow, client, number in each
+        ],
+    )
     plant_job(source, plant_tenant(source, "Neighbour"))
     refresh(databases, settings)
     identity = admit(tenant.organization)
+    asked = {"since": NOON - DAY, "until": NOON + DAY}
 
     with reading_as(databases.analytics_url, settings, identity) as connection:
         metrics = AnalyticsRepository(connection, identity)
-        metrics.get_average_execution_duration(since=NOON, until=NOON + DAY)
+        metrics.get_average_execution_duration(**asked)
         with counted(connection) as statements:
-            found = metrics.get_workflow_execution_stats(since=NOON - DAY, until=NOON + DAY)
+            found = [
+                metrics.get_workflow_execution_stats(**asked),
+                metrics.get_client_execution_stats(**asked),
+                metrics.get_initiator_execution_stats(**asked),
+            ]
+            metrics.get_execution_stats(**asked, workflow_id=tenant.workflows[0])
+            metrics.get_execution_stats(**asked, client=tenant.clients[0])
 
-    assert len(found) == workflows
-    assert statements == [1]
+    assert [len(rows) for rows in found] == [many] * 3
+    assert statements == [5]
 
 
 def test_the_drivers_words_stay_behind(
@@ -385,11 +591,86 @@ def any_job(tenant: Tenant, chance: Random) -> dict[str, Any]:
 
 
 def truth(
-    source: psycopg.Connection, tenant: Tenant, since: datetime, until: datetime, workflow: UUID | None
+    source: psycopg.Connection,
+    tenant: Tenant,
+    since: datetime,
+    until: datetime,
+    workflow: UUID | None = None,
+    client: UUID | None = None,
+    initiator: str | None = None,
 ) -> dict[str, Any]:
     """What the source says of a range."""
-    values = {"organization": tenant.organization, "since": since, "until": until, "workflow": workflow}
+    values = {
+        "organization": tenant.organization,
+        "since": since,
+        "until": until,
+        "workflow": workflow,
+        "client": client,
+        "initiator": initiator,
+        "no_client": NO_CLIENT,
+    }
     with source.cursor(row_factory=dict_row) as cursor:
         found = cursor.execute(TRUTH, values).fetchone()
     assert found
     return found
+
+
+def combinations(tenant: Tenant, dimensions: int) -> list[dict[str, Any]]:
+    """Every way to name one of so many dimensions, as the repository takes it."""
+    named = {
+        "workflow_id": (None, *tenant.workflows),
+        "client": (None, *tenant.clients, NO_CLIENT),
+        "initiator": (None, *INITIATORS),
+    }
+    every = [dict(zip(named, values, strict=True)) for values in product(*named.values())]
+    return [each for each in every if sum(value is not None for value in each.values()) == dimensions]
+
+
+def assert_counted(found: DurationStats, true: dict[str, Any], where: Any) -> None:
+    """Counts are those of the jobs, and means and extremes to the last digit but three."""
+    counts = (found.total_executions, found.completed_executions, found.timed_executions)
+    assert counts == (true["total"], true["completed"], true["timed"]), where
+    figures = [found.average_duration_ms, found.min_duration_ms, found.max_duration_ms]
+    expected = [true["average"], true["least"], true["most"]]
+    assert figures == (pytest.approx(expected, rel=1e-12) if true["timed"] else expected), where
+
+
+def assert_percentiles(found: DurationPercentiles, true: dict[str, Any], where: Any, *, exact: bool) -> None:
+    """Those of the jobs, to one percent where they are estimates."""
+    assert (found.estimated, found.timed_executions) == (not exact, true["timed"]), where
+    expected = true["percentiles"] or [None] * 4
+    assert found.relative_error is not None
+    tolerance = 1e-12 if exact else found.relative_error
+    close = pytest.approx(expected, rel=tolerance) if true["timed"] else expected
+    assert figures_of(found) == close, where
+    assert exact or 0.0099 < tolerance < 0.01
+
+
+def assert_slowest_first(found: Sequence[ExecutionStats]) -> None:
+    """By average duration, and who has none at the end."""
+    averages = [each.durations.average_duration_ms for each in found]
+    assert averages == sorted(averages, key=lambda each: -1 if each is None else each, reverse=True)
+
+
+def key_of(found: Any) -> UUID | str:
+    """What a row is of."""
+    if isinstance(found, WorkflowExecutionStats):
+        return found.workflow_id
+    if isinstance(found, ClientExecutionStats):
+        return found.client_id or NO_CLIENT
+    return found.initiator_type
+
+
+def by_truth(named: dict[str, Any]) -> dict[str, Any]:
+    """The same as the oracle takes it."""
+    return {name.removesuffix("_id"): value for name, value in named.items()}
+
+
+def figures_of(found: DurationPercentiles) -> list[float | None]:
+    """The four of them."""
+    return [
+        found.median_duration_ms,
+        found.p90_duration_ms,
+        found.p95_duration_ms,
+        found.p99_duration_ms,
+    ]

@@ -6,6 +6,8 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from pipelines.errors import ClientNotVisible, WorkflowNotVisible
+from pipelines.model.sentinels import NO_CLIENT
 from pipelines.refresh import refresh
 from pipelines.repositories.analytics import AnalyticsRepository
 from pipelines.repositories.names import NamesRepository
@@ -131,7 +133,14 @@ def test_a_query_without_a_filter_leaks_nothing(
 
         assert right.get_average_execution_duration(**whole).total_executions == 4
         assert wrong.get_average_execution_duration(**whole).total_executions == 0
+        assert wrong.get_execution_stats(**whole, client=NO_CLIENT).durations.total_executions == 0
         assert wrong.get_workflow_execution_stats(**whole) == ()
+        assert wrong.get_client_execution_stats(**whole) == ()
+        assert wrong.get_initiator_execution_stats(**whole) == ()
+        with pytest.raises(WorkflowNotVisible):
+            wrong.get_client_execution_stats(**whole, workflow_id=tenants[1].workflows[0])
+        with pytest.raises(ClientNotVisible):
+            wrong.get_workflow_execution_stats(**whole, client=tenants[1].clients[0])
         assert wrong.get_completeness() is None
         assert (names.find_workflows(), names.find_clients()) == ((), ())
 

@@ -2,21 +2,19 @@
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.compute.calendar import OFFSET_COLUMNS, Calendar
 from pipelines.compute.cover import Cover, Span
+from pipelines.compute.wall_clock import WallClock
 from pipelines.errors import RangeNotStored
 from pipelines.model.periods import Period
+from tests.clocks import offsets_of
 from tests.oracle import bucket
 
-TENANT = UUID(int=7)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 JANUARY = datetime(2024, 1, 1, tzinfo=UTC)
 NEW_YORK, KOLKATA = "America/New_York", "Asia/Kolkata"
@@ -88,7 +86,7 @@ def test_what_is_kept_decides_what_can_be_asked(
     periods: tuple[str, ...], since: str, until: str, expected: str | None
 ) -> None:
     """Of several ways to make a range up any that works is taken, and what has none is refused."""
-    mine = Cover(Calendar.utc(), TENANT, [Period(period) for period in periods])
+    mine = Cover(WallClock(), [Period(period) for period in periods])
     begin, end = (datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (since, until))
     if expected is None:
         with pytest.raises(RangeNotStored, match="of the organization's time zone"):
@@ -115,16 +113,7 @@ def test_one_bucket_is_recognized() -> None:
 
 def cover(zone: str) -> Cover:
     """The buckets of a tenant of that zone, with Python's own rules of it."""
-    zones = pl.DataFrame({"organization_id": [TENANT.bytes], "time_zone": [zone]})
-    rows, moment, last = [], JANUARY - 60 * DAY, None
-    while zone != "UTC" and moment < JANUARY + 600 * DAY:
-        offset = moment.astimezone(ZoneInfo(zone)).utcoffset()
-        if offset != last:
-            rows.append((zone, moment, int(offset.total_seconds())))
-            last = offset
-        moment += HOUR
-    offsets = pl.DataFrame(rows, schema=OFFSET_COLUMNS, orient="row")
-    return Cover(Calendar.utc() if zone == "UTC" else Calendar(zones, offsets), TENANT, tuple(Period))
+    return Cover(WallClock(offsets_of(zone)), tuple(Period))
 
 
 def at(zone: str, *parts: int) -> datetime:

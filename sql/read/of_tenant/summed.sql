@@ -1,9 +1,25 @@
 -- What is stored of one tenant in some spans, added up per key; put in place of {summed}.
 -- Takes: organization_id uuid; workflow_id, client_id uuid and initiator_type text: one, the sentinel of all, or
 --        NULL for each; periods text[], since timestamptz[], until timestamptz[]: the spans; histogram_periods,
---        histogram_since, histogram_until: spans of hours and days whose histograms are added up, or none.
--- Gives: CTEs: sums (one row per key: counts, sums, extremes, and of single rows the exact percentiles) and
---        estimates (per key the numbers of the buckets between which each percentile lies).
+--        histogram_since, histogram_until: spans of hours and days whose histograms are added up, or none; shares
+--        numeric[]: of the percentiles; all_workflows, all_clients, all_initiators and no_client: the sentinels.
+-- Gives: CTEs: asked (one row: workflow_is_visible and client_is_visible, whether the one that is named is the
+--        tenant's and in use) and figures (one row per key: counts, sums, means, extremes, of single rows the exact
+--        percentiles; low and high, the numbers of the buckets between which each percentile lies, and
+--        told_executions, how many jobs these buckets have: NULL without histograms).
+asked AS (
+    SELECT
+        %(workflow_id)s::uuid IS NULL OR %(workflow_id)s::uuid = %(all_workflows)s OR EXISTS (
+            SELECT
+            FROM analytics.workflows AS known
+            WHERE known.id = %(workflow_id)s AND known.organization_id = %(organization_id)s AND known.deleted_at IS NULL
+        ) AS workflow_is_visible,
+        %(client_id)s::uuid IS NULL OR %(client_id)s::uuid IN (%(all_clients)s, %(no_client)s) OR EXISTS (
+            SELECT
+            FROM analytics.clients AS known
+            WHERE known.id = %(client_id)s AND known.organization_id = %(organization_id)s AND known.deleted_at IS NULL
+        ) AS client_is_visible
+),
 mine AS NOT MATERIALIZED (
     SELECT *
     FROM analytics.aggregate_metrics
@@ -23,7 +39,7 @@ sums AS (
         sum(stored.completed_executions)::bigint AS completed_executions,
         sum(stored.failed_executions)::bigint AS failed_executions,
         sum(stored.timed_executions)::bigint AS timed_executions,
-        sum(stored.total_duration_ms) AS total_duration_ms,
+        sum(stored.total_duration_ms) / nullif(sum(stored.timed_executions), 0)::float8 AS average_duration_ms,
         min(stored.min_duration_ms) AS min_duration_ms,
         max(stored.max_duration_ms) AS max_duration_ms,
         min(stored.median_duration_ms) AS median_duration_ms,
@@ -37,49 +53,73 @@ sums AS (
             AND stored.period_start >= span.since AND stored.period_start < span.until
     GROUP BY stored.workflow_id, stored.client_id, stored.initiator_type
 ),
-buckets AS (
-    SELECT stored.workflow_id, stored.client_id, stored.initiator_type, bucket.number, sum(bucket.jobs)::bigint AS jobs
+told AS MATERIALIZED (
+    SELECT
+        stored.workflow_id, stored.client_id, stored.initiator_type,
+        -- A small number takes less time to group and sort by than the three.
+        dense_rank() OVER (ORDER BY stored.workflow_id, stored.client_id, stored.initiator_type)::integer AS key,
+        stored.timed_executions, stored.min_duration_ms, stored.max_duration_ms,
+        stored.histogram_buckets, stored.histogram_counts
     FROM unnest(%(histogram_periods)s::text[], %(histogram_since)s::timestamptz[], %(histogram_until)s::timestamptz[])
         AS span (period, since, until)
     INNER JOIN mine AS stored
         ON
             stored.period = span.period
             AND stored.period_start >= span.since AND stored.period_start < span.until
-    CROSS JOIN LATERAL (
-        SELECT number, jobs
-        FROM unnest(stored.histogram_buckets, stored.histogram_counts) AS kept (number, jobs)
+),
+buckets AS (
+    SELECT key, number, sum(jobs) AS jobs
+    FROM (
+        -- Two lists side by side take less time than a join with them.
+        SELECT key, unnest(histogram_buckets) AS number, unnest(histogram_counts) AS jobs
+        FROM told
         UNION ALL
         -- One or two jobs are told by the shortest and the longest.
         SELECT
+            told.key,
             CASE
                 WHEN extreme.ms = 0 THEN -1
-                ELSE ceil(ln(round(extreme.ms * 1000)) / ln(1.02::double precision))::smallint
-            END,
+                ELSE ceil(ln(round(extreme.ms * 1000)) / ln(1.02::double precision))
+            END::smallint,
             1
-        FROM (VALUES (stored.min_duration_ms, 1), (stored.max_duration_ms, 2)) AS extreme (ms, timed)
-        WHERE stored.timed_executions BETWEEN extreme.timed AND 2
+        FROM told
+        CROSS JOIN LATERAL (VALUES (told.min_duration_ms, 1), (told.max_duration_ms, 2)) AS extreme (ms, timed)
+        WHERE told.timed_executions BETWEEN extreme.timed AND 2
     ) AS bucket
-    GROUP BY stored.workflow_id, stored.client_id, stored.initiator_type, bucket.number
+    GROUP BY key, number
 ),
 ranked AS (
-    SELECT
-        workflow_id, client_id, initiator_type, number,
-        sum(jobs) OVER (PARTITION BY workflow_id, client_id, initiator_type ORDER BY number) AS up_to,
-        sum(jobs) OVER (PARTITION BY workflow_id, client_id, initiator_type) - 1 AS last_rank
+    SELECT key, number, sum(jobs) OVER (PARTITION BY key ORDER BY number) AS up_to
     FROM buckets
 ),
-estimates AS (
+piled AS (
     SELECT
-        workflow_id, client_id, initiator_type,
-        array_agg(low ORDER BY share) AS low, array_agg(high ORDER BY share) AS high
-    FROM (
-        SELECT
-            ranked.workflow_id, ranked.client_id, ranked.initiator_type, asked.share,
-            min(ranked.number) FILTER (WHERE ranked.up_to > floor(asked.share * ranked.last_rank)) AS low,
-            min(ranked.number) FILTER (WHERE ranked.up_to > ceil(asked.share * ranked.last_rank)) AS high
-        FROM ranked
-        CROSS JOIN unnest(%(shares)s::numeric[]) AS asked (share)
-        GROUP BY ranked.workflow_id, ranked.client_id, ranked.initiator_type, asked.share
-    ) AS found
-    GROUP BY workflow_id, client_id, initiator_type
+        key, array_agg(number ORDER BY number) AS numbers, array_agg(up_to ORDER BY number) AS up_to,
+        max(up_to) AS told_executions
+    FROM ranked
+    GROUP BY key
+),
+estimates AS MATERIALIZED (
+    SELECT
+        keys.workflow_id, keys.client_id, keys.initiator_type,
+        piled.told_executions::bigint AS told_executions,
+        ARRAY(
+            -- How many buckets end before the job of that rank: the next one has it.
+            SELECT piled.numbers[1 + width_bucket(floor(share * (piled.told_executions - 1)), piled.up_to)]
+            FROM unnest(%(shares)s::numeric[]) WITH ORDINALITY AS wanted (share, place)
+            ORDER BY place
+        ) AS low,
+        ARRAY(
+            SELECT piled.numbers[1 + width_bucket(ceil(share * (piled.told_executions - 1)), piled.up_to)]
+            FROM unnest(%(shares)s::numeric[]) WITH ORDINALITY AS wanted (share, place)
+            ORDER BY place
+        ) AS high
+    FROM piled
+    INNER JOIN (SELECT DISTINCT key, workflow_id, client_id, initiator_type FROM told) AS keys USING (key)
+),
+-- Joined to what a caller lists, and few rows are expected of it: worked out once all the same.
+figures AS MATERIALIZED (
+    SELECT sums.*, estimates.low, estimates.high, estimates.told_executions
+    FROM sums
+    LEFT JOIN estimates USING (workflow_id, client_id, initiator_type)
 )

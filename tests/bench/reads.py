@@ -1,0 +1,95 @@
+"""How long a tenant waits for the database: what the page asks about thirty days, for each of all tenants."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from statistics import median, quantiles
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from pipelines.model.periods import Period
+from pipelines.repositories.analytics import AnalyticsRepository
+from pipelines.settings import Settings
+from pipelines.storage.database import Connection
+from pipelines.storage.generated_month import GeneratedMonth
+from pipelines.storage.grants import grants
+from pipelines.storage.tenant_reading import read_as
+from pipelines.tenancy import Tenant, admit
+
+_ROLE: Final = "bench_reader"
+_DAYS: Final = 30
+
+Question = Callable[[AnalyticsRepository, datetime, datetime], object]
+
+# The rows of a chart, then what its tiles and tables add up.
+QUESTIONS: Final[Mapping[str, Question]] = {
+    "the days": lambda metrics, since, until: metrics.get_metrics(
+        period=Period.DAY, since=since, until=until
+    ),
+    "the hours": lambda metrics, since, until: metrics.get_metrics(
+        period=Period.HOUR, since=since, until=until
+    ),
+    "counts and means": lambda metrics, since, until: metrics.get_average_execution_duration(
+        since=since, until=until
+    ),
+    "percentiles": lambda metrics, since, until: metrics.get_execution_duration_percentiles(
+        since=since, until=until
+    ),
+    "all workflows": lambda metrics, since, until: metrics.get_workflow_execution_stats(
+        since=since, until=until
+    ),
+    "all clients": lambda metrics, since, until: metrics.get_client_execution_stats(since=since, until=until),
+}
+
+
+@contextmanager
+def reading(url: str, settings: Settings) -> Iterator[Connection]:
+    """Yield a connection as a role that may only read, as `execmetrics grants` makes one."""
+    with psycopg.connect(url, autocommit=True) as owner:
+        owner.execute(f"CREATE ROLE {_ROLE} LOGIN NOBYPASSRLS")
+        printed = grants(settings, source_reader="source", writer="writer", dashboard_reader=_ROLE)
+        (reader,) = (each for each in printed if each.purpose == "dashboard_reader")
+        for statement in reader.statements:
+            owner.execute(statement)
+    with psycopg.connect(make_conninfo(url, user=_ROLE)) as connection:
+        yield connection
+
+
+def measure_reads(url: str, settings: Settings, month: GeneratedMonth) -> dict[str, list[float]]:
+    """Milliseconds of each question for each organization, the second time that it asks, decoded."""
+    taken: dict[str, list[float]] = {name: [] for name in QUESTIONS}
+    with reading(url, settings) as connection:
+        for organization_id in month.organization_ids:
+            for first in (True, False):
+                for name, question in QUESTIONS.items():
+                    milliseconds = _milliseconds(connection, admit(organization_id), question, month.until)
+                    if not first:
+                        taken[name].append(milliseconds)
+    return taken
+
+
+def _milliseconds(connection: Connection, tenant: Tenant, question: Question, until: datetime) -> float:
+    with connection.transaction():
+        read_as(connection, tenant)
+        metrics = AnalyticsRepository(connection, tenant)
+        # Days by the tenant's own clocks, as its page asks.
+        zone = ZoneInfo(metrics.get_completeness().time_zone)
+        last = datetime(until.year, until.month, until.day, tzinfo=zone)
+        begun = time.perf_counter()
+        question(metrics, last - timedelta(days=_DAYS), last)
+        return (time.perf_counter() - begun) * 1000
+
+
+def summary(milliseconds: Sequence[float]) -> tuple[float, float, float]:
+    """Median, p95 and the longest."""
+    return median(milliseconds), quantiles(milliseconds, n=20)[-1], max(milliseconds)
+
+
+def rows_of(taken: Mapping[str, Sequence[float]]) -> Iterator[tuple[Any, ...]]:
+    """The lines of a table."""
+    for name, milliseconds in taken.items():
+        yield name, *(f"{figure:.1f}" for figure in summary(milliseconds))

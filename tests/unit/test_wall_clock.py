@@ -1,0 +1,77 @@
+"""One wall's clocks say of a moment what the calendar of all organizations says, and what Python says."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.compute.calendar import OFFSET_COLUMNS, Calendar
+from pipelines.compute.wall_clock import WallClock
+from pipelines.model.periods import Period
+from tests.clocks import FIRST, offsets_of
+from tests.oracle import bucket
+
+TENANT = UUID(int=7)
+
+# Havana's and Beirut's clocks change at midnight, Lord Howe's by half an hour.
+ZONES = [
+    "UTC",
+    "America/New_York",
+    "America/Havana",
+    "Asia/Beirut",
+    "Asia/Kolkata",
+    "Australia/Lord_Howe",
+    "Pacific/Chatham",
+]
+
+moments = st.integers(0, 7 * 365 * 24 * 60).map(lambda minutes: FIRST + timedelta(minutes=minutes))
+
+
+@given(moments, st.sampled_from(ZONES), st.sampled_from(Period))
+def test_a_bucket_begins_and_ends_where_it_does_for_everybody(
+    moment: datetime, zone: str, period: Period
+) -> None:
+    """Whatever the clocks did in between; the next bucket begins where this one ends."""
+    clock, calendar = WALLS[zone]
+    asked = pl.DataFrame(
+        {"organization_id": [TENANT.bytes], "completed_at": [moment]},
+        schema_overrides={"completed_at": pl.Datetime("us", "UTC")},
+    )
+    buckets = asked.with_columns(calendar.period_start(period)).with_columns(calendar.period_end(period))
+
+    start = clock.start(period, moment)
+    end = clock.end(period, start)
+
+    assert (start, end) == buckets.select("period_start", "period_end").row(0)
+    assert start == bucket(moment, period.value, zone)
+    assert start <= moment < end or zone in ("America/Havana", "Asia/Beirut")
+    assert clock.start(period, end) == end
+
+
+@pytest.mark.parametrize("zone", ["America/Havana", "Asia/Beirut"])
+def test_clocks_that_change_at_midnight_skip_or_repeat_it(zone: str) -> None:
+    """Around each change of a year, minute by minute, as Python's own rules have it."""
+    clock, _ = WALLS[zone]
+    changes = [since for since, _ in offsets_of(zone) if since.year == 2023]
+
+    assert len(changes) == 2
+    for change in changes:
+        for minutes in range(-130, 131):
+            moment = change + timedelta(minutes=minutes)
+            assert clock.start(Period.DAY, moment) == bucket(moment, "day", zone), moment
+
+
+def calendar_of(zone: str) -> Calendar:
+    """The calendar in which the tenant lives there."""
+    offsets = offsets_of(zone)
+    if not offsets:
+        return Calendar.utc()
+    zones = pl.DataFrame({"organization_id": [TENANT.bytes], "time_zone": [zone]})
+    rows = [(zone, *rule) for rule in offsets]
+    return Calendar(zones, pl.DataFrame(rows, schema=OFFSET_COLUMNS, orient="row"))
+
+
+WALLS = {zone: (WallClock(offsets_of(zone)), calendar_of(zone)) for zone in ZONES}
