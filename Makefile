@@ -32,7 +32,7 @@ mutants: install ## Make each known mistake in a copy and see a test fail for it
 bench: install ## Measure speed and memory beside PostgreSQL alone (JOBS=1000000)
 	.venv/bin/python tests/bench/bench.py --jobs $(JOBS)
 
-dev: install ## Start the Dagster UI
+dev: install ## Start the Dagster UI and the dashboard
 	.venv/bin/execmetrics dev
 
 check: install ## Lint, types, layers

@@ -187,7 +187,8 @@ class DagsterFailed(ExecutionMetricsError):
 
 
 class PortInUse(UsageError):
-    """That port cannot be listened on; end the program that has it, or choose another with --port."""
+    """That port cannot be listened on; end the program that has it, or choose another with --port (that of
+    the dashboard of `execmetrics dev` with --dashboard-port)."""
 
 
 class DemoRefused(UsageError):

@@ -12,6 +12,7 @@ import typer
 
 from pipelines.cli.arguments import AsJson
 from pipelines.cli.dagster_process import CHECKOUT, dagster, dagster_home, environment
+from pipelines.cli.dev import DAGSTER_PORT, DASHBOARD_PORT, address_of
 from pipelines.cli.output import print_json, print_line, print_table
 from pipelines.cli.progress import spinning, watched
 from pipelines.cli.session import opened
@@ -139,4 +140,7 @@ def _print(shown: _Shown) -> None:
     print_comparison(shown.verification)
     print_line(f"(verified in {seconds['verify']} s)")
     print_line()
-    print_line("See it in the Dagster UI: make dev")
+    print_line(
+        f"make dev serves the dashboard at {address_of(DASHBOARD_PORT)} and the Dagster UI at"
+        f" {address_of(DAGSTER_PORT)}, and prints a link for each organization."
+    )

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
+from pipelines.cli.api_server import api_server, print_ways_in
 from pipelines.cli.dagster_process import CHECKOUT, dagster, environment
 from pipelines.cli.output import print_line
 from pipelines.cli.progress import spinning
@@ -18,26 +19,41 @@ from pipelines.cli.session import opened
 from pipelines.errors import DagsterFailed, PortInUse
 
 _HOST: Final = "127.0.0.1"
+DAGSTER_PORT: Final = 3000
+DASHBOARD_PORT: Final = 8000
 
 
 def dev(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Where the Dagster UI listens.")] = 3000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where the Dagster UI listens.")] = DAGSTER_PORT,
+    dashboard_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Where the API and its page listen; 0: any free port.")
+    ] = DASHBOARD_PORT,
 ) -> None:
-    """Start the Dagster UI with its schedules, and the database it needs, until Ctrl-C."""
+    """Start the Dagster UI with its schedules, the dashboard, and the database they need, until Ctrl-C."""
     from pipelines.storage.migrations import migrate
 
     _require_free(port)
     with opened() as (databases, settings):
         migrate(databases, settings)
         arguments = ["dev", "-w", str(CHECKOUT / "workspace.yaml"), "--host", _HOST, "--port", str(port)]
-        with dagster(arguments, environment(databases, settings), sys.stderr.fileno()) as process:
-            address = f"http://{_HOST}:{port}"
+        with (
+            api_server(settings, _HOST, dashboard_port, dev=True) as server,
+            dagster(arguments, environment(databases, settings), sys.stderr.fileno()) as process,
+        ):
+            address = address_of(port)
             with spinning("The Dagster UI is starting."):
                 _wait_for(address, process)
             print_line(f"Dagster UI: {address} (Ctrl-C ends it)")
+            print_line(f"Dashboard: {server.address}/")
+            print_ways_in(server, settings)
             sys.stdout.flush()
             process.wait()
             raise DagsterFailed("(its words are above)")
+
+
+def address_of(port: int) -> str:
+    """Where a browser finds what listens there."""
+    return f"http://{_HOST}:{port}"
 
 
 def _require_free(port: int) -> None:

@@ -115,6 +115,11 @@ def with_connect_timeout(url: str, settings: Settings) -> str:
     return _rendered(make_url(url).update_query_dict({"connect_timeout": str(_connect_timeout_s(settings))}))
 
 
+def with_user(url: str, name: str) -> str:
+    """The same database as a role that needs no password."""
+    return _rendered(make_url(url).set(username=None, password=None).update_query_dict({"user": name}))
+
+
 def without_password(url: str) -> str:
     """The URL as it may be shown."""
     return (

@@ -1,17 +1,26 @@
 """Connections that many requests read with, each time in one transaction of one tenant."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import Final, Self
 
 from psycopg import IsolationLevel
+from psycopg.errors import DuplicateObject, UniqueViolation
 from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
 from pipelines.errors import DatabaseUnreachable, InvalidSetting
 from pipelines.settings import Settings
-from pipelines.storage.database import Connection, open_databases, with_connect_timeout
-from pipelines.storage.migrations import require_analytics_at
+from pipelines.storage.database import (
+    Connection,
+    Databases,
+    connect,
+    open_databases,
+    with_connect_timeout,
+    with_user,
+)
+from pipelines.storage.grants import grants
+from pipelines.storage.migrations import migrate, require_analytics_at
 from pipelines.storage.statements import statement
 from pipelines.storage.tenant_reading import answering, read_as
 from pipelines.tenancy import Tenant
@@ -22,6 +31,7 @@ _CONNECTIONS: Final = 8
 # Who waits longer for a page has gone, and a crowd that waits is told so at once.
 _PATIENCE_S: Final = 5.0
 _CROWD: Final = 100
+_EMBEDDED_READER: Final = "dashboard_reader"
 _OPTIONS: Final = (
     "-c TimeZone=UTC -c DateStyle=ISO -c default_transaction_read_only=on -c statement_timeout=15s"
     " -c idle_in_transaction_session_timeout=30s"
@@ -92,10 +102,13 @@ class ReadingPool:
 
 @contextmanager
 def reader_url(settings: Settings) -> Iterator[str]:
-    """Yield where to read from: as the role that is set for it, or else as whoever writes."""
+    """Yield where to read from: as the role that is set for it, or else as whoever writes.
+
+    An embedded server, whose roles nobody else makes, gets one that may only read.
+    """
     if not settings.reader_url:
         with open_databases(settings) as databases:
-            yield databases.analytics_url
+            yield databases.analytics_url if settings.database_url else _embedded_reader(databases, settings)
         return
     asked = settings.model_copy(update={"database_url": settings.reader_url, "source_url": None})
     try:
@@ -104,6 +117,20 @@ def reader_url(settings: Settings) -> Iterator[str]:
     except InvalidSetting:
         raise InvalidSetting("EXECMETRICS_READER_URL must be a URL that starts with postgresql://.") from None
     yield url
+
+
+def _embedded_reader(databases: Databases, settings: Settings) -> str:
+    """The URL of the role that may read what `execmetrics grants` prints, made unless it is there."""
+    migrate(databases, settings)
+    printed = grants(settings, source_reader="", writer="", dashboard_reader=_EMBEDDED_READER)
+    (mine,) = (each for each in printed if each.role == _EMBEDDED_READER)
+    with connect(databases.analytics_url, settings, autocommit=True) as connection:
+        # It was made when somebody served it before, or just now by a second one.
+        with suppress(DuplicateObject, UniqueViolation):
+            connection.execute(statement("embedded/make_reader.sql"))
+        for grant in mine.statements:
+            connection.execute(grant)
+    return with_user(databases.analytics_url, _EMBEDDED_READER)
 
 
 def _configure(connection: Connection) -> None:

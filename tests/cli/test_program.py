@@ -86,21 +86,22 @@ def test_a_refresh_that_is_stopped_leaves_nothing(embedded_home: Path, number: s
 
 
 def test_dev_serves_until_it_is_told_to_stop(embedded_home: Path) -> None:
-    """The UI answers at the printed address, knows the assets, and goes with everything it started.
+    """The UI and the dashboard answer at the printed addresses, and go with everything that was started.
 
     Even where a shell has started it in the background, and so had it ignore Ctrl-C.
     """
     port = free_port()
     in_the_background = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)}
-    with started(
-        embedded_home, "dev", "--port", str(port), stderr=subprocess.DEVNULL, **in_the_background
-    ) as process:
+    ports = "--port", str(port), "--dashboard-port", "0"
+    with started(embedded_home, "dev", *ports, stderr=subprocess.DEVNULL, **in_the_background) as process:
         assert process.stdout
         address = f"http://127.0.0.1:{port}"
         assert process.stdout.readline() == f"Dagster UI: {address} (Ctrl-C ends it)\n"
+        dashboard = process.stdout.readline().removeprefix("Dashboard: ").strip()
         family = psutil.Process(process.pid).children(recursive=True)
-        with urllib.request.urlopen(f"{address}/server_info", timeout=10) as answer:
-            assert answer.status == 200
+        for page in (f"{address}/server_info", dashboard, f"{dashboard}readyz"):
+            with urllib.request.urlopen(page, timeout=10) as answer:
+                assert answer.status == 200
         assert (embedded_home / "dagster" / "dagster.yaml").is_file()
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)

@@ -11,10 +11,12 @@ from pathlib import Path
 from uuid import UUID
 
 import psutil
+import psycopg
 import pytest
 
 from pipelines.cli.main import main
 from pipelines.dashboard.trust import trusting
+from pipelines.storage import embedded_postgres
 from pipelines.storage.database import Databases
 from tests.cli.conftest import server_processes, started
 from tests.dashboard.conftest import AUDIENCE, NAMES, SECRET, Api
@@ -26,7 +28,7 @@ ADDRESS = re.compile(r"API: (http://127\.0\.0\.1:\d+) \(Ctrl-C ends it\)\n")
 def test_it_serves_until_it_is_told_to_stop(embedded_home: Path) -> None:
     """At the printed address, over an embedded database where none is set; nothing is left behind.
 
-    That one is entered as who may write, which is told once.
+    That one is entered as a role that may only read, the first time and whenever it is served again.
     """
     secret = {"EXECMETRICS_API_SECRET": SECRET}
     with started(embedded_home, "serve", "--port", "0", env=secret) as process:
@@ -34,15 +36,19 @@ def test_it_serves_until_it_is_told_to_stop(embedded_home: Path) -> None:
         with urllib.request.urlopen(f"{address}/healthz", timeout=10) as answer:
             assert json.load(answer) == {"status": "up"}
             assert "server" not in answer.headers
-        spoke, _, _ = select.select([process.stderr], [], [], 10)
-        warned = process.stderr.readline() if spoke else ""
+        with started(embedded_home, "serve", "--port", "0", env=secret) as second:
+            assert ADDRESS.fullmatch(second.stdout.readline())
+            with embedded_postgres.running(embedded_home) as url:
+                readers = readers_of(url)
+            second.send_signal(signal.SIGTERM)
+            second.communicate(timeout=30)
         family = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=30)
 
     assert process.returncode == 128 + signal.SIGTERM
-    assert (warned.count("."), said) == (1, "")
-    assert "EXECMETRICS_READER_URL" in warned
+    assert said == ""
+    assert readers == {("dashboard_reader", False)}
     assert [member for member in family if member.is_running()] == []
     assert not server_processes(embedded_home)
 
@@ -75,6 +81,34 @@ def test_trying_it_out_needs_nothing(shared: Api, tmp_path: Path) -> None:
     assert links == [f"{address}/#token={token}\n" for token in tokens]
     assert [json.loads(each.stdout)["time_zone"] for each in shown] == ["UTC"] * 3
     assert [each.status_code for each in elsewhere] == [401] * 3
+
+
+def readers_of(url: str) -> set[tuple[str, bool]]:
+    """As who the API is connected, and whether that one may do anything."""
+    with psycopg.connect(url) as admin:
+        return set(
+            admin.execute(
+                "SELECT usename, rolsuper OR rolbypassrls"
+                " FROM pg_stat_activity JOIN pg_roles ON rolname = usename"
+                " WHERE application_name = 'execmetrics serve'"
+            )
+        )
+
+
+def test_a_role_that_may_write_is_warned_of(shared: Api, tmp_path: Path) -> None:
+    """Once, in one sentence that names the setting."""
+    settings = {
+        "EXECMETRICS_DATABASE_URL": shared.databases.analytics_url,
+        "EXECMETRICS_API_SECRET": SECRET,
+    }
+    with started(tmp_path, "serve", "--port", "0", env=settings) as process:
+        spoke, _, _ = select.select([process.stderr], [], [], 30)
+        warned = process.stderr.readline() if spoke else ""
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=30)
+
+    assert (warned.count("."), said) == (1, "")
+    assert "EXECMETRICS_READER_URL" in warned
 
 
 def test_a_role_that_may_only_read_is_no_cause_for_a_warning(shared: Api, tmp_path: Path) -> None:
