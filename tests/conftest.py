@@ -11,6 +11,7 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 
+import hypothesis
 import psutil
 import psycopg
 import pytest
@@ -52,6 +53,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "every_postgres: runs on the embedded server and on the system's 15")
     # Nor whether it runs them in the background: they would ignore Ctrl-C, and Dagster then SIGTERM as well.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # How long an example takes says more about the machine than about the code.
+    hypothesis.settings.register_profile("ours", deadline=None)
+    hypothesis.settings.load_profile("ours")
     for name in [name for name in os.environ if name.startswith(_FOREIGN_SETTINGS)]:
         del os.environ[name]
     # A test that forgets to say where its home is has none, rather than that of whoever runs it.

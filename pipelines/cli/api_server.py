@@ -10,8 +10,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from pydantic import SecretStr
-
 from pipelines.cli.extra import needing_the_api
 from pipelines.cli.output import print_line
 
@@ -69,6 +67,8 @@ def api_server(settings: Settings, host: str, port: int, *, dev: bool) -> Iterat
 
 def print_ways_in(server: ApiServer, settings: Settings) -> None:
     """Print for the biggest organizations a link to their page and how a program asks, both as they are."""
+    from pydantic import SecretStr
+
     from pipelines.status import status
     from pipelines.storage.database import open_databases
 

@@ -1,6 +1,6 @@
 """Which stored buckets make up a range, and as few of them as can be."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -37,46 +37,67 @@ class Cover:
 
     def of(self, since: datetime, until: datetime) -> tuple[Span, ...]:
         """Spans that follow each other from `since` to `until`. Raises `RangeNotStored` if nothing fits."""
-        without = (frozenset[Period](), frozenset({Period.MONTH}), frozenset({Period.WEEK}))
-        for left_out in without:
-            spans = self._tiled(since, until, self._periods - left_out)
-            if spans is not None:
-                return tuple(spans)
-        raise RangeNotStored(f"({self._stored()})")
+        spans = self._tiled(since, until)
+        if spans is None:
+            raise RangeNotStored(f"({self._stored()})")
+        return tuple(spans)
 
-    def _tiled(self, since: datetime, until: datetime, periods: frozenset[Period]) -> list[Span] | None:
+    def _tiled(self, since: datetime, until: datetime) -> list[Span] | None:
         days = self._days_within(since, until)
         if days is None:
-            return self._of_hours(since, until, periods)
-        head, tail = self._of_hours(since, days[0], periods), self._of_hours(days[1], until, periods)
-        between = self._longest_first(*days, [period for period in _LONGEST_FIRST if period in periods])
+            return self._of_hours(since, until)
+        head, between, tail = (
+            self._of_hours(since, days[0]),
+            self._of_days(*days),
+            self._of_hours(days[1], until),
+        )
         if head is None or tail is None or between is None:
             # Where days begin between two hours, hours alone may do.
-            return self._of_hours(since, until, periods)
+            return self._of_hours(since, until)
         return [*head, *between, *tail]
 
     def _days_within(self, since: datetime, until: datetime) -> tuple[datetime, datetime] | None:
         first, last = self._ceil(Period.DAY, since), self._clock.start(Period.DAY, until)
         return (first, last) if first < last else None
 
-    def _longest_first(self, since: datetime, until: datetime, periods: list[Period]) -> list[Span] | None:
-        """Local midnights tiled by the longest of these periods, and what is left by shorter ones."""
+    def _of_days(self, since: datetime, until: datetime) -> list[Span] | None:
+        """Local midnights made up of days and longer periods."""
+        kept = [period for period in _LONGEST_FIRST if period in self._periods]
+        # What longer periods leave over, days fill. Without them, what one leaves may be another's.
+        if Period.DAY in kept:
+            return self._longest_first(since, until, kept)
+        return self._fewest(since, until, kept)
+
+    def _longest_first(self, since: datetime, until: datetime, periods: Sequence[Period]) -> list[Span]:
+        """Tiled by the longest of these periods, and what is left by shorter ones; the last one fits."""
         if since == until:
             return []
-        if not periods:
-            return None
         period, *shorter = periods
         first, last = self._ceil(period, since), self._clock.start(period, until)
         if first >= last:
             return self._longest_first(since, until, shorter)
         head, tail = self._longest_first(since, first, shorter), self._longest_first(last, until, shorter)
-        return None if head is None or tail is None else [*head, Span(period, first, last), *tail]
+        return [*head, Span(period, first, last), *tail]
 
-    def _of_hours(self, since: datetime, until: datetime, periods: frozenset[Period]) -> list[Span] | None:
+    def _fewest(self, since: datetime, until: datetime, periods: Sequence[Period]) -> list[Span] | None:
+        """The shortest way from one border to the next, over as few buckets as there are any."""
+        came: dict[datetime, Span | None] = {since: None}
+        for at in (walk := [since]):
+            for period in periods:
+                end = self._clock.end(period, at)
+                if self._clock.start(period, at) == at and end <= until and end not in came:
+                    came[end] = Span(period, at, end)
+                    walk.append(end)
+        spans: list[Span] = []
+        while (last := came.get(spans[0].since if spans else until)) is not None:
+            spans.insert(0, last)
+        return spans if spans or since == until else None
+
+    def _of_hours(self, since: datetime, until: datetime) -> list[Span] | None:
         if since == until:
             return []
         whole = all(self._clock.start(Period.HOUR, moment) == moment for moment in (since, until))
-        return [Span(Period.HOUR, since, until)] if whole and Period.HOUR in periods else None
+        return [Span(Period.HOUR, since, until)] if whole and Period.HOUR in self._periods else None
 
     def _ceil(self, period: Period, moment: datetime) -> datetime:
         start = self._clock.start(period, moment)

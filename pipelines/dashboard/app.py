@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from pipelines.dashboard import definitions, health, organizations
+from pipelines.dashboard import definitions, health, organizations, pages
 from pipelines.dashboard.context import Context, put_context
 from pipelines.dashboard.guarding import Guarded
 from pipelines.dashboard.headers import WithHeaders
@@ -31,7 +31,7 @@ def create_app(settings: Settings, pool: ReadingPool, trust: Trust) -> FastAPI:
     measurements = Measurements()
     readiness = Readiness(pool.require_ready)
     put_context(app, Context(pool, trust, settings.rollup_plan, readiness, measurements))
-    for router in (organizations.router, definitions.router, health.router):
+    for router in (organizations.router, definitions.router, health.router, pages.router):
         app.include_router(router)
     describe_problems(app)
     # The last one added is the first that a request meets.

@@ -20,6 +20,11 @@ def sql_files() -> list[Path]:
     return sorted((ROOT / "sql").rglob("*.sql"))
 
 
+def page_files() -> list[Path]:
+    """Every file of the dashboard's page, its libraries included."""
+    return sorted(path for path in (ROOT / "pipelines/dashboard/page").rglob("*") if path.is_file())
+
+
 def kept_files() -> list[Path]:
     """Every file that is committed, or would be by adding everything."""
     listed = subprocess.run(

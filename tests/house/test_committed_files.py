@@ -7,6 +7,9 @@ from tests.house.source_texts import ROOT, kept_files, python_files, strings
 # The oracles of the tests say sentinels in their own words; the model is where they are defined.
 HOME_OF_SENTINELS = ROOT / "pipelines" / "model" / "sentinels.py"
 
+# One file, as its project publishes it; its sum is in a manifest.
+CHARTS = ROOT / "pipelines/dashboard/page/vendor/echarts/echarts.esm.min.js"
+
 # A word of its own, which happens to be spelt the same: how far an extraction reaches.
 OTHER_WORDS = {(ROOT / "pipelines" / "storage" / "asked.py", "all")}
 
@@ -59,8 +62,8 @@ def test_no_file_knows_this_machine() -> None:
 
 
 def test_no_real_data_is_kept() -> None:
-    """Traces stay where they are published; the largest file here is a lock."""
-    kept = kept_files()
+    """Traces stay where they are published; a lock is the largest file but for a library of the page."""
+    kept = [path for path in kept_files() if path != CHARTS]
 
     assert [
         path.name for path in kept if path.suffix in (".gz", ".parquet", ".csv", ".db", ".sqlite", ".whl")

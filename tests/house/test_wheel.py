@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.source_texts import ROOT, python_files, sql_files
+from tests.house.source_texts import ROOT, page_files, python_files, sql_files
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +27,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def test_the_wheel_holds_code_statements_and_migrations(wheel: Path) -> None:
-    """Every module, every statement and every migration is inside, and no test."""
+    """Every module, every statement, every migration and the whole page is inside, and no test."""
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
 
     expected = {path.relative_to(ROOT).as_posix() for path in python_files("pipelines", "assets")}
+    expected |= {path.relative_to(ROOT).as_posix() for path in page_files()}
     expected |= {f"pipelines/_sql/{path.relative_to(ROOT / 'sql').as_posix()}" for path in sql_files()}
     expected |= {
         f"pipelines/_migrations/{path.relative_to(ROOT / 'migrations').as_posix()}"

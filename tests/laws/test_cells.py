@@ -21,7 +21,7 @@ from tests.oracle import ALL, COUNTS, PLAN, Cells, Job, bucket, cells_by_hand, d
 Aggregate = Callable[[Sequence[Job]], Cells]
 
 # An example costs some 50 ms, nearly all of it in the four statements of the product.
-fast = settings(deadline=None, max_examples=15)
+fast = settings(max_examples=15)
 
 ORDERED = (
     "min_duration_ms",
@@ -33,7 +33,7 @@ ORDERED = (
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(jobs=some_jobs)
 def test_cells_are_what_fractions_say(jobs: list[Job], aggregate: Aggregate) -> None:
     """Every key and every figure equals the one computed with exact fractions."""
@@ -124,7 +124,7 @@ def test_figures_lie_in_their_order(jobs: list[Job], aggregate: Aggregate) -> No
         )
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @example(shortest=5_375_316_786_149_530, more=[0, 0, 0, 0, 0, 0, 1])
 @example(shortest=60_639_513_548_279_819, more=[0, 0, 0, 0, 0, 0, 1])
 @given(

@@ -57,7 +57,7 @@ def postgres(cluster: Callable[[str], str]) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(jobs=some_jobs)
 def test_duckdb_equals_postgres(
     jobs: list[Job], aggregate: Callable[[Sequence[Job]], Cells], postgres: psycopg.Connection

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.compute.aggregate import Numbered
@@ -126,7 +126,6 @@ moments = st.one_of(
 zones = st.sampled_from(sorted(ZONES))
 
 
-@settings(deadline=None)
 @given(zone=zones, moment=moments)
 @pytest.mark.parametrize("period", Period)
 def test_a_bucket_is_named_after_a_moment_of_its_own(period: Period, zone: str, moment: datetime) -> None:
@@ -138,7 +137,6 @@ def test_a_bucket_is_named_after_a_moment_of_its_own(period: Period, zone: str, 
     assert starts(zone, period, [start, end]) == [start, end]
 
 
-@settings(deadline=None)
 @given(zone=zones, moment=moments)
 @pytest.mark.parametrize("period", Period)
 def test_buckets_follow_each_other_without_a_gap(period: Period, zone: str, moment: datetime) -> None:
@@ -149,7 +147,6 @@ def test_buckets_follow_each_other_without_a_gap(period: Period, zone: str, mome
     assert [end for _, end in pairwise(ordered)] == ends(zone, period, ordered[:-1])
 
 
-@settings(deadline=None)
 @given(zone=zones, moment=moments)
 def test_hours_are_utc_everywhere(zone: str, moment: datetime) -> None:
     """Whatever the clocks on the wall show, an hour is one of UTC."""

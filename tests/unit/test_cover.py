@@ -80,6 +80,9 @@ def test_where_days_begin_between_hours_either_will_do() -> None:
         # A month from Monday to Sunday is four weeks, and February ends on a Thursday.
         (("week", "month"), "2024-01-01", "2024-02-05", "week"),
         (("week", "month"), "2024-02-05", "2024-02-08", None),
+        # Weeks up to the first of a month that is a Monday, and months from there on.
+        (("week", "month"), "2024-03-11", "2024-06-01", "week month"),
+        (("week", "month"), "2024-03-12", "2024-06-01", None),
     ],
 )
 def test_what_is_kept_decides_what_can_be_asked(
@@ -93,7 +96,11 @@ def test_what_is_kept_decides_what_can_be_asked(
             mine.of(begin, end)
         return
 
-    assert {span.period.value for span in mine.of(begin, end)} == {expected}
+    spans = mine.of(begin, end)
+
+    assert {span.period.value for span in spans} == set(expected.split())
+    assert (spans[0].since, spans[-1].until) == (begin, end)
+    assert all(before.until == after.since for before, after in pairwise(spans))
 
 
 def test_one_bucket_is_recognized() -> None:

@@ -1,0 +1,53 @@
+// What all panels are shown: the state, and what follows from it.
+
+import { Failure } from "./api.js";
+import { automaticPeriod, dimensionsOf, isAddedUp, isStored, rangeOf } from "./ranges.js";
+
+const LIST = new Intl.ListFormat("en");
+const NAMES = { hour: "Hours", day: "Days", week: "Weeks", month: "Months" };
+
+/** A view of an organization's figures; `acts` are what a panel may want to happen. */
+export function viewOf(state, { api, completeness, definitions }, acts) {
+  const zone = completeness.time_zone;
+  const completeThrough = Date.parse(completeness.complete_through);
+  const range = rangeOf(state, completeThrough, zone);
+  const dimensions = dimensionsOf(state);
+  return Object.freeze({
+    state,
+    api,
+    definitions,
+    zone,
+    completeThrough,
+    range,
+    dimensions,
+    // Whatever was published since is another answer to the same question, and so is another tenant's.
+    version: `${api.base} ${completeness.published_at}`,
+    period: state.period ?? automaticPeriod(definitions, range, dimensions),
+    ...acts,
+  });
+}
+
+// Asking for what is known not to be there would only fill the console.
+
+/** Refuse rows of a period that are not kept for exactly the filters that are set. */
+export function requireStored({ definitions, dimensions }, period) {
+  if (isStored(definitions, period, dimensions)) return;
+  throw new Failure(422, `${NAMES[period]} are not kept by ${LIST.format(dimensions)} together. Clear a filter to see them.`);
+}
+
+/** Refuse a range that is not made of what is kept for exactly these dimensions. */
+export function requireAddedUp({ definitions }, range, dimensions) {
+  if (isAddedUp(definitions, range, dimensions)) return;
+  throw new Failure(422, `By ${LIST.format(dimensions)} together only whole weeks and months are kept: choose such days.`);
+}
+
+/** The parameters of a range. */
+export function within(range) {
+  return { since: new Date(range.since), until: new Date(range.until) };
+}
+
+/** The parameters of the filters, but for those that are told apart. */
+export function filtersOf(state, ...except) {
+  const names = ["workflow", "client", "initiator"].filter((name) => !except.includes(name));
+  return Object.fromEntries(names.map((name) => [name, state[name]]));
+}
