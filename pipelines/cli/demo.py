@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -39,10 +39,15 @@ class _Shown:
     seconds: dict[str, float]
 
 
-def demo(as_json: AsJson = False) -> None:
+def demo(
+    jobs: Annotated[
+        int, typer.Option(min=10_000, max=50_000_000, help="About how many jobs, unless the month is there.")
+    ] = 240_000,
+    as_json: AsJson = False,
+) -> None:
     """Generate a month of work, aggregate it through Dagster, show what it tells, verify every figure."""
     with opened() as (databases, settings):
-        shown = _shown(databases, settings)
+        shown = _shown(databases, settings, jobs)
     if as_json:
         print_json(shown)
     else:
@@ -51,7 +56,7 @@ def demo(as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-def _shown(databases: Databases, settings: Settings) -> _Shown:
+def _shown(databases: Databases, settings: Settings, jobs: int) -> _Shown:
     from pipelines.storage.database import connect
     from pipelines.storage.generated_month import generate_month, serves_others
     from pipelines.storage.highlights import (
@@ -62,7 +67,7 @@ def _shown(databases: Databases, settings: Settings) -> _Shown:
     from pipelines.storage.migrations import migrate
     from pipelines.verify import verify
 
-    if serves_others(databases, settings):
+    if serves_others(databases, settings, jobs=jobs):
         raise DemoRefused
     begun = time.perf_counter()
     seconds: dict[str, float] = {}
@@ -72,7 +77,7 @@ def _shown(databases: Databases, settings: Settings) -> _Shown:
 
     migrate(databases, settings)
     with watched() as progress:
-        month = generate_month(databases, settings, on_progress=progress)
+        month = generate_month(databases, settings, jobs=jobs, on_progress=progress)
     lap("generate")
     with connect(databases.analytics_url, settings) as connection:
         before = get_written(connection)

@@ -122,9 +122,9 @@ def generate_month(
     return month
 
 
-def serves_others(databases: Databases, settings: Settings) -> bool:
-    """Whether source or aggregates hold organizations that the demo's month does not consist of."""
-    ours = _Plan().organization_ids
+def serves_others(databases: Databases, settings: Settings, *, jobs: int = _Plan.jobs) -> bool:
+    """Whether source or aggregates hold organizations that a month of so many jobs does not consist of."""
+    ours = _Plan(jobs=jobs).organization_ids
     return _holds_others(databases.source_url, settings, "source", ours) or _holds_others(
         databases.analytics_url, settings, "measured", ours
     )

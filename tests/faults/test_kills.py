@@ -15,7 +15,7 @@ ALL_POINTS = ["reconcile", *(["refresh"] if LONG else [])]
 @pytest.mark.parametrize("kind", ALL_POINTS)
 def test_a_pass_may_be_cut_off_at_any_point(kind: str, history: History, place: Place, tell: Tell) -> None:
     """At every point that the code names, with every kind of change under way."""
-    kills = cut_off(SCENARIOS[kind], history, place, every=8)
+    kills = cut_off(SCENARIOS[kind], history, place, every=16)
 
     tell(f"{kind}: {kills}.")
     assert len(kills.fired) > 30

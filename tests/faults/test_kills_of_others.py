@@ -19,7 +19,7 @@ def few_jobs_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     ("kind", "every", "states"),
     [
         ("rebuild", 2, 3),
-        ("refresh of damaged facts", 8, 4),
+        ("refresh of damaged facts", 16, 4),
         ("audit", 1, 2),
         ("tidying", 3, 2),
         ("retention", 1, 2),

@@ -5,9 +5,6 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-import duckdb
-
-from pipelines.compute import aggregate
 from pipelines.storage import snapshot
 
 
@@ -33,20 +30,16 @@ class _Kept:
 
 @contextmanager
 def connections_kept_open() -> Iterator[None]:
-    """Keep one connection to each source, and one DuckDB, which every run has as good as new."""
+    """Keep one connection to each source, which every run has as good as new."""
     kept: dict[str, Any] = {}
     connect = snapshot.dbapi.connect
 
     def kept_or_new(url: str) -> _Kept:
         return _Kept(kept, url, kept.pop(url, None) or connect(url))
 
-    with duckdb.connect() as shared:
-        try:
-            with (
-                patch.object(snapshot.dbapi, "connect", kept_or_new),
-                patch.object(aggregate.duckdb, "connect", lambda **_: shared.cursor()),
-            ):
-                yield
-        finally:
-            for connection in kept.values():
-                connection.close()
+    try:
+        with patch.object(snapshot.dbapi, "connect", kept_or_new):
+            yield
+    finally:
+        for connection in kept.values():
+            connection.close()
