@@ -35,7 +35,10 @@ UNSAFE_BUT_FAST = {
 _FOREIGN_SETTINGS = ("EXECMETRICS_", "DAGSTER_", "PG")
 
 # What takes longest, by parts of names.
-_LONG = ("/torture/", "/laws/", "/faults/", "test_demo", "test_many_anomalies", "test_backfill")
+_LONG = (
+    *("/torture/", "/laws/", "/faults/", "/page/", "/real_data/"),
+    *("test_demo", "test_many_anomalies", "test_backfill", "test_rebuild", "test_standby", "test_embedded"),
+)
 
 _FOLDER = pytest.StashKey[Path]()
 

@@ -69,9 +69,9 @@ def token_of(organization: UUID, valid_for: timedelta = timedelta(minutes=30), s
     return signed(organization, secret, AUDIENCE, valid_for)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[BrowserContext]:
-    """One browser for all tests; each of them has a tab."""
+    """One browser for a file of tests, each of which has a tab: its driver keeps an event loop running."""
     with launched() as found:
         yield found
 
