@@ -86,6 +86,25 @@ def test_a_large_table_is_searched_by_its_index_until_a_sweep_is_due(
     assert differences(cells(analytics), cells_by_sql(source)) == []
 
 
+def test_the_index_looks_back_as_far_as_it_is_told(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """What a clock wrote that is minutes behind comes at once, and what is hours behind with the sweep."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    for each in (tenant, neighbour):
+        plant_job(source, each)
+    indexed = settings.model_copy(update={"extraction": Tier.INDEXED, "lookback": timedelta(minutes=30)})
+    refresh(databases, indexed)
+    for behind in (timedelta(minutes=20), timedelta(minutes=40)):
+        plant_job(source, tenant, updated_at=datetime.now(UTC) - behind)
+
+    looked = refresh(databases, indexed)
+    swept = refresh(databases, settings)
+
+    assert (looked.facts_inserted, swept.facts_inserted) == (1, 1)
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
 def test_an_organization_without_a_row_is_read_whole_when_the_index_meets_it(
     databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
 ) -> None:

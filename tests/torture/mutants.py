@@ -148,7 +148,7 @@ MUTANTS = (
                 "{key: seen[key].extracted_at for key in by_index}",
             ),
         ),
-        TIERS,
+        "tests/postgres/test_no_change_is_missed.py::test_the_index_looks_back_as_far_as_it_is_told",
     ),
     Mutant(
         "the index moves the cursor of the sweep",
