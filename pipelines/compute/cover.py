@@ -2,12 +2,15 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from pipelines.compute.wall_clock import WallClock
 from pipelines.errors import RangeNotStored
 from pipelines.model.periods import Period
+
+# The weeks and months of eighty years; nobody looks further for a way to add them up.
+_MOST_BUCKETS: Final = 5_000
 
 _LONGEST_FIRST: Final = (Period.MONTH, Period.WEEK, Period.DAY)
 
@@ -46,11 +49,9 @@ class Cover:
         days = self._days_within(since, until)
         if days is None:
             return self._of_hours(since, until)
-        head, between, tail = (
-            self._of_hours(since, days[0]),
-            self._of_days(*days),
-            self._of_hours(days[1], until),
-        )
+        between = self._of_days(*days)
+        head = [] if since == days[0] else self._of_hours(since, self._first_instant(days[0]))
+        tail = [] if until == days[1] else self._of_hours(self._first_instant(days[1]), until)
         if head is None or tail is None or between is None:
             # Where days begin between two hours, hours alone may do.
             return self._of_hours(since, until)
@@ -59,6 +60,11 @@ class Cover:
     def _days_within(self, since: datetime, until: datetime) -> tuple[datetime, datetime] | None:
         first, last = self._ceil(Period.DAY, since), self._clock.start(Period.DAY, until)
         return (first, last) if first < last else None
+
+    def _first_instant(self, day: datetime) -> datetime:
+        """From when on a day has its hours: one whose midnight comes twice is named after the second."""
+        before = day - timedelta(hours=1)
+        return before if self._clock.start(Period.DAY, before) == day else day
 
     def _of_days(self, since: datetime, until: datetime) -> list[Span] | None:
         """Local midnights made up of days and longer periods."""
@@ -83,15 +89,19 @@ class Cover:
         """The shortest way from one border to the next, over as few buckets as there are any."""
         came: dict[datetime, Span | None] = {since: None}
         for at in (walk := [since]):
+            if len(walk) > _MOST_BUCKETS:
+                return None
             for period in periods:
                 end = self._clock.end(period, at)
                 if self._clock.start(period, at) == at and end <= until and end not in came:
                     came[end] = Span(period, at, end)
                     walk.append(end)
         spans: list[Span] = []
-        while (last := came.get(spans[0].since if spans else until)) is not None:
-            spans.insert(0, last)
-        return spans if spans or since == until else None
+        last = came.get(until)
+        while last:
+            spans.append(last)
+            last = came[last.since]
+        return spans[::-1] if until in came else None
 
     def _of_hours(self, since: datetime, until: datetime) -> list[Span] | None:
         if since == until:

@@ -187,5 +187,6 @@ class CompletenessAnswer(Answer):
     extracted_at: datetime = Field(description="When the source was last read, by its own clock.")
     published_at: datetime = Field(description="When the metrics were last published.")
     published_version: int = Field(description="The version of the facts that they agree with.")
+    edition: int = Field(description="How often a repair, a rebuild or retention changed them since.")
     verified_at: datetime | None = Field(description="When they were last compared with the source.")
     time_zone: str = Field(description="Where days, weeks and months begin.")

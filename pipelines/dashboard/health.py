@@ -22,7 +22,7 @@ class Health(BaseModel):
 
 
 @router.get("/healthz")
-def healthz(response: Response) -> Health:
+async def healthz(response: Response) -> Health:
     """The process is up."""
     response.headers["Cache-Control"] = "no-store"
     return Health(status="up")

@@ -113,6 +113,7 @@ def completeness_answer(found: Completeness) -> CompletenessAnswer:
         extracted_at=found.extracted_at,
         published_at=found.published_at,
         published_version=found.published_version,
+        edition=found.edition,
         verified_at=found.verified_at,
         time_zone=found.time_zone,
     )

@@ -54,13 +54,13 @@ def page_files() -> Mapping[str, PageFile]:
 
 
 @router.api_route("/", methods=["GET", "HEAD"])
-def page(request: Request) -> Response:
+async def page(request: Request) -> Response:
     """The page itself."""
     return _sent(request, page_files()[_INDEX])
 
 
 @router.api_route("/page/{name:path}", methods=["GET", "HEAD"])
-def page_file(request: Request, name: str) -> Response:
+async def page_file(request: Request, name: str) -> Response:
     """What the page loads: its style, its modules, its icon."""
     file = page_files().get(name)
     if file is None or name == _INDEX:

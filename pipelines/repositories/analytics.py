@@ -1,6 +1,6 @@
 """How one tenant's jobs ended and how long they took, over any range that is made of what is stored."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from functools import cached_property
 from typing import Final
@@ -32,7 +32,8 @@ from pipelines.repositories.records import (
 )
 from pipelines.repositories.slices import EACH, Each, Slice
 from pipelines.storage.database import Connection
-from pipelines.storage.tenant_reading import Row, rows
+from pipelines.storage.retention import find_removed_before
+from pipelines.storage.tenant_reading import Row, answering, rows
 from pipelines.tenancy import Tenant
 
 # So many rows fit a page and a client's memory.
@@ -65,6 +66,7 @@ class AnalyticsRepository:
         """How many jobs completed in the range, and how long they took on average, at least and at most."""
         asked = Slice(workflow_id, client, initiator)
         sources = Sources(self._cover(asked.mask).of(*_ordered(since, until)))
+        self._require_not_removed(sources.spans)
         return durations_of(self._figures("total", asked, sources)[0])
 
     def get_execution_duration_percentiles(
@@ -182,6 +184,7 @@ class AnalyticsRepository:
         since, until = _ordered(since, until)
         asked = Slice(workflow, client, initiator)
         self._require_kept(period, asked.mask)
+        self._require_not_removed([Span(period, since, until)])
         start, *keys = after or (None, None, None, None)
         values = dict(asked.values) | {
             "period": period.value,
@@ -220,6 +223,19 @@ class AnalyticsRepository:
     def _clock(self) -> WallClock:
         return WallClock([(row["since"], row["offset_s"]) for row in self._rows("zone_offsets", {})])
 
+    @cached_property
+    def _removed_before(self) -> Mapping[Period, datetime]:
+        with answering():
+            return find_removed_before(self._connection)
+
+    def _require_not_removed(self, spans: Iterable[Span]) -> None:
+        for span in spans:
+            removed_before = self._removed_before.get(span.period)
+            if removed_before and span.since < removed_before:
+                raise RangeNotStored(
+                    f"({span.period}s that began before {removed_before.isoformat()} are no longer kept)"
+                )
+
     def _cover(self, mask: Mask, *, among: Collection[Period] = tuple(Period)) -> Cover:
         periods = [period for period in among if mask in self._plan[period]]
         return Cover(self._clock, periods)
@@ -228,11 +244,14 @@ class AnalyticsRepository:
         since, until = _ordered(since, until)
         cover = self._cover(mask)
         bucket = cover.bucket_of(since, until)
+        spans = (Span(bucket, since, until),) if bucket else cover.of(since, until)
+        self._require_not_removed(spans)
         if bucket:
-            return Sources((Span(bucket, since, until),), exact=True)
-        spans = cover.of(since, until)
+            return Sources(spans, exact=True)
         try:
-            return Sources(spans, histograms=self._cover(mask, among=WITH_HISTOGRAM).of(since, until))
+            histograms = self._cover(mask, among=WITH_HISTOGRAM).of(since, until)
+            self._require_not_removed(histograms)
+            return Sources(spans, histograms=histograms)
         except RangeNotStored:
             # Counts and means are known all the same.
             return Sources(spans)

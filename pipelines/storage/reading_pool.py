@@ -28,9 +28,10 @@ from pipelines.tenancy import Tenant
 # Reads are short; more at once would only queue for the server's processors instead.
 _CONNECTIONS: Final = 8
 
-# Who waits longer for a page has gone, and a crowd that waits is told so at once.
+# Who waits longer for a page has gone. A crowd that waits is told so at once: the web framework answers
+# forty requests at a time, and some have to be left for those that need no database.
 _PATIENCE_S: Final = 5.0
-_CROWD: Final = 100
+_CROWD: Final = 24
 _EMBEDDED_READER: Final = "dashboard_reader"
 _OPTIONS: Final = (
     "-c TimeZone=UTC -c DateStyle=ISO -c default_transaction_read_only=on -c statement_timeout=15s"

@@ -121,15 +121,18 @@ def test_a_repair_changes_the_tag(own: Api) -> None:
 
 def test_retention_changes_the_tag(own: Api) -> None:
     """Hours that are kept no longer are told no longer; where none is gone, nothing is new."""
-    hours = RANGE | {"period": "hour"}
-    first = own.ask(own.tenants[0], "metrics", **hours)
+    hours, kept = RANGE | {"period": "hour"}, RANGE | {"period": "hour", "since": "2024-02-01"}
+    first, first_kept = (own.ask(own.tenants[0], "metrics", **asked) for asked in (hours, kept))
     keeping = own.settings.model_copy(update={"keep_hours": DAY})
     retain(own.databases, keeping, now=NOON + 2 * DAY)
 
-    fewer = asked_again(own, "metrics", first.headers["ETag"], **hours)
+    gone = asked_again(own, "metrics", first.headers["ETag"], **hours)
+    fewer = asked_again(own, "metrics", first_kept.headers["ETag"], **kept)
     retain(own.databases, keeping, now=NOON + 2 * DAY)
-    again = asked_again(own, "metrics", fewer.headers["ETag"], **hours)
+    again = asked_again(own, "metrics", fewer.headers["ETag"], **kept)
 
+    assert gone.status_code == 422
+    assert "hours that began before 2024-02-01T00:00:00" in gone.json()["detail"]
     assert fewer.status_code == 200
     assert 0 < len(fewer.json()["rows"]) < len(first.json()["rows"])
     assert again.status_code == 304

@@ -98,6 +98,52 @@ def test_a_tenant_sees_its_own_page(seen: Watched, service: Service) -> None:
     assert "token" not in page.url
 
 
+def test_who_comes_next_finds_nothing_of_who_left(seen: Watched, service: Service) -> None:
+    """Neither names to choose from nor the filters, which would only be refused."""
+    page = seen.open(RANGE, service.token)
+    page.locator("#clients .choice").first.click()
+    seen.settled()
+    page.get_by_role("button", name="Sign out").click()
+    assert page.locator("#workflow option").all_inner_texts() == ["All workflows"]
+
+    sign_in(seen, token_of(service.idle.organization))
+
+    expect(page.locator("#organization")).to_have_text("Idle")
+    assert page.url == f"{service.address}/{RANGE}"
+    assert page.locator("#workflow option").all_inner_texts()[1:] == ["Idle workflow 1", "Idle workflow 2"]
+
+
+def test_signing_out_is_for_good(seen: Watched, service: Service) -> None:
+    """Also while the first answers are under way: what arrives then is nobody's."""
+    held: list[Route] = []
+    seen.page.route("**/completeness?*", lambda route: held.append(route))
+    seen.page.goto(f"{service.address}/{RANGE}#token={service.token}")
+    expect(seen.page.get_by_role("status")).to_have_text("Loading …")
+
+    seen.page.get_by_role("button", name="Sign out").click()
+    for route in held:
+        route.continue_()
+    seen.page.wait_for_load_state("networkidle")
+
+    expect(seen.page.get_by_label("Token")).to_be_visible()
+    expect(seen.page.locator("#organization")).to_have_text("Execution metrics")
+    expect(seen.page.locator("#dashboard")).to_be_hidden()
+
+
+@pytest.mark.parametrize("nonsense", ["__proto__=1", "initiator=each", "workflow=", "period=year"])
+def test_what_an_address_cannot_mean_is_as_if_it_were_not_there(
+    seen: Watched, service: Service, nonsense: str
+) -> None:
+    """The page shows what it does without."""
+    page = seen.open(RANGE, service.token)
+    plain = figure(page, "total_executions")
+
+    page = seen.open(f"{RANGE}&{nonsense}", service.token)
+
+    assert figure(page, "total_executions") == plain
+    expect(page.locator("#clear")).to_be_hidden()
+
+
 def test_an_empty_range_says_where_there_is_something(seen: Watched, service: Service) -> None:
     """The last 30 days are empty for a trace of old; one press shows its last month."""
     page = seen.open("", service.token)

@@ -37,6 +37,7 @@ from pipelines.repositories.records import (
     added_up,
 )
 from pipelines.repositories.slices import EACH
+from pipelines.retain import retain
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
 from pipelines.storage.tenant_reading import reading_as
@@ -444,6 +445,28 @@ def test_what_is_not_stored_is_refused_in_a_sentence(tenants: dict[str, Tenant],
                 metrics.get_average_execution_duration(since=since, until=until)
         with pytest.raises(UnknownMeasure, match="p50"):
             metrics.get_metrics(period=Period.DAY, since=NOON, until=NOON + DAY, measures=["p50"])
+
+
+def test_hours_that_were_removed_are_not_taken_for_none(
+    tenants: dict[str, Tenant], repository: Any, databases: Databases, settings: Settings
+) -> None:
+    """No row is told and no zero, but since when hours are kept; days are as they were."""
+    tenant, kept_since = tenants["UTC"], (NOON - DAY).replace(hour=0)
+    retain(databases, settings.model_copy(update={"keep_hours": DAY}), now=NOON)
+    before, after = ({"since": at, "until": at + HOUR} for at in (kept_since - HOUR, kept_since))
+    day = NOON.replace(hour=0) - 3 * DAY
+
+    with repository(tenant) as metrics:
+        for ask in (
+            metrics.get_execution_stats,
+            metrics.get_average_execution_duration,
+            metrics.get_workflow_execution_stats,
+            lambda **range_: metrics.get_metrics(period=Period.HOUR, **range_),
+        ):
+            with pytest.raises(RangeNotStored, match="hours that began before 2024-01-30T00:00:00"):
+                ask(**before)
+            ask(**after)
+        assert metrics.get_execution_stats(since=day, until=day + 2 * DAY).durations.total_executions > 0
 
 
 def test_only_what_can_be_added_is_added(tenants: dict[str, Tenant], repository: Any) -> None:

@@ -103,6 +103,50 @@ def test_what_is_kept_decides_what_can_be_asked(
     assert all(before.until == after.since for before, after in pairwise(spans))
 
 
+@pytest.mark.parametrize(
+    ("since", "until"),
+    [
+        # Hours up to the day on which clocks are set back at one to midnight, and from that day on.
+        (datetime(2024, 11, 2, 12, tzinfo=UTC), datetime(2024, 11, 5, 5, tzinfo=UTC)),
+        (datetime(2024, 11, 1, 4, tzinfo=UTC), datetime(2024, 11, 3, 8, tzinfo=UTC)),
+        # One of the two hours before a midnight that comes twice.
+        (datetime(2024, 11, 1, 4, tzinfo=UTC), datetime(2024, 11, 3, 4, tzinfo=UTC)),
+    ],
+)
+def test_a_midnight_that_comes_twice_has_each_hour_once(since: datetime, until: datetime) -> None:
+    """The day is named after the second one and holds the hour between them, too."""
+    havana = "America/Havana"
+    hours = [since - 3 * DAY + number * HOUR for number in range(9 * 24)]
+
+    spans = cover(havana).of(since, until)
+
+    counted = [
+        hour
+        for span in spans
+        for hour in hours
+        if span.since <= bucket(hour, span.period.value, havana) < span.until
+    ]
+    assert sorted(counted) == [hour for hour in hours if since <= hour < until]
+
+
+def test_a_range_without_end_is_given_up() -> None:
+    """Nobody else should wait while weeks and months are looked through to the end of all time."""
+    steps = 0
+
+    class Counting(WallClock):
+        def end(self, period: Period, start: datetime) -> datetime:
+            nonlocal steps
+            steps += 1
+            return super().end(period, start)
+
+    with pytest.raises(RangeNotStored):
+        Cover(Counting(), [Period.WEEK, Period.MONTH]).of(
+            datetime(2, 1, 7, tzinfo=UTC), datetime(9997, 12, 30, tzinfo=UTC)
+        )
+
+    assert steps < 20_000
+
+
 def test_one_bucket_is_recognized() -> None:
     """Whatever its period; a range of two is none."""
     mine = cover(NEW_YORK)

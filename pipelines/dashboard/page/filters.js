@@ -28,6 +28,12 @@ export class Filters {
     this.#choices(dimension);
   }
 
+  /** Nobody's names are there to choose from. */
+  forget() {
+    this.state = null;
+    for (const dimension of Object.keys(ALL)) this.named(dimension, []);
+  }
+
   /** Show a view's state. */
   show(view) {
     const { state, range } = view;

@@ -13,7 +13,7 @@ import { isTable, readState, withTable, writeState } from "./state.js";
 import { dictionary } from "./terms.js";
 import { onSystemTheme, otherTheme, showTheme } from "./theme.js";
 import { compared, tiles } from "./tiles.js";
-import { filtersOf, viewOf, within } from "./view.js";
+import { editionOf, filtersOf, viewOf, within } from "./view.js";
 import { count, FEW, month, moment, plainDay, span } from "./words.js";
 import { workflows } from "./workflows.js";
 
@@ -35,6 +35,7 @@ const panels = {
 const filters = new Filters(go);
 
 let known = null;
+let shown = null;
 let view = null;
 let state = readState(location.search);
 let asking = 0;
@@ -57,6 +58,8 @@ async function begin() {
     signIn(who);
     return;
   }
+  if (shown !== null && shown !== who.organization) forget();
+  shown = who.organization;
   const mine = (asking += 1);
   byId("dashboard").hidden = false;
   byId("sign-in").hidden = true;
@@ -135,14 +138,27 @@ function stamp(text, zone) {
   return h("time", { datetime: text }, moment(Date.parse(text), zone));
 }
 
+/** Leave nothing behind of an organization for whoever looks next, nor filters by what it alone has. */
+function forget() {
+  known = view = null;
+  for (const panel of Object.values(panels)) panel.clear();
+  filters.forget();
+  for (const id of ["complete", "published", "range-said", "notice"]) fill(byId(id));
+  state = Object.freeze({ ...state, workflow: null, client: null, initiator: null, search: "" });
+  history.replaceState(history.state, "", location.pathname + writeState(state));
+}
+
 function signIn(who) {
   const said = {
     expired: () => "The token has expired. Ask for a new one, or open the link that came with it again.",
     unreadable: () => "That is not a token of this service.",
     refused: () => who.detail,
   }[who?.problem];
+  // Whatever is still under way was asked by somebody who has left.
+  asking += 1;
   known = view = null;
   for (const panel of Object.values(panels)) panel.clear();
+  filters.forget();
   byId("dashboard").hidden = true;
   byId("sign-in").hidden = false;
   byId("organization").textContent = "Execution metrics";
@@ -176,11 +192,11 @@ function noDays({ zone, completeThrough }) {
 async function nothing(mine) {
   const { range, dimensions, api, zone } = mine;
   const asked = { since: BEGINNING, until: new Date(mine.completeThrough), period: "month" };
-  let latest = null;
+  let latest;
   try {
     const parameters = { ...asked, ...filtersOf(mine.state), measures: "total_executions" };
     const { lines } = await api.all("metrics", "rows", parameters);
-    if (lines.length) latest = dayAt(Date.parse(lines.at(-1).period_start), zone);
+    latest = lines.length ? dayAt(Date.parse(lines.at(-1).period_start), zone) : null;
   } catch (failure) {
     if (!(failure instanceof Failure)) throw failure;
   }
@@ -198,7 +214,9 @@ async function nothing(mine) {
         {},
         h("strong", {}, `No job completed from ${plainDay(range.first)} to ${plainDay(range.last)}`),
         dimensions.length ? " with these filters." : ".",
-        latest ? ` The last ones completed in ${month(latest)}.` : " None ever did.",
+        latest && ` The last ones completed in ${month(latest)}.`,
+        // Where it could not be found out, nothing is said.
+        latest === null && " None ever did.",
       ),
       latest && h("button", { type: "button", class: "primary", click: jump }, `Show ${month(latest)}`),
       dimensions.length > 0 && h("button", { type: "button", click: clear }, "Clear filters"),
@@ -262,7 +280,7 @@ setInterval(async () => {
   if (!known || document.hidden) return;
   try {
     const completeness = await known.api.ask("completeness", {});
-    if (completeness.published_at !== known.completeness.published_at) begin();
+    if (editionOf(completeness) !== editionOf(known.completeness)) begin();
   } catch (failure) {
     // The figures that are shown are still those of the stamp.
     if (!(failure instanceof Failure)) throw failure;

@@ -24,9 +24,9 @@ const ACCEPTED = {
   from: isDay,
   to: isDay,
   period: (value) => PERIODS.includes(value),
-  workflow: (value) => value !== "",
-  client: (value) => value !== "",
-  initiator: (value) => value !== "",
+  workflow: isOne,
+  client: isOne,
+  initiator: isOne,
   sort: (value) => SORTS.includes(value.replace(/^-/, "")),
   search: () => true,
   heat: (value) => ["executions", "success"].includes(value),
@@ -38,7 +38,7 @@ const ACCEPTED = {
 export function readState(query) {
   const state = { ...DEFAULTS };
   for (const [name, value] of new URLSearchParams(query)) {
-    if (ACCEPTED[name]?.(value)) state[name] = value;
+    if (Object.hasOwn(ACCEPTED, name) && ACCEPTED[name](value)) state[name] = value;
   }
   if (state.range === "custom" && !(state.from && state.to && state.from <= state.to)) {
     state.range = DEFAULTS.range;
@@ -66,4 +66,9 @@ export function isTable(state, panel) {
 export function withTable(state, panel) {
   const shown = state.tables.split(" ").filter((name) => name && name !== panel);
   return (isTable(state, panel) ? shown : [...shown, panel].sort()).join(" ");
+}
+
+/** The API takes one word for a row of each, which no part of the page could show as one. */
+function isOne(value) {
+  return value !== "" && value !== "each";
 }

@@ -41,7 +41,7 @@ function draw(view, { now, before }, body) {
       h("p", { class: "change" }, change ?? absent(view, before)),
       lines.map((line) => h("p", { class: "detail" }, line)),
     );
-  const timed = [`n = ${count(now.timed_executions)}`, few(now), near(now)].filter(Boolean);
+  const timed = [`n = ${count(now.timed_executions)}`, few(now), near(now, view.dimensions)].filter(Boolean);
   fill(
     body,
     figure(
@@ -91,8 +91,11 @@ export function approximately({ estimated, median_duration_ms: median }, text) {
   return estimated && median !== null ? [h("span", { class: "near", title: "estimated" }, "≈\u202f"), text] : text;
 }
 
-function near({ timed_executions: timed, estimated, relative_error: error, median_duration_ms: median }) {
-  if (median === null) return timed > 0 && "kept only of single weeks and months with three filters";
+function near({ timed_executions: timed, estimated, relative_error: error, median_duration_ms: median }, dimensions) {
+  if (median === null) {
+    const three = "kept only of single weeks and months with three filters";
+    return timed > 0 && (dimensions.length === 3 ? three : "not told by what is stored of this range");
+  }
   return estimated && `≈ within ${withinPercent(error)}`;
 }
 

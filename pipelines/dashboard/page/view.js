@@ -21,7 +21,7 @@ export function viewOf(state, { api, completeness, definitions }, acts) {
     range,
     dimensions,
     // Whatever was published since is another answer to the same question, and so is another tenant's.
-    version: `${api.base} ${completeness.published_at}`,
+    version: `${api.base} ${editionOf(completeness)}`,
     period: state.period ?? automaticPeriod(definitions, range, dimensions),
     ...acts,
   });
@@ -38,7 +38,16 @@ export function requireStored({ definitions, dimensions }, period) {
 /** Refuse a range that is not made of what is kept for exactly these dimensions. */
 export function requireAddedUp({ definitions }, range, dimensions) {
   if (isAddedUp(definitions, range, dimensions)) return;
-  throw new Failure(422, `By ${LIST.format(dimensions)} together only whole weeks and months are kept: choose such days.`);
+  const kept = Object.keys(NAMES).filter((period) => isStored(definitions, period, dimensions));
+  const together = `By ${LIST.format(dimensions)} together`;
+  const whole = LIST.format(kept.map((period) => NAMES[period].toLowerCase()));
+  const told = kept.length ? `only whole ${whole} are kept: choose such days.` : "nothing is kept: clear a filter.";
+  throw new Failure(422, `${together} ${told}`);
+}
+
+/** What changes whenever a figure does, or what is said of them. */
+export function editionOf({ published_at: published, edition, verified_at: verified }) {
+  return `${published} ${edition} ${verified}`;
 }
 
 /** The parameters of a range. */

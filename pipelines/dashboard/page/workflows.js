@@ -177,7 +177,10 @@ async function trends(view, { lines, signal }) {
   const suiting = PERIODS.filter((period) => period !== "hour" || view.range.days <= 3);
   const period = suiting.find((each) => fits(each) && isStored(view.definitions, each, dimensions));
   if (!period || !busy) return new Map();
-  const buckets = bucketsOf(period, view.range, view.zone, view.completeThrough);
+  // A bucket that reaches beyond the range, or is not over, would look like a drop.
+  const isWhole = (bucket) => bucket.completeness === "complete" && !bucket.beginsBefore && !bucket.endsAfter;
+  const buckets = bucketsOf(period, view.range, view.zone, view.completeThrough).filter(isWhole);
+  if (buckets.length < FEWEST_POINTS) return new Map();
   const asked = {
     since: new Date(buckets[0].start),
     until: new Date(buckets.at(-1).end),
