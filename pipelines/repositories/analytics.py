@@ -1,6 +1,6 @@
 """How one tenant's jobs ended and how long they took, over any range that is made of what is stored."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Final
@@ -65,8 +65,7 @@ class AnalyticsRepository:
     ) -> DurationStats:
         """How many jobs completed in the range, and how long they took on average, at least and at most."""
         asked = Slice(workflow_id, client, initiator)
-        sources = Sources(self._cover(asked.mask).of(*_ordered(since, until)))
-        self._require_not_removed(sources.spans)
+        sources = Sources(self._spans(asked.mask, *_ordered(since, until)))
         return durations_of(self._figures("total", asked, sources)[0])
 
     def get_execution_duration_percentiles(
@@ -184,7 +183,7 @@ class AnalyticsRepository:
         since, until = _ordered(since, until)
         asked = Slice(workflow, client, initiator)
         self._require_kept(period, asked.mask)
-        self._require_not_removed([Span(period, since, until)])
+        self._kept([Span(period, since, until)])
         start, *keys = after or (None, None, None, None)
         values = dict(asked.values) | {
             "period": period.value,
@@ -228,13 +227,20 @@ class AnalyticsRepository:
         with answering():
             return find_removed_before(self._connection)
 
-    def _require_not_removed(self, spans: Iterable[Span]) -> None:
+    def _spans(
+        self, mask: Mask, since: datetime, until: datetime, *, among: Collection[Period] = tuple(Period)
+    ) -> Sequence[Span]:
+        return self._kept(self._cover(mask, among=among).of(since, until))
+
+    def _kept(self, spans: Sequence[Span]) -> Sequence[Span]:
+        """The same, unless retention has removed some of their cells, which would look like no jobs."""
         for span in spans:
             removed_before = self._removed_before.get(span.period)
             if removed_before and span.since < removed_before:
                 raise RangeNotStored(
                     f"({span.period}s that began before {removed_before.isoformat()} are no longer kept)"
                 )
+        return spans
 
     def _cover(self, mask: Mask, *, among: Collection[Period] = tuple(Period)) -> Cover:
         periods = [period for period in among if mask in self._plan[period]]
@@ -242,16 +248,12 @@ class AnalyticsRepository:
 
     def _sources(self, mask: Mask, since: datetime, until: datetime) -> Sources:
         since, until = _ordered(since, until)
-        cover = self._cover(mask)
-        bucket = cover.bucket_of(since, until)
-        spans = (Span(bucket, since, until),) if bucket else cover.of(since, until)
-        self._require_not_removed(spans)
+        bucket = self._cover(mask).bucket_of(since, until)
         if bucket:
-            return Sources(spans, exact=True)
+            return Sources(self._kept([Span(bucket, since, until)]), exact=True)
+        spans = self._spans(mask, since, until)
         try:
-            histograms = self._cover(mask, among=WITH_HISTOGRAM).of(since, until)
-            self._require_not_removed(histograms)
-            return Sources(spans, histograms=histograms)
+            return Sources(spans, histograms=self._spans(mask, since, until, among=WITH_HISTOGRAM))
         except RangeNotStored:
             # Counts and means are known all the same.
             return Sources(spans)

@@ -138,11 +138,16 @@ function stamp(text, zone) {
   return h("time", { datetime: text }, moment(Date.parse(text), zone));
 }
 
-/** Leave nothing behind of an organization for whoever looks next, nor filters by what it alone has. */
-function forget() {
+/** Show nothing of an organization any more. */
+function clear() {
   known = view = null;
   for (const panel of Object.values(panels)) panel.clear();
   filters.forget();
+}
+
+/** Leave nothing behind for whoever looks next, nor filters by what the last organization alone has. */
+function forget() {
+  clear();
   for (const id of ["complete", "published", "range-said", "notice"]) fill(byId(id));
   state = Object.freeze({ ...state, workflow: null, client: null, initiator: null, search: "" });
   history.replaceState(history.state, "", location.pathname + writeState(state));
@@ -156,9 +161,7 @@ function signIn(who) {
   }[who?.problem];
   // Whatever is still under way was asked by somebody who has left.
   asking += 1;
-  known = view = null;
-  for (const panel of Object.values(panels)) panel.clear();
-  filters.forget();
+  clear();
   byId("dashboard").hidden = true;
   byId("sign-in").hidden = false;
   byId("organization").textContent = "Execution metrics";
