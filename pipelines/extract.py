@@ -24,7 +24,7 @@ from pipelines.storage.asked import Asked, CreatedOn, Indexed, Listed, OfOwners,
 from pipelines.storage.calendars import ReadCalendar, read_calendar
 from pipelines.storage.cursors import Progress, disown_lost_versions, find_progress
 from pipelines.storage.database import Databases, connect
-from pipelines.storage.facts import STORED_COLUMNS, Absorbed, JobFacts, open_facts
+from pipelines.storage.facts import STORED_COLUMNS, Absorbed, Facts, open_facts
 from pipelines.storage.frames import id_series, uuids
 from pipelines.storage.names import NamesToCopy, find_moved
 from pipelines.storage.source import Moment, SourceSnapshot, open_source
@@ -126,7 +126,7 @@ def extract(databases: Databases, settings: Settings, request: Request, stages: 
 @contextmanager
 def gathered(
     databases: Databases, settings: Settings, request: Request, stages: Stages, *, dry: bool = False
-) -> Iterator[tuple[Extraction, JobFacts, Spool]]:
+) -> Iterator[tuple[Extraction, Facts, Spool]]:
     """Read what `extract` would merge, and merge nothing: yield it with the facts and the spooled rows.
 
     A `dry` one does not write down either whose published version these facts do not have.
@@ -188,7 +188,7 @@ class _Reading:
         source: SourceSnapshot,
         settings: Settings,
         request: Request,
-        facts: JobFacts,
+        facts: Facts,
         spool: Spool,
         seen: Mapping[UUID, Progress],
         listed: pl.DataFrame,
@@ -421,7 +421,7 @@ def _of(organization_ids: Collection[UUID], column: str = "organization_id") -> 
     return pl.col(column).is_in(id_series("organization_id", organization_ids).implode())
 
 
-def _horizon(progress: Progress | None, moment: Moment, facts: JobFacts) -> int | None:
+def _horizon(progress: Progress | None, moment: Moment, facts: Facts) -> int | None:
     """Where to go on reading an organization; None, from the beginning, when the past is another source's."""
     if progress is None or not progress.knows(facts):
         return None
@@ -431,7 +431,7 @@ def _horizon(progress: Progress | None, moment: Moment, facts: JobFacts) -> int 
     return progress.horizon if moment.horizon - progress.horizon < _TOO_OLD else None
 
 
-def _absorb(facts: JobFacts, spool: Spool, stages: Stages) -> Absorbed:
+def _absorb(facts: Facts, spool: Spool, stages: Stages) -> Absorbed:
     # Chunks share no job, so while the first ones fill an empty table there is nothing to look up.
     absorb = facts.fill if facts.empty else facts.absorb
     absorbed = Absorbed()

@@ -9,7 +9,7 @@ from pipelines.fault_points import FaultPoint, passing
 from pipelines.settings import Settings
 from pipelines.storage.cursors import Progress, disown_lost_versions, find_progress, forget_published
 from pipelines.storage.database import Databases, connect
-from pipelines.storage.facts import JobFacts, open_facts
+from pipelines.storage.facts import Facts, open_facts
 from pipelines.storage.facts_health import examine, remove_set_aside
 from pipelines.storage.lock import refresh_lock
 from pipelines.storage.migrations import require_analytics
@@ -47,11 +47,13 @@ def tidy_facts(databases: Databases, settings: Settings) -> TidyReport:
             passing(FaultPoint.LOST_VERSIONS_DISOWNED)
         gone = facts.purge_gone(expired)
         merged = facts.compact()
-        removed = facts.vacuum(settings.feed_retention) + remove_set_aside(settings, expired)
+        removed = facts.vacuum(settings.feed_retention) + remove_set_aside(
+            settings.facts_location, settings, expired
+        )
         return TidyReport(merged, removed, gone, len(forgotten))
 
 
-def _behind_since(moment: datetime, facts: JobFacts, progress: Mapping[UUID, Progress]) -> list[UUID]:
+def _behind_since(moment: datetime, facts: Facts, progress: Mapping[UUID, Progress]) -> list[UUID]:
     """The organizations that lack a change which was made before that moment."""
     shown = {key: seen.published_version for key, seen in progress.items() if seen.shows(facts)}
     pending = {version: facts.pending_since(version) for version in set(shown.values())}

@@ -42,7 +42,7 @@ from pipelines.storage.cursors import (
 )
 from pipelines.storage.database import Connection, Databases, commit, connect
 from pipelines.storage.definitions import version_of
-from pipelines.storage.facts import JobFacts, open_facts
+from pipelines.storage.facts import Facts, open_facts
 from pipelines.storage.facts_health import reading_facts
 from pipelines.storage.frames import id_series, uuids
 from pipelines.storage.names import copy_names
@@ -129,7 +129,7 @@ def publish(databases: Databases, settings: Settings, extraction: Extraction, st
 
 
 def not_believed(
-    analytics: Connection, settings: Settings, extraction: Extraction, facts: JobFacts, jobs: pl.LazyFrame
+    analytics: Connection, settings: Settings, extraction: Extraction, facts: Facts, jobs: pl.LazyFrame
 ) -> dict[UUID, ExecutionMetricsError]:
     """Who must not be published with these jobs, and why."""
     withheld: dict[UUID, ExecutionMetricsError] = {}
@@ -142,7 +142,7 @@ def not_believed(
     return withheld | dict.fromkeys(extraction.unknown_zones, UnknownTimeZone())
 
 
-def unpublished_images(facts: JobFacts, published: Mapping[UUID, Progress]) -> Iterator[pl.DataFrame]:
+def unpublished_images(facts: Facts, published: Mapping[UUID, Progress]) -> Iterator[pl.DataFrame]:
     """Yield the jobs of these organizations that changed since their publication, as they were and are.
 
     Columns: `organization_id, completed_at`, the dimensions and `weight`, which tells the cause.
@@ -165,7 +165,7 @@ def unpublished_images(facts: JobFacts, published: Mapping[UUID, Progress]) -> I
         yield recent.select("organization_id", "completed_at", *DIMENSIONS, weight("cause"))
 
 
-def find_unpublished(facts: JobFacts, published: Mapping[UUID, Progress]) -> set[UUID]:
+def find_unpublished(facts: Facts, published: Mapping[UUID, Progress]) -> set[UUID]:
     """Which of these organizations have facts that are not published yet; all, where nobody can tell."""
     waiting: set[UUID] = set()
     try:
@@ -189,7 +189,7 @@ class _Plan:
     def of(
         cls,
         extraction: Extraction,
-        facts: JobFacts,
+        facts: Facts,
         definition_version: int,
         withheld: Collection[UUID],
         with_cells: Collection[UUID],
@@ -218,7 +218,7 @@ class _Plan:
         return self.scope - self.first - self.whole.keys()
 
 
-def _read_images(facts: JobFacts, seen: Mapping[UUID, Progress], plan: _Plan, images: Spool) -> _Plan:
+def _read_images(facts: Facts, seen: Mapping[UUID, Progress], plan: _Plan, images: Spool) -> _Plan:
     """Spool what changed for those who follow the feed; whoever cannot any more is taken whole."""
     while plan.by_feed:
         try:
@@ -234,7 +234,7 @@ def _read_images(facts: JobFacts, seen: Mapping[UUID, Progress], plan: _Plan, im
     return plan
 
 
-def _batches(plan: _Plan, facts: JobFacts, images: Spool, settings: Settings) -> list[Batch]:
+def _batches(plan: _Plan, facts: Facts, images: Spool, settings: Settings) -> list[Batch]:
     """Organizations in portions of so much work, the least first: a whale comes last, and alone."""
     work = dict.fromkeys(plan.scope, 0)
     whole = plan.first | plan.whole.keys() | plan.rezoned
@@ -267,7 +267,7 @@ class _Press:
         extraction: Extraction,
         stages: Stages,
         seen: Mapping[UUID, Progress],
-        facts: JobFacts,
+        facts: Facts,
         plan: _Plan,
         edition: Edition,
         desk: Desk,

@@ -166,7 +166,7 @@ def _with_new_facts(settings: Settings, work: Callable[[], T]) -> T:
         with reading_facts(settings.facts_location):
             return work()
     except FactsUnusable:
-        set_aside(settings)
+        set_aside(settings.facts_location)
         passing(FaultPoint.FACTS_SET_ASIDE)
         return work()
 

@@ -93,6 +93,9 @@ class Settings(BaseSettings):
     source_url: SecretStr | None = Field(None, description="where jobs live; default: the same database")
     home: Path = Field(Path(".execmetrics"), description="facts, embedded database and Dagster home")
     facts_url: str | None = Field(None, description="where job_facts lives; default: under the home")
+    step_facts_url: str | None = Field(
+        None, description="where step_facts lives; default: under the home, or beside the facts"
+    )
     earliest_completion: date = Field(date(2000, 1, 1), description="older completions are anomalies")
     future_tolerance: OptionalDuration = Field(
         timedelta(days=1), description="completions later than the source's clock plus this wait; off: accept"
@@ -156,6 +159,14 @@ class Settings(BaseSettings):
     def facts_location(self) -> str:
         """The URL or absolute folder of the Delta table `job_facts`."""
         return self.facts_url or str(self.home.resolve() / "facts" / "job_facts")
+
+    @property
+    def step_facts_location(self) -> str:
+        """The URL or absolute folder of the Delta table `step_facts`."""
+        if self.step_facts_url or not self.facts_url:
+            return self.step_facts_url or str(self.home.resolve() / "facts" / "step_facts")
+        beside, question, options = self.facts_url.partition("?")
+        return f"{beside.rstrip('/')}_of_steps{question}{options}"
 
     @property
     def earliest_completion_at(self) -> datetime:

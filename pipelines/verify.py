@@ -30,7 +30,7 @@ from pipelines.storage.asked import Asked, OfOwners, Swept
 from pipelines.storage.calendars import UTC, calendar_in
 from pipelines.storage.cursors import Progress, progress_in
 from pipelines.storage.database import Databases
-from pipelines.storage.facts import JobFacts, open_facts
+from pipelines.storage.facts import Facts, open_facts
 from pipelines.storage.facts_health import reading_facts
 from pipelines.storage.frames import id_series, uuids
 from pipelines.storage.migrations import require_schema
@@ -127,7 +127,7 @@ class _Comparison:
         self,
         analytics: Snapshot,
         source: SourceSnapshot,
-        facts: JobFacts,
+        facts: Facts,
         settings: Settings,
         progress: Mapping[UUID, Progress],
         scope: Sequence[UUID],
@@ -222,7 +222,7 @@ class _Comparison:
         more = pl.col("total_executions") > pl.col("total_executions_expected").fill_null(0)
         return both.filter(more & (pl.col("period_start") < sealed_before))
 
-    def _waiting(self, facts: JobFacts, scope: Sequence[UUID]) -> pl.DataFrame:
+    def _waiting(self, facts: Facts, scope: Sequence[UUID]) -> pl.DataFrame:
         """The keys of the cells that facts not yet published, or changes that are no facts yet, touch.
 
         Changes of every organization count: a job may be on its way from one to another.

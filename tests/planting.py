@@ -89,7 +89,7 @@ def without_constraints(source: psycopg.Connection) -> None:
     """Make the source as loose as one that we did not migrate: no foreign keys, no checks, more statuses."""
     constraints = source.execute(
         "SELECT conrelid::regclass::text, conname FROM pg_constraint"
-        " WHERE connamespace = 'orchestration'::regnamespace AND contype IN ('c', 'f')"
+        " WHERE connamespace = 'orchestration'::regnamespace AND contype IN ('c', 'f') AND conislocal"
     ).fetchall()
     for table, name in constraints:
         source.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")

@@ -11,7 +11,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from pipelines.errors import PublishConflict
-from pipelines.storage.facts import JobFacts
+from pipelines.storage.facts import Facts
 from pipelines.storage.source import Moment
 from pipelines.storage.statements import statement
 
@@ -41,11 +41,11 @@ class Progress:
     rebuilt_before: datetime | None
     run_id: UUID | None
 
-    def knows(self, facts: JobFacts) -> bool:
+    def knows(self, facts: Facts) -> bool:
         """Whether it was published from these facts: not from others, nor a later version now lost."""
         return self.facts_table_id == facts.table_id and self.published_version <= facts.version
 
-    def shows(self, facts: JobFacts) -> bool:
+    def shows(self, facts: Facts) -> bool:
         """Whether the cells show a version of these facts, so that the feed says what changed since."""
         return self.knows(facts) and self.published_version != _FORGOTTEN
 
@@ -85,7 +85,7 @@ def progress_in(rows: pl.DataFrame) -> dict[UUID, Progress]:
     return found
 
 
-def disown_lost_versions(connection: psycopg.Connection, facts: JobFacts) -> int:
+def disown_lost_versions(connection: psycopg.Connection, facts: Facts) -> int:
     """Have organizations published anew whose version these facts no longer have, as a restored copy has not.
 
     It is written down before the facts count on, because they would soon reach the same number again.
@@ -119,7 +119,7 @@ def advance(
     *,
     seen: Mapping[UUID, Progress],
     extracted_at: datetime,
-    facts: JobFacts,
+    facts: Facts,
     run_id: UUID,
     current_definition: int,
     settled_since: str | None = None,
