@@ -8,15 +8,21 @@ from pipelines.settings import Settings
 from pipelines.storage.database import Databases
 from pipelines.verify import verify
 from tests.planting import DAY, HOUR, NOON, Tenant, change_job, plant_job
-from tests.steps.conftest import change_line, plant_lines
+from tests.steps.conftest import ALL, change_line, plant_lines
 
-pytestmark = [pytest.mark.every_postgres, pytest.mark.usefixtures("neighbour")]
+pytestmark = pytest.mark.every_postgres
 
 NAMES = ("open", "send", "close")
 
 
 @pytest.fixture
-def measured(databases: Databases, settings: Settings, source: psycopg.Connection, tenant: Tenant) -> Tenant:
+def measured(
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    tenant: Tenant,
+    neighbour: Tenant,  # noqa: ARG001
+) -> Tenant:
     """A tenant in Amsterdam with two jobs of many steps, measured."""
     source.execute(
         "UPDATE orchestration.organizations SET time_zone = 'Europe/Amsterdam' WHERE id = %s",
@@ -63,8 +69,8 @@ def test_a_spoilt_missing_or_left_over_cell_is_named(
     analytics.execute(
         "UPDATE analytics.aggregate_step_metrics"
         " SET max_duration_ms = max_duration_ms + 1, warned_executions = warned_executions + 1,"
-        f" total_executions = total_executions + 1{where} AND step_name = 'open' AND workflow_id = '00000000-0000-0000-0000-000000000000'",
-        mine,
+        f" total_executions = total_executions + 1{where} AND step_name = 'open' AND workflow_id = %(all)s",
+        mine | {"all": ALL},
     )
     analytics.execute(f"DELETE FROM analytics.aggregate_step_metrics{where} AND step_name = 'send'", mine)
     analytics.execute(
