@@ -1,4 +1,4 @@
-"""The columns of both tables, as Dagster's catalogue shows them."""
+"""The columns of the tables, as Dagster's catalogue shows them."""
 
 import dagster as dg
 
@@ -13,6 +13,15 @@ def of_job_facts() -> dg.TableSchema:
 
 def of_aggregate_metrics() -> dg.TableSchema:
     """Names, types and meanings of the aggregates, as the database documents them."""
+    return _documented("aggregate_metrics")
+
+
+def of_aggregate_step_metrics() -> dg.TableSchema:
+    """The same of the aggregates of steps."""
+    return _documented("aggregate_step_metrics")
+
+
+def _documented(table: str) -> dg.TableSchema:
     return dg.TableSchema(
         [
             dg.TableColumn(
@@ -21,6 +30,6 @@ def of_aggregate_metrics() -> dg.TableSchema:
                 description=column.comment,
                 constraints=dg.TableColumnConstraints(nullable=bool(column.nullable)),
             )
-            for column in tables.aggregate_metrics.columns
+            for column in tables.METADATA[tables.ANALYTICS].tables[f"{tables.ANALYTICS}.{table}"].columns
         ]
     )

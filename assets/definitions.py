@@ -6,10 +6,11 @@ from typing import Any
 import dagster as dg
 
 from assets.aggregate_metrics import aggregate_metrics
+from assets.aggregate_step_metrics import aggregate_step_metrics
 from assets.checks import CHECKS
 from assets.digests import every_night, every_week, nightly_digest, weekly_digest
 from assets.failures import call_webhook
-from assets.job_facts import job_facts, source_jobs
+from assets.job_facts import job_facts, source_jobs, source_logs
 from assets.maintenance import nightly_retention, retention, tidy_job_facts, weekly_tidying
 from assets.resources import Pipeline
 from assets.schedules import hourly_checks, hourly_refresh, reconcile, refresh, standing_checks
@@ -18,7 +19,7 @@ from assets.schedules import hourly_checks, hourly_refresh, reconcile, refresh, 
 def build_definitions(*, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     """All definitions; `resources` replace those of the same name."""
     return dg.Definitions(
-        assets=[source_jobs, job_facts, aggregate_metrics],
+        assets=[source_jobs, source_logs, job_facts, aggregate_metrics, aggregate_step_metrics],
         asset_checks=[check.with_hooks({call_webhook}) for check in CHECKS],
         jobs=[
             refresh,

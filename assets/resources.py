@@ -26,6 +26,7 @@ from pipelines.refresh import (
     RefreshReport,
     completed_in,
     extract_changes,
+    measure_steps,
     publish_changes,
     reconcile,
     reconcile_created,
@@ -33,6 +34,7 @@ from pipelines.refresh import (
 )
 from pipelines.retain import RetentionReport, retain
 from pipelines.settings import Settings, load_settings
+from pipelines.steps.refresh import StepsReport
 from pipelines.storage.database import Databases, open_databases
 
 # These end by themselves, so another try may succeed.
@@ -74,12 +76,7 @@ class Pipeline(dg.ConfigurableResource[None]):
         """Bring the facts up to date, and remember for `publish` what was read."""
         with _named_failures():
             organization_ids = scope.organizations()
-            request = Request(
-                tuple(organization_ids),
-                completed=completed_in(days.start, days.end) if days else None,
-                accept_deletes=scope.accept_deletes,
-            )
-            extraction = extract_changes(self._databases, self._settings, request)
+            extraction = extract_changes(self._databases, self._settings, _request(scope, days))
         self._extracted = _Extracted(scope.mode, organization_ids, extraction)
         return extraction
 
@@ -106,6 +103,11 @@ class Pipeline(dg.ConfigurableResource[None]):
                 organization_ids=organization_ids,
                 accept_deletes=scope.accept_deletes,
             )
+
+    def measure_steps(self, scope: Scope, days: dg.TimeWindow | None) -> StepsReport | None:
+        """Bring the steps up to date with their logs; None where the source has none."""
+        with _named_failures():
+            return measure_steps(self._databases, self._settings, _request(scope, days))
 
     def digest(self, *, recent: bool) -> dict[str, Any]:
         """Compare the source with the facts, trailing days or everything; return what was found."""
@@ -136,6 +138,14 @@ class Pipeline(dg.ConfigurableResource[None]):
         """Let go of what is older than the retention settings."""
         with _named_failures():
             return retain(self._databases, self._settings)
+
+
+def _request(scope: Scope, days: dg.TimeWindow | None) -> Request:
+    return Request(
+        tuple(scope.organizations()),
+        completed=completed_in(days.start, days.end) if days else None,
+        accept_deletes=scope.accept_deletes,
+    )
 
 
 @contextmanager

@@ -57,6 +57,14 @@ def lagging_organizations(databases: Databases, settings: Settings) -> dict[UUID
         )
 
 
+def organizations_with_lagging_steps(databases: Databases, settings: Settings) -> dict[UUID, datetime | None]:
+    """Whose steps were read longer than EXECMETRICS_LAG_LIMIT ago, and when; nobody without logs."""
+    with connect(databases.analytics_url, settings) as connection:
+        return dict(
+            connection.execute(statement("read/lagging_steps.sql"), {"lag": settings.lag_limit}).fetchall()
+        )
+
+
 def buckets_that_do_not_add_up(databases: Databases, settings: Settings) -> int:
     """In how many buckets of the current definition the rows of a dimension do not add up to the total's."""
     periods = [period for period, masks in settings.rollup_plan.items() if Mask.WORKFLOW in masks]

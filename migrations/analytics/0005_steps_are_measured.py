@@ -6,6 +6,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from pipelines.model.sentinels import ALL_WORKFLOWS
+
 revision = "analytics_0005"
 down_revision = "analytics_0004"
 branch_labels = None
@@ -36,7 +38,7 @@ def upgrade() -> None:
             "workflow_id",
             sa.Uuid,
             nullable=False,
-            comment="The workflow, or 00000000-0000-0000-0000-000000000000 for all workflows together.",
+            comment=f"The workflow, or {ALL_WORKFLOWS} for all workflows together.",
         ),
         sa.Column(
             "step_name", sa.Text, nullable=False, comment="The step, by its name: the first 200 characters."

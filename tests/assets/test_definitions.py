@@ -26,7 +26,7 @@ def test_the_definitions_load() -> None:
     dg.Definitions.validate_loadable(defs)
 
     repository = defs.get_repository_def()
-    assert set(ASSETS) == {"job_facts", "aggregate_metrics"}
+    assert set(ASSETS) == {"job_facts", "aggregate_metrics", "aggregate_step_metrics"}
     assert set(repository.job_names) >= {"refresh", "tidy_job_facts"}
     assert {schedule.name for schedule in repository.schedule_defs} == {
         "hourly_refresh",
@@ -47,7 +47,7 @@ def test_loading_says_nothing() -> None:
     assert (loading.returncode, loading.stdout, loading.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("name", ["job_facts", "aggregate_metrics"])
+@pytest.mark.parametrize("name", ["job_facts", "aggregate_metrics", "aggregate_step_metrics"])
 def test_an_asset_says_what_it_is(name: str) -> None:
     """Owner, kinds, group, table and description are in the catalogue."""
     asset = ASSETS[name]
@@ -56,14 +56,18 @@ def test_an_asset_says_what_it_is(name: str) -> None:
     assert spec.owners == ["team:data-platform"]
     assert (
         spec.kinds
-        == {"job_facts": {"deltalake", "polars"}, "aggregate_metrics": {"duckdb", "postgres"}}[name]
+        == {
+            "job_facts": {"deltalake", "polars"},
+            "aggregate_metrics": {"duckdb", "postgres"},
+            "aggregate_step_metrics": {"duckdb", "deltalake", "postgres"},
+        }[name]
     )
     assert spec.group_name == "execution_metrics"
     assert spec.metadata["dagster/table_name"].endswith(name)
     assert spec.description
 
 
-@pytest.mark.parametrize("name", ["job_facts", "aggregate_metrics"])
+@pytest.mark.parametrize("name", ["job_facts", "aggregate_metrics", "aggregate_step_metrics"])
 def test_an_asset_returns_what_a_range_run_needs(name: str) -> None:
     """Without this annotation a run over several days fails after its work is done."""
     returned = ASSETS[name].op.compute_fn.decorated_fn.__annotations__["return"]
@@ -71,7 +75,7 @@ def test_an_asset_returns_what_a_range_run_needs(name: str) -> None:
     assert returned.__origin__ is dg.MaterializeResult
 
 
-@pytest.mark.parametrize("name", ["job_facts", "aggregate_metrics"])
+@pytest.mark.parametrize("name", ["job_facts", "aggregate_metrics", "aggregate_step_metrics"])
 def test_an_asset_can_be_backfilled_by_days(name: str) -> None:
     """Days in UTC, today among them; a month in a run; a failed step is tried twice more."""
     asset = ASSETS[name]

@@ -190,16 +190,9 @@ def summed(members: list[tuple[str, float | None]]) -> tuple[Any, ...]:
     timed = sorted(Fraction(round(ms * 1000)) / 1000 for _, ms in members if ms is not None and ms >= 0)
     if not timed:
         return (*counts, 0, *[None] * (1 + len(SHARES)))
-    ranks = [(len(timed) - 1) * share for share in SHARES.values()]
-    return (
-        *counts,
-        len(timed),
-        float(sum(timed) / len(timed)),
-        *(
-            float(
-                timed[math.floor(rank)]
-                + (rank - math.floor(rank)) * (timed[math.ceil(rank)] - timed[math.floor(rank)])
-            )
-            for rank in ranks
-        ),
-    )
+    percentiles = []
+    for share in SHARES.values():
+        rank = (len(timed) - 1) * share
+        below, above = timed[math.floor(rank)], timed[math.ceil(rank)]
+        percentiles.append(float(below + (rank - math.floor(rank)) * (above - below)))
+    return (*counts, len(timed), float(sum(timed) / len(timed)), *percentiles)

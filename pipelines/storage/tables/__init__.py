@@ -12,11 +12,12 @@ from pipelines.storage.tables.columns import (
     analytics_metadata,
     orchestration_metadata,
 )
-from pipelines.storage.tables.orchestration import SOURCE_COLUMNS, STEP_SOURCE_COLUMNS
+from pipelines.storage.tables.orchestration import MONTHS_COLUMNS, SOURCE_COLUMNS, STEP_SOURCE_COLUMNS
 
 __all__ = [
     "ANALYTICS",
     "METADATA",
+    "MONTHS_COLUMNS",
     "ORCHESTRATION",
     "SOURCE_COLUMNS",
     "STEP_SOURCE_COLUMNS",

@@ -67,6 +67,11 @@ STEP_SOURCE_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
 }
 
+# And which months of them were dropped.
+MONTHS_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
+    "execution_log_months": ("month_start", "month_end", "dropped_at"),
+}
+
 # A JSON value takes no more: the application may set a lower limit, and reading one is bounded.
 _MEBIBYTE: Final = 1_048_576
 
