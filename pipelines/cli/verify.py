@@ -53,10 +53,9 @@ def print_steps(steps: StepsVerified) -> None:
     if steps.differences:
         columns = [field.name for field in fields(StepDifference)]
         print_table(columns, (astuple(difference) for difference in steps.differences))
-    print_line(
-        f"{steps.cells_compared:,} cells of steps compared with the logs,"
-        f" {len(steps.differences):,} differences; {steps.cells_pending:,} wait for the next refresh, {steps.cells_sealed:,} are sealed."
-    )
+    compared = f"{steps.cells_compared:,} cells of steps compared with the logs"
+    waiting = f"{steps.cells_pending:,} wait for the next refresh, {steps.cells_sealed:,} are sealed"
+    print_line(f"{compared}, {len(steps.differences):,} differences; {waiting}.")
 
 
 def print_comparison(report: VerifyReport) -> None:

@@ -99,12 +99,13 @@ class StepSource:
         return self._steps("listed", ({"execmetrics.log_ids": array_of(part)} for part in parts))
 
     def digest(
-        self, organization_ids: Sequence[UUID], since: datetime | None, until: datetime | None
+        self, organization_ids: Sequence[UUID] | None, since: datetime | None, until: datetime | None
     ) -> pl.DataFrame:
-        """Count and add up the steps of these organizations that ended in [since, until)."""
+        """Count and add up the steps of these organizations, or of all, that ended in [since, until)."""
         self._source.set(
             {
-                "execmetrics.organization_ids": array_of(organization_ids),
+                "execmetrics.scope": "all" if organization_ids is None else "listed",
+                "execmetrics.organization_ids": array_of(organization_ids or ()),
                 "execmetrics.steps_since": since.isoformat() if since else "-infinity",
                 "execmetrics.steps_until": until.isoformat() if until else "infinity",
             }
