@@ -35,14 +35,14 @@ def why_unpublished(databases: Databases, settings: Settings, since: datetime, u
         here = facts.scan().filter(pl.col("completed_at").is_between(since, until, closed="left"))
         days = differing_days(there, digest(here, STEP_FACTS.home), STEP_FACTS.home)
         if days.height:
-            return f"{days.height:,} days of organizations are not as the last refresh read them"
+            return f"days of organizations that are not as the last refresh read them: {days.height:,}"
         with connect(databases.analytics_url, settings) as analytics:
             seen = find_step_progress(analytics)
         mine = {key: seen.get(key) for key in uuids(there["organization_id"].unique())}
         shown = {key: each for key, each in mine.items() if each and each.shows(facts)}
         if len(shown) < len(mine):
             return (
-                f"the steps of {len(mine) - len(shown):,} organizations were never published from these facts"
+                f"organizations whose steps were not published from these facts: {len(mine) - len(shown):,}"
             )
         try:
             waiting = any(images.height for images in unpublished_steps(facts, shown))

@@ -17,7 +17,7 @@ from tests.planting import DAY, HOUR, NOON, Tenant, new_id, plant_jobs, plant_te
 
 pytestmark = pytest.mark.usefixtures("configured")
 
-ADDS_UP, COUNTED_ONCE, FEW_LEFT_OUT, AUDIT, PUBLISHED, NOTHING_BROKEN, COMPLETE = ALL_CHECKS = (
+ADDS_UP, COUNTED_ONCE, FEW_LEFT_OUT, AUDIT, PUBLISHED, NOTHING_BROKEN, COMPLETE, STEPS = ALL_CHECKS = (
     "parts_add_up_to_the_whole",
     "every_fact_is_counted_once",
     "few_jobs_are_not_counted",
@@ -25,6 +25,7 @@ ADDS_UP, COUNTED_ONCE, FEW_LEFT_OUT, AUDIT, PUBLISHED, NOTHING_BROKEN, COMPLETE 
     "every_organization_was_published",
     "nothing_is_still_broken",
     "metrics_are_complete",
+    "steps_are_complete",
 )
 
 # The audit repairs what it finds, and nobody can say whether another check looks before or after.
@@ -243,6 +244,24 @@ def single_cell(analytics: psycopg.Connection, tenant: Tenant, period: str, dime
         {**values, "organization": tenant.organization, "period": period},
     ).fetchone()
     return row[0]
+
+
+def test_steps_that_are_behind_are_named(tenant: Tenant, analytics: psycopg.Connection) -> None:
+    """Whose steps were read longer ago than the limit allows, or never, although its jobs are published."""
+    analytics.execute(
+        "UPDATE analytics.step_completeness SET extracted_at = '2024-01-31 12:00Z'"
+        " WHERE organization_id = %s",
+        [tenant.organization],
+    )
+    late = checks_run()
+    analytics.execute(
+        "DELETE FROM analytics.step_completeness WHERE organization_id = %s", [tenant.organization]
+    )
+    never = checks_run()
+
+    assert (verdicts(late)[STEPS], verdicts(never)[STEPS]) == (False, False)
+    assert found(late, STEPS)["organizations"] == f"{tenant.organization} 2024-01-31 12:00Z"
+    assert found(never, STEPS)["organizations"] == f"{tenant.organization} never"
 
 
 def found(result: dg.ExecuteInProcessResult, name: str) -> dict[str, object]:
