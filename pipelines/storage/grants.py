@@ -1,6 +1,6 @@
 """What each role must be allowed to do, and nothing more, as GRANT statements."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,17 +49,18 @@ def grants(settings: Settings, *, source_reader: str, writer: str, dashboard_rea
     analytics = _name(settings.database_url) or _EMBEDDED
     source = _name(settings.source_url) or analytics
     return [
-        _granted("source_reader", source_reader, source, _reading_the_source()),
+        _granted("source_reader", source_reader, source, reading_the_source()),
         _granted("writer", writer, analytics, _writing()),
         _granted("dashboard_reader", dashboard_reader, analytics, _reading_the_aggregates()),
     ]
 
 
-def _reading_the_source() -> Iterator[Composed]:
+def reading_the_source(tables: Iterable[str] = tuple(SOURCE_COLUMNS)) -> Iterator[Composed]:
+    """Yield what a run does in these tables of the source, each the middle of a GRANT."""
     yield SQL("USAGE ON SCHEMA {}").format(Identifier(ORCHESTRATION))
-    for table, columns in SOURCE_COLUMNS.items():
+    for table in tables:
         # By column, because a grant on the table would include jobs.result.
-        names = SQL(", ").join(map(Identifier, columns))
+        names = SQL(", ").join(map(Identifier, SOURCE_COLUMNS[table]))
         yield SQL("SELECT ({}) ON {}").format(names, Identifier(ORCHESTRATION, table))
 
 

@@ -1,0 +1,30 @@
+"""The schema that we migrate ourselves is read as it is."""
+
+import psycopg
+import pytest
+
+from pipelines.cli.main import main
+from tests.conftest import CreateDatabase
+from tests.planting import plant_job, plant_tenant
+
+
+@pytest.fixture
+def source(create_database: CreateDatabase, monkeypatch: pytest.MonkeyPatch, tmp_path) -> psycopg.Connection:
+    """A connection to a source of our own making, which the command line looks at."""
+    url = create_database()
+    monkeypatch.setenv("EXECMETRICS_DATABASE_URL", url)
+    monkeypatch.setenv("EXECMETRICS_HOME", str(tmp_path))
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.mark.every_postgres
+def test_there_is_nothing_to_do(source: psycopg.Connection, capsys: pytest.CaptureFixture[str]) -> None:
+    """It has no findings, full or empty, and no SQL is printed."""
+    plant_job(source, plant_tenant(source))
+    plant_job(source, plant_tenant(source, "Neighbour"))
+
+    assert main(["doctor"]) == 0
+    assert "Nothing to mend" in capsys.readouterr().out
+    assert main(["doctor", "--sql"]) == 0
+    assert capsys.readouterr().out == ""
