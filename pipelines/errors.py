@@ -56,7 +56,8 @@ class MigrationRefused(UsageError):
 
 
 class SourceMissing(UsageError):
-    """The source has no readable orchestration schema; check EXECMETRICS_SOURCE_URL and its grants."""
+    """The source has no readable orchestration schema; check EXECMETRICS_SOURCE_URL and its grants, or ask
+    execmetrics doctor."""
 
 
 class InvalidMapping(UsageError):

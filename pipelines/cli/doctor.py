@@ -137,9 +137,11 @@ def _why(finding: Finding) -> str:
 
 
 def _print_script(diagnosis: Diagnosis) -> None:
+    mended = ""
     for statement in diagnosis.script:
-        numbers = _mended_by(statement, diagnosis.findings)
-        print_line(f"-- mends {', '.join(numbers)}")
+        before, mended = mended, ", ".join(_mended_by(statement, diagnosis.findings))
+        if mended != before:
+            print_line(f"-- mends {mended}")
         for line in statement.split("\n"):
             print_line(line)
 

@@ -82,14 +82,11 @@ def _columns_of_the_model(table: Examined) -> Iterator[Finding]:
         )
     for name in table.model.missing:
         planned = table.planned.get(name)
-        said = f"if it is called otherwise, say so: --column {table.table}.{name}=NAME"
+        remedy = f"If it is called otherwise, say so: --column {table.table}.{name}=NAME"
         if planned:
-            remedy = f"Have the application write it ({planned.column.name} in the Prisma model); {said}"
-        else:
-            remedy = said.capitalize()
-        yield Finding(
-            What.MISSING_COLUMN, _of_model(table, name), planned.sql if planned else (), remedy=remedy
-        )
+            remedy = f"Have the application write it, too, with every row it changes. {remedy}"
+        where = _of_model(table, planned.column.name if planned else name)
+        yield Finding(What.MISSING_COLUMN, where, planned.sql if planned else (), remedy)
 
 
 def _what_the_view_translates(table: Examined) -> Iterator[Finding]:
@@ -199,7 +196,7 @@ def _served(table: Examined, relation: Relation, name: str, column: Column, cata
         can_be_asked = there.usable and name in there.columns and there.columns[name].readable
         differs = name in there.columns and _differs(name, there.columns[name])
         # Whoever may not read the column cannot ask, and hears of that first.
-        return not can_be_asked or bool(differs) or catalog.finds_by_index(name)
+        return not can_be_asked or bool(differs) or catalog.finds_by_index(name) is not False
     if column.holds is held_by(name):
         return any(index.valid and index.begins_with == column.name for index in relation.indexes)
     ours = sql.index_name(relation, column)

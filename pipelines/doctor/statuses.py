@@ -24,7 +24,7 @@ def unknown_statuses(table: Examined, catalog: SourceCatalog) -> Iterator[Findin
     present = _present(relation, column, catalog)
     if declared:
         said = "; ".join(_about(label, table.statuses[label], present) for label in untranslated)
-        remedy = "" if table.is_table else f"Say what one means: --status {untranslated[0]}=STATUS"
+        remedy = "" if table.is_table else f"If that is wrong, say so: --status {untranslated[0]}=STATUS"
         yield Finding(What.UNKNOWN_STATUS, where, table.view, remedy, f"{said}.")
     elif present or untranslated:
         jobs = sum(present.values()) if present else 0

@@ -9,7 +9,7 @@ from pipelines.doctor.planned import Planned, planned_columns
 from pipelines.errors import InvalidMapping
 from pipelines.model.jobs import Status
 from pipelines.model.relations import TABLES, Column, Holds, Kind, Relation
-from pipelines.model.source_contract import ROW_VERSION, status_meant_by
+from pipelines.model.source_contract import status_meant_by
 from pipelines.storage import contract_views as sql
 from pipelines.storage.tables import ORCHESTRATION, SOURCE_COLUMNS
 
@@ -106,9 +106,9 @@ class Examined:
             if self.view and self.model and not self.model.relation.owned:
                 yield self.name
             return
-        wanted = [name for name in SOURCE_COLUMNS[self.table] if name in self.there.columns]
-        wanted += [name for name in ROW_VERSION if self.is_table]
-        missing = [name for name in wanted if not self._may_read(self.there, name)]
+        there = self.there
+        wanted = [there.columns[name] for name in SOURCE_COLUMNS[self.table] if name in there.columns]
+        missing = [column.name for column in wanted if not (there.usable and column.readable)]
         if len(missing) == len(wanted):
             yield self.name
         else:
@@ -134,10 +134,6 @@ class Examined:
             if column.holds is Holds.WALL_CLOCK and local and "AT TIME ZONE" not in words and self.model:
                 yield sql.quoted(self.model.relation.schema, self.model.relation.name, column.name)
 
-    @staticmethod
-    def _may_read(relation: Relation, name: str) -> bool:
-        return relation.usable and relation.columns[name].readable
-
 
 def examined(
     table: str, relations: Sequence[Relation], said: Said, role: str, workflows: Mapped | None
@@ -149,7 +145,7 @@ def examined(
     if there and there.reads and table not in said.tables:
         # What the view reads is known, whatever it is called.
         read = [by_oid[each.oid] for each in there.reads if by_oid[each.oid].kind in TABLES]
-        candidates = [each for each in candidates if each in read] or read
+        candidates = [each for each in candidates if each in read] or read or candidates
     only = there if there and there.kind in TABLES else candidates[0] if len(candidates) == 1 else None
     model = mapped(table, only, said) if only else None
     found = Examined(table, role, there, candidates, model, workflows, said)

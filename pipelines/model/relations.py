@@ -81,8 +81,3 @@ class Relation:
     columns: Mapping[str, Column]
     indexes: tuple[Index, ...]
     reads: tuple[Read, ...]
-
-    @property
-    def readable(self) -> bool:
-        """Whether the role may read every column."""
-        return self.usable and all(column.readable for column in self.columns.values())

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import psycopg
 from psycopg.rows import dict_row
-from psycopg.sql import SQL, Identifier, Literal
+from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from pipelines.errors import NoSuchRole
 from pipelines.model.relations import Column, Holds, Index, Kind, Read, Relation
@@ -23,6 +23,7 @@ _HOLDS: Final[Mapping[str, Holds]] = {
     "text": Holds.TEXT,
     "varchar": Holds.TEXT,
     "bpchar": Holds.TEXT,
+    "citext": Holds.TEXT,
     "enum": Holds.ENUM,
     "int2": Holds.INTEGER,
     "int4": Holds.INTEGER,
@@ -102,31 +103,45 @@ class SourceCatalog:
         )
         return [HidingPolicies(**row) for row in rows]
 
-    def finds_by_index(self, column: str) -> bool:
-        """Whether an index serves to look up jobs of the contract by this column; the planner is asked."""
-        with self._connection.transaction(force_rollback=True):
-            for way in _ONLY_BITMAPS:
-                self._connection.execute(f"SET LOCAL {way} = off")
-            asked = SQL(statement("doctor/plan_of_lookup.sql")).format(
-                column=Identifier(column), sought=_SOUGHT[held_by(column)]
-            )
-            plan = self._connection.execute(asked).fetchall()[0][0]
-        scans = {node.get("Node Type") for node in _nodes(plan)}
+    def finds_by_index(self, column: str) -> bool | None:
+        """Whether an index serves to look up jobs of the contract by this column, as the planner says.
+
+        None when it does not say.
+        """
+        asked = SQL(statement("doctor/plan_of_lookup.sql")).format(
+            column=Identifier(column), sought=_SOUGHT[held_by(column)]
+        )
+        rows = self._answered(asked, without=_ONLY_BITMAPS)
+        if rows is None:
+            return None
+        scans = {node.get("Node Type") for node in _nodes(rows[0][0])}
         return "Bitmap Index Scan" in scans and not scans & {"Seq Scan", "Index Scan", "Index Only Scan"}
 
     def unknown_statuses(
         self, relation: Relation, status: Column, known: Sequence[str]
     ) -> Mapping[str, int] | None:
-        """How many jobs have each status that is not known; None when that takes too long to find out."""
+        """How many jobs have each status that is not known; None when that cannot be found out."""
         asked = SQL(statement("doctor/unknown_statuses.sql")).format(
             jobs=Identifier(relation.schema, relation.name),
             status=Identifier(status.name),
             known=Literal(list(known)),
         )
+        rows = self._answered(asked)
+        return None if rows is None else dict(rows)
+
+    def _answered(self, asked: Composed, *, without: Sequence[str] = ()) -> list[Any] | None:
+        """The rows of a statement on the source's own tables; None when they refuse or take too long.
+
+        A policy or a view does whatever its author wrote, such as to fail; the rest can be told all the same.
+        """
         try:
             with self._connection.transaction(force_rollback=True):
-                return dict(self._connection.execute(asked).fetchall())
-        except psycopg.errors.QueryCanceled:
+                for way in without:
+                    self._connection.execute(f"SET LOCAL {way} = off")
+                return self._connection.execute(asked).fetchall()
+        except psycopg.DatabaseError:
+            if self._connection.broken:
+                raise
             return None
 
     def _columns(self, oids: Sequence[int]) -> Mapping[int, Mapping[str, Column]]:
@@ -150,6 +165,7 @@ class SourceCatalog:
         return indexes
 
     def _reads(self, relations: Sequence[Mapping[str, Any]]) -> Mapping[int, list[Read]]:
+        known = {row["oid"] for row in relations}
         views = [row for row in relations if row["definition"]]
         columns: dict[tuple[int, int], dict[str, bool]] = defaultdict(dict)
         for row in self._rows(
@@ -158,7 +174,8 @@ class SourceCatalog:
             views=[view["oid"] for view in views],
             asking=[view["asks_its_reader"] for view in views],
         ):
-            columns[row["view"], row["relation"]][row["column_name"]] = row["readable"]
+            if row["relation"] in known:
+                columns[row["view"], row["relation"]][row["column_name"]] = row["readable"]
         reads: dict[int, list[Read]] = defaultdict(list)
         for (view, relation), readable in columns.items():
             unreadable = frozenset(name for name, may in readable.items() if not may)

@@ -1,4 +1,4 @@
--- The columns of some relations; none of their values.
+-- The columns of some relations, those of their row versions included; none of their values.
 -- Takes: role text (whose rights), relations bigint[] (their oids).
 -- Gives: one row per column, in their order: relation, name, declared, holds (the name of its type, or `enum`),
 --        nullable, default_text, labels text[] (of an enum), readable.
@@ -20,5 +20,8 @@ FROM pg_attribute AS c
 INNER JOIN pg_type AS t ON t.oid = c.atttypid
 LEFT JOIN pg_type AS b ON b.oid = t.typbasetype
 LEFT JOIN pg_attrdef AS d ON d.adrelid = c.attrelid AND d.adnum = c.attnum
-WHERE c.attrelid = ANY (%(relations)s::oid[]) AND c.attnum > 0 AND NOT c.attisdropped
+WHERE
+    c.attrelid = ANY (%(relations)s::oid[])
+    AND (c.attnum > 0 OR c.attname IN ('xmin', 'tableoid'))
+    AND NOT c.attisdropped
 ORDER BY c.attrelid, c.attnum

@@ -1,8 +1,9 @@
 -- The tables and views of some schemas, and the tables that their views read, wherever those are.
 -- Takes: role text (whose rights), schemas text[] (of which every relation), contract text (the schema of the
 --        contract, of which what its views read).
--- Gives: one row per relation, partitions left out: oid, schema, name, kind, owner, bytes (its partitions
---        included, 0 for a view), usable, owned (by a role whose rights it has), asks_its_reader, definition (of a view, else '').
+-- Gives: one row per relation, partitions that no such view reads left out: oid, schema, name, kind, owner,
+--        bytes (its partitions included, 0 for a view), usable (its schema), owned (by a role whose rights it
+--        has), asks_its_reader, definition (of a view, else '').
 WITH contract AS (
     SELECT DISTINCT d.refobjid AS oid
     FROM pg_class AS v
@@ -32,6 +33,8 @@ FROM pg_class AS c
 INNER JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE
     c.relkind IN ('r', 'p', 'v', 'm', 'f')
-    AND NOT c.relispartition
-    AND (n.nspname = ANY (%(schemas)s) OR c.oid IN (SELECT contract.oid FROM contract))
+    AND (
+        (n.nspname = ANY (%(schemas)s) AND NOT c.relispartition)
+        OR c.oid IN (SELECT contract.oid FROM contract)
+    )
 ORDER BY 2, 3

@@ -1,4 +1,8 @@
-"""Sources that are not quite as Prisma makes them: other names, other types, several candidates, nothing to do."""
+"""Sources that are not quite as Prisma makes them: other names, other types, several candidates."""
+
+from hashlib import md5
+from itertools import count
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -55,8 +59,9 @@ def test_ids_that_are_numbers_and_ids_that_are_uuids_are_told_apart_and_joined(
         ALTER TABLE "Client" ALTER "id" TYPE integer USING 7;
         ALTER TABLE "Job" ALTER "clientId" TYPE integer USING 7, ALTER "id" TYPE uuid USING "id"::uuid
     """)
-    tenant = plant_tenant(source, new_id=lambda: "7")
-    plant_job(source, tenant, id="11111111-2222-4333-8444-555555555555", workflowId="7")
+    numbers = count(4)
+    tenant = plant_tenant(source, new_id=lambda: str(next(numbers)))
+    plant_job(source, tenant, id="11111111-2222-4333-8444-555555555555")
 
     mend()
 
@@ -64,6 +69,24 @@ def test_ids_that_are_numbers_and_ids_that_are_uuids_are_told_apart_and_joined(
         "SELECT j.id::text, j.client_id = c.id, c.id = md5('7')::uuid"
         " FROM orchestration.jobs AS j JOIN orchestration.clients AS c ON c.id = j.client_id"
     ).fetchall() == [("11111111-2222-4333-8444-555555555555", True, True)]
+
+
+def test_any_text_is_an_id(mend: Mend, source: psycopg.Connection) -> None:
+    """A UUID as PostgreSQL prints it stays what it is; whatever else looks like one, or not, is hashed."""
+    kept = "0f1e2d3c-4b5a-4978-8695-a4b3c2d1e0ff"
+    others = [kept.upper(), kept.replace("-", ""), f"{{{kept}}}", f"{kept} ", f"{kept}\n", kept[:-1] + "g"]
+    others += [kept.replace("-", "_"), "-" * 36, "0" * 36, kept[:-1] + "-", "", "7", "é" * 36, "' OR \\"]
+    tenant = plant_tenant(source)
+    for text in (kept, *others):
+        plant_job(source, tenant, id=text)
+
+    mend()
+
+    ids = source.execute("SELECT id FROM orchestration.jobs").fetchall()
+    assert {each.hex for (each,) in ids} == {
+        UUID(kept).hex,
+        *(md5(text.encode()).hexdigest() for text in others),
+    }
 
 
 def test_what_could_be_several_tables_is_asked_for(
@@ -94,7 +117,10 @@ def test_what_could_be_several_columns_is_asked_for(
     mend("--column", "jobs.completed_at=completedAt")
 
     assert "completed_at" in told["ambiguous_column"]["where"]
-    assert told["no_contract_view"]["sql"]
+    assert (told["no_contract_view"]["where"], told["no_contract_view"]["sql"]) == (
+        '"orchestration"."jobs"',
+        [],
+    )
     assert doctor("--json").document["findings"] == []
     assert '"completedAt"' in definition(source)
 
@@ -160,7 +186,7 @@ def test_rows_that_a_restrictive_policy_hides_are_not_shown_by_another_policy(
         ALTER TABLE "Job" ENABLE ROW LEVEL SECURITY;
         ALTER TABLE "Job" FORCE ROW LEVEL SECURITY;
         CREATE POLICY "open" ON "Job" USING (true);
-        CREATE POLICY "own" ON "Job" AS RESTRICTIVE USING ("organizationId" = current_setting('app.tenant', true))
+        CREATE POLICY "own" ON "Job" AS RESTRICTIVE USING ("organizationId" = current_setting('app.tenant'))
     """)
 
     ended = doctor("--json")
