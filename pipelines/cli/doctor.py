@@ -11,11 +11,11 @@ from pipelines.cli.arguments import AsJson
 from pipelines.cli.output import plain, print_json, print_line, print_table
 from pipelines.cli.session import opened
 from pipelines.errors import InvalidMapping
-from pipelines.model.jobs import Status
 
 if TYPE_CHECKING:
     from pipelines.doctor.examine import Diagnosis
     from pipelines.doctor.findings import Finding
+    from pipelines.model.jobs import Status
 
 _ABSENT: Final = {
     "name": "(its id)",
@@ -86,6 +86,8 @@ def _column(text: str) -> tuple[str, str]:
 
 
 def _status(text: str) -> Status:
+    from pipelines.model.jobs import Status
+
     try:
         return Status(text)
     except ValueError:
