@@ -1,14 +1,13 @@
 """What can be found wrong with one table of the contract."""
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from typing import Final
 
 from pipelines.doctor.findings import Finding, What
 from pipelines.doctor.mapping import contract_columns
 from pipelines.doctor.planned import as_contract_has
 from pipelines.doctor.statuses import unknown_statuses
-from pipelines.doctor.table import Examined
+from pipelines.doctor.table import Examined, differing, differs
 from pipelines.model.relations import Column, Holds, Kind, Relation
 from pipelines.model.source_contract import (
     LOOKED_UP_BY,
@@ -33,6 +32,9 @@ def findings_of(table: Examined, catalog: SourceCatalog) -> Iterator[Finding]:
     if table.there is None:
         yield from _nothing_there(table)
     else:
+        if table.in_the_way:
+            yield from _made_room(table, table.there)
+            return
         yield from _columns_there(table, table.there)
         yield from _rights_of_the_view(table, table.there, catalog)
         yield from _columns_left_out(table, table.there)
@@ -104,36 +106,27 @@ def _what_the_view_translates(table: Examined) -> Iterator[Finding]:
 
 def _columns_there(table: Examined, there: Relation) -> Iterator[Finding]:
     """What a relation of the contract's name has otherwise than the contract."""
-    wanted = SOURCE_COLUMNS[table.table]
     versions = [name for name in ROW_VERSION if name not in there.columns]
     if there.kind in (Kind.FOREIGN_TABLE, Kind.MATERIALIZED_VIEW) or (there.kind is Kind.VIEW and versions):
         yield _made_anew(table, What.NO_ROW_VERSION, versions)
     missing = [name for name in contract_columns(table.table) if name not in there.columns]
     if missing and table.is_table:
-        added = chain.from_iterable(as_contract_has(there, name).sql for name in missing)
-        yield Finding(What.MISSING_COLUMN, _of_contract(table, missing), tuple(added))
+        added = (as_contract_has(there, name) for name in missing)
+        yield Finding(What.MISSING_COLUMN, _of_contract(table, missing), tuple(filter(None, added)))
     elif missing:
         yield _made_anew(table, What.MISSING_COLUMN, missing)
-    differing: dict[What, list[str]] = {}
-    for name in wanted:
-        if name in there.columns and (what := _differs(name, there.columns[name])):
-            differing.setdefault(what, []).append(name)
-    for what, names in differing.items():
-        if table.is_table:
-            # A view of the same name takes its place; it belongs where doctor looks for tables.
-            moved = sql.move_to(there, _SCHEMA_OF_PRISMA)
-            remedy = "Tell the application where its table is now, and look again: a view takes its place."
-            yield Finding(what, _of_contract(table, names), (moved,), remedy)
-        else:
-            yield _made_anew(table, what, names)
+    for what, names in differing(there, SOURCE_COLUMNS[table.table]).items():
+        yield _made_anew(table, what, names)
 
 
-def _differs(name: str, column: Column) -> What | None:
-    if name in ROW_VERSION or held_by(name) in (Holds.TEXT, column.holds):
-        return None
-    if held_by(name) is Holds.UUID:
-        return What.IDS_ARE_NOT_UUIDS
-    return What.ZONELESS_TIMES if column.holds is Holds.WALL_CLOCK else What.UNUSABLE_TYPE
+def _made_room(table: Examined, there: Relation) -> Iterator[Finding]:
+    """What a table has otherwise that bears the contract's name by chance."""
+    remedy = "Tell the application where its table is then, and look again: a view takes its place."
+    moved = (sql.move_to(there, _SCHEMA_OF_PRISMA),)
+    missing = [name for name in contract_columns(table.table) if name not in there.columns]
+    found = {What.MISSING_COLUMN: missing} if missing else dict[What, list[str]]()
+    for what, names in {**found, **differing(there, contract_columns(table.table))}.items():
+        yield Finding(what, _of_contract(table, names), moved, remedy)
 
 
 def _rights_of_the_view(table: Examined, there: Relation, catalog: SourceCatalog) -> Iterator[Finding]:
@@ -192,11 +185,11 @@ def _missing_indexes(table: Examined, catalog: SourceCatalog) -> Iterator[Findin
 def _served(table: Examined, relation: Relation, name: str, column: Column, catalog: SourceCatalog) -> bool:
     """Whether an index serves a lookup, as the planner says; as the catalog does before there is a view."""
     there = table.there
-    if there is not None:
-        can_be_asked = there.usable and name in there.columns and there.columns[name].readable
-        differs = name in there.columns and _differs(name, there.columns[name])
+    if there and name in there.columns and not differs(name, there.columns[name]):
         # Whoever may not read the column cannot ask, and hears of that first.
-        return not can_be_asked or bool(differs) or catalog.finds_by_index(name) is not False
+        can_be_asked = there.usable and there.columns[name].readable
+        made_of_it = name not in table.planned
+        return not (can_be_asked and made_of_it) or catalog.finds_by_index(name) is not False
     if column.holds is held_by(name):
         return any(index.valid and index.begins_with == column.name for index in relation.indexes)
     ours = sql.index_name(relation, column)

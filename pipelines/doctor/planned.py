@@ -12,6 +12,8 @@ from pipelines.storage import contract_views as sql
 # What the application has to write from now on; nobody can tell it afterwards.
 _CAN_BE_ADDED: Final = ("created_at", "started_at", "completed_at", "updated_at")
 
+_DEFAULTS: Final = {"time_zone": "'UTC'", "created_at": "now()", "updated_at": "now()"}
+
 _DECLARED: Final = {Holds.UUID: "uuid", Holds.TEXT: "text", Holds.INSTANT: "timestamptz"}
 
 
@@ -31,14 +33,13 @@ def planned_columns(model: Mapped, workflows: Mapped | None) -> Mapping[str, Pla
     return planned
 
 
-def as_contract_has(relation: Relation, name: str) -> Planned:
-    """A column added to a table that is read without a view."""
-    column = Column(name, _DECLARED[held_by(name)], held_by(name), nullable=name not in NEVER_NULL)
-    if name == "time_zone":
-        return Planned(column, (sql.add_column(relation, column, default="'UTC'"),))
-    if name in ("created_at", "updated_at"):
-        return Planned(column, (sql.add_column(relation, column, default="now()"),))
-    return Planned(column, () if name in NEVER_NULL else (sql.add_column(relation, column),))
+def as_contract_has(relation: Relation, name: str) -> str | None:
+    """The statement that adds a column to a table without a view; None when every row must have one."""
+    default = _DEFAULTS.get(name, "")
+    if name in NEVER_NULL and not default:
+        return None
+    column = Column(name, _DECLARED[held_by(name)], held_by(name), nullable=not default)
+    return sql.add_column(relation, column, default=default)
 
 
 def _planned_time(name: str, model: Mapped) -> Planned:

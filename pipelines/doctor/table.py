@@ -1,15 +1,16 @@
 """One table of the contract: what has its name in a source, and what a view of that name can be made of."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from pipelines.doctor.mapping import Mapped, Said, find_tables, mapped
-from pipelines.doctor.planned import Planned, planned_columns
+from pipelines.doctor.findings import What
+from pipelines.doctor.mapping import Mapped, Said, contract_columns, find_tables, mapped
+from pipelines.doctor.planned import Planned, as_contract_has, planned_columns
 from pipelines.errors import InvalidMapping
 from pipelines.model.jobs import Status
 from pipelines.model.relations import TABLES, Column, Holds, Kind, Relation
-from pipelines.model.source_contract import status_meant_by
+from pipelines.model.source_contract import ROW_VERSION, held_by, status_meant_by
 from pipelines.storage import contract_views as sql
 from pipelines.storage.tables import ORCHESTRATION, SOURCE_COLUMNS
 
@@ -81,27 +82,39 @@ class Examined:
             return ()
         if model.ambiguous or self.unusable or set(model.missing) - self.planned.keys():
             return ()
-        made = tuple(
-            sql.create_view(
-                self.table,
-                model.relation,
-                self.columns,
-                statuses=self.statuses if self.table == "jobs" else {},
-                instead_of=there,
-            )
+        added = [statement for planned in self.planned.values() for statement in planned.sql]
+        schema = [] if there else [sql.create_schema()]
+        statuses = self.statuses if self.table == "jobs" else {}
+        made = list(
+            sql.create_view(self.table, model.relation, self.columns, statuses=statuses, instead_of=there)
         )
         # Rights go with a view that is dropped.
         dropped = len(made) > 1 and not model.relation.owned
         granted = sql.grant_reading(self.role, [self.table]) if dropped else ()
-        return (sql.create_schema(), *made, *granted) if there is None else (*made, *granted)
+        return (*added, *schema, *made, *granted)
+
+    @cached_property
+    def in_the_way(self) -> bool:
+        """Whether it is a table that a view has to replace, and cannot while it bears that name."""
+        there = self.there
+        if there is None or not self.is_table:
+            return False
+        missing = [name for name in contract_columns(self.table) if name not in there.columns]
+        otherwise = self.model.columns if self.model else {}
+        cannot_be_added = [
+            name for name in missing if name in otherwise or as_contract_has(there, name) is None
+        ]
+        return bool(cannot_be_added or differing(there, contract_columns(self.table)))
 
     @property
     def can_be_granted(self) -> bool:
-        """Whether it is there, or will be."""
-        return self.there is not None or bool(self.view)
+        """Whether it is there to stay, or will be."""
+        return bool(self.view) or (self.there is not None and not self.in_the_way)
 
     def unreadable(self) -> Iterator[str]:
         """Yield what the role may not read of what is there, or of the view that is to be."""
+        if self.in_the_way:
+            return
         if self.there is None:
             if self.view and self.model and not self.model.relation.owned:
                 yield self.name
@@ -121,7 +134,8 @@ class Examined:
                 # The view will belong to whoever owns the table.
                 yield self.model.relation.oid, self.model.relation.owner
         elif self.is_table:
-            yield self.there.oid, self.role
+            if not self.in_the_way:
+                yield self.there.oid, self.role
         else:
             reader = self.role if self.there.asks_its_reader else self.there.owner
             yield from ((read.oid, reader) for read in self.there.reads)
@@ -133,6 +147,24 @@ class Examined:
             local = "CURRENT_TIMESTAMP" in words or "NOW()" in words or "LOCALTIMESTAMP" in words
             if column.holds is Holds.WALL_CLOCK and local and "AT TIME ZONE" not in words and self.model:
                 yield sql.quoted(self.model.relation.schema, self.model.relation.name, column.name)
+
+
+def differs(name: str, column: Column) -> What | None:
+    """What a column that bears a name of the contract has otherwise than the contract."""
+    if name in ROW_VERSION or held_by(name) in (Holds.TEXT, column.holds):
+        return None
+    if held_by(name) is Holds.UUID:
+        return What.IDS_ARE_NOT_UUIDS
+    return What.ZONELESS_TIMES if column.holds is Holds.WALL_CLOCK else What.UNUSABLE_TYPE
+
+
+def differing(relation: Relation, names: Iterable[str]) -> Mapping[What, list[str]]:
+    """The columns of these names that are otherwise than in the contract."""
+    found: dict[What, list[str]] = {}
+    for name in names:
+        if name in relation.columns and (what := differs(name, relation.columns[name])):
+            found.setdefault(what, []).append(name)
+    return found
 
 
 def examined(

@@ -52,6 +52,9 @@ AFTERWARDS = {
         f" {OF_THE_TABLE}"
     ),
     "missing_column": OWN_VIEW.format(columns=f"md5(id)::uuid AS id, name, {OF_THE_TABLE}"),
+    "missing_column, from a table that lacks it": "DROP VIEW orchestration.jobs;"
+    ' ALTER TABLE "Job" DROP COLUMN "completedAt";'
+    ' CREATE VIEW orchestration.jobs AS SELECT t.*, t.xmin AS xmin, t.tableoid AS tableoid FROM "Job" AS t',
 }
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from pipelines.cli.main import main
 from tests.conftest import CreateDatabase
+from tests.doctor.prisma import statements_of
 from tests.planting import plant_job, plant_tenant
 
 
@@ -16,6 +17,24 @@ def source(create_database: CreateDatabase, monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setenv("EXECMETRICS_HOME", str(tmp_path))
     with psycopg.connect(url, autocommit=True) as connection:
         yield connection
+
+
+def test_a_table_of_ours_that_lacks_something_is_given_it(
+    source: psycopg.Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Columns that the contract has and an older table does not, and an index that somebody dropped."""
+    source.execute("ALTER TABLE orchestration.organizations DROP COLUMN time_zone, DROP COLUMN deleted_at")
+    source.execute("DROP INDEX orchestration.jobs_by_updated_at")
+
+    sick = main(["doctor"])
+    capsys.readouterr()
+    main(["doctor", "--sql"])
+    for statement in statements_of(capsys.readouterr().out):
+        source.execute(statement)
+
+    assert sick == 1
+    assert main(["doctor"]) == 0
+    assert "Nothing to mend" in capsys.readouterr().out
 
 
 @pytest.mark.every_postgres

@@ -139,6 +139,24 @@ def test_any_name_can_be_said_and_is_quoted(doctor: Doctor, mend: Mend, source: 
     assert "--column jobs.initiator_type" not in doctor().stdout
 
 
+def test_a_table_that_bears_our_name_by_chance_makes_room_for_a_view(
+    doctor: Doctor, mend: Mend, source: psycopg.Connection
+) -> None:
+    """The application's own orchestration.jobs cannot be read as it is, so it goes where the others are."""
+    source.execute("""
+        CREATE SCHEMA orchestration;
+        ALTER TABLE "Job" RENAME TO jobs;
+        ALTER TABLE jobs SET SCHEMA orchestration
+    """)
+
+    told = doctor("--json").document
+    mend()
+    mend()
+
+    assert 'ALTER TABLE "orchestration"."jobs" SET SCHEMA "public";' in told["sql"]
+    assert doctor("--json").document["findings"] == []
+
+
 def test_a_partitioned_table_is_a_source(doctor: Doctor, mend: Mend, source: psycopg.Connection) -> None:
     """Its indexes are built with its partitions, since they cannot be built beside writers."""
     source.execute("""

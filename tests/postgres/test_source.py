@@ -401,7 +401,7 @@ def test_a_digest_of_everything_reads_the_table_once_and_one_of_a_range_goes_by_
 def test_the_size_is_that_of_the_table_and_its_partitions(
     reader_url: str, settings: Settings, source: psycopg.Connection
 ) -> None:
-    """It needs no right to read; a table cut into parts is as large as all of them, and a view as its table."""
+    """It needs no right to read; a table cut into parts is as large as all of them, a view as its table."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     plant_many(source, tenant, neighbour)
     source.execute("ANALYZE orchestration.jobs")
