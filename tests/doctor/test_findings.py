@@ -46,7 +46,8 @@ AFTERWARDS = {
     "zoneless_times": OWN_VIEW.format(
         columns='md5(id)::uuid AS id, md5("organizationId")::uuid AS organization_id, name,'
         f' "deletedAt" AS deleted_at, {OF_THE_TABLE}'
-    ),
+    )
+    + '; GRANT SELECT ON orchestration.workflows TO "{reader}"',
     "ids_are_not_uuids": OWN_VIEW.format(
         columns='id, "organizationId" AS organization_id, name, NULL::timestamptz AS deleted_at,'
         f" {OF_THE_TABLE}"

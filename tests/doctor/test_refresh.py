@@ -111,7 +111,9 @@ def test_a_time_without_zone_is_utc_whoever_wrote_it_and_wherever_the_server_liv
 
     refresh(databases, settings)
 
+    seen = source.execute("SELECT DISTINCT completed_at FROM orchestration.jobs ORDER BY 1").fetchall()
     hours = {key[2] for key in cells(analytics, as_uuid(tenant.organization)) if key[1] == "hour"}
+    assert seen == [(NOON,), (NOON + DAY,)]
     assert hours == {NOON}
     assert verify(databases, settings).differences == ()
 
