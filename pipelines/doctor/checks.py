@@ -146,9 +146,9 @@ def _rights_of_the_view(table: Examined, there: Relation, catalog: SourceCatalog
 def _columns_left_out(table: Examined, there: Relation) -> Iterator[Finding]:
     if table.model is None or table.is_table:
         return
-    read = {name for each in there.reads if each.oid == table.model.relation.oid for name in each.columns}
-    left_out = [each.name for each in table.model.columns.values() if each.name not in read]
-    if read and left_out:
+    columns = table.model.columns.items()
+    left_out = [each.name for name, each in columns if sql.leaves_out(there.definition, name)]
+    if left_out:
         where = ", ".join(_of_model(table, name) for name in left_out)
         yield Finding(What.COLUMN_LEFT_OUT, where, table.view)
 

@@ -54,10 +54,9 @@ class Index:
 
 @dataclass(frozen=True)
 class Read:
-    """What a view reads of one relation, and what of that the role that reads for it may not."""
+    """A relation that a view reads, and which columns that it needs the role that reads for it may not."""
 
     oid: int
-    columns: frozenset[str]
     unreadable: frozenset[str]
 
 

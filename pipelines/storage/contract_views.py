@@ -182,6 +182,12 @@ def create_index(relation: Relation, contract_column: str, column: Column) -> It
     )
 
 
+def leaves_out(definition: str, name: str) -> bool:
+    """Whether a view, as PostgreSQL prints it, has a constant for a column of the contract."""
+    absent = "'UTC'" if name == "time_zone" else "NULL"
+    return f"{absent}::{_DECLARED[held_by(name)]} AS {name}" in definition
+
+
 def translates(definition: str, label: str, status: str | None) -> bool:
     """Whether a view, as PostgreSQL prints it, takes a label for a status; for any when that is None."""
     said = f"WHEN {Literal(label).as_string()}::text THEN "

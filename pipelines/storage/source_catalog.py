@@ -179,7 +179,7 @@ class SourceCatalog:
         reads: dict[int, list[Read]] = defaultdict(list)
         for (view, relation), readable in columns.items():
             unreadable = frozenset(name for name, may in readable.items() if not may)
-            reads[view].append(Read(relation, frozenset(readable), unreadable))
+            reads[view].append(Read(relation, unreadable))
         return reads
 
     def _rows(self, path: str, **values: Any) -> list[dict[str, Any]]:
