@@ -56,7 +56,17 @@ class MigrationRefused(UsageError):
 
 
 class SourceMissing(UsageError):
-    """The source has no readable orchestration schema; check EXECMETRICS_SOURCE_URL and its grants."""
+    """The source has no readable orchestration schema; check EXECMETRICS_SOURCE_URL and its grants, or ask
+    execmetrics doctor."""
+
+
+class InvalidMapping(UsageError):
+    """Where the source keeps something is said like --table jobs=Execution, --column jobs.status=state or
+    --status DONE=COMPLETED."""
+
+
+class NoSuchRole(UsageError):
+    """The source has no such role to look at; create it first, or name another with --role."""
 
 
 class UnknownOrganization(UsageError):

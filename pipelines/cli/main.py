@@ -9,6 +9,7 @@ import typer
 
 from pipelines.cli.demo import demo
 from pipelines.cli.dev import dev
+from pipelines.cli.doctor import doctor
 from pipelines.cli.explain import explain
 from pipelines.cli.grants import grants
 from pipelines.cli.import_trace import import_trace
@@ -40,6 +41,7 @@ _COMMANDS: Final[dict[str, Callable[..., None]]] = {
     "explain": explain,
     "status": status,
     "grants": grants,
+    "doctor": doctor,
     "serve": serve,
     "token": token,
     "dev": dev,

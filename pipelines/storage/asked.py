@@ -44,7 +44,7 @@ class Swept:
     def settings(self) -> Iterator[Settings]:
         """Yield what one statement takes."""
         cursors = [{"organization_id": str(key), "horizon": value} for key, value in self.horizons.items()]
-        yield {"execmetrics.cursors": json.dumps(cursors), "execmetrics.scope": _scope(self.only_listed)}
+        yield {"execmetrics.cursors": json.dumps(cursors), "execmetrics.scope": scope(self.only_listed)}
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Indexed:
     def settings(self) -> Iterator[Settings]:
         """Yield what one statement takes."""
         moments = [{"organization_id": str(key), "since": at.isoformat()} for key, at in self.since.items()]
-        yield {"execmetrics.moments": json.dumps(moments), "execmetrics.scope": _scope(self.only_listed)}
+        yield {"execmetrics.moments": json.dumps(moments), "execmetrics.scope": scope(self.only_listed)}
 
 
 @dataclass(frozen=True)
@@ -123,5 +123,6 @@ def array_of(values: Iterable[object]) -> str:
     return "{" + ",".join(map(str, values)) + "}"
 
 
-def _scope(only_listed: bool) -> str:
+def scope(only_listed: bool) -> str:
+    """Who is read, as statements take it: everybody, or who is listed."""
     return "listed" if only_listed else "all"

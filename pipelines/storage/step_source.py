@@ -13,7 +13,7 @@ import polars as pl
 from pipelines.model.sentinels import RESERVED_IDS
 from pipelines.model.steps import STEP_FACT_COLUMNS
 from pipelines.settings import Settings
-from pipelines.storage.asked import array_of
+from pipelines.storage.asked import array_of, scope
 from pipelines.storage.frames import uuids
 from pipelines.storage.source import SourceSnapshot
 from pipelines.storage.statements import body, statement
@@ -104,7 +104,7 @@ class StepSource:
         """Count and add up the steps of these organizations, or of all, that ended in [since, until)."""
         self._source.set(
             {
-                "execmetrics.scope": "all" if organization_ids is None else "listed",
+                "execmetrics.scope": scope(organization_ids is not None),
                 "execmetrics.organization_ids": array_of(organization_ids or ()),
                 "execmetrics.steps_since": since.isoformat() if since else "-infinity",
                 "execmetrics.steps_until": until.isoformat() if until else "infinity",
