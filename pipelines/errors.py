@@ -235,3 +235,40 @@ class ParameterRepeated(UsageError):
 
 class PageGone(UsageError):
     """What that page ended with is no longer there; begin again, without `after`."""
+
+
+class JobNotVisible(UsageError):
+    """No such job for this organization: absent, deleted, or someone else's."""
+
+
+class RowRefused(UsageError):
+    """The database refuses this row, because it breaks a rule of its table; correct it and begin again."""
+
+
+class ExecutionQueryError(ExecutionMetricsError):
+    """The rows of executions could not be read or written; nothing was committed, begin again."""
+
+
+class UnitOfWorkEnded(UsageError):
+    """This unit of work was committed or has ended; begin another one."""
+
+
+class UnitOfWorkNested(UsageError):
+    """A unit of work is open already; use that one, or end it first."""
+
+
+class AccessUnexplained(UsageError):
+    """Rows that may hold personal health data are read by somebody and for a purpose; say both."""
+
+
+class AccessNotLogged(ExecutionMetricsError):
+    """The access could not be written to phi_access_log, so no rows are given out; try again."""
+
+
+class JsonTooLarge(UsageError):
+    """A JSON value is larger than EXECMETRICS_JSON_LIMIT_BYTES; nothing was written."""
+
+
+class JsonNotStorable(UsageError):
+    """A value is not JSON that PostgreSQL can store: it has a key that is no text, a number that is none, a
+    NUL character, half a surrogate pair or too many levels; nothing was written."""

@@ -134,6 +134,12 @@ class Settings(BaseSettings):
     keep_outcomes: OptionalDuration = Field(
         timedelta(days=30), description="how long the outcomes of runs are kept; off: for ever"
     )
+    json_limit_bytes: int = Field(
+        1_048_576,
+        ge=1,
+        le=1_048_576,
+        description="the largest JSON value a column takes, as PostgreSQL writes it",
+    )
     lock_timeout: Duration = Field(timedelta(minutes=15), description="how long a run waits for another")
     statement_timeout: Duration = Field(timedelta(hours=1), description="the longest statement on a source")
     snapshot_timeout: Duration = Field(

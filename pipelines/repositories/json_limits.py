@@ -1,0 +1,57 @@
+"""How large a JSON value may be, measured as the constraints of the tables measure it."""
+
+import json
+import re
+from decimal import Decimal
+from typing import Final
+
+from pipelines.errors import JsonNotStorable, JsonTooLarge
+from pipelines.settings import Settings
+
+# `5e-324` is written with 326 characters, so no text grows more than this when PostgreSQL writes it.
+_GROWTH: Final = 55
+
+# The escape itself, not the six characters after a backslash that is escaped.
+_NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def checked_json(value: object, column: str, settings: Settings) -> str | None:
+    """A value as the text of a JSON parameter; None, which is NULL, stays None.
+
+    Raises `JsonTooLarge`, which names the column, the size and the limit, and `JsonNotStorable`.
+    """
+    if value is None:
+        return None
+    written = json_text(value, column)
+    size = json_size(written, at_most=settings.json_limit_bytes)
+    if size > settings.json_limit_bytes:
+        raise JsonTooLarge(f"({column}: {size:,} of {settings.json_limit_bytes:,} bytes)")
+    return written
+
+
+def json_text(value: object, column: str) -> str:
+    """A value as JSON. Raises `JsonNotStorable` for what jsonb cannot hold."""
+    try:
+        written = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        written.encode()
+    except (TypeError, ValueError, RecursionError):
+        # Their words hold the value.
+        raise JsonNotStorable(f"({column})") from None
+    if _NUL.search(written):
+        raise JsonNotStorable(f"({column})")
+    return written
+
+
+def json_size(written: str, *, at_most: int = 0) -> int:
+    """How many bytes `jsonb::text` has for this JSON; where that is surely within `at_most`, about as many."""
+    size = len(written.encode())
+    if size * _GROWTH <= at_most:
+        return size
+    # Of keys that are there twice, and were numbers before, the last one stays.
+    parsed = json.loads(written, parse_float=_as_long_as_numeric)
+    return len(json.dumps(parsed, ensure_ascii=False).encode())
+
+
+def _as_long_as_numeric(number: str) -> str:
+    """A text that is written with as many characters, quotes included, as the number without an exponent."""
+    return "0" * (len(f"{Decimal(number):f}") - 2)
