@@ -8,9 +8,17 @@ import dagster as dg
 from assets.aggregate_metrics import aggregate_metrics
 from assets.checks import CHECKS
 from assets.digests import every_night, every_week, nightly_digest, weekly_digest
+from assets.execution_logs import execution_logs
 from assets.failures import call_webhook
 from assets.job_facts import job_facts, source_jobs
-from assets.maintenance import nightly_retention, retention, tidy_job_facts, weekly_tidying
+from assets.maintenance import (
+    keep_log_partitions,
+    nightly_log_partitions,
+    nightly_retention,
+    retention,
+    tidy_job_facts,
+    weekly_tidying,
+)
 from assets.resources import Pipeline
 from assets.schedules import hourly_checks, hourly_refresh, reconcile, refresh, standing_checks
 
@@ -18,7 +26,7 @@ from assets.schedules import hourly_checks, hourly_refresh, reconcile, refresh, 
 def build_definitions(*, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     """All definitions; `resources` replace those of the same name."""
     return dg.Definitions(
-        assets=[source_jobs, job_facts, aggregate_metrics],
+        assets=[source_jobs, execution_logs, job_facts, aggregate_metrics],
         asset_checks=[check.with_hooks({call_webhook}) for check in CHECKS],
         jobs=[
             refresh,
@@ -28,6 +36,7 @@ def build_definitions(*, resources: Mapping[str, Any] | None = None) -> dg.Defin
             standing_checks,
             tidy_job_facts,
             retention,
+            keep_log_partitions,
         ],
         schedules=[
             hourly_refresh,
@@ -36,6 +45,7 @@ def build_definitions(*, resources: Mapping[str, Any] | None = None) -> dg.Defin
             every_week,
             weekly_tidying,
             nightly_retention,
+            nightly_log_partitions,
         ],
         resources={"pipeline": Pipeline()} | dict(resources or {}),
         # Polars and DuckDB use every core by themselves, and a process per step costs five seconds.

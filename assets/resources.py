@@ -21,6 +21,7 @@ from pipelines.errors import (
     UsageError,
 )
 from pipelines.extract import Extraction, Request
+from pipelines.keep_logs import LogsReport, keep_logs
 from pipelines.maintenance import TidyReport, tidy_facts
 from pipelines.refresh import (
     RefreshReport,
@@ -136,6 +137,11 @@ class Pipeline(dg.ConfigurableResource[None]):
         """Let go of what is older than the retention settings."""
         with _named_failures():
             return retain(self._databases, self._settings)
+
+    def keep_logs(self) -> LogsReport:
+        """Keep the partitions of the logs, as the settings say."""
+        with _named_failures():
+            return keep_logs(self._databases, self._settings)
 
 
 @contextmanager

@@ -272,3 +272,18 @@ class JsonTooLarge(UsageError):
 class JsonNotStorable(UsageError):
     """A value is not JSON that PostgreSQL can store: it has a key that is no text, a number that is none, a
     NUL character, half a surrogate pair or too many levels; nothing was written."""
+
+
+class LogPartitionsInUse(ExecutionMetricsError):
+    """The partitions of execution_logs are in use and could not be changed in time; nothing was lost, the
+    next run tries again."""
+
+
+class LogArchiveUnusable(ExecutionMetricsError):
+    """The archive of a month of execution_logs is missing, or is not as it was written; put the file back
+    from a backup."""
+
+
+class LogArchiveNotWritten(ExecutionMetricsError):
+    """A month of execution_logs could not be archived, so it was not dropped; check that
+    EXECMETRICS_LOG_ARCHIVE_URL can be written to."""

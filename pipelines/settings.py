@@ -134,6 +134,16 @@ class Settings(BaseSettings):
     keep_outcomes: OptionalDuration = Field(
         timedelta(days=30), description="how long the outcomes of runs are kept; off: for ever"
     )
+    keep_logs: OptionalDuration = Field(
+        None, description="how long whole months of execution_logs are kept; off: for ever"
+    )
+    log_months_ahead: int = Field(
+        3, ge=1, le=120, description="how many months ahead execution_logs has partitions"
+    )
+    log_archive_url: str | None = Field(
+        None,
+        description="where months of execution_logs go as Parquet before they are dropped; none: nowhere",
+    )
     json_limit_bytes: int = Field(
         1_048_576,
         ge=1,

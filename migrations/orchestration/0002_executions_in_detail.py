@@ -234,6 +234,10 @@ def _create_logs() -> None:
         ),
         _at_most_a_mebibyte("execution_logs", "metadata"),
         sa.CheckConstraint("sequence >= 0", name=op.f("execution_logs_sequence_is_not_negative")),
+        sa.CheckConstraint(
+            "timestamp >= '0001-01-01 00:00:00+00' AND timestamp < '9999-01-01 00:00:00+00'",
+            name=op.f("execution_logs_timestamp_is_a_moment"),
+        ),
         _job_of_the_same_organization("execution_logs"),
         sa.PrimaryKeyConstraint("id", "timestamp", name=op.f("execution_logs_primary_key")),
         schema=SCHEMA,
@@ -275,7 +279,9 @@ def _create_log_months() -> None:
             sa.Text,
             comment="Where in blob storage the lines are, as Parquet; NULL when they were not archived.",
         ),
-        sa.Column("archive_sha256", sa.Text, comment="The SHA-256 of the archive in hexadecimal digits."),
+        sa.Column(
+            "archive_sha256", sa.Text, comment="The SHA-256 of the archived lines in hexadecimal digits."
+        ),
         sa.Column("archived_rows", sa.BigInteger, comment="How many lines the archive holds."),
         _time("archived_at", "When it was written; NULL when it was not."),
         _time("dropped_at", "When the lines left the database; NULL while they are still there."),

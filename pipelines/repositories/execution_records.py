@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from pipelines.model.jobs import Status
+from pipelines.model.logs import Level
 
 
 @dataclass(frozen=True)
@@ -30,3 +31,38 @@ class JobResult:
 
     job_id: UUID
     result: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewLogLine:
+    """What a job says. `step_name` is the step that ended by it, if one did, and `duration_ms` its length."""
+
+    job_id: UUID
+    sequence: int
+    level: Level
+    timestamp: datetime
+    step_name: str | None = None
+    message: str | None = None
+    duration_ms: float | None = None
+    metadata: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogLine(NewLogLine):
+    """The same once it is stored."""
+
+    id: UUID
+
+    @property
+    def place(self) -> "LinePlace":
+        """After which the next page begins."""
+        return LinePlace(self.timestamp, self.sequence, self.id)
+
+
+@dataclass(frozen=True, order=True)
+class LinePlace:
+    """Where a line stands among those of its job; the newest come first."""
+
+    timestamp: datetime
+    sequence: int
+    id: UUID

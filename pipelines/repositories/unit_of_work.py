@@ -8,6 +8,7 @@ from typing import Final
 
 from pipelines.errors import UnitOfWorkNested
 from pipelines.repositories.accesses import AccessLog
+from pipelines.repositories.execution_logs import ExecutionLogRepository
 from pipelines.repositories.jobs import JobRepository
 from pipelines.settings import Settings
 from pipelines.storage.database import Connection, connect
@@ -26,6 +27,7 @@ class UnitOfWork:
     ) -> None:
         self._connection, self._url, self._settings = connection, url, settings
         self.jobs: Final = JobRepository(connection, tenant, accesses, settings)
+        self.logs: Final = ExecutionLogRepository(connection, tenant, accesses, settings)
 
     @property
     def ended(self) -> bool:

@@ -335,6 +335,11 @@ execution_logs: Final = Table(
     _job_of_the_same_organization("execution_logs"),
     CheckConstraint("duration_ms > '-Infinity' AND duration_ms < 'Infinity'", name="duration_is_a_number"),
     CheckConstraint("sequence >= 0", name="sequence_is_not_negative"),
+    # Infinity, and years that Python does not know, would make whoever reads the line fail.
+    CheckConstraint(
+        "timestamp >= '0001-01-01 00:00:00+00' AND timestamp < '9999-01-01 00:00:00+00'",
+        name="timestamp_is_a_moment",
+    ),
     _at_most_a_mebibyte("metadata"),
     Index("execution_logs_by_job_id_level_timestamp", "job_id", "level", text("timestamp DESC")),
     Index("execution_logs_by_job_id_timestamp", "job_id", text("timestamp DESC")),
@@ -361,7 +366,7 @@ execution_log_months: Final = Table(
         Text,
         comment="Where in blob storage the lines are, as Parquet; NULL when they were not archived.",
     ),
-    Column("archive_sha256", Text, comment="The SHA-256 of the archive in hexadecimal digits."),
+    Column("archive_sha256", Text, comment="The SHA-256 of the archived lines in hexadecimal digits."),
     Column("archived_rows", BigInteger, comment="How many lines the archive holds."),
     time("archived_at", "When it was written; NULL when it was not."),
     time("dropped_at", "When the lines left the database; NULL while they are still there."),
