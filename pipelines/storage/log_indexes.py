@@ -1,7 +1,7 @@
 """Completing the indexes of execution_logs, partition by partition, while others write."""
 
 from psycopg.rows import dict_row
-from psycopg.sql import SQL
+from psycopg.sql import SQL, Identifier
 
 from pipelines.settings import Settings
 from pipelines.storage.database import Connection
@@ -23,9 +23,7 @@ def complete_indexes(connection: Connection, settings: Settings) -> tuple[str, .
         if row["leftover"]:
             connection.execute(filled("drop_index", child=row["child"]))
         if not row["built"]:
-            method = SQL(row["method"])
-            connection.execute(
-                filled("build_index", child=row["child"], partition=row["partition"], method=method)
-            )
+            name, method = Identifier(row["child"]), SQL(row["method"])
+            connection.execute(filled("build_index", name=name, partition=row["partition"], method=method))
         connection.execute(filled("attach_index", parent=row["parent"], child=row["child"]))
     return tuple(row["child"] for row in lacking)

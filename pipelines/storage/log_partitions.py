@@ -1,7 +1,7 @@
 """The partitions of execution_logs: made ahead, filled with what came before them, dropped when old."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -23,7 +23,8 @@ T = TypeVar("T")
 _PATIENCE: Final = "200ms"
 
 # After so many seconds each, another try.
-_PAUSES_S: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+_PAUSES_S: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 0)
+_BRIEF_S: Final = (0.01,) * 20
 
 # No archive, as columns of a month.
 _NOT_ARCHIVED: Final[dict[str, Any]] = dict.fromkeys(("archive_reference", "archive_sha256", "archived_rows"))
@@ -106,8 +107,8 @@ def filled(path: str, **parts: Composable | str) -> Composed:
 
 
 def _make(connection: Connection, month: Month) -> int | None:
-    # What writers do first is locked first; whoever does it the other way round is waited for briefly.
-    for name in ("take_turns", "hold_jobs", "hold_writers"):
+    # Whoever has written to one of them and wants another is waited for briefly, and then let by.
+    for name in ("take_turns", "hold_jobs", "hold_writers", "hold_default"):
         connection.execute(statement(f"partitions/{name}.sql"))
     if month in find_months(connection):
         return None
@@ -134,23 +135,22 @@ def _drop(
             for row in _named(connection, "earlier_archive", {"month_start": month.start})
         ]
         archived = archive_month(connection, archive_url, month, earlier[0] if earlier else None).columns
-    _in_turn(connection, lambda: connection.execute(statement("partitions/hold_everybody.sql")))
+    # Without waiting: somebody who waits for this month may have what is asked for here.
+    _in_turn(connection, partial(connection.execute, statement("partitions/hold_everybody.sql")), _BRIEF_S)
     dropped = archived | {"month_start": month.start, "month_end": month.end}
     connection.execute(statement("partitions/record_drop.sql"), dropped)
     connection.execute(filled("drop", partition=month.partition))
     return None
 
 
-def _in_turn(connection: Connection, work: Callable[[], T]) -> T:
+def _in_turn(connection: Connection, work: Callable[[], T], pauses_s: Sequence[float] | None = None) -> T:
     """Do it in a transaction, or a part of one, that waits only briefly for each lock, and try again."""
-    for pause in (*_PAUSES_S, None):
+    for pause in _PAUSES_S if pauses_s is None else pauses_s:
         try:
             with connection.transaction():
                 connection.execute(statement("partitions/be_brief.sql"), {"patience": _PATIENCE})
                 return work()
-        except (errors.LockNotAvailable, errors.DeadlockDetected) as busy:
-            if pause is None:
-                raise LogPartitionsInUse from busy
+        except (errors.LockNotAvailable, LogPartitionsInUse):
             time.sleep(pause)
     raise LogPartitionsInUse
 

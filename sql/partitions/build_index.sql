@@ -1,4 +1,5 @@
 -- Build an index on one partition while others write to it; outside of a transaction.
--- Takes: child and partition (identifiers), method (as the catalog says it), all in braces.
+-- Takes: name (an identifier without a schema, for an index has its table's), partition (an identifier), method (as the
+--        catalog says it), all in braces.
 -- Gives: nothing.
-CREATE INDEX CONCURRENTLY {child} ON {partition} {method}
+CREATE INDEX CONCURRENTLY {name} ON {partition} {method}

@@ -1,15 +1,15 @@
--- Whose execution_logs are, if there are any.
+-- Whose execution_logs are, if there are any; asked of the catalog, which everybody may read.
 -- Takes: nothing.
 -- Gives: one row of booleans: present, partitioned (by month, as ours are: with their months beside them), owned (by
 --        this role).
 SELECT
-    t.oid IS NOT NULL AS present,
-    coalesce(
-        t.relkind = 'p'
-        AND to_regclass('orchestration.execution_logs_default') IS NOT NULL
-        AND to_regclass('orchestration.execution_log_months') IS NOT NULL,
-        FALSE
-    ) AS partitioned,
-    coalesce(pg_has_role(t.relowner, 'USAGE'), FALSE) AS owned
-FROM (SELECT to_regclass('orchestration.execution_logs') AS oid) AS named
-LEFT JOIN pg_class AS t ON t.oid = named.oid
+    count(*) FILTER (WHERE relname = 'execution_logs') = 1 AS present,
+    count(*) FILTER (
+        WHERE (relname, relkind) IN (('execution_logs', 'p'), ('execution_logs_default', 'r'), ('execution_log_months', 'r'))
+    ) = 3 AS partitioned,
+    coalesce(bool_and(pg_has_role(relowner, 'USAGE')), FALSE) AS owned
+FROM pg_class
+JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE
+    nspname = 'orchestration'
+    AND relname IN ('execution_logs', 'execution_logs_default', 'execution_log_months')

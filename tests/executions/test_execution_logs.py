@@ -1,6 +1,6 @@
 """What an execution said is written whole, found by its tenant alone, and paged without a gap."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import hypothesis
 import psycopg
@@ -13,7 +13,7 @@ from pipelines.model.logs import Level
 from pipelines.repositories.execution_records import LogLine
 from tests.executions.conftest import Begin
 from tests.executions.logs import all_pages, line, lines
-from tests.planting import DAY, HOUR, MINUTE, NOON, Tenant, change_job, new_id, plant_job
+from tests.planting import DAY, MINUTE, NOON, Tenant, change_job, new_id, plant_job
 
 pytestmark = pytest.mark.every_postgres
 
@@ -87,7 +87,7 @@ def test_a_line_that_cannot_be_stored_stores_nothing(
         assert "Jane" not in str(refusal.value)
     with (
         begin(acme, json_limit_bytes=20) as work,
-        pytest.raises(JsonTooLarge, match="execution_logs.metadata"),
+        pytest.raises(JsonTooLarge, match=r"execution_logs\.metadata"),
     ):
         work.logs.create_many([line(job), line(job, metadata="x" * 20)])
 
