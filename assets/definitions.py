@@ -10,7 +10,14 @@ from assets.checks import CHECKS
 from assets.digests import every_night, every_week, nightly_digest, weekly_digest
 from assets.failures import call_webhook
 from assets.job_facts import job_facts, source_jobs
-from assets.maintenance import nightly_retention, retention, tidy_job_facts, weekly_tidying
+from assets.maintenance import (
+    blob_sweeping,
+    nightly_retention,
+    retention,
+    tidy_job_facts,
+    weekly_sweeping,
+    weekly_tidying,
+)
 from assets.resources import Pipeline
 from assets.schedules import hourly_checks, hourly_refresh, reconcile, refresh, standing_checks
 
@@ -28,6 +35,7 @@ def build_definitions(*, resources: Mapping[str, Any] | None = None) -> dg.Defin
             standing_checks,
             tidy_job_facts,
             retention,
+            blob_sweeping,
         ],
         schedules=[
             hourly_refresh,
@@ -36,6 +44,7 @@ def build_definitions(*, resources: Mapping[str, Any] | None = None) -> dg.Defin
             every_week,
             weekly_tidying,
             nightly_retention,
+            weekly_sweeping,
         ],
         resources={"pipeline": Pipeline()} | dict(resources or {}),
         # Polars and DuckDB use every core by themselves, and a process per step costs five seconds.

@@ -34,6 +34,7 @@ from pipelines.refresh import (
 from pipelines.retain import RetentionReport, retain
 from pipelines.settings import Settings, load_settings
 from pipelines.storage.database import Databases, open_databases
+from pipelines.sweep import SweepReport, sweep_blobs
 
 # These end by themselves, so another try may succeed.
 _PASSING = (DatabaseUnreachable, AnotherRunHoldsTheLock)
@@ -136,6 +137,11 @@ class Pipeline(dg.ConfigurableResource[None]):
         """Let go of what is older than the retention settings."""
         with _named_failures():
             return retain(self._databases, self._settings)
+
+    def sweep(self) -> SweepReport:
+        """Remove definitions from blob storage that no workflow names."""
+        with _named_failures():
+            return sweep_blobs(self._databases, self._settings)
 
 
 @contextmanager

@@ -22,6 +22,8 @@ LARGE = {
     "jobs": ("result",),
     "workflows": ("definition",),
     "execution_logs": ("metadata",),
+    # Those that are made later have it from their table; this one is there already.
+    "execution_logs_default": ("metadata",),
     "execution_rag_rules": ("payers", "rules"),
 }
 
@@ -488,6 +490,8 @@ def _create_access_log() -> None:
         f"CREATE TRIGGER phi_access_log_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE"
         f" ON {SCHEMA}.phi_access_log EXECUTE FUNCTION {SCHEMA}.refuse_to_change_an_access()"
     )
+    # Also for a superuser who has switched triggers off for a session.
+    op.execute(f"ALTER TABLE {SCHEMA}.phi_access_log ENABLE ALWAYS TRIGGER phi_access_log_is_append_only")
     op.execute(f"REVOKE UPDATE, DELETE, TRUNCATE ON {SCHEMA}.phi_access_log FROM PUBLIC, CURRENT_USER")
 
 

@@ -43,7 +43,7 @@ def json_text(value: object, column: str) -> str:
 
 
 def json_size(written: str, *, at_most: int = 0) -> int:
-    """How many bytes `jsonb::text` has for this JSON; where that is surely within `at_most`, about as many."""
+    """How many bytes `jsonb::text` has for this JSON, or about as many where that is within `at_most`."""
     size = len(written.encode())
     if size * _GROWTH <= at_most:
         return size
@@ -54,4 +54,6 @@ def json_size(written: str, *, at_most: int = 0) -> int:
 
 def _as_long_as_numeric(number: str) -> str:
     """A text that is written with as many characters, quotes included, as the number without an exponent."""
-    return "0" * (len(f"{Decimal(number):f}") - 2)
+    decimal = Decimal(number)
+    # There is no negative zero.
+    return "0" * (len(f"{abs(decimal) if decimal.is_zero() else decimal:f}") - 2)
