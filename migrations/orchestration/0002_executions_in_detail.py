@@ -366,16 +366,17 @@ def _create_rag_rules() -> None:
         ),
         *_lifecycle(),
         sa.CheckConstraint(
-            "jsonb_typeof(payers) = 'array' AND NOT jsonb_path_exists(payers, 'lax $[*] ? (@.type() !="
-            ' "object" || !(@.name.type() == "string") || !(@.id.type() == "string") ||'
-            ' !(@.scenario.type() == "string"))\')',
+            'jsonb_path_query_array(payers, \'strict $[*] ? (@.type() == "object"'
+            ' && @.name.type() == "string" && @.id.type() == "string" && @.scenario.type() == "string")\','
+            " '{}', true) = payers",
             name=op.f("execution_rag_rules_payers_have_their_shape"),
         ),
         sa.CheckConstraint(
-            "jsonb_typeof(rules) = 'array' AND NOT jsonb_path_exists(rules, 'lax $[*] ? (@.type() !="
-            ' "object" || !(@.ruleId.type() == "string") || !(@.ruleType.type() == "string") ||'
-            ' !(@.condition.type() == "string") || !(@.action.type() == "string") || !(@.wasUsed.type() =='
-            ' "boolean"))\')',
+            'jsonb_path_query_array(rules, \'strict $[*] ? (@.type() == "object"'
+            ' && @.ruleId.type() == "string" && @.ruleType.type() == "string"'
+            ' && @.condition.type() == "string" && @.action.type() == "string"'
+            ' && @.wasUsed.type() == "boolean")\','
+            " '{}', true) = rules",
             name=op.f("execution_rag_rules_rules_have_their_shape"),
         ),
         _at_most_a_mebibyte("execution_rag_rules", "payers"),

@@ -32,7 +32,7 @@ SHARED = settings(max_examples=60, suppress_health_check=[HealthCheck.function_s
 @example(value={"a": [], '\x7f\x1f\t"\\/é😀': "\u2028"})
 @example(value={1: "before", "1": "after, and longer"})
 def test_a_value_is_measured_as_postgresql_measures_it(source: psycopg.Connection, value: object) -> None:
-    """Numbers without exponents, a space after each colon and comma, the last of a key that is there twice."""
+    """Numbers without exponents, spaces after colons and commas, the last of a key that is there twice."""
     written = json_text(value, "jobs.result")
 
     ((measured,),) = source.execute("SELECT octet_length(%s::jsonb::text)", [written]).fetchall()

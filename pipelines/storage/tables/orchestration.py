@@ -92,10 +92,13 @@ def _at_most_a_mebibyte(column: str) -> CheckConstraint:
 
 
 def _array_of(shape: Mapping[str, str], column: str) -> str:
-    """That a value is an array of objects with these keys and types; a path that finds nothing is right."""
-    wrong = " || ".join(f'!(@.{key}.type() == "{kind}")' for key, kind in shape.items())
-    found = f"""jsonb_path_exists({column}, 'lax $[*] ? (@.type() != "object" || {wrong})')"""
-    return f"jsonb_typeof({column}) = 'array' AND NOT {found}"
+    """That a value is an array of objects with these keys and types: what is right of it is all of it.
+
+    Strictly, because a lax path looks into arrays of arrays by itself; silently, because it may be no array.
+    """
+    right = " && ".join(f'@.{key}.type() == "{kind}"' for key, kind in shape.items())
+    path = f"""strict $[*] ? (@.type() == "object" && {right})"""
+    return f"jsonb_path_query_array({column}, '{path}', '{{}}', true) = {column}"
 
 
 def _lifecycle() -> tuple[Column[Any], ...]:
