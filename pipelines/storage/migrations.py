@@ -212,6 +212,11 @@ def _in_sentences() -> Iterator[None]:
                 raise MigrationBlocked("A statement took longer than the limit.") from failure
             case driver_errors.InsufficientPrivilege():
                 raise MigrationRefused("This role may not create or change these tables.") from failure
+            case driver_errors.IntegrityError(diag=said) if said.constraint_name:
+                raise MigrationRefused(
+                    f"Rows of {said.schema_name}.{said.table_name} break a rule of this version"
+                    f" ({said.constraint_name}); correct them and migrate again."
+                ) from failure
             case driver_errors.DuplicateTable() | driver_errors.DuplicateObject():
                 raise MigrationRefused("A table of the same name is there that is not ours.") from failure
         raise
