@@ -43,6 +43,7 @@ def test_a_value_is_measured_as_postgresql_measures_it(source: psycopg.Connectio
 @pytest.mark.every_postgres
 @settings(SHARED, max_examples=8)
 @given(value=JSON, beyond=st.sampled_from([-1, 0, 1]))
+@example(value=[1e308] * 2000, beyond=1)
 def test_the_application_refuses_what_the_constraint_refuses(
     source: psycopg.Connection, value: object, beyond: int
 ) -> None:
