@@ -12,11 +12,13 @@ from assets.execution_logs import execution_logs
 from assets.failures import call_webhook
 from assets.job_facts import job_facts, source_jobs
 from assets.maintenance import (
+    blob_sweeping,
     keep_log_partitions,
     nightly_log_partitions,
     nightly_retention,
     retention,
     tidy_job_facts,
+    weekly_sweeping,
     weekly_tidying,
 )
 from assets.resources import Pipeline
@@ -37,6 +39,7 @@ def build_definitions(*, resources: Mapping[str, Any] | None = None) -> dg.Defin
             tidy_job_facts,
             retention,
             keep_log_partitions,
+            blob_sweeping,
         ],
         schedules=[
             hourly_refresh,
@@ -46,6 +49,7 @@ def build_definitions(*, resources: Mapping[str, Any] | None = None) -> dg.Defin
             weekly_tidying,
             nightly_retention,
             nightly_log_partitions,
+            weekly_sweeping,
         ],
         resources={"pipeline": Pipeline()} | dict(resources or {}),
         # Polars and DuckDB use every core by themselves, and a process per step costs five seconds.

@@ -1,4 +1,4 @@
-"""Keeping the files of `job_facts` few and fresh, tables as long as they shall be, and logs in months."""
+"""Keeping files few and fresh, tables as long as they shall be, blobs named, and logs in their months."""
 
 from dataclasses import asdict
 
@@ -50,6 +50,29 @@ def retention() -> None:
 nightly_retention = dg.ScheduleDefinition(
     job=retention,
     cron_schedule="52 3 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+
+
+@dg.op(retry_policy=RETRIES)
+def sweep(context: dg.OpExecutionContext, pipeline: Pipeline) -> None:
+    """Remove definitions from blob storage that no workflow names."""
+    context.add_output_metadata(asdict(pipeline.sweep()))
+
+
+@dg.job(
+    hooks={call_webhook},
+    description="Remove definitions from blob storage that no workflow has named for a day.",
+)
+def blob_sweeping() -> None:
+    """One step: sweep."""
+    sweep()
+
+
+weekly_sweeping = dg.ScheduleDefinition(
+    job=blob_sweeping,
+    cron_schedule="22 4 * * 0",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )

@@ -35,6 +35,7 @@ from pipelines.refresh import (
 from pipelines.retain import RetentionReport, retain
 from pipelines.settings import Settings, load_settings
 from pipelines.storage.database import Databases, open_databases
+from pipelines.sweep import SweepReport, sweep_blobs
 
 # These end by themselves, so another try may succeed.
 _PASSING = (DatabaseUnreachable, AnotherRunHoldsTheLock)
@@ -142,6 +143,11 @@ class Pipeline(dg.ConfigurableResource[None]):
         """Keep the partitions of the logs, as the settings say."""
         with _named_failures():
             return keep_logs(self._databases, self._settings)
+
+    def sweep(self) -> SweepReport:
+        """Remove definitions from blob storage that no workflow names."""
+        with _named_failures():
+            return sweep_blobs(self._databases, self._settings)
 
 
 @contextmanager

@@ -274,6 +274,23 @@ class JsonNotStorable(UsageError):
     NUL character, half a surrogate pair or too many levels; nothing was written."""
 
 
+class BlobDamaged(ExecutionMetricsError):
+    """What blob storage holds is not what was written there: it is missing, cut or changed; put it back from
+    a copy, or write it anew."""
+
+
+class BlobsNotUsable(ExecutionMetricsError):
+    """Blob storage could not be read or written; check EXECMETRICS_BLOBS_URL, its rights and its room."""
+
+
+class BlobsInUse(ExecutionMetricsError):
+    """Somebody is writing to blob storage; nothing was swept, sweep again later."""
+
+
+class RagRulesMalformed(UsageError):
+    """Payers or rules do not have the shape of their column; nothing was written."""
+
+
 class LogPartitionsInUse(ExecutionMetricsError):
     """The partitions of execution_logs are in use and could not be changed in time; nothing was lost, the
     next run tries again."""

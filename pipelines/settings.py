@@ -93,6 +93,9 @@ class Settings(BaseSettings):
     source_url: SecretStr | None = Field(None, description="where jobs live; default: the same database")
     home: Path = Field(Path(".execmetrics"), description="facts, embedded database and Dagster home")
     facts_url: str | None = Field(None, description="where job_facts lives; default: under the home")
+    blobs_url: str | None = Field(
+        None, description="where workflow definitions too large for a row live; default: under the home"
+    )
     earliest_completion: date = Field(date(2000, 1, 1), description="older completions are anomalies")
     future_tolerance: OptionalDuration = Field(
         timedelta(days=1), description="completions later than the source's clock plus this wait; off: accept"

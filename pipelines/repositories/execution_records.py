@@ -7,6 +7,8 @@ from uuid import UUID
 
 from pipelines.model.jobs import Status
 from pipelines.model.logs import Level
+from pipelines.model.rag_rules import Payer, Rule
+from pipelines.model.screenshots import ScreenshotType
 
 
 @dataclass(frozen=True)
@@ -66,3 +68,49 @@ class LinePlace:
     timestamp: datetime
     sequence: int
     id: UUID
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """What is executed, without its definition."""
+
+    id: UUID
+    name: str
+    created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None
+
+
+@dataclass(frozen=True)
+class WorkflowDefinition:
+    """What a workflow does, as JSON; None when it is not known."""
+
+    workflow_id: UUID
+    definition: Any
+
+
+@dataclass(frozen=True)
+class Screenshot:
+    """A picture of an execution: where it is in blob storage, and what it is known by."""
+
+    id: UUID
+    job_id: UUID
+    step_name: str | None
+    screenshot_type: ScreenshotType
+    image_reference: str
+    image_size_bytes: int
+    image_sha256: str
+    captured_at: datetime
+    created_at: datetime
+    deleted_at: datetime | None
+
+
+@dataclass(frozen=True)
+class RagRules:
+    """Which payers and rules retrieval found for a job."""
+
+    job_id: UUID
+    payers: tuple[Payer, ...]
+    rules: tuple[Rule, ...]
+    created_at: datetime
+    deleted_at: datetime | None

@@ -10,6 +10,9 @@ from pipelines.errors import UnitOfWorkNested
 from pipelines.repositories.accesses import AccessLog
 from pipelines.repositories.execution_logs import ExecutionLogRepository
 from pipelines.repositories.jobs import JobRepository
+from pipelines.repositories.rag_rules import RagRulesRepository
+from pipelines.repositories.screenshots import ScreenshotRepository
+from pipelines.repositories.workflows import WorkflowRepository
 from pipelines.settings import Settings
 from pipelines.storage.database import Connection, connect
 from pipelines.storage.executions import asking, commit_once, end
@@ -28,6 +31,9 @@ class UnitOfWork:
         self._connection, self._url, self._settings = connection, url, settings
         self.jobs: Final = JobRepository(connection, tenant, accesses, settings)
         self.logs: Final = ExecutionLogRepository(connection, tenant, accesses, settings)
+        self.rag_rules: Final = RagRulesRepository(connection, tenant, accesses, settings)
+        self.screenshots: Final = ScreenshotRepository(connection, tenant, accesses, settings)
+        self.workflows: Final = WorkflowRepository(connection, tenant, accesses, settings)
 
     @property
     def ended(self) -> bool:

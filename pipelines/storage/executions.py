@@ -45,7 +45,7 @@ def rows(connection: Connection, path: str, values: Mapping[str, object]) -> lis
     `DatabaseUnreachable`, `NotPermitted`, `SchemaMissing` and `UnitOfWorkEnded`.
     """
     with asking(connection), connection.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(_filled(path), values)
+        cursor.execute(filled(path), values)
         return list(cursor) if cursor.description else []
 
 
@@ -112,7 +112,7 @@ def _meaning_of(failed: psycopg.Error, connection: Connection) -> ExecutionMetri
 
 
 @cache
-def _filled(path: str) -> str:
+def filled(path: str) -> str:
     """The statement, with the rows in place that every one of its folder begins with."""
     folder, _, _ = path.rpartition("/")
     text, place = body(path), f"{{{_VISIBLE}}}"

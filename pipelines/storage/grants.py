@@ -28,6 +28,21 @@ _WRITTEN: Final[Mapping[str, tuple[str, ...]]] = {
     "alembic_version": ("SELECT",),
 }
 
+# What an application does to the tables of executions: rows are soft-deleted, lines of logs deleted, for
+# which it may replace an archive, and of the accesses to health data it can write one, and no more.
+_APPLIED: Final[Mapping[str, tuple[str, ...]]] = {
+    "organizations": ("SELECT",),
+    "clients": ("SELECT",),
+    "workflows": ("SELECT", "INSERT", "UPDATE"),
+    "jobs": ("SELECT", "INSERT", "UPDATE"),
+    "execution_logs": ("SELECT", "INSERT", "DELETE"),
+    "execution_log_months": ("SELECT", "UPDATE"),
+    "execution_screenshots": ("SELECT", "INSERT", "UPDATE"),
+    "execution_rag_rules": ("SELECT", "INSERT", "UPDATE"),
+    "execution_metadata": ("SELECT",),
+    "phi_access_log": ("INSERT",),
+}
+
 # What dashboards read: nobody's row unless the session says whose.
 _VIEWS: Final = ("org_totals_v1", "by_workflow_v1", "by_client_v1", "by_initiator_v1", "aggregate_metrics_v1")
 
@@ -44,15 +59,25 @@ class RoleGrants:
     statements: tuple[str, ...]
 
 
-def grants(settings: Settings, *, source_reader: str, writer: str, dashboard_reader: str) -> list[RoleGrants]:
-    """The grants of the three roles, for the databases that the settings name."""
+def grants(
+    settings: Settings,
+    *,
+    source_reader: str,
+    writer: str,
+    dashboard_reader: str,
+    application: str | None = None,
+) -> list[RoleGrants]:
+    """The grants of the three roles, for the databases that the settings name, and of a fourth if named."""
     analytics = _name(settings.database_url) or _EMBEDDED
     source = _name(settings.source_url) or analytics
-    return [
+    three = [
         _granted("source_reader", source_reader, source, _reading_the_source()),
-        _granted("writer", writer, analytics, _writing()),
+        _granted("writer", writer, analytics, _privileges(ANALYTICS, _WRITTEN)),
         _granted("dashboard_reader", dashboard_reader, analytics, _reading_the_aggregates()),
     ]
+    if application is None:
+        return three
+    return [*three, _granted("application", application, source, _privileges(ORCHESTRATION, _APPLIED))]
 
 
 def _reading_the_source() -> Iterator[Composed]:
@@ -63,12 +88,12 @@ def _reading_the_source() -> Iterator[Composed]:
         yield SQL("SELECT ({}) ON {}").format(names, Identifier(ORCHESTRATION, table))
 
 
-def _writing() -> Iterator[Composed]:
-    yield SQL("USAGE ON SCHEMA {}").format(Identifier(ANALYTICS))
-    for table, privileges in _WRITTEN.items():
+def _privileges(schema: str, on: Mapping[str, tuple[str, ...]]) -> Iterator[Composed]:
+    yield SQL("USAGE ON SCHEMA {}").format(Identifier(schema))
+    for table, privileges in on.items():
         # Keywords of this module, not values from anywhere.
         verbs = SQL(", ").join(map(_keyword, privileges))
-        yield SQL("{} ON {}").format(verbs, Identifier(ANALYTICS, table))
+        yield SQL("{} ON {}").format(verbs, Identifier(schema, table))
 
 
 def _reading_the_aggregates() -> Iterator[Composed]:

@@ -2,20 +2,26 @@
 
 import hashlib
 import json
+import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 from uuid import UUID, uuid4
 
+import obstore
 import polars as pl
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, ObjectStore, from_url
 
 from pipelines.errors import LogArchiveNotWritten, LogArchiveUnusable
 from pipelines.model.months import Month
+from pipelines.storage.blobs import settle
 from pipelines.storage.database import Connection
 from pipelines.storage.statements import statement
 
@@ -37,13 +43,14 @@ _COPIED: Final = {
 _ORDER: Final = ("organization_id", "job_id", "timestamp", "sequence", "id")
 _GROUP_ROWS: Final = 20_000
 
-# What the sum is taken over, so many lines at a time.
-_SUMMED_ROWS: Final = 100_000
+# So much of a file is read at a time to take its sum.
+_PART_BYTES: Final = 8 << 20
 
 # Polars panics over some damage, and a panic is no Exception.
-_READING_FAILED: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
+_FAILED: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, BaseError, OSError, ValueError)
 
-_ABANDONED_AFTER_S: Final = 86_400
+_NAMED: Final = re.compile(r"execution_logs_\d{4}_\d\d-[0-9a-f]{12}\.parquet")
+_ABANDONED_AFTER: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ class Archive:
 
 @dataclass(frozen=True)
 class Written(Archive):
-    """An archive that has just been written and read again; `sha256` is the sum of its lines."""
+    """An archive that has just been written and read again, and the SHA-256 of its file."""
 
     sha256: str
 
@@ -98,7 +105,7 @@ def archive_month(connection: Connection, url: str, month: Month, earlier: Archi
         lines = _lines_of(copied)
         if earlier is not None:
             lines = pl.concat([_opened(earlier), lines]).unique("id").sort(_ORDER)
-        return _write(lines, url, month)
+        return _write(lines, _location(url), month)
 
 
 def find_lines(
@@ -153,45 +160,73 @@ def delete_from_archive(archive: Archive, organization_id: UUID, job_id: UUID) -
 
 
 def verify_archive(archive: Archive, sha256: str) -> None:
-    """Read an archive whole. Raises `LogArchiveUnusable` unless its lines are those that were written."""
-    if _sum(archive) != sha256:
+    """Read an archive whole. Raises `LogArchiveUnusable` unless it is the file that was written."""
+    url, _, name = archive.reference.rpartition("/")
+    summed = hashlib.sha256()
+    with _reading(archive):
+        for part in obstore.get(_store(url), name).stream(min_chunk_size=_PART_BYTES):
+            summed.update(part)
+    if summed.hexdigest() != sha256:
         raise LogArchiveUnusable(f"({archive.month}: {archive.reference})")
 
 
-def sweep_archives(url: str, referred: Sequence[str], now: datetime) -> int:
-    """Remove the files of a folder that nothing refers to any more; return how many.
+def sweep_archives(url: str, referred: Collection[str], now: datetime) -> int:
+    """Remove the archives that nothing refers to any more; return how many.
 
-    A young one may be somebody's who has not committed yet. In an object store nothing is removed.
+    A young one may be somebody's who has not committed yet. Raises `LogArchiveNotWritten`.
     """
-    folder, removed = _folder(url), 0
-    if folder is None:
-        return 0
-    for file in [*folder.glob("execution_logs_*.parquet"), *folder.glob(".execution_logs_*.parquet")]:
-        if str(file) not in referred and now.timestamp() - file.stat().st_mtime > _ABANDONED_AFTER_S:
-            file.unlink(missing_ok=True)
-            removed += 1
+    location, removed = _location(url), 0
+    try:
+        store = _store(location)
+        found = [each for page in obstore.list(store) for each in page]
+        for each in found:
+            orphan = _NAMED.fullmatch(each["path"]) and f"{location}/{each['path']}" not in referred
+            if orphan and now - each["last_modified"] > _ABANDONED_AFTER:
+                obstore.delete(store, each["path"])
+                removed += 1
+    except _FAILED as failed:
+        raise LogArchiveNotWritten from failed
     return removed
 
 
-def _write(lines: pl.LazyFrame, url: str, month: Month) -> Written:
+def _write(lines: pl.LazyFrame, location: str, month: Month) -> Written:
     """Write a new archive, and read it again: what cannot be read must not be relied on."""
-    name, folder = f"{month.partition}-{uuid4().hex[:12]}.parquet", _folder(url)
-    try:
-        if folder is None:
-            reference = f"{url.rstrip('/')}/{name}"
-            lines.sink_parquet(reference, row_group_size=_GROUP_ROWS)
-        else:
-            # What a cut-off run leaves has no name of an archive, and nobody else may read what it says.
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            unfinished, reference = folder / f".{name}", str(folder / name)
-            unfinished.touch(mode=0o600)
-            lines.sink_parquet(unfinished, row_group_size=_GROUP_ROWS, sync_on_close="all")
-            unfinished.rename(reference)
-        rows = pl.scan_parquet(reference, glob=False).select(pl.len()).collect().item()
-        written = Archive(reference, rows, month.start, month.end)
-        return Written(reference, rows, month.start, month.end, _sum(written))
-    except (*_READING_FAILED, LogArchiveUnusable) as failed:
-        raise LogArchiveNotWritten(f"({month})") from failed
+    name = f"{month.partition}-{uuid4().hex[:12]}.parquet"
+    with tempfile.TemporaryDirectory(prefix="execmetrics-") as folder:
+        try:
+            file = Path(folder) / name
+            lines.sink_parquet(file, row_group_size=_GROUP_ROWS)
+            rows = pl.scan_parquet(file, glob=False).select(pl.len()).collect().item()
+            with file.open("rb") as content:
+                sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+            obstore.put(_store(location), name, file)
+            if not _is_remote(location):
+                settle(Path(location), name)
+            written = Written(f"{location}/{name}", rows, month.start, month.end, sha256)
+            verify_archive(written, sha256)
+        except (*_FAILED, LogArchiveUnusable) as failed:
+            raise LogArchiveNotWritten(f"({month})") from failed
+    return written
+
+
+def _location(url: str) -> str:
+    """The URL of an object store, or the path of a folder, without a slash at its end."""
+    parts = urlsplit(url)
+    if parts.scheme and parts.scheme != "file":
+        return url.rstrip("/")
+    return str(Path(url2pathname(parts.path) if parts.scheme else url).resolve())
+
+
+def _is_remote(location: str) -> bool:
+    return "://" in location
+
+
+def _store(location: str) -> ObjectStore:
+    if _is_remote(location):
+        return from_url(location)
+    # Nobody else's account has any business there.
+    Path(location).mkdir(mode=0o700, parents=True, exist_ok=True)
+    return LocalStore(location)
 
 
 def _lines_of(copied: Path) -> pl.LazyFrame:
@@ -225,27 +260,6 @@ def _is_of(organization_id: UUID, job_id: UUID) -> pl.Expr:
     )
 
 
-def _sum(archive: Archive) -> str:
-    """The SHA-256 of every line, whatever the file format: numbers as they are stored, texts in quotes."""
-    summed = hashlib.sha256()
-    with _reading(archive):
-        lines = pl.scan_parquet(archive.reference, glob=False).select(
-            pl.col("id", "organization_id", "job_id").bin.encode("hex"),
-            "sequence",
-            "level",
-            pl.col("timestamp").cast(pl.Int64),
-            "step_name",
-            "message",
-            pl.col("duration_ms").reinterpret(dtype=pl.Int64),
-            "metadata",
-        )
-        for start in range(0, archive.rows, _SUMMED_ROWS):
-            part = lines.slice(start, _SUMMED_ROWS).collect()
-            text = part.write_csv(include_header=False, quote_style="non_numeric", null_value="")
-            summed.update(text.encode())
-    return summed.hexdigest()
-
-
 def _as_stored(row: dict[str, Any]) -> dict[str, Any]:
     """A line as the database would have given it."""
     return row | {
@@ -256,17 +270,9 @@ def _as_stored(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _folder(url: str) -> Path | None:
-    """The folder that a path or a file URL names; None for an object store."""
-    parts = urlsplit(url)
-    if parts.scheme == "file":
-        return Path(unquote(parts.path)).resolve()
-    return None if "://" in url else Path(url).resolve()
-
-
 @contextmanager
 def _reading(archive: Archive) -> Iterator[None]:
     try:
         yield
-    except _READING_FAILED as failed:
+    except _FAILED as failed:
         raise LogArchiveUnusable(f"({archive.month}: {archive.reference})") from failed

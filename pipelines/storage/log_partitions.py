@@ -93,7 +93,7 @@ def drop_month(
 
 
 def find_archives(connection: Connection) -> list[tuple[Archive, str]]:
-    """Every archive and the sum of its lines."""
+    """Every archive and the SHA-256 of its file."""
     return [(Archive(*_places(row)), row["archive_sha256"]) for row in _named(connection, "archives", {})]
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
+from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -11,7 +13,7 @@ from pipelines.repositories.unit_of_work import UnitOfWork, unit_of_work
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
 from pipelines.tenancy import admit
-from tests.planting import Tenant, plant_tenant
+from tests.planting import NOON, Tenant, new_id, plant_tenant
 
 Begin = Callable[..., AbstractContextManager[UnitOfWork]]
 
@@ -38,3 +40,23 @@ def begin(databases: Databases, settings: Settings) -> Begin:
         )
 
     return begun
+
+
+def plant_screenshot(source: psycopg.Connection, tenant: Tenant, job: UUID, **columns: Any) -> UUID:
+    """Insert a screenshot of a job that was taken at noon, except for the columns given."""
+    row = {
+        "id": new_id(),
+        "organization_id": tenant.organization,
+        "job_id": job,
+        "screenshot_type": "STEP",
+        "image_reference": "somewhere",
+        "image_size_bytes": 1,
+        "image_sha256": "0" * 64,
+        "captured_at": NOON,
+    } | columns
+    source.execute(
+        f"INSERT INTO orchestration.execution_screenshots ({', '.join(row)})"
+        f" VALUES ({', '.join(f'%({name})s' for name in row)})",
+        row,
+    )
+    return row["id"]

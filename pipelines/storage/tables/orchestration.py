@@ -92,10 +92,13 @@ def _at_most_a_mebibyte(column: str) -> CheckConstraint:
 
 
 def _array_of(shape: Mapping[str, str], column: str) -> str:
-    """That a value is an array of objects with these keys and types; a path that finds nothing is right."""
-    wrong = " || ".join(f'!(@.{key}.type() == "{kind}")' for key, kind in shape.items())
-    found = f"""jsonb_path_exists({column}, 'lax $[*] ? (@.type() != "object" || {wrong})')"""
-    return f"jsonb_typeof({column}) = 'array' AND NOT {found}"
+    """That a value is an array of objects with these keys and types: what is right of it is all of it.
+
+    Strictly, because a lax path looks into arrays of arrays by itself; silently, because it may be no array.
+    """
+    right = " && ".join(f'@.{key}.type() == "{kind}"' for key, kind in shape.items())
+    path = f"""strict $[*] ? (@.type() == "object" && {right})"""
+    return f"jsonb_path_query_array({column}, '{path}', '{{}}', true) = {column}"
 
 
 def _lifecycle() -> tuple[Column[Any], ...]:
@@ -366,7 +369,7 @@ execution_log_months: Final = Table(
         Text,
         comment="Where in blob storage the lines are, as Parquet; NULL when they were not archived.",
     ),
-    Column("archive_sha256", Text, comment="The SHA-256 of the archived lines in hexadecimal digits."),
+    Column("archive_sha256", Text, comment="The SHA-256 of the archive in hexadecimal digits."),
     Column("archived_rows", BigInteger, comment="How many lines the archive holds."),
     time("archived_at", "When it was written; NULL when it was not."),
     time("dropped_at", "When the lines left the database; NULL while they are still there."),
