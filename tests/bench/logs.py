@@ -43,7 +43,7 @@ class Logs:
 
 
 def measure_logs(url: str, settings: Settings, month: GeneratedMonth) -> Logs:
-    """Write logs of the biggest organization's jobs, read some of them, archive the month, read them again."""
+    """Write logs of the biggest organization's jobs, read some, archive the month, read them again."""
     tenant, named = admit(month.organization_ids[0]), {"accessed_by": "bench", "purpose": "measuring"}
     kept = settings.model_copy(
         update={"keep_logs": timedelta(1), "log_archive_url": str(settings.home / "logs")}
