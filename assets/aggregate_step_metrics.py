@@ -4,6 +4,7 @@ import dagster as dg
 
 from assets import columns
 from assets.aggregate_metrics import aggregate_metrics
+from assets.execution_logs import execution_logs
 from assets.failures import RETRIES, call_webhook
 from assets.partitions import A_MONTH_A_RUN, DAILY
 from assets.resources import Pipeline
@@ -12,7 +13,7 @@ from pipelines.status import count_step_cells
 
 
 @dg.asset(
-    deps=[aggregate_metrics, dg.AssetKey(["orchestration", "execution_logs"])],
+    deps=[aggregate_metrics, execution_logs],
     partitions_def=DAILY,
     backfill_policy=A_MONTH_A_RUN,
     retry_policy=RETRIES,

@@ -8,6 +8,7 @@ import dagster as dg
 
 from assets.aggregate_metrics import aggregate_metrics
 from assets.aggregate_step_metrics import aggregate_step_metrics
+from assets.execution_logs import execution_logs
 from assets.failures import RETRIES
 from assets.resources import Pipeline
 from pipelines import sanity
@@ -123,12 +124,23 @@ def steps_are_complete(pipeline: Pipeline) -> dg.AssetCheckResult:
     )
 
 
+@dg.asset_check(asset=execution_logs.key, retry_policy=RETRIES)
+def every_line_is_in_its_month(pipeline: Pipeline) -> dg.AssetCheckResult:
+    """The default partition of execution_logs is empty: its lines are in no month that can be dropped."""
+    lines = sanity.lines_without_a_month(pipeline.databases, pipeline.settings)
+    return dg.AssetCheckResult(
+        passed=lines == 0,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"lines_in_the_default_partition": lines},
+    )
+
+
 def _named(organizations: Mapping[UUID, str]) -> str:
     """The first of them, each with what there is to say."""
     return ", ".join(f"{key} {said}" for key, said in list(organizations.items())[:_EXAMPLES])
 
 
-STANDING: Final = (nothing_is_still_broken, metrics_are_complete)
+STANDING: Final = (nothing_is_still_broken, metrics_are_complete, every_line_is_in_its_month)
 
 CHECKS: Final = (
     parts_add_up_to_the_whole,

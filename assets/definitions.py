@@ -9,9 +9,19 @@ from assets.aggregate_metrics import aggregate_metrics
 from assets.aggregate_step_metrics import aggregate_step_metrics
 from assets.checks import CHECKS
 from assets.digests import every_night, every_week, nightly_digest, weekly_digest
+from assets.execution_logs import execution_logs
 from assets.failures import call_webhook
-from assets.job_facts import job_facts, source_jobs, source_logs
-from assets.maintenance import nightly_retention, retention, tidy_job_facts, weekly_tidying
+from assets.job_facts import job_facts, source_jobs
+from assets.maintenance import (
+    blob_sweeping,
+    keep_log_partitions,
+    nightly_log_partitions,
+    nightly_retention,
+    retention,
+    tidy_job_facts,
+    weekly_sweeping,
+    weekly_tidying,
+)
 from assets.resources import Pipeline
 from assets.schedules import hourly_checks, hourly_refresh, reconcile, refresh, standing_checks
 
@@ -19,7 +29,7 @@ from assets.schedules import hourly_checks, hourly_refresh, reconcile, refresh, 
 def build_definitions(*, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     """All definitions; `resources` replace those of the same name."""
     return dg.Definitions(
-        assets=[source_jobs, source_logs, job_facts, aggregate_metrics, aggregate_step_metrics],
+        assets=[source_jobs, execution_logs, job_facts, aggregate_metrics, aggregate_step_metrics],
         asset_checks=[check.with_hooks({call_webhook}) for check in CHECKS],
         jobs=[
             refresh,
@@ -29,6 +39,8 @@ def build_definitions(*, resources: Mapping[str, Any] | None = None) -> dg.Defin
             standing_checks,
             tidy_job_facts,
             retention,
+            keep_log_partitions,
+            blob_sweeping,
         ],
         schedules=[
             hourly_refresh,
@@ -37,6 +49,8 @@ def build_definitions(*, resources: Mapping[str, Any] | None = None) -> dg.Defin
             every_week,
             weekly_tidying,
             nightly_retention,
+            nightly_log_partitions,
+            weekly_sweeping,
         ],
         resources={"pipeline": Pipeline()} | dict(resources or {}),
         # Polars and DuckDB use every core by themselves, and a process per step costs five seconds.

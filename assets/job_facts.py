@@ -17,14 +17,6 @@ source_jobs = dg.AssetSpec(
     owners=["team:orchestration"],
 )
 
-source_logs = dg.AssetSpec(
-    ["orchestration", "execution_logs"],
-    description="What executions said, a line each; the lines that name a step are read, and no message.",
-    group_name="source",
-    kinds={"postgres"},
-    owners=["team:orchestration"],
-)
-
 
 @dg.asset(
     deps=[source_jobs],

@@ -21,6 +21,7 @@ from pipelines.errors import (
     UsageError,
 )
 from pipelines.extract import Extraction, Request
+from pipelines.keep_logs import LogsReport, keep_logs
 from pipelines.maintenance import TidyReport, tidy_facts
 from pipelines.refresh import (
     RefreshReport,
@@ -36,6 +37,7 @@ from pipelines.retain import RetentionReport, retain
 from pipelines.settings import Settings, load_settings
 from pipelines.steps.refresh import StepsReport
 from pipelines.storage.database import Databases, open_databases
+from pipelines.sweep import SweepReport, sweep_blobs
 
 # These end by themselves, so another try may succeed.
 _PASSING = (DatabaseUnreachable, AnotherRunHoldsTheLock)
@@ -138,6 +140,16 @@ class Pipeline(dg.ConfigurableResource[None]):
         """Let go of what is older than the retention settings."""
         with _named_failures():
             return retain(self._databases, self._settings)
+
+    def keep_logs(self) -> LogsReport:
+        """Keep the partitions of the logs, as the settings say."""
+        with _named_failures():
+            return keep_logs(self._databases, self._settings)
+
+    def sweep(self) -> SweepReport:
+        """Remove definitions from blob storage that no workflow names."""
+        with _named_failures():
+            return sweep_blobs(self._databases, self._settings)
 
 
 def _request(scope: Scope, days: dg.TimeWindow | None) -> Request:

@@ -13,6 +13,7 @@ from pipelines.storage.aggregates import count_jobs
 from pipelines.storage.database import Databases, connect
 from pipelines.storage.definitions import find_version
 from pipelines.storage.facts import open_facts
+from pipelines.storage.log_partitions import count_lines_without, why_not_ours
 from pipelines.storage.statements import statement
 
 
@@ -90,6 +91,12 @@ def anomalies(databases: Databases, settings: Settings) -> Anomalies:
     not_counted = jobs.pop(None, 0)
     finished = not_counted + sum(_counted_jobs(databases, settings).values())
     return Anomalies(jobs, round(100 * not_counted / finished, 3) if finished else 0.0)
+
+
+def lines_without_a_month(databases: Databases, settings: Settings) -> int:
+    """How many lines of execution_logs are in its default partition; none where the logs are not ours."""
+    with connect(databases.source_url, settings) as connection:
+        return 0 if why_not_ours(connection) else count_lines_without(connection)
 
 
 def _counted_jobs(databases: Databases, settings: Settings) -> dict[UUID, int]:

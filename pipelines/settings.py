@@ -96,6 +96,9 @@ class Settings(BaseSettings):
     step_facts_url: str | None = Field(
         None, description="where step_facts lives; default: under the home, or beside the facts"
     )
+    blobs_url: str | None = Field(
+        None, description="where workflow definitions too large for a row live; default: under the home"
+    )
     earliest_completion: date = Field(date(2000, 1, 1), description="older completions are anomalies")
     future_tolerance: OptionalDuration = Field(
         timedelta(days=1), description="completions later than the source's clock plus this wait; off: accept"
@@ -136,6 +139,22 @@ class Settings(BaseSettings):
     )
     keep_outcomes: OptionalDuration = Field(
         timedelta(days=30), description="how long the outcomes of runs are kept; off: for ever"
+    )
+    keep_logs: OptionalDuration = Field(
+        None, description="how long whole months of execution_logs are kept; off: for ever"
+    )
+    log_months_ahead: int = Field(
+        3, ge=1, le=120, description="how many months ahead execution_logs has partitions"
+    )
+    log_archive_url: str | None = Field(
+        None,
+        description="where months of execution_logs go as Parquet before they are dropped; none: nowhere",
+    )
+    json_limit_bytes: int = Field(
+        1_048_576,
+        ge=1,
+        le=1_048_576,
+        description="the largest JSON value a column takes, as PostgreSQL writes it",
     )
     lock_timeout: Duration = Field(timedelta(minutes=15), description="how long a run waits for another")
     statement_timeout: Duration = Field(timedelta(hours=1), description="the longest statement on a source")

@@ -22,6 +22,8 @@ LARGE = {
     "jobs": ("result",),
     "workflows": ("definition",),
     "execution_logs": ("metadata",),
+    # Those that are made later have it from their table; this one is there already.
+    "execution_logs_default": ("metadata",),
     "execution_rag_rules": ("payers", "rules"),
 }
 
@@ -234,6 +236,10 @@ def _create_logs() -> None:
         ),
         _at_most_a_mebibyte("execution_logs", "metadata"),
         sa.CheckConstraint("sequence >= 0", name=op.f("execution_logs_sequence_is_not_negative")),
+        sa.CheckConstraint(
+            "timestamp >= '0001-01-01 00:00:00+00' AND timestamp < '9999-01-01 00:00:00+00'",
+            name=op.f("execution_logs_timestamp_is_a_moment"),
+        ),
         _job_of_the_same_organization("execution_logs"),
         sa.PrimaryKeyConstraint("id", "timestamp", name=op.f("execution_logs_primary_key")),
         schema=SCHEMA,
@@ -364,16 +370,17 @@ def _create_rag_rules() -> None:
         ),
         *_lifecycle(),
         sa.CheckConstraint(
-            "jsonb_typeof(payers) = 'array' AND NOT jsonb_path_exists(payers, 'lax $[*] ? (@.type() !="
-            ' "object" || !(@.name.type() == "string") || !(@.id.type() == "string") ||'
-            ' !(@.scenario.type() == "string"))\')',
+            'jsonb_path_query_array(payers, \'strict $[*] ? (@.type() == "object"'
+            ' && @.name.type() == "string" && @.id.type() == "string" && @.scenario.type() == "string")\','
+            " '{}', true) = payers",
             name=op.f("execution_rag_rules_payers_have_their_shape"),
         ),
         sa.CheckConstraint(
-            "jsonb_typeof(rules) = 'array' AND NOT jsonb_path_exists(rules, 'lax $[*] ? (@.type() !="
-            ' "object" || !(@.ruleId.type() == "string") || !(@.ruleType.type() == "string") ||'
-            ' !(@.condition.type() == "string") || !(@.action.type() == "string") || !(@.wasUsed.type() =='
-            ' "boolean"))\')',
+            'jsonb_path_query_array(rules, \'strict $[*] ? (@.type() == "object"'
+            ' && @.ruleId.type() == "string" && @.ruleType.type() == "string"'
+            ' && @.condition.type() == "string" && @.action.type() == "string"'
+            ' && @.wasUsed.type() == "boolean")\','
+            " '{}', true) = rules",
             name=op.f("execution_rag_rules_rules_have_their_shape"),
         ),
         _at_most_a_mebibyte("execution_rag_rules", "payers"),
@@ -488,6 +495,8 @@ def _create_access_log() -> None:
         f"CREATE TRIGGER phi_access_log_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE"
         f" ON {SCHEMA}.phi_access_log EXECUTE FUNCTION {SCHEMA}.refuse_to_change_an_access()"
     )
+    # Also for a superuser who has switched triggers off for a session.
+    op.execute(f"ALTER TABLE {SCHEMA}.phi_access_log ENABLE ALWAYS TRIGGER phi_access_log_is_append_only")
     op.execute(f"REVOKE UPDATE, DELETE, TRUNCATE ON {SCHEMA}.phi_access_log FROM PUBLIC, CURRENT_USER")
 
 

@@ -36,6 +36,21 @@ _WRITTEN: Final[Mapping[str, tuple[str, ...]]] = {
     "alembic_version": ("SELECT",),
 }
 
+# What an application does to the tables of executions: rows are soft-deleted, lines of logs deleted, for
+# which it may replace an archive, and of the accesses to health data it can write one, and no more.
+_APPLIED: Final[Mapping[str, tuple[str, ...]]] = {
+    "organizations": ("SELECT",),
+    "clients": ("SELECT",),
+    "workflows": ("SELECT", "INSERT", "UPDATE"),
+    "jobs": ("SELECT", "INSERT", "UPDATE"),
+    "execution_logs": ("SELECT", "INSERT", "DELETE"),
+    "execution_log_months": ("SELECT", "UPDATE"),
+    "execution_screenshots": ("SELECT", "INSERT", "UPDATE"),
+    "execution_rag_rules": ("SELECT", "INSERT", "UPDATE"),
+    "execution_metadata": ("SELECT",),
+    "phi_access_log": ("INSERT",),
+}
+
 # What dashboards read: nobody's row unless the session says whose.
 _VIEWS: Final = ("org_totals_v1", "by_workflow_v1", "by_client_v1", "by_initiator_v1", "aggregate_metrics_v1")
 
@@ -52,11 +67,18 @@ class RoleGrants:
     statements: tuple[str, ...]
 
 
-def grants(settings: Settings, *, source_reader: str, writer: str, dashboard_reader: str) -> list[RoleGrants]:
-    """The grants of the three roles, for the databases that the settings name."""
+def grants(
+    settings: Settings,
+    *,
+    source_reader: str,
+    writer: str,
+    dashboard_reader: str,
+    application: str | None = None,
+) -> list[RoleGrants]:
+    """The grants of the three roles, for the databases that the settings name, and of a fourth if named."""
     analytics = _name(settings.database_url) or _EMBEDDED
     source = _name(settings.source_url) or analytics
-    return [
+    three = [
         _granted(
             "source_reader",
             source_reader,
@@ -64,9 +86,12 @@ def grants(settings: Settings, *, source_reader: str, writer: str, dashboard_rea
             reading_the_source(),
             *_where_there_are_logs(source_reader),
         ),
-        _granted("writer", writer, analytics, _writing()),
+        _granted("writer", writer, analytics, _privileges(ANALYTICS, _WRITTEN)),
         _granted("dashboard_reader", dashboard_reader, analytics, _reading_the_aggregates()),
     ]
+    if application is None:
+        return three
+    return [*three, _granted("application", application, source, _privileges(ORCHESTRATION, _APPLIED))]
 
 
 def reading_the_source(tables: Iterable[str] = tuple(SOURCE_COLUMNS)) -> Iterator[Composed]:
@@ -90,12 +115,12 @@ def _where_there_are_logs(role: str) -> Iterator[str]:
         yield SQL("DO $$ BEGIN IF {} THEN {}; END IF; END $$;").format(there, granted).as_string()
 
 
-def _writing() -> Iterator[Composed]:
-    yield SQL("USAGE ON SCHEMA {}").format(Identifier(ANALYTICS))
-    for table, privileges in _WRITTEN.items():
+def _privileges(schema: str, on: Mapping[str, tuple[str, ...]]) -> Iterator[Composed]:
+    yield SQL("USAGE ON SCHEMA {}").format(Identifier(schema))
+    for table, privileges in on.items():
         # Keywords of this module, not values from anywhere.
         verbs = SQL(", ").join(map(_keyword, privileges))
-        yield SQL("{} ON {}").format(verbs, Identifier(ANALYTICS, table))
+        yield SQL("{} ON {}").format(verbs, Identifier(schema, table))
 
 
 def _reading_the_aggregates() -> Iterator[Composed]:

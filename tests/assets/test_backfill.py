@@ -30,6 +30,8 @@ SCHEDULES = (
     "weekly_digest_schedule",
     "tidy_job_facts_schedule",
     "retention_schedule",
+    "keep_log_partitions_schedule",
+    "blob_sweeping_schedule",
 )
 
 PROGRAM = Path(sys.executable).with_name("execmetrics")

@@ -35,6 +35,8 @@ def test_the_definitions_load() -> None:
         "weekly_digest_schedule",
         "tidy_job_facts_schedule",
         "retention_schedule",
+        "keep_log_partitions_schedule",
+        "blob_sweeping_schedule",
     }
 
 

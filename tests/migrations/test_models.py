@@ -115,7 +115,7 @@ def is_partition(name: str | None) -> bool:
 
 
 def of_ours(found: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Without what the models leave to the migrations: Alembic's table, views, comments on other things."""
+    """Without what the models leave to migrations: Alembic's table, views, comments on what is no table."""
     return [
         (kind, name, definition, None if kind in ("schema", "type") or name.endswith("_seq") else comment)
         for kind, name, definition, comment in found

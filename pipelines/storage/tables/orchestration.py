@@ -97,10 +97,13 @@ def _at_most_a_mebibyte(column: str) -> CheckConstraint:
 
 
 def _array_of(shape: Mapping[str, str], column: str) -> str:
-    """That a value is an array of objects with these keys and types; a path that finds nothing is right."""
-    wrong = " || ".join(f'!(@.{key}.type() == "{kind}")' for key, kind in shape.items())
-    found = f"""jsonb_path_exists({column}, 'lax $[*] ? (@.type() != "object" || {wrong})')"""
-    return f"jsonb_typeof({column}) = 'array' AND NOT {found}"
+    """That a value is an array of objects with these keys and types: what is right of it is all of it.
+
+    Strictly, because a lax path looks into arrays of arrays by itself; silently, because it may be no array.
+    """
+    right = " && ".join(f'@.{key}.type() == "{kind}"' for key, kind in shape.items())
+    path = f"""strict $[*] ? (@.type() == "object" && {right})"""
+    return f"jsonb_path_query_array({column}, '{path}', '{{}}', true) = {column}"
 
 
 def _lifecycle() -> tuple[Column[Any], ...]:
@@ -340,6 +343,11 @@ execution_logs: Final = Table(
     _job_of_the_same_organization("execution_logs"),
     CheckConstraint("duration_ms > '-Infinity' AND duration_ms < 'Infinity'", name="duration_is_a_number"),
     CheckConstraint("sequence >= 0", name="sequence_is_not_negative"),
+    # Infinity, and years that Python does not know, would make whoever reads the line fail.
+    CheckConstraint(
+        "timestamp >= '0001-01-01 00:00:00+00' AND timestamp < '9999-01-01 00:00:00+00'",
+        name="timestamp_is_a_moment",
+    ),
     _at_most_a_mebibyte("metadata"),
     Index("execution_logs_by_job_id_level_timestamp", "job_id", "level", text("timestamp DESC")),
     Index("execution_logs_by_job_id_timestamp", "job_id", text("timestamp DESC")),
