@@ -50,8 +50,8 @@ def keep_logs(
 
     Lines that came before their partition are moved into it; those of a month further ahead, which only
     a wrong clock writes, stay in the default partition. Months go when they ended longer than
-    EXECMETRICS_KEEP_LOGS ago and all their steps are published. Each call reads one archive whole, in turn. Raises `LogPartitionsInUse`,
-    `LogArchiveNotWritten` and `LogArchiveUnusable`.
+    EXECMETRICS_KEEP_LOGS ago and all their steps are published. Each call reads one archive whole, in turn.
+    Raises `LogPartitionsInUse`, `LogArchiveNotWritten`, `LogArchiveUnusable` and `AnotherRunHoldsTheLock`.
     """
     moment = now or datetime.now(UTC)
     with connect(databases.source_url, settings, autocommit=True) as connection:

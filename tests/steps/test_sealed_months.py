@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
+from pipelines.keep_logs import keep_logs
 from pipelines.refresh import reconcile, reconcile_created, refresh
 from pipelines.settings import Settings
 from pipelines.steps.published import why_unpublished
@@ -48,6 +49,34 @@ def test_a_month_may_go_once_it_is_published(
     assert (published, again) == (None, None)
     assert never == "days of organizations that are not as the last refresh read them: 1"
     assert late == "days of organizations that are not as the last refresh read them: 1"
+
+
+def test_retention_waits_for_the_metrics_and_seals_them(
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    month: Tenant,
+) -> None:
+    """A month whose steps are not published is held back; after the refresh it goes, and its cells stay."""
+    impatient = settings.model_copy(update={"keep_logs": 10 * DAY})
+    later = FEBRUARY + 11 * DAY
+    refresh(databases, settings, organization_ids=[month.organization])
+
+    held = keep_logs(databases, impatient, now=later)
+    refresh(databases, settings)
+    before = step_cells(analytics, month.organization)
+    gone = keep_logs(databases, impatient, now=later)
+    refresh(databases, settings)
+
+    assert held.months_dropped == ()
+    assert list(held.months_held_back) == ["2024-01"]
+    assert gone.months_dropped == ("2024-01",)
+    assert source.execute(
+        "SELECT count(*) FROM orchestration.execution_logs WHERE timestamp < %s", [FEBRUARY]
+    ).fetchone() == (0,)
+    assert step_cells(analytics, month.organization) == before
+    assert verify(databases, settings).steps.differences == ()
 
 
 def test_a_dropped_month_is_sealed(
