@@ -8,17 +8,28 @@ import dagster as dg
 from assets.aggregate_metrics import aggregate_metrics
 from assets.checks import CHECKS
 from assets.digests import every_night, every_week, nightly_digest, weekly_digest
+from assets.execution_metadata import execution_metadata, reconcile_execution_metadata
 from assets.failures import call_webhook
 from assets.job_facts import job_facts, source_jobs
 from assets.maintenance import nightly_retention, retention, tidy_job_facts, weekly_tidying
 from assets.resources import Pipeline
-from assets.schedules import hourly_checks, hourly_refresh, reconcile, refresh, standing_checks
+from assets.schedules import (
+    check_execution_metadata,
+    hourly_checks,
+    hourly_refresh,
+    hourly_sync,
+    nightly_check,
+    reconcile,
+    refresh,
+    standing_checks,
+    sync_execution_metadata,
+)
 
 
 def build_definitions(*, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     """All definitions; `resources` replace those of the same name."""
     return dg.Definitions(
-        assets=[source_jobs, job_facts, aggregate_metrics],
+        assets=[source_jobs, job_facts, aggregate_metrics, execution_metadata],
         asset_checks=[check.with_hooks({call_webhook}) for check in CHECKS],
         jobs=[
             refresh,
@@ -28,6 +39,9 @@ def build_definitions(*, resources: Mapping[str, Any] | None = None) -> dg.Defin
             standing_checks,
             tidy_job_facts,
             retention,
+            sync_execution_metadata,
+            check_execution_metadata,
+            reconcile_execution_metadata,
         ],
         schedules=[
             hourly_refresh,
@@ -36,6 +50,8 @@ def build_definitions(*, resources: Mapping[str, Any] | None = None) -> dg.Defin
             every_week,
             weekly_tidying,
             nightly_retention,
+            hourly_sync,
+            nightly_check,
         ],
         resources={"pipeline": Pipeline()} | dict(resources or {}),
         # Polars and DuckDB use every core by themselves, and a process per step costs five seconds.
