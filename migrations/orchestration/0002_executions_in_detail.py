@@ -403,7 +403,8 @@ def _create_metadata() -> None:
         _time(
             "last_synced_at",
             "When a sync last wrote this row, because it differed from its sources. A sync that finds it"
-            " equal leaves it: execution_metadata_syncs.synced_at says through when the organization is copied.",
+            " equal leaves it: execution_metadata_syncs.synced_at says through when the organization is"
+            " copied.",
             nullable=False,
         ),
         sa.ForeignKeyConstraint(

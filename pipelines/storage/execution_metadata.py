@@ -91,22 +91,16 @@ def syncing(connection: Connection, settings: Settings) -> Iterator[None]:
 
     Raises `AnotherRunHoldsTheLock`, `StatementTimedOut`, `StatementCancelled`.
     """
-    values = {
-        "patience": _milliseconds(settings.lock_timeout.total_seconds()),
-        "longest": _milliseconds(settings.statement_timeout.total_seconds()),
-    }
-    with _named(settings), connection.transaction():
-        connection.execute(statement("metadata/lock.sql"), values)
+    with _limited(connection, settings):
+        connection.execute(statement("metadata/lock.sql"))
         yield
 
 
 @contextmanager
 def reading(connection: Connection, settings: Settings) -> Iterator[None]:
-    """Have one transaction that writes nothing. Raises `StatementTimedOut`, `StatementCancelled`."""
-    longest = _milliseconds(settings.statement_timeout.total_seconds())
-    with _named(settings), connection.transaction():
+    """Have one transaction that writes nothing. Raises as `syncing` does."""
+    with _limited(connection, settings):
         connection.execute("SET TRANSACTION READ ONLY")
-        connection.execute("SELECT set_config('statement_timeout', %s, true)", [longest])
         yield
 
 
@@ -140,10 +134,18 @@ def find_drift(connection: Connection, organization_ids: Sequence[UUID]) -> list
 
 
 @contextmanager
-def _named(settings: Settings) -> Iterator[None]:
+def _limited(connection: Connection, settings: Settings) -> Iterator[None]:
+    """Have a transaction that waits for nobody, and works on nothing, longer than the settings say."""
+    values = {
+        "patience": _milliseconds(settings.lock_timeout.total_seconds()),
+        "longest": _milliseconds(settings.statement_timeout.total_seconds()),
+    }
     begun = time.monotonic()
     try:
-        yield
+        with connection.transaction():
+            # The limits hold from the next statement on.
+            connection.execute(statement("metadata/limits.sql"), values)
+            yield
     except errors.LockNotAvailable as busy:
         raise AnotherRunHoldsTheLock from busy
     except errors.QueryCanceled as ended:

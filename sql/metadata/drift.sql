@@ -73,7 +73,7 @@ copied AS (
                 'deleted_at', nullif(count(*) FILTER (WHERE is_different AND deleted_at_differs), 0)
             )
         ) AS columns,
-        array_agg(job_id ORDER BY job_id) FILTER (WHERE is_lost OR is_different) AS job_ids
+        array_agg(job_id) FILTER (WHERE is_lost OR is_different) AS job_ids
     FROM judged
     GROUP BY organization_id
 ),
@@ -81,7 +81,7 @@ left_over AS (
     SELECT
         m.organization_id,
         count(*) AS rows_left_over,
-        array_agg(m.job_id ORDER BY m.job_id) AS job_ids
+        array_agg(m.job_id) AS job_ids
     FROM known
     INNER JOIN orchestration.execution_metadata AS m ON m.organization_id = known.organization_id
     WHERE NOT EXISTS (SELECT FROM orchestration.jobs AS j WHERE j.id = m.job_id)

@@ -17,7 +17,7 @@ from tests.planting import DAY, HOUR, NOON, Tenant, new_id, plant_jobs, plant_te
 
 pytestmark = pytest.mark.usefixtures("configured")
 
-ADDS_UP, COUNTED_ONCE, FEW_LEFT_OUT, AUDIT, PUBLISHED, NOTHING_BROKEN, COMPLETE = ALL_CHECKS = (
+ADDS_UP, COUNTED_ONCE, FEW_LEFT_OUT, AUDIT, PUBLISHED, NOTHING_BROKEN, COMPLETE, COPIED = ALL_CHECKS = (
     "parts_add_up_to_the_whole",
     "every_fact_is_counted_once",
     "few_jobs_are_not_counted",
@@ -25,6 +25,7 @@ ADDS_UP, COUNTED_ONCE, FEW_LEFT_OUT, AUDIT, PUBLISHED, NOTHING_BROKEN, COMPLETE 
     "every_organization_was_published",
     "nothing_is_still_broken",
     "metrics_are_complete",
+    "metadata_equals_its_sources",
 )
 
 # The audit repairs what it finds, and nobody can say whether another check looks before or after.
