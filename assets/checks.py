@@ -147,6 +147,5 @@ CHECKS: Final = (
     few_jobs_are_not_counted,
     every_organization_was_published,
     cells_equal_the_source,
-    metadata_equals_its_sources,
     *STANDING,
 )

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from assets.aggregate_metrics import aggregate_metrics
-from assets.checks import CHECKS
+from assets.checks import CHECKS, metadata_equals_its_sources
 from assets.digests import every_night, every_week, nightly_digest, weekly_digest
 from assets.execution_metadata import execution_metadata, reconcile_execution_metadata
 from assets.failures import call_webhook
@@ -30,7 +30,7 @@ def build_definitions(*, resources: Mapping[str, Any] | None = None) -> dg.Defin
     """All definitions; `resources` replace those of the same name."""
     return dg.Definitions(
         assets=[source_jobs, job_facts, aggregate_metrics, execution_metadata],
-        asset_checks=[check.with_hooks({call_webhook}) for check in CHECKS],
+        asset_checks=[check.with_hooks({call_webhook}) for check in (*CHECKS, metadata_equals_its_sources)],
         jobs=[
             refresh,
             reconcile,

@@ -39,6 +39,8 @@ compared AS (
     INNER JOIN orchestration.workflows AS w ON w.id = j.workflow_id
     LEFT JOIN orchestration.clients AS c ON c.id = j.client_id
     LEFT JOIN orchestration.execution_metadata AS m ON m.job_id = j.id
+    -- Kept apart: the planner would compare each column anew for every count.
+    OFFSET 0
 ),
 judged AS (
     SELECT
@@ -50,6 +52,7 @@ judged AS (
             OR started_at_differs OR completed_at_differs OR deleted_at_differs
         ) AS is_different
     FROM compared
+    OFFSET 0
 ),
 copied AS (
     SELECT
