@@ -450,6 +450,13 @@ def _create_metadata_syncs() -> None:
             comment="64-bit transaction id below which every transaction had ended when it was last"
             " synced: the next sync takes rows written at or after it.",
         ),
+        sa.Column(
+            "server",
+            sa.BigInteger,
+            nullable=False,
+            comment="Whose transaction ids these are, by its system identifier: restored into another server,"
+            " a horizon tells nothing, and the next sync takes everything.",
+        ),
         _time(
             "synced_at",
             "Whatever was committed by then has been copied.",

@@ -4,12 +4,16 @@
 --        drift), rows_missing, rows_left_over and rows_differing, bigint; columns jsonb (in how many
 --        rows each differs, if in any); job_ids uuid[] (some of those that drifted).
 WITH moment AS MATERIALIZED (
-    SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon
+    SELECT
+        pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon,
+        (SELECT system_identifier FROM pg_control_system()) AS server
 ),
 known AS MATERIALIZED (
     SELECT
         asked.organization_id,
-        CASE WHEN moment.horizon - s.horizon BETWEEN 0 AND %(farthest)s THEN s.horizon END AS horizon
+        CASE
+            WHEN s.server = moment.server AND moment.horizon - s.horizon BETWEEN 0 AND %(farthest)s THEN s.horizon
+        END AS horizon
     FROM unnest(%(organization_ids)s::uuid[]) AS asked (organization_id)
     CROSS JOIN moment
     LEFT JOIN orchestration.execution_metadata_syncs AS s ON s.organization_id = asked.organization_id

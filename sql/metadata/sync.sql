@@ -4,14 +4,20 @@
 --        farthest bigint (how many transactions ago 32 bits can still tell before from after).
 -- Gives: one row: organizations bigint (those that are up to date now), rows_inserted and rows_updated bigint.
 WITH moment AS MATERIALIZED (
-    SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon
+    SELECT
+        pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon,
+        (SELECT system_identifier FROM pg_control_system()) AS server
 ),
--- A horizon of NULL asks for every job. One that lies ahead was restored from another server.
+-- A horizon of NULL asks for every job: of another server, or too far away for 32 bits, it tells nothing.
 known AS MATERIALIZED (
     SELECT
         o.id AS organization_id,
         CASE
-            WHEN moment.horizon - s.horizon BETWEEN 0 AND %(farthest)s AND NOT %(everything)s THEN s.horizon
+            WHEN
+                s.server = moment.server
+                AND moment.horizon - s.horizon BETWEEN 0 AND %(farthest)s
+                AND NOT %(everything)s
+                THEN s.horizon
         END AS horizon
     FROM orchestration.organizations AS o
     CROSS JOIN moment
@@ -129,10 +135,11 @@ written AS (
         last_synced_at = excluded.last_synced_at
 ),
 remembered AS (
-    INSERT INTO orchestration.execution_metadata_syncs (organization_id, horizon, synced_at)
+    INSERT INTO orchestration.execution_metadata_syncs (organization_id, horizon, server, synced_at)
     SELECT
         known.organization_id,
         moment.horizon,
+        moment.server,
         statement_timestamp()
     FROM known
     CROSS JOIN moment
@@ -142,7 +149,8 @@ remembered AS (
         LEFT JOIN locked USING (job_id)
         WHERE different.organization_id = known.organization_id AND locked.job_id IS NULL
     )
-    ON CONFLICT (organization_id) DO UPDATE SET horizon = excluded.horizon, synced_at = excluded.synced_at
+    ON CONFLICT (organization_id) DO UPDATE
+    SET horizon = excluded.horizon, server = excluded.server, synced_at = excluded.synced_at
     RETURNING organization_id
 )
 SELECT

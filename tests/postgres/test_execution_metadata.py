@@ -311,14 +311,19 @@ def test_no_application_is_waited_for_and_nothing_is_lost(
     assert theirs in copies(source)
 
 
-@pytest.mark.parametrize("horizon", [10**12, -(2**31)])
+@pytest.mark.parametrize(("column", "value"), [("horizon", 10**12), ("horizon", -(2**31)), ("server", 1)])
 def test_a_horizon_that_tells_nothing_asks_for_everything(
-    tenants: Pair, databases: Databases, settings: Settings, source: psycopg.Connection, horizon: int
+    tenants: Pair,
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    column: str,
+    value: int,
 ) -> None:
-    """One of another server, whose numbers ran ahead, or one so old that 32 bits have come round."""
+    """One that lies ahead, one so old that 32 bits have come round, and one of another server."""
     (lost,) = one_of(source, tenants[0])
     source.execute("DELETE FROM orchestration.execution_metadata WHERE job_id = %s", [lost])
-    source.execute("UPDATE orchestration.execution_metadata_syncs SET horizon = %s", [horizon])
+    source.execute(f"UPDATE {COPY}_syncs SET {column} = %s", [value])
     waiting = find_drift(databases, settings)
 
     report = sync_metadata(databases, settings)
@@ -396,7 +401,7 @@ def test_a_row_is_of_a_job_and_a_horizon_of_an_organization(source: psycopg.Conn
             COPY,
             "gen_random_uuid(), gen_random_uuid(), 'A', NULL, NULL, NULL, 'PENDING', now(), NULL, NULL, NULL",
         ),
-        (f"{COPY}_syncs", "0"),
+        (f"{COPY}_syncs", "0, 0"),
     ):
         with pytest.raises(psycopg.errors.ForeignKeyViolation) as refusal:
             source.execute(f"INSERT INTO {table} SELECT gen_random_uuid(), {rest}, now()")

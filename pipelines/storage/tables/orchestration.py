@@ -508,6 +508,13 @@ execution_metadata_syncs: Final = Table(
         comment="64-bit transaction id below which every transaction had ended when it was last synced: the"
         " next sync takes rows written at or after it.",
     ),
+    Column(
+        "server",
+        BigInteger,
+        nullable=False,
+        comment="Whose transaction ids these are, by its system identifier: restored into another server, a"
+        " horizon tells nothing, and the next sync takes everything.",
+    ),
     time("synced_at", "Whatever was committed by then has been copied.", nullable=False),
     PrimaryKeyConstraint("organization_id"),
     ForeignKeyConstraint(
