@@ -9,9 +9,11 @@ import dagster as dg
 from assets.aggregate_metrics import aggregate_metrics
 from assets.aggregate_step_metrics import aggregate_step_metrics
 from assets.execution_logs import execution_logs
+from assets.execution_metadata import execution_metadata
 from assets.failures import RETRIES
 from assets.resources import Pipeline
 from pipelines import sanity
+from pipelines.storage.execution_metadata import OrganizationDrift
 
 # More rows than this in a hundred that cannot be counted are a fault of the source, not bad luck.
 _TOLERATED_PCT: Final = 1.0
@@ -133,6 +135,32 @@ def every_line_is_in_its_month(pipeline: Pipeline) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"lines_in_the_default_partition": lines},
     )
+
+
+@dg.asset_check(asset=execution_metadata, retry_policy=RETRIES)
+def metadata_equals_its_sources(pipeline: Pipeline) -> dg.AssetCheckResult:
+    """No row of execution_metadata is missing, left over or other than its job, workflow and client say."""
+    report = pipeline.find_drift()
+    if report.left_alone:
+        return dg.AssetCheckResult(passed=True, metadata={"left_alone": report.left_alone})
+    drifted = {each.organization_id: _drifted(each) for each in report.drifted}
+    return dg.AssetCheckResult(
+        passed=not drifted,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "rows_compared": report.rows_compared,
+            "rows_pending": report.rows_pending,
+            "rows_drifted": sum(each.rows_drifted for each in report.drifted),
+            "organizations_drifted": len(drifted),
+            "organizations": _named(drifted),
+        },
+    )
+
+
+def _drifted(drift: OrganizationDrift) -> str:
+    """How many rows are missing, left over or different in a column."""
+    rows = {"missing": drift.rows_missing, "left over": drift.rows_left_over} | dict(drift.columns)
+    return "(" + ", ".join(f"{what} {many}" for what, many in rows.items() if many) + ")"
 
 
 def _named(organizations: Mapping[UUID, str]) -> str:

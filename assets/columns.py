@@ -1,5 +1,8 @@
 """The columns of the tables, as Dagster's catalogue shows them."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import dagster as dg
 
 from pipelines.storage import tables
@@ -13,15 +16,20 @@ def of_job_facts() -> dg.TableSchema:
 
 def of_aggregate_metrics() -> dg.TableSchema:
     """Names, types and meanings of the aggregates, as the database documents them."""
-    return _documented("aggregate_metrics")
+    return _documented(tables.aggregate_metrics.columns)
 
 
 def of_aggregate_step_metrics() -> dg.TableSchema:
     """The same of the aggregates of steps."""
-    return _documented("aggregate_step_metrics")
+    return _documented(tables.aggregate_step_metrics.columns)
 
 
-def _documented(table: str) -> dg.TableSchema:
+def of_execution_metadata() -> dg.TableSchema:
+    """The same of the executions and their names."""
+    return _documented(tables.execution_metadata.columns)
+
+
+def _documented(columns: Iterable[Any]) -> dg.TableSchema:
     return dg.TableSchema(
         [
             dg.TableColumn(
@@ -30,6 +38,6 @@ def _documented(table: str) -> dg.TableSchema:
                 description=column.comment,
                 constraints=dg.TableColumnConstraints(nullable=bool(column.nullable)),
             )
-            for column in tables.METADATA[tables.ANALYTICS].tables[f"{tables.ANALYTICS}.{table}"].columns
+            for column in columns
         ]
     )

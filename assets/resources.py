@@ -11,7 +11,7 @@ import dagster as dg
 from pydantic import PrivateAttr
 
 from assets.failures import ERROR
-from assets.scope import Mode, Scope
+from assets.scope import Mode, Organizations, Scope
 from pipelines.audit import AuditReport, audit
 from pipelines.errors import (
     AnotherRunHoldsTheLock,
@@ -19,6 +19,14 @@ from pipelines.errors import (
     ExecutionMetricsError,
     PublishConflict,
     UsageError,
+)
+from pipelines.execution_metadata import (
+    DriftReport,
+    ReconcileReport,
+    SyncReport,
+    find_drift,
+    reconcile_metadata,
+    sync_metadata,
 )
 from pipelines.extract import Extraction, Request
 from pipelines.keep_logs import LogsReport, keep_logs
@@ -130,6 +138,21 @@ class Pipeline(dg.ConfigurableResource[None]):
         """Compare the organizations that were verified longest ago with the source, and repair them."""
         with _named_failures():
             return audit(self._databases, self._settings)
+
+    def sync_metadata(self, scope: Organizations) -> SyncReport:
+        """Copy to execution_metadata what was written in the source since the last sync."""
+        with _named_failures():
+            return sync_metadata(self._databases, self._settings, organization_ids=scope.organizations())
+
+    def find_drift(self) -> DriftReport:
+        """Compare every row of execution_metadata with its sources."""
+        with _named_failures():
+            return find_drift(self._databases, self._settings)
+
+    def reconcile_metadata(self, scope: Organizations) -> ReconcileReport:
+        """Make every row of execution_metadata equal to its sources again."""
+        with _named_failures():
+            return reconcile_metadata(self._databases, self._settings, organization_ids=scope.organizations())
 
     def tidy(self) -> TidyReport:
         """Merge small files of the facts, and drop those that no published version needs."""

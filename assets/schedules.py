@@ -7,7 +7,8 @@ import dagster as dg
 
 from assets.aggregate_metrics import aggregate_metrics
 from assets.aggregate_step_metrics import aggregate_step_metrics
-from assets.checks import STANDING
+from assets.checks import STANDING, metadata_equals_its_sources
+from assets.execution_metadata import execution_metadata
 from assets.job_facts import job_facts
 from assets.scope import Mode, Scope
 
@@ -41,6 +42,34 @@ standing_checks = dg.define_asset_job(
 hourly_checks = dg.ScheduleDefinition(
     job=standing_checks,
     cron_schedule="37 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+
+
+sync_execution_metadata = dg.define_asset_job(
+    "sync_execution_metadata",
+    # Comparing everything every hour would cost more than it tells.
+    selection=dg.AssetSelection.assets(execution_metadata).without_checks(),
+    description="What was written in the source since the last sync, into execution_metadata.",
+)
+
+hourly_sync = dg.ScheduleDefinition(
+    job=sync_execution_metadata,
+    cron_schedule="17 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+
+check_execution_metadata = dg.define_asset_job(
+    "check_execution_metadata",
+    selection=dg.AssetSelection.checks(metadata_equals_its_sources),
+    description="Whether execution_metadata is what jobs, workflows and clients say.",
+)
+
+nightly_check = dg.ScheduleDefinition(
+    job=check_execution_metadata,
+    cron_schedule="12 4 * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )

@@ -407,34 +407,43 @@ def _create_metadata() -> None:
         _time("started_at", "When it began to run; NULL before that."),
         _time("completed_at", "When it finished; NULL before that."),
         _time("deleted_at", "When it was soft-deleted; NULL while it counts."),
-        _time("last_synced_at", "When this row was last found or made equal to its sources.", nullable=False),
-        sa.ForeignKeyConstraint(
-            ["organization_id", "client_id"],
-            ["orchestration.clients.organization_id", "orchestration.clients.id"],
-            name="execution_metadata_client_is_of_the_same_organization",
-            ondelete="SET NULL (client_id)",
+        _time(
+            "last_synced_at",
+            "When a sync last wrote this row, because it differed from its sources. A sync that finds it"
+            " equal leaves it: execution_metadata_syncs.synced_at says through when the organization is"
+            " copied.",
+            nullable=False,
         ),
-        _job_of_the_same_organization("execution_metadata"),
+        sa.ForeignKeyConstraint(
+            ["job_id"], [f"{SCHEMA}.jobs.id"], name="execution_metadata_job_exists", ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("job_id", name=op.f("execution_metadata_primary_key")),
         schema=SCHEMA,
         comment="Jobs with the names of their workflows and clients, for dashboards that list them without"
-        " a join. Copied by sync_metadata from jobs, workflows and clients, and by nothing else: no"
-        " trigger, no application code. An incremental sync takes what was written since the last one, a"
-        " full one takes everything; a check compares with the sources and counts what drifted, and"
-        " reconciling repairs it.",
+        " a join. Copied by sync_metadata (execmetrics metadata sync, every hour by Dagster) from jobs,"
+        " workflows and clients, and by nothing else: no trigger, no application code. A sync takes jobs"
+        " that were written at or after the horizon in execution_metadata_syncs, and those whose workflow"
+        " or client was, so that a new name reaches every row; jobs deleted for good leave by cascade. What"
+        " somebody writes here by hand no such sync sees: a check compares with the sources and counts it"
+        " as drift, and reconciling, which is a sync of everything, repairs it. The job is the only foreign"
+        " key, so that no change of a job, workflow or client is refused for the sake of its copy.",
     )
-    op.create_index(
-        "execution_metadata_by_organization_id_client_id",
-        "execution_metadata",
-        ["organization_id", "client_id"],
-        schema=SCHEMA,
-    )
-    op.create_index(
-        "execution_metadata_by_organization_id_created_at",
-        "execution_metadata",
-        ["organization_id", sa.literal_column("created_at DESC")],
-        schema=SCHEMA,
-    )
+    for name, columns in (
+        ("created_at", ()),
+        ("workflow_id_created_at", ("workflow_id",)),
+        ("client_id_created_at", ("client_id",)),
+    ):
+        op.create_index(
+            f"execution_metadata_by_organization_id_{name}",
+            "execution_metadata",
+            [
+                "organization_id",
+                *columns,
+                sa.literal_column("created_at DESC"),
+                sa.literal_column("job_id DESC"),
+            ],
+            schema=SCHEMA,
+        )
 
 
 def _create_metadata_syncs() -> None:
@@ -448,7 +457,18 @@ def _create_metadata_syncs() -> None:
             comment="64-bit transaction id below which every transaction had ended when it was last"
             " synced: the next sync takes rows written at or after it.",
         ),
-        _time("synced_at", "When it was last synced.", nullable=False),
+        sa.Column(
+            "server",
+            sa.BigInteger,
+            nullable=False,
+            comment="Whose transaction ids these are, by its system identifier: restored into another server,"
+            " a horizon tells nothing, and the next sync takes everything.",
+        ),
+        _time(
+            "synced_at",
+            "Whatever was committed by then has been copied.",
+            nullable=False,
+        ),
         sa.ForeignKeyConstraint(
             ["organization_id"],
             ["orchestration.organizations.id"],
@@ -457,7 +477,8 @@ def _create_metadata_syncs() -> None:
         ),
         sa.PrimaryKeyConstraint("organization_id", name=op.f("execution_metadata_syncs_primary_key")),
         schema=SCHEMA,
-        comment="How far each organization's execution_metadata has been synced.",
+        comment="How far each organization's execution_metadata has been synced. It stays where it was while"
+        " an application holds a lock on what had to be copied: the next sync then takes the same again.",
     )
 
 

@@ -16,7 +16,7 @@ _IDS_AT_A_TIME: Final = 10_000
 
 # Rows carry 32 bits of their transaction's id, which tell before from after within half of their circle;
 # half of that leaves room for the transactions that are under way.
-_FARTHEST_BEHIND: Final = 2**30
+FARTHEST_BEHIND: Final = 2**30
 
 Settings = Mapping[str, str]
 
@@ -36,7 +36,7 @@ class Swept:
     def within_reach_of(self, horizon: int) -> "Swept":
         """The same, but read whole whoever is too far behind to tell what changed since."""
         reached = {
-            key: value if value is not None and horizon - value < _FARTHEST_BEHIND else None
+            key: value if value is not None and horizon - value < FARTHEST_BEHIND else None
             for key, value in self.horizons.items()
         }
         return replace(self, horizons=reached)

@@ -12,7 +12,12 @@ from pipelines.storage.tables.columns import (
     analytics_metadata,
     orchestration_metadata,
 )
-from pipelines.storage.tables.orchestration import MONTHS_COLUMNS, SOURCE_COLUMNS, STEP_SOURCE_COLUMNS
+from pipelines.storage.tables.orchestration import (
+    MONTHS_COLUMNS,
+    SOURCE_COLUMNS,
+    STEP_SOURCE_COLUMNS,
+    execution_metadata,
+)
 
 __all__ = [
     "ANALYTICS",
@@ -23,6 +28,7 @@ __all__ = [
     "STEP_SOURCE_COLUMNS",
     "aggregate_metrics",
     "aggregate_step_metrics",
+    "execution_metadata",
 ]
 
 METADATA: Final[Mapping[str, MetaData]] = {

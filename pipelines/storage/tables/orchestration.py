@@ -469,21 +469,45 @@ execution_metadata: Final = Table(
     time("started_at", "When it began to run; NULL before that."),
     time("completed_at", "When it finished; NULL before that."),
     time("deleted_at", "When it was soft-deleted; NULL while it counts."),
-    time("last_synced_at", "When this row was last found or made equal to its sources.", nullable=False),
-    PrimaryKeyConstraint("job_id"),
-    _job_of_the_same_organization("execution_metadata"),
-    ForeignKeyConstraint(
-        ["organization_id", "client_id"],
-        [f"{ORCHESTRATION}.clients.organization_id", f"{ORCHESTRATION}.clients.id"],
-        name="execution_metadata_client_is_of_the_same_organization",
-        ondelete="SET NULL (client_id)",
+    time(
+        "last_synced_at",
+        "When a sync last wrote this row, because it differed from its sources. A sync that finds it equal"
+        " leaves it: execution_metadata_syncs.synced_at says through when the organization is copied.",
+        nullable=False,
     ),
-    Index("execution_metadata_by_organization_id_created_at", "organization_id", text("created_at DESC")),
-    Index(None, "organization_id", "client_id"),
+    PrimaryKeyConstraint("job_id"),
+    # Not together with the organization: a job that moves to another one is copied, never held back.
+    ForeignKeyConstraint(
+        ["job_id"], [f"{ORCHESTRATION}.jobs.id"], name="execution_metadata_job_exists", ondelete="CASCADE"
+    ),
+    Index(
+        "execution_metadata_by_organization_id_created_at",
+        "organization_id",
+        text("created_at DESC"),
+        text("job_id DESC"),
+    ),
+    Index(
+        "execution_metadata_by_organization_id_workflow_id_created_at",
+        "organization_id",
+        "workflow_id",
+        text("created_at DESC"),
+        text("job_id DESC"),
+    ),
+    Index(
+        "execution_metadata_by_organization_id_client_id_created_at",
+        "organization_id",
+        "client_id",
+        text("created_at DESC"),
+        text("job_id DESC"),
+    ),
     comment="Jobs with the names of their workflows and clients, for dashboards that list them without a"
-    " join. Copied by sync_metadata from jobs, workflows and clients, and by nothing else: no trigger, no"
-    " application code. An incremental sync takes what was written since the last one, a full one takes"
-    " everything; a check compares with the sources and counts what drifted, and reconciling repairs it.",
+    " join. Copied by sync_metadata (execmetrics metadata sync, every hour by Dagster) from jobs, workflows"
+    " and clients, and by nothing else: no trigger, no application code. A sync takes jobs that were written"
+    " at or after the horizon in execution_metadata_syncs, and those whose workflow or client was, so that a"
+    " new name reaches every row; jobs deleted for good leave by cascade. What somebody writes here by hand"
+    " no such sync sees: a check compares with the sources and counts it as drift, and reconciling, which is"
+    " a sync of everything, repairs it. The job is the only foreign key, so that no change of a job, workflow"
+    " or client is refused for the sake of its copy.",
 )
 
 execution_metadata_syncs: Final = Table(
@@ -497,7 +521,14 @@ execution_metadata_syncs: Final = Table(
         comment="64-bit transaction id below which every transaction had ended when it was last synced: the"
         " next sync takes rows written at or after it.",
     ),
-    time("synced_at", "When it was last synced.", nullable=False),
+    Column(
+        "server",
+        BigInteger,
+        nullable=False,
+        comment="Whose transaction ids these are, by its system identifier: restored into another server, a"
+        " horizon tells nothing, and the next sync takes everything.",
+    ),
+    time("synced_at", "Whatever was committed by then has been copied.", nullable=False),
     PrimaryKeyConstraint("organization_id"),
     ForeignKeyConstraint(
         ["organization_id"],
@@ -505,7 +536,8 @@ execution_metadata_syncs: Final = Table(
         name="execution_metadata_syncs_organization_exists",
         ondelete="CASCADE",
     ),
-    comment="How far each organization's execution_metadata has been synced.",
+    comment="How far each organization's execution_metadata has been synced. It stays where it was while an"
+    " application holds a lock on what had to be copied: the next sync then takes the same again.",
 )
 
 phi_access_log: Final = Table(
