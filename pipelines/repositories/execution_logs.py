@@ -108,11 +108,11 @@ class ExecutionLogRepository(OfTenant):
     def delete_by_job(self, job_id: UUID) -> int:
         """Delete a job's log for good, the archived part of it too; return how many lines there were."""
         ((deleted,),) = (row.values() for row in self._rows("logs/delete_by_job", job_id=job_id))
-        for row in self._rows("logs/lock_archives"):
+        for row in self._rows("log_archives/lock"):
             archive = _archive_of(row)
             smaller = delete_from_archive(archive, self._tenant.organization_id, job_id)
             if smaller:
-                self._rows("logs/replace_archive", **smaller.columns)
+                self._rows("log_archives/replace", **smaller.columns)
                 deleted += archive.rows - smaller.rows
         return int(deleted)
 

@@ -53,7 +53,7 @@ def copy_lines(connection: Connection, organization_id: UUID, lines: Iterable[Li
     Raises `JobNotVisible`, `RowRefused` and whatever `asking` raises; the transaction has failed then.
     """
     written = 0
-    copying = statement("orchestration/logs/copy.sql").encode()
+    copying = statement("orchestration/copy_log_lines.sql").encode()
     with asking(connection), connection.cursor() as cursor, cursor.copy(copying) as copy:
         block = bytearray(_BEGIN)
         for row in _rows(organization_id.bytes, lines):

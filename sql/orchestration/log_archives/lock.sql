@@ -1,5 +1,5 @@
 -- Every archive of lines, locked so that nobody else replaces one meanwhile.
--- Takes: organization_id uuid, which is not asked for: an archive holds the lines of all.
+-- Takes: nothing; an archive holds the lines of every organization.
 -- Gives: one row per month: month_start, month_end, archive_reference, archived_rows.
 SELECT
     month_start,
