@@ -103,10 +103,7 @@ BROKEN: Mapping[str, Mapping[str, list[Change]]] = {
         "payers_is_at_most_a_mebibyte": [{"payers": Jsonb([PAYER | {"name": "x" * 1_048_576}])}],
         "rules_is_at_most_a_mebibyte": [{"rules": Jsonb([RULE | {"more": "x" * 1_048_576}])}],
     },
-    "execution_metadata": {
-        "job_is_of_the_same_organization": [{"job_id": "theirs"}, {"job_id": NOBODY}],
-        "client_is_of_the_same_organization": [{"client_id": "theirs"}, {"client_id": NOBODY}],
-    },
+    "execution_metadata": {"job_exists": [{"job_id": NOBODY}]},
     "execution_metadata_syncs": {"organization_exists": [{"organization_id": NOBODY}]},
     "phi_access_log": {"access_is_explained": [{"accessed_by": ""}, {"purpose": ""}]},
 }
@@ -141,7 +138,7 @@ def accepted(table: str, tenant: Tenant, job: UUID) -> dict[str, Any]:
             "created_at": NOON,
             "last_synced_at": NOON,
         },
-        "execution_metadata_syncs": {"horizon": 1, "synced_at": NOON},
+        "execution_metadata_syncs": {"horizon": 1, "server": 1, "synced_at": NOON},
         "phi_access_log": {"accessed_by": "me", "accessed": "jobs.result", "purpose": "care"},
     }[table] | _owner(table, tenant, job)
 
