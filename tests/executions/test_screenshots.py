@@ -37,6 +37,7 @@ def test_pages_are_the_whole_in_order(
                 else work.screenshots.find_by_organization(after=after, rows=size)
             ):
                 assert len(page) <= size
+                assert not set(page) & set(pages)
                 pages += page
                 after = (page[-1].captured_at, page[-1].id)
 
