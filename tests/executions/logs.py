@@ -26,5 +26,7 @@ def all_pages(find: Callable[..., tuple[LogLine, ...]], rows: int, **asked: Any)
     place = None
     while page := find(after=place, rows=rows, **asked):
         assert len(page) <= rows
+        # Or there would be no end.
+        assert place is None or page[0].place < place
         yield from page
         place = page[-1].place
