@@ -1,6 +1,5 @@
 """Logs with steps, and what their metrics should be."""
 
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -8,7 +7,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from tests.planting import NOON, Tenant, new_id, plant_job, plant_tenant
+from tests.planting import Tenant, plant_job, plant_lines, plant_tenant
 
 KEY = ("organization_id", "period", "period_start", "workflow_id", "step_name")
 ALL = UUID(int=0)
@@ -29,32 +28,6 @@ def neighbour(source: psycopg.Connection) -> Tenant:
         source, neighbour, job, [{"step_name": name, "duration_ms": 3_600_000} for name in ("open", "send")]
     )
     return neighbour
-
-
-def plant_lines(
-    source: psycopg.Connection, tenant: Tenant, job_id: UUID, many: Sequence[dict[str, Any]]
-) -> list[UUID]:
-    """Insert lines of a job's log: INFO, at noon, naming no step, except for the columns given."""
-    lines = [
-        {
-            "id": new_id(),
-            "organization_id": tenant.organization,
-            "job_id": job_id,
-            "sequence": number,
-            "level": "INFO",
-            "timestamp": NOON,
-        }
-        | columns
-        for number, columns in enumerate(many)
-    ]
-    with source.transaction():
-        for line in lines:
-            source.execute(
-                f"INSERT INTO orchestration.execution_logs ({', '.join(line)})"
-                f" VALUES ({', '.join(f'%({name})s' for name in line)})",
-                line,
-            )
-    return [line["id"] for line in lines]
 
 
 def change_line(source: psycopg.Connection, log_id: UUID, **columns: Any) -> None:

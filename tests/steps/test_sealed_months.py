@@ -12,8 +12,8 @@ from pipelines.settings import Settings
 from pipelines.steps.published import why_unpublished
 from pipelines.storage.database import Databases
 from pipelines.verify import verify
-from tests.planting import DAY, HOUR, NOON, Tenant, plant_job
-from tests.steps.conftest import plant_lines, step_cells
+from tests.planting import DAY, HOUR, NOON, Tenant, plant_job, plant_lines
+from tests.steps.conftest import step_cells
 
 pytestmark = [pytest.mark.every_postgres, pytest.mark.usefixtures("neighbour")]
 

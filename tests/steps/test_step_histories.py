@@ -18,8 +18,8 @@ from pipelines.settings import Settings
 from pipelines.storage.database import Databases
 from pipelines.verify import verify
 from tests.oracle import ALL, SHARES, bucket
-from tests.planting import DAY, HOUR, NOON, Tenant, change_job, plant_job, plant_tenant
-from tests.steps.conftest import plant_lines, step_cells
+from tests.planting import DAY, HOUR, NOON, Tenant, change_job, plant_job, plant_lines, plant_tenant
+from tests.steps.conftest import step_cells
 
 ZONES = {"Acme": "America/New_York", "Borealis": "UTC"}
 NAMES = ("open", "send", None)

@@ -15,8 +15,7 @@ from pipelines.settings import Settings
 from pipelines.storage.database import Databases
 from pipelines.storage.tenant_reading import reading_as
 from pipelines.tenancy import admit
-from tests.planting import DAY, HOUR, NOON, Tenant, new_id, plant_job
-from tests.steps.conftest import plant_lines
+from tests.planting import DAY, HOUR, NOON, Tenant, new_id, plant_job, plant_lines
 
 pytestmark = pytest.mark.every_postgres
 

@@ -6,8 +6,8 @@ import pytest
 from pipelines.refresh import refresh
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
-from tests.planting import DAY, NOON, Tenant, change_job, plant_job
-from tests.steps.conftest import ALL, change_line, month_of, plant_lines, step_cells
+from tests.planting import DAY, NOON, Tenant, change_job, plant_job, plant_lines
+from tests.steps.conftest import ALL, change_line, month_of, step_cells
 
 pytestmark = [pytest.mark.every_postgres, pytest.mark.usefixtures("neighbour")]
 

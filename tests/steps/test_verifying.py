@@ -7,8 +7,8 @@ from pipelines.refresh import refresh
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
 from pipelines.verify import verify
-from tests.planting import DAY, HOUR, NOON, Tenant, change_job, plant_job
-from tests.steps.conftest import ALL, change_line, plant_lines
+from tests.planting import DAY, HOUR, NOON, Tenant, change_job, plant_job, plant_lines
+from tests.steps.conftest import ALL, change_line
 
 pytestmark = pytest.mark.every_postgres
 
