@@ -20,10 +20,12 @@ from pipelines.storage.tables import ORCHESTRATION
 T = TypeVar("T")
 
 # PostgreSQL looks for deadlocks after a second: whoever waits for us is served before that, and not cut off.
-_PATIENCE: Final = "200ms"
+_PATIENCE: Final = "100ms"
 
-# After so many seconds each, another try.
-_PAUSES_S: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 0)
+# After so many seconds each, another try; uneven, so as not to keep step with whoever writes all the time.
+_PAUSES_S: Final = (0.01, 0.03, 0.07, 0.15, 0.31) * 8
+# Each of these may write an archive.
+_PAUSES_OF_A_DROP_S: Final = (0.1, 0.5, 2.5, 0)
 _BRIEF_S: Final = (0.01,) * 20
 
 # No archive, as columns of a month.
@@ -89,7 +91,8 @@ def drop_month(
     Its writers wait meanwhile, readers only for the drop. It is held back while `unpublished` gives a
     reason. Raises `LogPartitionsInUse`, `LogArchiveNotWritten` and `LogArchiveUnusable`.
     """
-    return _in_turn(connection, partial(_drop, connection, month, archive_url, unpublished))
+    work = partial(_drop, connection, month, archive_url, unpublished)
+    return _in_turn(connection, work, _PAUSES_OF_A_DROP_S)
 
 
 def find_archives(connection: Connection) -> list[tuple[Archive, str]]:

@@ -132,6 +132,7 @@ def test_whoever_writes_meanwhile_loses_nothing(
                     act()
                 writer.commit()
                 done += 1
+                stop.wait(0.002)
         return done
 
     with ThreadPoolExecutor(2) as pool:
