@@ -1,12 +1,15 @@
 """Steps are counted by their outcome and timed exactly, and follow whatever becomes of their lines."""
 
+from datetime import UTC, datetime
+
 import psycopg
 import pytest
 
 from pipelines.refresh import refresh
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
-from tests.planting import DAY, NOON, Tenant, change_job, plant_job, plant_lines
+from pipelines.verify import verify
+from tests.planting import DAY, HOUR, NOON, Tenant, change_job, plant_job, plant_lines, plant_tenant
 from tests.steps.conftest import ALL, change_line, month_of, step_cells
 
 pytestmark = [pytest.mark.every_postgres, pytest.mark.usefixtures("neighbour")]
@@ -115,3 +118,43 @@ def month_of_two(analytics: psycopg.Connection, tenant: Tenant) -> dict[str, flo
         for (period, start, workflow, _), row in step_cells(analytics, tenant.organization).items()
         if period == "month" and workflow == ALL
     }
+
+
+def test_a_step_of_the_future_counts_when_its_time_has_come(
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    tenant: Tenant,
+) -> None:
+    """Nobody writes the line again; the run that finds it due reads it by its timestamp."""
+    soon = {"step_name": "send", "timestamp": datetime.now(UTC) + HOUR}
+    plant_lines(source, tenant, plant_job(source, tenant), [soon])
+    too_early = refresh(databases, settings.model_copy(update={"future_tolerance": HOUR / 2}))
+    nothing = step_cells(analytics, tenant.organization)
+    # As if the first run had been two hours ago.
+    analytics.execute(
+        "UPDATE analytics.step_completeness SET extracted_at = extracted_at - interval '2 hours'"
+    )
+
+    refresh(databases, settings.model_copy(update={"future_tolerance": 2 * HOUR}))
+
+    assert (too_early.steps.not_counted, nothing) == (1, {})
+    assert len(step_cells(analytics, tenant.organization)) == 8
+
+
+def test_a_source_without_readable_logs_has_no_steps(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """Another program's source may have no such table, or another one of that name."""
+    tenant = plant_tenant(source)
+    plant_job(source, tenant)
+    source.execute("DROP TABLE orchestration.execution_logs")
+    without = refresh(databases, settings)
+    source.execute("CREATE TABLE orchestration.execution_logs (id text, said text)")
+    other = refresh(databases, settings)
+
+    assert (without.steps, other.steps) == (None, None)
+    assert without.cells_written > 0
+    assert verify(databases, settings).steps.cells_compared == 0
+    assert analytics.execute("SELECT count(*) FROM analytics.step_completeness").fetchone() == (0,)
