@@ -108,29 +108,3 @@ def test_days_add_up_to_their_month(steps: StepAnalyticsRepository) -> None:
 
     assert daily == {stats.step_name: stats.total_executions for stats in monthly}
     assert all(isinstance(stats, StepDurationStats) for stats in monthly)
-
-
-def test_a_role_that_forgets_whose_it_is_sees_nothing(
-    databases: Databases, measured: Tenant, neighbour: Tenant
-) -> None:
-    """Row-level security holds for the cells of steps, and for how complete they are."""
-    counting = "SELECT count(*) FROM analytics.{table} WHERE organization_id = %s"
-    with psycopg.connect(databases.analytics_url) as connection:
-        connection.execute("CREATE ROLE reader_of_steps")
-        connection.execute("GRANT reader_of_steps TO CURRENT_USER")
-        connection.execute("GRANT USAGE ON SCHEMA analytics TO reader_of_steps")
-        connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA analytics TO reader_of_steps")
-        connection.execute("SET LOCAL ROLE reader_of_steps")
-        for table in ("aggregate_step_metrics", "step_completeness"):
-            statement = counting.format(table=table)
-            nobody = connection.execute(statement, [measured.organization]).fetchone()
-            connection.execute(
-                "SELECT set_config('execmetrics.organization_id', %s, true)", [str(measured.organization)]
-            )
-            mine = connection.execute(statement, [measured.organization]).fetchone()
-            theirs = connection.execute(statement, [neighbour.organization]).fetchone()
-            connection.execute("SELECT set_config('execmetrics.organization_id', '', true)")
-
-            assert (nobody, theirs) == ((0,), (0,))
-            assert mine > (0,)
-        connection.rollback()
