@@ -8,7 +8,7 @@ from assets.definitions import defs
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
 from pipelines.storage.migrations import downgrade
-from tests.assets.dagster_runs import checks_run, verdicts
+from tests.assets.dagster_runs import checks_run, refresh_run, verdicts
 from tests.planting import NOON, plant_job, plant_tenant
 
 pytestmark = pytest.mark.usefixtures("configured")
@@ -41,17 +41,21 @@ def test_without_logs_of_ours_it_says_so_and_succeeds(databases: Databases, sett
     assert verdicts(checks_run(CHECK)) == {CHECK: True}
 
 
-def test_no_month_is_dropped_before_its_steps_are_known_to_be_published(
+def test_no_month_is_dropped_before_its_steps_are_published(
     configured: pytest.MonkeyPatch, source: psycopg.Connection
 ) -> None:
-    """The setting alone drops nothing."""
+    """The setting alone drops nothing; after a refresh it does."""
     configured.setenv("EXECMETRICS_KEEP_LOGS", "30 days")
     plant_line(source)
 
     said = kept()
+    still_there = source.execute("SELECT count(*) FROM orchestration.execution_logs").fetchone()
+    refresh_run(NOON)
+    again = kept()
 
     assert (said["months_dropped"], said["months_held_back"][:8]) == ("", "2024-01:")
-    assert source.execute("SELECT count(*) FROM orchestration.execution_logs").fetchone() == (1,)
+    assert still_there == (1,)
+    assert (again["months_dropped"], again["months_held_back"]) == ("2024-01", "")
 
 
 def kept() -> dict[str, object]:
@@ -67,7 +71,8 @@ def plant_line(source: psycopg.Connection) -> None:
     """A line of two years ago, before any partition was made."""
     tenant = plant_tenant(source)
     source.execute(
-        "INSERT INTO orchestration.execution_logs (organization_id, job_id, sequence, level, timestamp)"
-        " VALUES (%s, %s, 0, 'INFO', %s)",
+        "INSERT INTO orchestration.execution_logs"
+        " (organization_id, job_id, sequence, level, timestamp, step_name)"
+        " VALUES (%s, %s, 0, 'INFO', %s, 'send')",
         [tenant.organization, plant_job(source, tenant), NOON],
     )

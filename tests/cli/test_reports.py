@@ -346,6 +346,7 @@ def test_verify_agrees(execmetrics: Execmetrics, source: psycopg.Connection) -> 
         "cells_sealed": 0,
         "waiting": [],
         "differences": [],
+        "steps": {"cells_compared": 0, "cells_pending": 0, "cells_sealed": 0, "differences": []},
     }
 
 
