@@ -7,9 +7,13 @@ from uuid import UUID
 import dagster as dg
 
 from assets.aggregate_metrics import aggregate_metrics
+from assets.aggregate_step_metrics import aggregate_step_metrics
+from assets.execution_logs import execution_logs
+from assets.execution_metadata import execution_metadata
 from assets.failures import RETRIES
 from assets.resources import Pipeline
 from pipelines import sanity
+from pipelines.storage.execution_metadata import OrganizationDrift
 
 # More rows than this in a hundred that cannot be counted are a fault of the source, not bad luck.
 _TOLERATED_PCT: Final = 1.0
@@ -89,11 +93,14 @@ def metrics_are_complete(pipeline: Pipeline) -> dg.AssetCheckResult:
 
 @dg.asset_check(asset=aggregate_metrics, retry_policy=RETRIES)
 def cells_equal_the_source(pipeline: Pipeline) -> dg.AssetCheckResult:
-    """The organizations verified longest ago say what SQL on the source says; others are repaired."""
+    """The organizations verified longest ago say what SQL on the source says; others are repaired.
+
+    Steps that differ are computed anew by the next run.
+    """
     report = pipeline.audit()
     severity = dg.AssetCheckSeverity.ERROR if report.unrepaired else dg.AssetCheckSeverity.WARN
     return dg.AssetCheckResult(
-        passed=not report.found,
+        passed=not (report.found or report.steps),
         severity=severity,
         metadata={
             "organizations_verified": len(report.verified),
@@ -102,8 +109,58 @@ def cells_equal_the_source(pipeline: Pipeline) -> dg.AssetCheckResult:
             # Not the cells were wrong, but the facts: usually jobs deleted for good since the last digest.
             "differences_of_facts": len(report.facts_differed),
             "differences_left": len(report.unrepaired),
+            "differences_of_steps": len(report.steps),
         },
     )
+
+
+@dg.asset_check(asset=aggregate_step_metrics, retry_policy=RETRIES)
+def steps_are_complete(pipeline: Pipeline) -> dg.AssetCheckResult:
+    """Whose jobs were published has its steps read no longer ago than EXECMETRICS_LAG_LIMIT."""
+    behind = sanity.organizations_with_lagging_steps(pipeline.databases, pipeline.settings)
+    through = {key: f"{moment:%F %R}Z" if moment else "never" for key, moment in behind.items()}
+    return dg.AssetCheckResult(
+        passed=not behind,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"organizations_behind": len(behind), "organizations": _named(through)},
+    )
+
+
+@dg.asset_check(asset=execution_logs.key, retry_policy=RETRIES)
+def every_line_is_in_its_month(pipeline: Pipeline) -> dg.AssetCheckResult:
+    """The default partition of execution_logs is empty: its lines are in no month that can be dropped."""
+    lines = sanity.lines_without_a_month(pipeline.databases, pipeline.settings)
+    return dg.AssetCheckResult(
+        passed=lines == 0,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"lines_in_the_default_partition": lines},
+    )
+
+
+@dg.asset_check(asset=execution_metadata, retry_policy=RETRIES)
+def metadata_equals_its_sources(pipeline: Pipeline) -> dg.AssetCheckResult:
+    """No row of execution_metadata is missing, left over or other than its job, workflow and client say."""
+    report = pipeline.find_drift()
+    if report.left_alone:
+        return dg.AssetCheckResult(passed=True, metadata={"left_alone": report.left_alone})
+    drifted = {each.organization_id: _drifted(each) for each in report.drifted}
+    return dg.AssetCheckResult(
+        passed=not drifted,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "rows_compared": report.rows_compared,
+            "rows_pending": report.rows_pending,
+            "rows_drifted": sum(each.rows_drifted for each in report.drifted),
+            "organizations_drifted": len(drifted),
+            "organizations": _named(drifted),
+        },
+    )
+
+
+def _drifted(drift: OrganizationDrift) -> str:
+    """How many rows are missing, left over or different in a column."""
+    rows = {"missing": drift.rows_missing, "left over": drift.rows_left_over} | dict(drift.columns)
+    return "(" + ", ".join(f"{what} {many}" for what, many in rows.items() if many) + ")"
 
 
 def _named(organizations: Mapping[UUID, str]) -> str:
@@ -111,7 +168,7 @@ def _named(organizations: Mapping[UUID, str]) -> str:
     return ", ".join(f"{key} {said}" for key, said in list(organizations.items())[:_EXAMPLES])
 
 
-STANDING: Final = (nothing_is_still_broken, metrics_are_complete)
+STANDING: Final = (nothing_is_still_broken, metrics_are_complete, every_line_is_in_its_month)
 
 CHECKS: Final = (
     parts_add_up_to_the_whole,
@@ -119,5 +176,6 @@ CHECKS: Final = (
     few_jobs_are_not_counted,
     every_organization_was_published,
     cells_equal_the_source,
+    steps_are_complete,
     *STANDING,
 )

@@ -1,4 +1,7 @@
-"""The columns of both tables, as Dagster's catalogue shows them."""
+"""The columns of the tables, as Dagster's catalogue shows them."""
+
+from collections.abc import Iterable
+from typing import Any
 
 import dagster as dg
 
@@ -13,6 +16,20 @@ def of_job_facts() -> dg.TableSchema:
 
 def of_aggregate_metrics() -> dg.TableSchema:
     """Names, types and meanings of the aggregates, as the database documents them."""
+    return _documented(tables.aggregate_metrics.columns)
+
+
+def of_aggregate_step_metrics() -> dg.TableSchema:
+    """The same of the aggregates of steps."""
+    return _documented(tables.aggregate_step_metrics.columns)
+
+
+def of_execution_metadata() -> dg.TableSchema:
+    """The same of the executions and their names."""
+    return _documented(tables.execution_metadata.columns)
+
+
+def _documented(columns: Iterable[Any]) -> dg.TableSchema:
     return dg.TableSchema(
         [
             dg.TableColumn(
@@ -21,6 +38,6 @@ def of_aggregate_metrics() -> dg.TableSchema:
                 description=column.comment,
                 constraints=dg.TableColumnConstraints(nullable=bool(column.nullable)),
             )
-            for column in tables.aggregate_metrics.columns
+            for column in columns
         ]
     )

@@ -6,20 +6,49 @@ from typing import Any
 import dagster as dg
 
 from assets.aggregate_metrics import aggregate_metrics
-from assets.checks import CHECKS
+from assets.aggregate_step_metrics import aggregate_step_metrics
+from assets.checks import CHECKS, metadata_equals_its_sources
 from assets.digests import every_night, every_week, nightly_digest, weekly_digest
+from assets.execution_logs import execution_logs
+from assets.execution_metadata import execution_metadata, reconcile_execution_metadata
 from assets.failures import call_webhook
 from assets.job_facts import job_facts, source_jobs
-from assets.maintenance import nightly_retention, retention, tidy_job_facts, weekly_tidying
+from assets.maintenance import (
+    blob_sweeping,
+    keep_log_partitions,
+    nightly_log_partitions,
+    nightly_retention,
+    retention,
+    tidy_job_facts,
+    weekly_sweeping,
+    weekly_tidying,
+)
 from assets.resources import Pipeline
-from assets.schedules import hourly_checks, hourly_refresh, reconcile, refresh, standing_checks
+from assets.schedules import (
+    check_execution_metadata,
+    hourly_checks,
+    hourly_refresh,
+    hourly_sync,
+    nightly_check,
+    reconcile,
+    refresh,
+    standing_checks,
+    sync_execution_metadata,
+)
 
 
 def build_definitions(*, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     """All definitions; `resources` replace those of the same name."""
     return dg.Definitions(
-        assets=[source_jobs, job_facts, aggregate_metrics],
-        asset_checks=[check.with_hooks({call_webhook}) for check in CHECKS],
+        assets=[
+            source_jobs,
+            execution_logs,
+            job_facts,
+            aggregate_metrics,
+            aggregate_step_metrics,
+            execution_metadata,
+        ],
+        asset_checks=[check.with_hooks({call_webhook}) for check in (*CHECKS, metadata_equals_its_sources)],
         jobs=[
             refresh,
             reconcile,
@@ -28,6 +57,11 @@ def build_definitions(*, resources: Mapping[str, Any] | None = None) -> dg.Defin
             standing_checks,
             tidy_job_facts,
             retention,
+            keep_log_partitions,
+            blob_sweeping,
+            sync_execution_metadata,
+            check_execution_metadata,
+            reconcile_execution_metadata,
         ],
         schedules=[
             hourly_refresh,
@@ -36,6 +70,10 @@ def build_definitions(*, resources: Mapping[str, Any] | None = None) -> dg.Defin
             every_week,
             weekly_tidying,
             nightly_retention,
+            nightly_log_partitions,
+            weekly_sweeping,
+            hourly_sync,
+            nightly_check,
         ],
         resources={"pipeline": Pipeline()} | dict(resources or {}),
         # Polars and DuckDB use every core by themselves, and a process per step costs five seconds.

@@ -11,7 +11,7 @@ import dagster as dg
 from pydantic import PrivateAttr
 
 from assets.failures import ERROR
-from assets.scope import Mode, Scope
+from assets.scope import Mode, Organizations, Scope
 from pipelines.audit import AuditReport, audit
 from pipelines.errors import (
     AnotherRunHoldsTheLock,
@@ -20,12 +20,22 @@ from pipelines.errors import (
     PublishConflict,
     UsageError,
 )
+from pipelines.execution_metadata import (
+    DriftReport,
+    ReconcileReport,
+    SyncReport,
+    find_drift,
+    reconcile_metadata,
+    sync_metadata,
+)
 from pipelines.extract import Extraction, Request
+from pipelines.keep_logs import LogsReport, keep_logs
 from pipelines.maintenance import TidyReport, tidy_facts
 from pipelines.refresh import (
     RefreshReport,
     completed_in,
     extract_changes,
+    measure_steps,
     publish_changes,
     reconcile,
     reconcile_created,
@@ -33,7 +43,9 @@ from pipelines.refresh import (
 )
 from pipelines.retain import RetentionReport, retain
 from pipelines.settings import Settings, load_settings
+from pipelines.steps.refresh import StepsReport
 from pipelines.storage.database import Databases, open_databases
+from pipelines.sweep import SweepReport, sweep_blobs
 
 # These end by themselves, so another try may succeed.
 _PASSING = (DatabaseUnreachable, AnotherRunHoldsTheLock)
@@ -74,12 +86,7 @@ class Pipeline(dg.ConfigurableResource[None]):
         """Bring the facts up to date, and remember for `publish` what was read."""
         with _named_failures():
             organization_ids = scope.organizations()
-            request = Request(
-                tuple(organization_ids),
-                completed=completed_in(days.start, days.end) if days else None,
-                accept_deletes=scope.accept_deletes,
-            )
-            extraction = extract_changes(self._databases, self._settings, request)
+            extraction = extract_changes(self._databases, self._settings, _request(scope, days))
         self._extracted = _Extracted(scope.mode, organization_ids, extraction)
         return extraction
 
@@ -107,6 +114,11 @@ class Pipeline(dg.ConfigurableResource[None]):
                 accept_deletes=scope.accept_deletes,
             )
 
+    def measure_steps(self, scope: Scope, days: dg.TimeWindow | None) -> StepsReport | None:
+        """Bring the steps up to date with their logs; None where the source has none."""
+        with _named_failures():
+            return measure_steps(self._databases, self._settings, _request(scope, days))
+
     def digest(self, *, recent: bool) -> dict[str, Any]:
         """Compare the source with the facts, trailing days or everything; return what was found."""
         since = datetime.now(UTC).date() - timedelta(days=self._settings.digest_days) if recent else None
@@ -127,6 +139,21 @@ class Pipeline(dg.ConfigurableResource[None]):
         with _named_failures():
             return audit(self._databases, self._settings)
 
+    def sync_metadata(self, scope: Organizations) -> SyncReport:
+        """Copy to execution_metadata what was written in the source since the last sync."""
+        with _named_failures():
+            return sync_metadata(self._databases, self._settings, organization_ids=scope.organizations())
+
+    def find_drift(self) -> DriftReport:
+        """Compare every row of execution_metadata with its sources."""
+        with _named_failures():
+            return find_drift(self._databases, self._settings)
+
+    def reconcile_metadata(self, scope: Organizations) -> ReconcileReport:
+        """Make every row of execution_metadata equal to its sources again."""
+        with _named_failures():
+            return reconcile_metadata(self._databases, self._settings, organization_ids=scope.organizations())
+
     def tidy(self) -> TidyReport:
         """Merge small files of the facts, and drop those that no published version needs."""
         with _named_failures():
@@ -136,6 +163,24 @@ class Pipeline(dg.ConfigurableResource[None]):
         """Let go of what is older than the retention settings."""
         with _named_failures():
             return retain(self._databases, self._settings)
+
+    def keep_logs(self) -> LogsReport:
+        """Keep the partitions of the logs, as the settings say."""
+        with _named_failures():
+            return keep_logs(self._databases, self._settings)
+
+    def sweep(self) -> SweepReport:
+        """Remove definitions from blob storage that no workflow names."""
+        with _named_failures():
+            return sweep_blobs(self._databases, self._settings)
+
+
+def _request(scope: Scope, days: dg.TimeWindow | None) -> Request:
+    return Request(
+        tuple(scope.organizations()),
+        completed=completed_in(days.start, days.end) if days else None,
+        accept_deletes=scope.accept_deletes,
+    )
 
 
 @contextmanager

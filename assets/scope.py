@@ -16,20 +16,11 @@ class Mode(Enum):
     refresh = "refresh"
 
 
-class Scope(dg.Config):
-    """By default a materialization makes its days equal the source again, for every organization."""
+class Organizations(dg.Config):
+    """Whom a run is about."""
 
-    mode: Mode = Field(
-        default=Mode.reconcile,
-        description="reconcile: all jobs completed on these days; refresh: what changed, whatever the day.",
-    )
     organization_ids: list[str] = Field(
         default=[], description="Touch only these organizations (UUIDs); empty means all."
-    )
-
-    accept_deletes: bool = Field(
-        default=False,
-        description="Believe the source, however many jobs of an organization are gone from it.",
     )
 
     def organizations(self) -> list[UUID]:
@@ -38,6 +29,19 @@ class Scope(dg.Config):
             return sorted({UUID(organization_id) for organization_id in self.organization_ids})
         except ValueError:
             raise InvalidOrganization("(organization_ids)") from None
+
+
+class Scope(Organizations):
+    """By default a materialization makes its days equal the source again, for every organization."""
+
+    mode: Mode = Field(
+        default=Mode.reconcile,
+        description="reconcile: all jobs completed on these days; refresh: what changed, whatever the day.",
+    )
+    accept_deletes: bool = Field(
+        default=False,
+        description="Believe the source, however many jobs of an organization are gone from it.",
+    )
 
 
 def completed_days(context: dg.AssetExecutionContext, scope: Scope) -> dg.TimeWindow | None:

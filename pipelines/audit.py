@@ -11,10 +11,12 @@ from pipelines.model.metrics import KEY_COLUMNS
 from pipelines.refresh import reconcile_created
 from pipelines.repair import repair_cells
 from pipelines.settings import Settings
+from pipelines.steps.verify import StepDifference
 from pipelines.storage.cursors import find_audit_order, mark_audited
 from pipelines.storage.database import Databases, connect
 from pipelines.storage.lock import refresh_lock
 from pipelines.storage.migrations import require_schema
+from pipelines.storage.step_progress import forget_published_steps
 from pipelines.verify import Difference, verify
 
 # All organizations have their turn in so many audits: with one an hour, in a day.
@@ -31,7 +33,8 @@ class AuditReport:
     """Whom the audit looked at, what it found, and which differences it could not repair.
 
     Where `facts_differed`, the cells were those of the facts, and the facts not those of the source. Of
-    those who are `waiting`, days and longer were not compared: they are about to be computed anew.
+    those who are `waiting`, days and longer were not compared: they are about to be computed anew. The
+    steps of whoever is in `steps` differed, and all of them are computed anew by the next run.
     """
 
     organization_ids: tuple[UUID, ...]
@@ -40,6 +43,7 @@ class AuditReport:
     found: tuple[Difference, ...]
     facts_differed: tuple[Difference, ...]
     unrepaired: tuple[Difference, ...]
+    steps: tuple[StepDifference, ...] = ()
 
     @property
     def verified(self) -> tuple[UUID, ...]:
@@ -67,9 +71,16 @@ def audit(databases: Databases, settings: Settings, *, slices: int = SLICES) -> 
         reconcile_created(databases, patient, organization_ids=_organizations(unrepaired))
         unrepaired = _repaired(databases, settings, _again(databases, settings, unrepaired))
     audited = AuditReport(
-        tuple(slice_of), report.cells_compared, report.waiting, report.differences, facts_differed, unrepaired
+        tuple(slice_of),
+        report.cells_compared,
+        report.waiting,
+        report.differences,
+        facts_differed,
+        unrepaired,
+        report.steps.differences,
     )
     with connect(databases.analytics_url, settings) as analytics:
+        forget_published_steps(analytics, _organizations(audited.steps))
         mark_audited(analytics, slice_of, audited.verified, report.as_of)
     return audited
 
@@ -92,7 +103,7 @@ def _again(
     return verify(databases, settings, organization_ids=_organizations(differences)).differences
 
 
-def _organizations(differences: Collection[Difference]) -> list[UUID]:
+def _organizations(differences: Collection[Difference | StepDifference]) -> list[UUID]:
     return sorted({difference.organization_id for difference in differences})
 
 

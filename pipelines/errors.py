@@ -56,7 +56,17 @@ class MigrationRefused(UsageError):
 
 
 class SourceMissing(UsageError):
-    """The source has no readable orchestration schema; check EXECMETRICS_SOURCE_URL and its grants."""
+    """The source has no readable orchestration schema; check EXECMETRICS_SOURCE_URL and its grants, or ask
+    execmetrics doctor."""
+
+
+class InvalidMapping(UsageError):
+    """Where the source keeps something is said like --table jobs=Execution, --column jobs.status=state or
+    --status DONE=COMPLETED."""
+
+
+class NoSuchRole(UsageError):
+    """The source has no such role to look at; create it first, or name another with --role."""
 
 
 class UnknownOrganization(UsageError):
@@ -235,3 +245,72 @@ class ParameterRepeated(UsageError):
 
 class PageGone(UsageError):
     """What that page ended with is no longer there; begin again, without `after`."""
+
+
+class JobNotVisible(UsageError):
+    """No such job for this organization: absent, deleted, or someone else's."""
+
+
+class RowRefused(UsageError):
+    """The database refuses this row, because it breaks a rule of its table; correct it and begin again."""
+
+
+class ExecutionQueryError(ExecutionMetricsError):
+    """The rows of executions could not be read or written; nothing was committed, begin again."""
+
+
+class UnitOfWorkEnded(UsageError):
+    """This unit of work was committed or has ended; begin another one."""
+
+
+class UnitOfWorkNested(UsageError):
+    """A unit of work is open already; use that one, or end it first."""
+
+
+class AccessUnexplained(UsageError):
+    """Rows that may hold personal health data are read by somebody and for a purpose; say both."""
+
+
+class AccessNotLogged(ExecutionMetricsError):
+    """The access could not be written to phi_access_log, so no rows are given out; try again."""
+
+
+class JsonTooLarge(UsageError):
+    """A JSON value is larger than EXECMETRICS_JSON_LIMIT_BYTES; nothing was written."""
+
+
+class JsonNotStorable(UsageError):
+    """A value is not JSON that PostgreSQL can store: it has a key that is no text, a number that is none, a
+    NUL character, half a surrogate pair or too many levels; nothing was written."""
+
+
+class BlobDamaged(ExecutionMetricsError):
+    """What blob storage holds is not what was written there: it is missing, cut or changed; put it back from
+    a copy, or write it anew."""
+
+
+class BlobsNotUsable(ExecutionMetricsError):
+    """Blob storage could not be read or written; check EXECMETRICS_BLOBS_URL, its rights and its room."""
+
+
+class BlobsInUse(ExecutionMetricsError):
+    """Somebody is writing to blob storage; nothing was swept, sweep again later."""
+
+
+class RagRulesMalformed(UsageError):
+    """Payers or rules do not have the shape of their column; nothing was written."""
+
+
+class LogPartitionsInUse(ExecutionMetricsError):
+    """The partitions of execution_logs are in use and could not be changed in time; nothing was lost, the
+    next run tries again."""
+
+
+class LogArchiveUnusable(ExecutionMetricsError):
+    """The archive of a month of execution_logs is missing, or is not as it was written; put the file back
+    from a backup."""
+
+
+class LogArchiveNotWritten(ExecutionMetricsError):
+    """A month of execution_logs could not be archived, so it was not dropped; check that
+    EXECMETRICS_LOG_ARCHIVE_URL can be written to."""

@@ -10,7 +10,7 @@ from uuid import UUID
 import polars as pl
 
 from pipelines.compute.chunks import in_buckets
-from pipelines.compute.dirty_cells import with_named_groups
+from pipelines.compute.subjects import JOBS, with_named_groups
 from pipelines.errors import CellNotFound
 from pipelines.model.metrics import DIMENSIONS, FIGURE_COLUMNS
 from pipelines.model.periods import Period
@@ -267,7 +267,7 @@ def _jobs(settings: Settings, calendar: ReadCalendar, name: CellName, start: dat
     )
     with reading_facts(settings.facts_location):
         jobs = in_buckets(open_facts(settings).scan(), bucket, name.period, calendar.calendar)
-        counted = with_named_groups(jobs).filter(*_wanted(name)).select(pl.len())
+        counted = with_named_groups(jobs, JOBS).filter(*_wanted(name)).select(pl.len())
         return int(counted.collect().item())
 
 

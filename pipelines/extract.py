@@ -22,9 +22,9 @@ from pipelines.stages import Stages
 from pipelines.storage.anomalies import find_listed
 from pipelines.storage.asked import Asked, CreatedOn, Indexed, Listed, OfOwners, Swept
 from pipelines.storage.calendars import ReadCalendar, read_calendar
-from pipelines.storage.cursors import Progress, disown_lost_versions, find_progress
+from pipelines.storage.cursors import Progress, Shown, disown_lost_versions, find_progress
 from pipelines.storage.database import Databases, connect
-from pipelines.storage.facts import STORED_COLUMNS, Absorbed, JobFacts, open_facts
+from pipelines.storage.facts import STORED_COLUMNS, Absorbed, Facts, open_facts
 from pipelines.storage.frames import id_series, uuids
 from pipelines.storage.names import NamesToCopy, find_moved
 from pipelines.storage.source import Moment, SourceSnapshot, open_source
@@ -126,7 +126,7 @@ def extract(databases: Databases, settings: Settings, request: Request, stages: 
 @contextmanager
 def gathered(
     databases: Databases, settings: Settings, request: Request, stages: Stages, *, dry: bool = False
-) -> Iterator[tuple[Extraction, JobFacts, Spool]]:
+) -> Iterator[tuple[Extraction, Facts, Spool]]:
     """Read what `extract` would merge, and merge nothing: yield it with the facts and the spooled rows.
 
     A `dry` one does not write down either whose published version these facts do not have.
@@ -188,7 +188,7 @@ class _Reading:
         source: SourceSnapshot,
         settings: Settings,
         request: Request,
-        facts: JobFacts,
+        facts: Facts,
         spool: Spool,
         seen: Mapping[UUID, Progress],
         listed: pl.DataFrame,
@@ -205,7 +205,10 @@ class _Reading:
         known = set(uuids(self._organizations["id"])) | set(seen)
         self._scope = _scope(request.organization_ids, known)
         only_these = bool(request.organization_ids)
-        horizons = {key: _horizon(seen.get(key), source.moment, facts) for key in self._scope}
+        moment = source.moment
+        horizons = {
+            key: horizon_of(seen.get(key), moment.incarnation, moment.horizon, facts) for key in self._scope
+        }
         # What changed hands is found as long as one of both has not got so far: its names are everybody's.
         latest = min((horizon for horizon in horizons.values() if horizon is not None), default=None)
         self.named = Swept(dict.fromkeys(known, latest) | dict.fromkeys(self._whole_of(horizons)))
@@ -410,6 +413,19 @@ class _Reading:
         )
 
 
+def horizon_of(progress: Shown | None, incarnation: str, horizon: int, facts: Facts) -> int | None:
+    """Where to go on reading an organization; None, from the beginning, when the past is another source's.
+
+    The source is of this incarnation now, and below `horizon` all its transactions have ended.
+    """
+    if progress is None or not progress.knows(facts):
+        return None
+    if progress.incarnation != incarnation or progress.horizon > horizon:
+        return None
+    # So old a horizon cannot be told from a future one on the circle of 32-bit ids.
+    return progress.horizon if horizon - progress.horizon < _TOO_OLD else None
+
+
 def _scope(asked: Sequence[UUID], known: set[UUID]) -> set[UUID]:
     unknown = sorted(set(asked) - known)
     if unknown:
@@ -421,17 +437,7 @@ def _of(organization_ids: Collection[UUID], column: str = "organization_id") -> 
     return pl.col(column).is_in(id_series("organization_id", organization_ids).implode())
 
 
-def _horizon(progress: Progress | None, moment: Moment, facts: JobFacts) -> int | None:
-    """Where to go on reading an organization; None, from the beginning, when the past is another source's."""
-    if progress is None or not progress.knows(facts):
-        return None
-    if progress.incarnation != moment.incarnation or progress.horizon > moment.horizon:
-        return None
-    # So old a horizon cannot be told from a future one on the circle of 32-bit ids.
-    return progress.horizon if moment.horizon - progress.horizon < _TOO_OLD else None
-
-
-def _absorb(facts: JobFacts, spool: Spool, stages: Stages) -> Absorbed:
+def _absorb(facts: Facts, spool: Spool, stages: Stages) -> Absorbed:
     # Chunks share no job, so while the first ones fill an empty table there is nothing to look up.
     absorb = facts.fill if facts.empty else facts.absorb
     absorbed = Absorbed()

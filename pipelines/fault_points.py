@@ -24,6 +24,8 @@ class FaultPoint(StrEnum):
     BEFORE_FACTS_COMMIT = "before facts commit"
     AFTER_FACTS_COMMIT = "after facts commit"
     FACTS_ABSORBED = "facts absorbed"
+    STEPS_STREAMING = "steps streaming"
+    STEPS_READ = "steps read"
     CALENDAR_KEPT = "calendar kept"
     FEED_READ = "feed read"
     BATCH_BEGUN = "batch begun"

@@ -1,31 +1,47 @@
 """Keeping the files of the facts few, without losing what has not been published."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 from uuid import UUID
 
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.settings import Settings
-from pipelines.storage.cursors import Progress, disown_lost_versions, find_progress, forget_published
-from pipelines.storage.database import Databases, connect
-from pipelines.storage.facts import JobFacts, open_facts
+from pipelines.storage.cursors import Shown, disown_lost_versions, find_progress, forget_published
+from pipelines.storage.database import Connection, Databases, connect
+from pipelines.storage.facts import Facts, open_facts, open_step_facts
 from pipelines.storage.facts_health import examine, remove_set_aside
+from pipelines.storage.facts_table import JOB_FACTS, STEP_FACTS, Kind, opened
 from pipelines.storage.lock import refresh_lock
 from pipelines.storage.migrations import require_analytics
+from pipelines.storage.step_progress import (
+    disown_lost_step_versions,
+    find_step_progress,
+    forget_published_steps,
+)
 
 
 @dataclass(frozen=True)
 class TidyReport:
-    """How many small files were merged into larger ones, how many old ones and how many gone jobs went.
+    """How many small files were merged into larger ones, how many old ones and how many gone rows went.
 
-    The organizations forgotten are those that will be published from the facts as a whole.
+    Those of jobs and of steps together. The organizations forgotten are those that will be published from
+    the facts as a whole.
     """
 
     files_merged: int
     files_removed: int
     gone_removed: int
     organizations_forgotten: int
+
+    def __add__(self, other: "TidyReport") -> "TidyReport":
+        return TidyReport(
+            self.files_merged + other.files_merged,
+            self.files_removed + other.files_removed,
+            self.gone_removed + other.gone_removed,
+            self.organizations_forgotten + other.organizations_forgotten,
+        )
 
 
 def tidy_facts(databases: Databases, settings: Settings) -> TidyReport:
@@ -36,22 +52,45 @@ def tidy_facts(databases: Databases, settings: Settings) -> TidyReport:
     """
     require_analytics(databases, settings)
     with refresh_lock(databases, settings):
-        facts = open_facts(settings)
-        # Damage in a file that nobody reads is found in time, and is not merged into one that looks sound.
-        examine(settings.facts_location)
-        expired = datetime.now(UTC) - settings.feed_retention
-        with connect(databases.analytics_url, settings) as connection:
-            disown_lost_versions(connection, facts)
-            forgotten = _behind_since(expired, facts, find_progress(connection))
-            forget_published(connection, forgotten)
-            passing(FaultPoint.LOST_VERSIONS_DISOWNED)
-        gone = facts.purge_gone(expired)
-        merged = facts.compact()
-        removed = facts.vacuum(settings.feed_retention) + remove_set_aside(settings, expired)
-        return TidyReport(merged, removed, gone, len(forgotten))
+        tidied = _tidied(databases, settings, _JOBS)
+        if opened(settings.step_facts_location, STEP_FACTS) is None:
+            return tidied
+        return tidied + _tidied(databases, settings, _STEPS)
 
 
-def _behind_since(moment: datetime, facts: JobFacts, progress: Mapping[UUID, Progress]) -> list[UUID]:
+@dataclass(frozen=True)
+class _Books:
+    """What is on record of how a table of facts was published."""
+
+    kind: Kind
+    find: Callable[[Connection], Mapping[UUID, Shown]]
+    disown: Callable[[Connection, Facts], object]
+    forget: Callable[[Connection, Collection[UUID]], object]
+
+
+_JOBS: Final = _Books(JOB_FACTS, find_progress, disown_lost_versions, forget_published)
+_STEPS: Final = _Books(STEP_FACTS, find_step_progress, disown_lost_step_versions, forget_published_steps)
+
+
+def _tidied(databases: Databases, settings: Settings, books: _Books) -> TidyReport:
+    of_jobs = books.kind is JOB_FACTS
+    location = settings.facts_location if of_jobs else settings.step_facts_location
+    facts = open_facts(settings) if of_jobs else open_step_facts(settings)
+    # Damage in a file that nobody reads is found in time, and is not merged into one that looks sound.
+    examine(location, kind=books.kind)
+    expired = datetime.now(UTC) - settings.feed_retention
+    with connect(databases.analytics_url, settings) as connection:
+        books.disown(connection, facts)
+        forgotten = _behind_since(expired, facts, books.find(connection))
+        books.forget(connection, forgotten)
+        passing(FaultPoint.LOST_VERSIONS_DISOWNED)
+    gone = facts.purge_gone(expired)
+    merged = facts.compact()
+    removed = facts.vacuum(settings.feed_retention) + remove_set_aside(location, settings, expired)
+    return TidyReport(merged, removed, gone, len(forgotten))
+
+
+def _behind_since(moment: datetime, facts: Facts, progress: Mapping[UUID, Shown]) -> list[UUID]:
     """The organizations that lack a change which was made before that moment."""
     shown = {key: seen.published_version for key, seen in progress.items() if seen.shows(facts)}
     pending = {version: facts.pending_since(version) for version in set(shown.values())}

@@ -10,7 +10,8 @@ from uuid import UUID
 
 import polars as pl
 
-from pipelines.compute.aggregate import MEASURED_COLUMNS, Aggregator
+from pipelines.compute.aggregate import Aggregator
+from pipelines.compute.subjects import JOBS
 from pipelines.errors import ExecutionMetricsError, FeedLost
 from pipelines.extract import CompletedIn, Extraction, Request, gathered
 from pipelines.model.definition import definition
@@ -26,7 +27,7 @@ from pipelines.settings import Settings
 from pipelines.stages import OnProgress, Stages
 from pipelines.storage.database import Databases, connect
 from pipelines.storage.definitions import find_version
-from pipelines.storage.facts import JobFacts
+from pipelines.storage.facts import Facts
 from pipelines.storage.facts_health import reading_facts
 from pipelines.storage.facts_table import opened
 from pipelines.storage.frames import id_series, uuids
@@ -123,7 +124,7 @@ class _Outlook:
         databases: Databases,
         settings: Settings,
         extraction: Extraction,
-        facts: JobFacts,
+        facts: Facts,
         spool: Spool,
     ) -> "_Outlook":
         seen = extraction.seen
@@ -151,9 +152,9 @@ class _Outlook:
         )
 
 
-def _afterwards(facts: JobFacts, spool: Spool) -> tuple[pl.LazyFrame, pl.DataFrame]:
+def _afterwards(facts: Facts, spool: Spool) -> tuple[pl.LazyFrame, pl.DataFrame]:
     """The jobs that would count afterwards, and those whose facts would change, as they are and would be."""
-    columns = ("job_id", "row_hash", *MEASURED_COLUMNS)
+    columns = ("job_id", "row_hash", *JOBS.measured_columns)
     before = facts.scan().select(columns)
     if not spool.rows:
         return before, before.clear().select("job_id", *_PLACE).collect()

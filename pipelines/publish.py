@@ -8,6 +8,7 @@ from uuid import UUID
 
 import polars as pl
 
+from pipelines.batches import Batch, by_work, settle
 from pipelines.compute.aggregate import Aggregator
 from pipelines.compute.causes import with_cause
 from pipelines.errors import (
@@ -42,7 +43,7 @@ from pipelines.storage.cursors import (
 )
 from pipelines.storage.database import Connection, Databases, commit, connect
 from pipelines.storage.definitions import version_of
-from pipelines.storage.facts import JobFacts, open_facts
+from pipelines.storage.facts import Facts, open_facts
 from pipelines.storage.facts_health import reading_facts
 from pipelines.storage.frames import id_series, uuids
 from pipelines.storage.names import copy_names
@@ -55,8 +56,6 @@ _LOCAL_PERIODS: Final = (Period.DAY, Period.WEEK, Period.MONTH)
 
 # No definition has this number, so whichever comes next, the cells are computed anew.
 _NO_DEFINITION: Final = 0
-
-Batch = tuple[UUID, ...]
 
 
 @dataclass
@@ -129,7 +128,7 @@ def publish(databases: Databases, settings: Settings, extraction: Extraction, st
 
 
 def not_believed(
-    analytics: Connection, settings: Settings, extraction: Extraction, facts: JobFacts, jobs: pl.LazyFrame
+    analytics: Connection, settings: Settings, extraction: Extraction, facts: Facts, jobs: pl.LazyFrame
 ) -> dict[UUID, ExecutionMetricsError]:
     """Who must not be published with these jobs, and why."""
     withheld: dict[UUID, ExecutionMetricsError] = {}
@@ -142,7 +141,7 @@ def not_believed(
     return withheld | dict.fromkeys(extraction.unknown_zones, UnknownTimeZone())
 
 
-def unpublished_images(facts: JobFacts, published: Mapping[UUID, Progress]) -> Iterator[pl.DataFrame]:
+def unpublished_images(facts: Facts, published: Mapping[UUID, Progress]) -> Iterator[pl.DataFrame]:
     """Yield the jobs of these organizations that changed since their publication, as they were and are.
 
     Columns: `organization_id, completed_at`, the dimensions and `weight`, which tells the cause.
@@ -165,7 +164,7 @@ def unpublished_images(facts: JobFacts, published: Mapping[UUID, Progress]) -> I
         yield recent.select("organization_id", "completed_at", *DIMENSIONS, weight("cause"))
 
 
-def find_unpublished(facts: JobFacts, published: Mapping[UUID, Progress]) -> set[UUID]:
+def find_unpublished(facts: Facts, published: Mapping[UUID, Progress]) -> set[UUID]:
     """Which of these organizations have facts that are not published yet; all, where nobody can tell."""
     waiting: set[UUID] = set()
     try:
@@ -189,7 +188,7 @@ class _Plan:
     def of(
         cls,
         extraction: Extraction,
-        facts: JobFacts,
+        facts: Facts,
         definition_version: int,
         withheld: Collection[UUID],
         with_cells: Collection[UUID],
@@ -218,7 +217,7 @@ class _Plan:
         return self.scope - self.first - self.whole.keys()
 
 
-def _read_images(facts: JobFacts, seen: Mapping[UUID, Progress], plan: _Plan, images: Spool) -> _Plan:
+def _read_images(facts: Facts, seen: Mapping[UUID, Progress], plan: _Plan, images: Spool) -> _Plan:
     """Spool what changed for those who follow the feed; whoever cannot any more is taken whole."""
     while plan.by_feed:
         try:
@@ -234,8 +233,7 @@ def _read_images(facts: JobFacts, seen: Mapping[UUID, Progress], plan: _Plan, im
     return plan
 
 
-def _batches(plan: _Plan, facts: JobFacts, images: Spool, settings: Settings) -> list[Batch]:
-    """Organizations in portions of so much work, the least first: a whale comes last, and alone."""
+def _batches(plan: _Plan, facts: Facts, images: Spool, settings: Settings) -> list[Batch]:
     work = dict.fromkeys(plan.scope, 0)
     whole = plan.first | plan.whole.keys() | plan.rezoned
     if whole:
@@ -246,15 +244,7 @@ def _batches(plan: _Plan, facts: JobFacts, images: Spool, settings: Settings) ->
         for key, jobs in zip(uuids(changed["organization_id"]), changed["jobs"], strict=True):
             if key in work:
                 work[key] += jobs
-    batches: list[list[UUID]] = []
-    room = 0
-    for key in sorted(work, key=lambda each: (work[each], each)):
-        if not batches or work[key] > room or len(batches[-1]) >= settings.batch_organizations:
-            batches.append([])
-            room = CHUNK_JOBS
-        batches[-1].append(key)
-        room -= work[key]
-    return [tuple(sorted(batch)) for batch in batches]
+    return by_work(work, room=CHUNK_JOBS, most=settings.batch_organizations)
 
 
 class _Press:
@@ -267,7 +257,7 @@ class _Press:
         extraction: Extraction,
         stages: Stages,
         seen: Mapping[UUID, Progress],
-        facts: JobFacts,
+        facts: Facts,
         plan: _Plan,
         edition: Edition,
         desk: Desk,
@@ -277,31 +267,21 @@ class _Press:
         self._extraction, self._stages, self._seen = extraction, stages, seen
         self._facts, self._plan, self._edition = facts, plan, edition
         self._desk, self._images = desk, images
+        self._begun = 0.0
         self.published = Published()
 
     def settle(self, batch: Batch) -> None:
         """Publish a batch, or its halves if it cannot be, down to the organization that is to blame."""
-        begun = time.monotonic()
-        try:
-            self._publish(batch, begun)
-        except ExecutionMetricsError:
-            # What has a sentence of its own concerns everybody: a lost connection, another run, the facts.
-            raise
-        except Exception as failure:
-            if self._overtaken(batch):
-                raise PublishConflict from failure
-            if len(batch) == 1:
-                self.give_up(batch[0], failure, time.monotonic() - begun)
-                return
-            middle = len(batch) // 2
-            self.settle(batch[:middle])
-            self.settle(batch[middle:])
+        settle(batch, self._publish, overtaken=self._overtaken, give_up=self._give_up_late)
 
     def _overtaken(self, batch: Batch) -> bool:
         """Whether another run has published one of these, as it can when our lock was lost."""
         with connect(self._databases.analytics_url, self._settings) as analytics:
             now = find_progress(analytics)
         return any(now.get(key) != self._seen.get(key) for key in batch)
+
+    def _give_up_late(self, organization_id: UUID, failure: Exception) -> None:
+        self.give_up(organization_id, failure, time.monotonic() - self._begun)
 
     def give_up(self, organization_id: UUID, failure: Exception, seconds: float = 0.0) -> None:
         """Record that an organization failed; it stays as it was, and its cursor too."""
@@ -321,7 +301,8 @@ class _Press:
                 withhold(analytics, organization_id, jobs, created_since=since)
         passing(FaultPoint.FAILURE_RECORDED)
 
-    def _publish(self, batch: Batch, begun: float) -> None:
+    def _publish(self, batch: Batch) -> None:
+        self._begun = time.monotonic()
         mine, plan, reason = set(batch), self._plan, self._extraction.reason
         with (
             reading_facts(self._settings.facts_location),
@@ -353,7 +334,7 @@ class _Press:
             passing(FaultPoint.CELLS_COMPUTED)
             with self._stages.timed("publish"):
                 publication.replace()
-                self._record(analytics, batch, time.monotonic() - begun)
+                self._record(analytics, batch, time.monotonic() - self._begun)
                 self._commit(analytics, batch)
             self._count(publication, computed)
 

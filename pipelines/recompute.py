@@ -7,11 +7,11 @@ from uuid import UUID
 
 import polars as pl
 
-from pipelines.compute.aggregate import MEASURED_COLUMNS, Aggregator, Numbered, emptied
+from pipelines.compute.aggregate import Aggregator, Numbered, emptied
 from pipelines.compute.calendar import Calendar
 from pipelines.compute.chunks import bucket_sizes, in_buckets, parts
 from pipelines.compute.dirty_cells import dirty_cells
-from pipelines.model.metrics import KEY_COLUMNS
+from pipelines.compute.subjects import JOBS, Subject
 from pipelines.model.periods import Period
 from pipelines.model.restatements import BY_WEIGHT, Restated
 from pipelines.model.rollup_plan import RollupPlan
@@ -32,13 +32,19 @@ _LONGEST: Final = timedelta(days=31) + _ASTRAY
 
 
 class Desk:
-    """Where jobs become cells: columns CELL_COLUMNS and `reason`, why a published cell is another now."""
+    """Where jobs become cells: those of their subject and `reason`, why a published cell is another now."""
 
     def __init__(
-        self, jobs: pl.LazyFrame, calendar: Calendar, plan: RollupPlan, aggregator: Aggregator
+        self,
+        jobs: pl.LazyFrame,
+        calendar: Calendar,
+        plan: RollupPlan,
+        aggregator: Aggregator,
+        subject: Subject = JOBS,
     ) -> None:
-        self._jobs = jobs.select(MEASURED_COLUMNS)
+        self._jobs = jobs.select(subject.measured_columns)
         self._calendar, self._plan, self._aggregator = calendar, plan, aggregator
+        self._subject = subject
 
     def all_cells(
         self,
@@ -90,7 +96,7 @@ class Desk:
                 yield from self._left_or_entered(jobs, these, inner, reason)
 
     def cells_at(self, keys: pl.DataFrame, reason: Restated) -> Cells:
-        """Yield the cells with these keys (KEY_COLUMNS), those that no job is in without executions."""
+        """Yield the cells with these keys (the key columns), those that no job is in without executions."""
         for period in Period:
             wanted = keys.filter(pl.col("period") == period.value).with_columns(weight=0)
             if wanted.is_empty():
@@ -102,7 +108,7 @@ class Desk:
             asked = buckets.with_columns(jobs=pl.lit(0, dtype=sizes.schema["jobs"]))
             for part in parts(pl.concat([sizes, asked]), CHUNK_JOBS):
                 jobs = in_buckets(self._jobs, part, period, self._calendar).collect()
-                numbered = Numbered.of(jobs, self._calendar, (period,))
+                numbered = self._numbered(jobs, (period,))
                 mine = wanted.join(part, on=["organization_id", "period_start"], how="semi")
                 yield from self._wanted_cells(numbered, mine, period, reason)
 
@@ -110,11 +116,15 @@ class Desk:
         self, numbered: Numbered, wanted: pl.DataFrame, period: Period, reason: Restated | None
     ) -> Cells:
         why = _REASONS.gather(wanted["weight"]) if reason is None else pl.lit(reason.value)
-        wanted = wanted.select(*KEY_COLUMNS, reason=why)
+        keys = self._subject.key_columns
+        wanted = wanted.select(*keys, reason=why)
         cells = self._aggregator.cells(numbered.within(wanted, period), period, self._plan[period])
-        yield cells.join(wanted, on=KEY_COLUMNS)
-        left = wanted.join(cells, on=KEY_COLUMNS, how="anti")
-        yield emptied(left).hstack([left["reason"]])
+        yield cells.join(wanted, on=keys)
+        left = wanted.join(cells, on=keys, how="anti")
+        yield emptied(left, self._subject).hstack([left["reason"]])
+
+    def _numbered(self, jobs: pl.DataFrame, periods: Collection[Period]) -> Numbered:
+        return Numbered.of(jobs, self._calendar, periods, self._subject)
 
     def _portions(
         self, jobs: pl.LazyFrame, periods: Collection[Period]
@@ -123,12 +133,12 @@ class Desk:
         ordered = tuple(period for period in Period if period in periods)
         few = jobs.head(CHUNK_JOBS + 1).collect()
         if few.height <= CHUNK_JOBS:
-            yield Numbered.of(few, self._calendar, ordered), ordered
+            yield self._numbered(few, ordered), ordered
             return
         for outer, calendar, inner in self._nests(ordered):
             for part in parts(bucket_sizes(jobs, outer, calendar), CHUNK_JOBS):
                 chunk = in_buckets(jobs, part, outer, calendar).collect()
-                yield Numbered.of(chunk, self._calendar, inner), inner
+                yield self._numbered(chunk, inner), inner
 
     def _at_once(self, changed: pl.LazyFrame) -> tuple[pl.DataFrame, pl.DataFrame] | None:
         """All jobs of whatever buckets a change touched, and the changes, if they are few."""
@@ -156,9 +166,9 @@ class Desk:
     def _left_or_entered(
         self, jobs: pl.DataFrame, changed: pl.DataFrame, periods: Collection[Period], reason: Restated | None
     ) -> Cells:
-        numbered = Numbered.of(jobs, self._calendar, periods)
+        numbered = self._numbered(jobs, periods)
         for period in periods:
-            wanted = dirty_cells(changed, period, self._plan[period], self._calendar)
+            wanted = dirty_cells(changed, period, self._plan[period], self._calendar, self._subject)
             yield from self._wanted_cells(numbered, wanted, period, reason)
 
     def _nests(self, periods: Collection[Period]) -> list[tuple[Period, Calendar, tuple[Period, ...]]]:

@@ -1,6 +1,6 @@
 """One pass from the source to the aggregates, one at a time: gather, compute, apply."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import TypeVar
@@ -14,6 +14,7 @@ from pipelines.rebuild import rebuild_stale
 from pipelines.repair import repair_range
 from pipelines.settings import Settings
 from pipelines.stages import OnProgress, Stages
+from pipelines.steps.refresh import StepsReport, refresh_steps
 from pipelines.storage.database import Databases
 from pipelines.storage.facts_health import reading_facts, set_aside
 from pipelines.storage.lock import refresh_lock
@@ -35,7 +36,8 @@ class RefreshReport:
     """What one pass did; `seconds` has the stages extract, facts, compute and publish, and the total.
 
     Compute and publish overlap, so the stages may add up to more than the total. `snapshot` is how long
-    the source's snapshot was open, and `longest_statement` what its longest statement took.
+    the source's snapshot was open, and `longest_statement` what its longest statement took. `steps` is None
+    where the source has no logs, and where they are measured apart.
     """
 
     organizations: int
@@ -49,6 +51,7 @@ class RefreshReport:
     cells_restated: int
     anomalies: int
     failed: tuple[FailedOrganization, ...]
+    steps: StepsReport | None
     seconds: dict[str, float]
 
 
@@ -121,12 +124,23 @@ def extract_changes(databases: Databases, settings: Settings, request: Request) 
     return replace(extraction, seconds=stages.seconds)
 
 
+def measure_steps(
+    databases: Databases, settings: Settings, request: Request, *, on_progress: OnProgress | None = None
+) -> StepsReport | None:
+    """The steps alone, of organizations whose jobs were published; None where the source has no logs."""
+    require_schema(databases, settings)
+    with refresh_lock(databases, settings):
+        steps = refresh_steps(databases, settings, request, Stages(on_progress))
+    _require_few_failures(settings, steps.failed if steps else {}, steps.organizations if steps else 0)
+    return steps
+
+
 def publish_changes(databases: Databases, settings: Settings, extraction: Extraction) -> RefreshReport:
     """The second half of a pass; raises `PublishConflict` when another run published since the first."""
     stages = Stages(seconds=extraction.seconds)
     with refresh_lock(databases, settings), stages.timed("total"):
         published = _publish(databases, settings, extraction, stages)
-    return _report(settings, extraction, published, stages)
+    return _report(settings, extraction, published, None, stages)
 
 
 def completed_in(since: datetime, until: datetime) -> CompletedIn:
@@ -148,7 +162,8 @@ def _pass(
 
     with refresh_lock(databases, settings), stages.timed("total"):
         extraction, published = _with_new_facts(settings, whole_pass)
-    return _report(settings, extraction, published, stages)
+        steps = refresh_steps(databases, settings, request, stages)
+    return _report(settings, extraction, published, steps, stages)
 
 
 def _publish(databases: Databases, settings: Settings, extraction: Extraction, stages: Stages) -> Published:
@@ -166,19 +181,23 @@ def _with_new_facts(settings: Settings, work: Callable[[], T]) -> T:
         with reading_facts(settings.facts_location):
             return work()
     except FactsUnusable:
-        set_aside(settings)
+        set_aside(settings.facts_location)
         passing(FaultPoint.FACTS_SET_ASIDE)
         return work()
 
 
 def _report(
-    settings: Settings, extraction: Extraction, published: Published, stages: Stages
+    settings: Settings,
+    extraction: Extraction,
+    published: Published,
+    steps: StepsReport | None,
+    stages: Stages,
 ) -> RefreshReport:
     failed = tuple(FailedOrganization(key, published.failed[key]) for key in sorted(published.failed))
     organizations = len(extraction.organization_ids)
-    if len(failed) * 100 > settings.tolerated_failures_pct * organizations:
-        names = ", ".join(f"{each.organization_id} {each.error_class}" for each in failed[:20])
-        raise TooManyFailures(f"({len(failed)} of {organizations}: {names})")
+    _require_few_failures(settings, published.failed, organizations)
+    if steps:
+        _require_few_failures(settings, steps.failed, steps.organizations)
     return RefreshReport(
         organizations=organizations,
         jobs_read=extraction.jobs_read,
@@ -191,5 +210,12 @@ def _report(
         cells_restated=published.restated,
         anomalies=extraction.found.height,
         failed=failed,
+        steps=steps,
         seconds={stage: round(taken, 3) for stage, taken in stages.seconds.items()},
     )
+
+
+def _require_few_failures(settings: Settings, failed: Mapping[UUID, str], organizations: int) -> None:
+    if len(failed) * 100 > settings.tolerated_failures_pct * organizations:
+        names = ", ".join(f"{key} {failed[key]}" for key in sorted(failed)[:20])
+        raise TooManyFailures(f"({len(failed)} of {organizations}: {names})")

@@ -13,6 +13,7 @@ from pipelines.storage.aggregates import count_jobs
 from pipelines.storage.database import Databases, connect
 from pipelines.storage.definitions import find_version
 from pipelines.storage.facts import open_facts
+from pipelines.storage.log_partitions import count_lines_without, why_not_ours
 from pipelines.storage.statements import statement
 
 
@@ -57,6 +58,14 @@ def lagging_organizations(databases: Databases, settings: Settings) -> dict[UUID
         )
 
 
+def organizations_with_lagging_steps(databases: Databases, settings: Settings) -> dict[UUID, datetime | None]:
+    """Whose steps were read longer than EXECMETRICS_LAG_LIMIT ago, and when; nobody without logs."""
+    with connect(databases.analytics_url, settings) as connection:
+        return dict(
+            connection.execute(statement("read/lagging_steps.sql"), {"lag": settings.lag_limit}).fetchall()
+        )
+
+
 def buckets_that_do_not_add_up(databases: Databases, settings: Settings) -> int:
     """In how many buckets of the current definition the rows of a dimension do not add up to the total's."""
     periods = [period for period, masks in settings.rollup_plan.items() if Mask.WORKFLOW in masks]
@@ -82,6 +91,12 @@ def anomalies(databases: Databases, settings: Settings) -> Anomalies:
     not_counted = jobs.pop(None, 0)
     finished = not_counted + sum(_counted_jobs(databases, settings).values())
     return Anomalies(jobs, round(100 * not_counted / finished, 3) if finished else 0.0)
+
+
+def lines_without_a_month(databases: Databases, settings: Settings) -> int:
+    """How many lines of execution_logs are in its default partition; none where the logs are not ours."""
+    with connect(databases.source_url, settings) as connection:
+        return 0 if why_not_ours(connection) else count_lines_without(connection)
 
 
 def _counted_jobs(databases: Databases, settings: Settings) -> dict[UUID, int]:

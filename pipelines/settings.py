@@ -93,6 +93,12 @@ class Settings(BaseSettings):
     source_url: SecretStr | None = Field(None, description="where jobs live; default: the same database")
     home: Path = Field(Path(".execmetrics"), description="facts, embedded database and Dagster home")
     facts_url: str | None = Field(None, description="where job_facts lives; default: under the home")
+    step_facts_url: str | None = Field(
+        None, description="where step_facts lives; default: under the home, or beside the facts"
+    )
+    blobs_url: str | None = Field(
+        None, description="where workflow definitions too large for a row live; default: under the home"
+    )
     earliest_completion: date = Field(date(2000, 1, 1), description="older completions are anomalies")
     future_tolerance: OptionalDuration = Field(
         timedelta(days=1), description="completions later than the source's clock plus this wait; off: accept"
@@ -134,6 +140,22 @@ class Settings(BaseSettings):
     keep_outcomes: OptionalDuration = Field(
         timedelta(days=30), description="how long the outcomes of runs are kept; off: for ever"
     )
+    keep_logs: OptionalDuration = Field(
+        None, description="how long whole months of execution_logs are kept; off: for ever"
+    )
+    log_months_ahead: int = Field(
+        3, ge=1, le=120, description="how many months ahead execution_logs has partitions"
+    )
+    log_archive_url: str | None = Field(
+        None,
+        description="where months of execution_logs go as Parquet before they are dropped; none: nowhere",
+    )
+    json_limit_bytes: int = Field(
+        1_048_576,
+        ge=1,
+        le=1_048_576,
+        description="the largest JSON value a column takes, as PostgreSQL writes it",
+    )
     lock_timeout: Duration = Field(timedelta(minutes=15), description="how long a run waits for another")
     statement_timeout: Duration = Field(timedelta(hours=1), description="the longest statement on a source")
     snapshot_timeout: Duration = Field(
@@ -156,6 +178,14 @@ class Settings(BaseSettings):
     def facts_location(self) -> str:
         """The URL or absolute folder of the Delta table `job_facts`."""
         return self.facts_url or str(self.home.resolve() / "facts" / "job_facts")
+
+    @property
+    def step_facts_location(self) -> str:
+        """The URL or absolute folder of the Delta table `step_facts`."""
+        if self.step_facts_url or not self.facts_url:
+            return self.step_facts_url or str(self.home.resolve() / "facts" / "step_facts")
+        beside, question, options = self.facts_url.partition("?")
+        return f"{beside.rstrip('/')}_of_steps{question}{options}"
 
     @property
     def earliest_completion_at(self) -> datetime:

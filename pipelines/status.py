@@ -63,6 +63,13 @@ def count_cells(databases: Databases, settings: Settings) -> int:
     return int(row[0]) if row else 0
 
 
+def count_step_cells(databases: Databases, settings: Settings) -> int:
+    """How many cells of steps are stored."""
+    with connect(databases.analytics_url, settings) as connection:
+        row = connection.execute(statement("read/count_step_cells.sql")).fetchone()
+    return int(row[0]) if row else 0
+
+
 def status(databases: Databases, settings: Settings) -> Status:
     """Read where every organization stands; raises `SchemaMissing`."""
     require_analytics(databases, settings)

@@ -11,35 +11,29 @@ from uuid import UUID
 
 import polars as pl
 
+from pipelines.compute.comparison import differences, side_by_side
 from pipelines.compute.dirty_cells import dirty_cells
+from pipelines.compute.subjects import JOBS
 from pipelines.compute.validate import changes, with_verdict
 from pipelines.errors import FeedLost, InvalidRange, UnknownOrganization
 from pipelines.model.definition import definition
-from pipelines.model.metrics import (
-    COUNT_COLUMNS,
-    DIMENSIONS,
-    FIGURE_COLUMNS,
-    HISTOGRAM_COLUMNS,
-    KEY_COLUMNS,
-)
+from pipelines.model.metrics import DIMENSIONS, KEY_COLUMNS
 from pipelines.model.periods import Period
 from pipelines.model.rollup_plan import RollupPlan
 from pipelines.publish import unpublished_images
 from pipelines.settings import Settings
+from pipelines.steps.verify import NO_STEPS, StepsVerified, verify_steps
 from pipelines.storage.asked import Asked, OfOwners, Swept
 from pipelines.storage.calendars import UTC, calendar_in
 from pipelines.storage.cursors import Progress, progress_in
 from pipelines.storage.database import Databases
-from pipelines.storage.facts import JobFacts, open_facts
+from pipelines.storage.facts import Facts, open_facts
 from pipelines.storage.facts_health import reading_facts
 from pipelines.storage.frames import id_series, uuids
 from pipelines.storage.migrations import require_schema
 from pipelines.storage.snapshot import Snapshot, open_snapshot
 from pipelines.storage.source import SourceSnapshot, open_source
 from pipelines.storage.statements import statement
-
-# Figures come from two programs that add and interpolate doubles in their own order.
-_RELATIVE_TOLERANCE: Final = 1e-9
 
 # How many organizations are compared at a time, which bounds memory.
 _BATCH: Final = 25
@@ -69,7 +63,8 @@ class VerifyReport:
 
     The source was as it was at `as_of`. Cells of the organizations `waiting` are about to be computed anew,
     by another definition or in another time zone, and are pending. A sealed cell holds more jobs than the
-    source, which no longer has what happened before EXECMETRICS_SEALED_BEFORE.
+    source, which no longer has what happened before EXECMETRICS_SEALED_BEFORE. `steps` says the same of the
+    cells of steps.
     """
 
     organizations: int
@@ -79,6 +74,7 @@ class VerifyReport:
     differences: tuple[Difference, ...]
     as_of: datetime
     waiting: tuple[UUID, ...] = ()
+    steps: StepsVerified = NO_STEPS
 
 
 def verify(
@@ -117,7 +113,8 @@ def verify(
             report = comparison.of(scope[start : start + _BATCH], since, until, report)
             if on_progress:
                 on_progress("verify", report.cells_compared)
-    return report
+        steps = verify_steps(analytics, source, settings, progress, scope, (since, until))
+    return replace(report, steps=steps)
 
 
 class _Comparison:
@@ -127,7 +124,7 @@ class _Comparison:
         self,
         analytics: Snapshot,
         source: SourceSnapshot,
-        facts: JobFacts,
+        facts: Facts,
         settings: Settings,
         progress: Mapping[UUID, Progress],
         scope: Sequence[UUID],
@@ -137,7 +134,7 @@ class _Comparison:
         self._calendar = calendar_in(
             analytics.rows("read/time_zone_offsets.sql"),
             {key: each.time_zone for key, each in progress.items()},
-        )
+        ).calendar
         definitions = analytics.rows("read/definitions.sql")
         ours = definitions.filter(pl.col("definition") == definition(settings.rollup_plan))
         self._current = int(ours["definition_version"].item()) if ours.height else None
@@ -155,7 +152,7 @@ class _Comparison:
         self._source.set(settings)
         stored = self._analytics.rows("verify/stored_cells.sql")
         expected = self._source.rows_of(oracle(self._settings.rollup_plan))
-        both = self._kept(_side_by_side(stored, expected))
+        both = self._kept(side_by_side(stored, expected, JOBS))
         on_its_way = self._on_its_way()
         waiting = both.filter(on_its_way).height
         both = both.filter(~on_its_way)
@@ -168,7 +165,7 @@ class _Comparison:
             cells_compared=so_far.cells_compared + both.height,
             cells_pending=so_far.cells_pending + waiting + waits,
             cells_sealed=so_far.cells_sealed + sealed.height,
-            differences=(*so_far.differences, *_differences(both)),
+            differences=(*so_far.differences, *(_difference(*found) for found in differences(both, JOBS))),
         )
 
     @property
@@ -222,7 +219,7 @@ class _Comparison:
         more = pl.col("total_executions") > pl.col("total_executions_expected").fill_null(0)
         return both.filter(more & (pl.col("period_start") < sealed_before))
 
-    def _waiting(self, facts: JobFacts, scope: Sequence[UUID]) -> pl.DataFrame:
+    def _waiting(self, facts: Facts, scope: Sequence[UUID]) -> pl.DataFrame:
         """The keys of the cells that facts not yet published, or changes that are no facts yet, touch.
 
         Changes of every organization count: a job may be on its way from one to another.
@@ -277,49 +274,6 @@ def oracle(plan: RollupPlan) -> str:
     ]
     text = ", ".join(f"({', '.join(columns)})" for columns in sets)
     return statement("verify/expected_cells.sql").replace("{grouping_sets}", text)
-
-
-def _side_by_side(stored: pl.DataFrame, expected: pl.DataFrame) -> pl.DataFrame:
-    return stored.with_columns(is_stored=pl.lit(True)).join(
-        _with_histogram(expected).with_columns(is_expected=pl.lit(True)),
-        on=KEY_COLUMNS,
-        how="full",
-        coalesce=True,
-        suffix="_expected",
-    )
-
-
-def _with_histogram(expected: pl.DataFrame) -> pl.DataFrame:
-    """Count the jobs in each bucket of durations."""
-    runs = pl.col("duration_buckets").list.eval(pl.element().rle())
-    fields = zip(HISTOGRAM_COLUMNS, (("value", pl.Int16()), ("len", pl.Int32())), strict=True)
-    return expected.with_columns(
-        runs.list.eval(pl.element().struct.field(field).cast(dtype)).alias(name)
-        for name, (field, dtype) in fields
-    ).drop("duration_buckets")
-
-
-def _differences(both: pl.DataFrame) -> Iterator[Difference]:
-    alone = both.filter(pl.col("is_stored").is_null() | pl.col("is_expected").is_null())
-    for row in alone.sort(*KEY_COLUMNS).iter_rows(named=True):
-        yield _difference(row, "row", row["total_executions"], row["total_executions_expected"])
-    paired = both.filter("is_stored", "is_expected").sort(*KEY_COLUMNS)
-    for column in FIGURE_COLUMNS:
-        for row in paired.filter(_differs(column)).iter_rows(named=True):
-            yield _difference(row, column, row[column], row[f"{column}_expected"])
-    for column in HISTOGRAM_COLUMNS:
-        # There is no number to tell of them.
-        differs = pl.col(column).ne_missing(pl.col(f"{column}_expected"))
-        for row in paired.filter(differs).iter_rows(named=True):
-            yield _difference(row, column, None, None)
-
-
-def _differs(column: str) -> pl.Expr:
-    stored, expected = pl.col(column), pl.col(f"{column}_expected")
-    if column in COUNT_COLUMNS:
-        return stored.ne_missing(expected)
-    far = (stored - expected).abs() > _RELATIVE_TOLERANCE * pl.max_horizontal(stored.abs(), expected.abs())
-    return (stored.is_null() != expected.is_null()) | far.fill_null(False) | stored.is_nan().fill_null(False)
 
 
 def _difference(row: dict[str, Any], column: str, stored: float | None, expected: float | None) -> Difference:

@@ -20,7 +20,7 @@ from pipelines.storage.calendars import find_calendar
 from pipelines.storage.cursors import Progress, find_progress, hold, renew_edition
 from pipelines.storage.database import Connection, Databases, connect
 from pipelines.storage.definitions import version_of
-from pipelines.storage.facts import JobFacts, open_facts
+from pipelines.storage.facts import Facts, open_facts
 from pipelines.storage.facts_health import reading_facts
 from pipelines.storage.retention import find_removed_before
 from pipelines.storage.statements import statement
@@ -48,7 +48,7 @@ class Workbench:
     settings: Settings
     reason: Restated
     seen: Mapping[UUID, Progress]
-    facts: JobFacts
+    facts: Facts
     desk: Desk
     edition: Edition
 

@@ -76,6 +76,32 @@ def plant_jobs(
     return tuple(job["id"] for job in jobs)
 
 
+def plant_lines(
+    source: psycopg.Connection, tenant: Tenant, job_id: UUID, many: Sequence[dict[str, Any]]
+) -> list[UUID]:
+    """Insert lines of a job's log: INFO, at noon, naming no step, except for the columns given."""
+    lines = [
+        {
+            "id": new_id(),
+            "organization_id": tenant.organization,
+            "job_id": job_id,
+            "sequence": number,
+            "level": "INFO",
+            "timestamp": NOON,
+        }
+        | columns
+        for number, columns in enumerate(many)
+    ]
+    with source.transaction():
+        for line in lines:
+            source.execute(
+                f"INSERT INTO orchestration.execution_logs ({', '.join(line)})"
+                f" VALUES ({', '.join(f'%({name})s' for name in line)})",
+                line,
+            )
+    return [line["id"] for line in lines]
+
+
 def change_job(source: psycopg.Connection, job_id: UUID, **columns: Any) -> None:
     """Change columns of a job, and its `updated_at` as the application would."""
     settings = ", ".join(f"{name} = %({name})s" for name in columns)
@@ -89,7 +115,7 @@ def without_constraints(source: psycopg.Connection) -> None:
     """Make the source as loose as one that we did not migrate: no foreign keys, no checks, more statuses."""
     constraints = source.execute(
         "SELECT conrelid::regclass::text, conname FROM pg_constraint"
-        " WHERE connamespace = 'orchestration'::regnamespace AND contype IN ('c', 'f')"
+        " WHERE connamespace = 'orchestration'::regnamespace AND contype IN ('c', 'f') AND conislocal"
     ).fetchall()
     for table, name in constraints:
         source.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")

@@ -11,6 +11,7 @@ _PURPOSES = {
     "source_reader": "reads the columns of the source that a run needs, and no payload",
     "writer": "publishes the aggregates",
     "dashboard_reader": "reads the aggregates and changes nothing",
+    "application": "reads and writes executions, and can only add to phi_access_log",
 }
 
 
@@ -24,14 +25,22 @@ def grants(
     dashboard_reader: Annotated[
         str, typer.Option(metavar="ROLE", help="Role that dashboards connect as.")
     ] = "execmetrics_dashboard_reader",
+    application: Annotated[
+        str | None,
+        typer.Option(metavar="ROLE", help="Role of a program that uses the tables of executions."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the GRANT statements of the three roles, for the databases that the settings name."""
+    """Print the GRANT statements of each role, for the databases that the settings name."""
     from pipelines.settings import load_settings
     from pipelines.storage import grants as privileges
 
     granted = privileges.grants(
-        load_settings(), source_reader=source_reader, writer=writer, dashboard_reader=dashboard_reader
+        load_settings(),
+        source_reader=source_reader,
+        writer=writer,
+        dashboard_reader=dashboard_reader,
+        application=application,
     )
     if as_json:
         print_json({"roles": granted})

@@ -28,4 +28,4 @@ def import_trace(
     rows = [(table.name, table.rows, table.rows_written) for table in report.tables]
     print_table(["table", "rows", "written"], rows)
     if report.ignored:
-        print_line(f"Ignored, because no table takes them yet: {', '.join(report.ignored)}")
+        print_line(f"Ignored, because the source has no table for them: {', '.join(report.ignored)}")

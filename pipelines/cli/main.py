@@ -9,9 +9,11 @@ import typer
 
 from pipelines.cli.demo import demo
 from pipelines.cli.dev import dev
+from pipelines.cli.doctor import doctor
 from pipelines.cli.explain import explain
 from pipelines.cli.grants import grants
 from pipelines.cli.import_trace import import_trace
+from pipelines.cli.metadata import app as metadata
 from pipelines.cli.migrate import migrate
 from pipelines.cli.output import print_line, tell
 from pipelines.cli.rebuild import rebuild
@@ -40,6 +42,7 @@ _COMMANDS: Final[dict[str, Callable[..., None]]] = {
     "explain": explain,
     "status": status,
     "grants": grants,
+    "doctor": doctor,
     "serve": serve,
     "token": token,
     "dev": dev,
@@ -47,6 +50,7 @@ _COMMANDS: Final[dict[str, Callable[..., None]]] = {
 }
 for name, command in _COMMANDS.items():
     app.command(name)(command)
+app.add_typer(metadata, name="metadata")
 
 
 def run() -> None:

@@ -107,7 +107,12 @@ def _show(report: RefreshReport, as_json: bool) -> None:
         return
     record = asdict(report)
     stages = record.pop("seconds")
+    steps = record.pop("steps")
     record["failed"] = ", ".join(f"{each.organization_id} {each.error_class}" for each in report.failed) or 0
     print_record(record)
     print_line()
+    if steps:
+        steps["failed"] = ", ".join(f"{key} {why}" for key, why in steps["failed"].items()) or 0
+        print_record({f"steps: {name}": value for name, value in steps.items()})
+        print_line()
     print_line(", ".join(f"{stage} {seconds:.3f} s" for stage, seconds in stages.items()))

@@ -13,6 +13,7 @@ from pipelines.cli.progress import watched
 from pipelines.cli.session import opened
 
 if TYPE_CHECKING:
+    from pipelines.steps.verify import StepsVerified
     from pipelines.verify import VerifyReport
 
 
@@ -39,8 +40,22 @@ def verify(
         print_json(report)
     else:
         print_comparison(report)
-    if report.differences:
+    if report.differences or report.steps.differences:
         raise typer.Exit(1)
+
+
+def print_steps(steps: StepsVerified) -> None:
+    """The same of the cells of steps, where there are any."""
+    from pipelines.steps.verify import NO_STEPS, StepDifference
+
+    if steps == NO_STEPS:
+        return
+    if steps.differences:
+        columns = [field.name for field in fields(StepDifference)]
+        print_table(columns, (astuple(difference) for difference in steps.differences))
+    compared = f"{steps.cells_compared:,} cells of steps compared with the logs"
+    waiting = f"{steps.cells_pending:,} wait for the next refresh, {steps.cells_sealed:,} are sealed"
+    print_line(f"{compared}, {len(steps.differences):,} differences; {waiting}.")
 
 
 def print_comparison(report: VerifyReport) -> None:
@@ -54,6 +69,7 @@ def print_comparison(report: VerifyReport) -> None:
         f"{report.cells_compared:,} cells of {report.organizations:,} organizations compared with the source,"
         f" {len(report.differences):,} differences; {report.cells_pending:,} cells wait for the next refresh."
     )
+    print_steps(report.steps)
     if report.cells_sealed:
         print_line(
             f"{report.cells_sealed:,} cells are sealed: they count jobs that the source no longer has."

@@ -3,39 +3,17 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 import duckdb
 import polars as pl
 
 from pipelines.compute.calendar import Calendar
-from pipelines.compute.dirty_cells import with_named_groups
+from pipelines.compute.subjects import JOBS, Subject, with_named_groups
 from pipelines.model.histogram import NO_DURATION, TOLD_BY_EXTREMES, borders_us
-from pipelines.model.jobs import Status
-from pipelines.model.metrics import (
-    CELL_COLUMNS,
-    COUNT_COLUMNS,
-    FIGURE_COLUMNS,
-    PERCENTILES,
-    WITH_HISTOGRAM,
-)
+from pipelines.model.metrics import PERCENTILES, WITH_HISTOGRAM
 from pipelines.model.periods import Period
 from pipelines.model.rollup_plan import Mask
-from pipelines.model.sentinels import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS
-
-# Number 0 of each dictionary is the sentinel of "all", which the statement answers for GROUPING() = 1.
-_ALL: Final[dict[str, Any]] = {
-    "organization_id": b"",
-    "workflow_id": ALL_WORKFLOWS.bytes,
-    "client_id": ALL_CLIENTS.bytes,
-    "initiator_type": ALL_INITIATORS,
-}
-_NUMBERS: Final = {
-    "organization_id": "organization",
-    "workflow_id": "workflow",
-    "client_id": "client",
-    "initiator_type": "initiator",
-}
 
 _BUCKET: Final = pl.Int16()
 _BORDERS_US: Final = pl.Series(borders_us(), dtype=pl.Int64)
@@ -54,15 +32,15 @@ _BESIDE_FIGURES: Final[dict[str, pl.DataType]] = {
 
 _MEMORY_LIMIT_MB: Final = 768
 
-# What is needed to know of a job.
-MEASURED_COLUMNS: Final = (*_NUMBERS, "status", "started_at", "completed_at")
-
 
 class Aggregator:
-    """A connection to DuckDB, kept for the chunks of a run, to be used in a `with`."""
+    """A connection to DuckDB, kept for the chunks of a run, to be used in a `with`.
 
-    def __init__(self, statement: str) -> None:
-        self._statement = statement
+    The statement is that of the subject.
+    """
+
+    def __init__(self, statement: str, subject: Subject = JOBS) -> None:
+        self._statement, self._subject = statement, subject
         self._duckdb = _in_memory().cursor()
         self._duckdb.execute("SET TimeZone = 'UTC'")
 
@@ -73,15 +51,16 @@ class Aggregator:
         self._duckdb.close()
 
     def cells(self, jobs: "Numbered", period: Period, masks: Sequence[Mask]) -> pl.DataFrame:
-        """Aggregate jobs whose buckets are complete: one row per cell, columns as CELL_COLUMNS.
+        """Aggregate jobs whose buckets are complete: one row per cell, columns as the subject's cells.
 
         Durations are whole microseconds until the last step, then milliseconds.
         """
         period_start = pl.col(period.value).to_physical().alias("period_start")
-        measures = ("completed", "duration_us", "duration_bucket")
-        chunk = jobs.frame.select(*_NUMBERS.values(), *measures, period_start)
+        measures = (*self._subject.outcomes, "duration_us", "duration_bucket")
+        chunk = jobs.frame.select(*_numbers(self._subject).values(), *measures, period_start)
         # GROUPING() takes no column that is in no set: one that is never broken down is 0 in all of them.
-        never = [_dimension(mask) for mask in Mask if not any(mask in each for each in masks)]
+        dimensions = self._subject.dimensions.values()
+        never = [_dimension(mask) for mask in dimensions if not any(mask in each for each in masks)]
         chunk = chunk.with_columns(pl.lit(0, dtype=pl.UInt32).alias(name) for name in never)
         self._duckdb.register("jobs", _Stream(chunk))
         try:
@@ -94,39 +73,47 @@ class Aggregator:
             shares=list(PERCENTILES.values()),
             buckets=_BUCKETS if period in WITH_HISTOGRAM else _NO_BUCKETS,
         )
-        return _finished(pl.DataFrame(self._duckdb.sql(text)), jobs.names, period)
+        return _finished(pl.DataFrame(self._duckdb.sql(text)), jobs.names, period, self._subject)
 
 
 @dataclass(frozen=True)
 class Numbered:
     """Jobs with whole numbers for their ids, by which grouping is about three times as fast as by UUIDs.
 
-    `frame` has organization, workflow, client, initiator, completed, duration_us and duration_bucket (NULL
-    when it is not honest) and for each period, under its name, where the bucket begins; the series of each
-    column in `names` answers which id a number means.
+    `frame` has organization and a number for each dimension, the outcomes, duration_us and duration_bucket
+    (NULL when it is not honest) and for each period, under its name, where the bucket begins; the series of
+    each column in `names` answers which id a number means.
     """
 
     frame: pl.DataFrame
     names: Mapping[str, pl.Series]
 
     @classmethod
-    def of(cls, facts: pl.DataFrame, calendar: Calendar, periods: Iterable[Period] = Period) -> "Numbered":
-        """Number the ids of facts (MEASURED_COLUMNS) from 1; 0 is "all"."""
-        jobs = with_named_groups(facts.lazy()).collect()
+    def of(
+        cls,
+        facts: pl.DataFrame,
+        calendar: Calendar,
+        periods: Iterable[Period] = Period,
+        subject: Subject = JOBS,
+    ) -> "Numbered":
+        """Number the ids of facts (the measured columns) from 1; 0 is "all"."""
+        jobs = with_named_groups(facts.lazy(), subject).collect()
         numbers, names = [], {}
-        for column, number in _NUMBERS.items():
+        # Number 0 of each dictionary is what the statement answers for GROUPING() = 1.
+        every = {"organization_id": b"", **subject.every}
+        for column, number in _numbers(subject).items():
             ids = jobs.get_column(column).unique()
             places = pl.arange(1, ids.len() + 1, eager=True, dtype=pl.UInt32)
             numbering = pl.DataFrame({column: ids, number: places})
             numbered = jobs.select(column).join(numbering, on=column, how="left", maintain_order="left")
             numbers.append(numbered.get_column(number))
-            names[column] = pl.concat([pl.Series(column, [_ALL[column]], dtype=ids.dtype), ids])
+            names[column] = pl.concat([pl.Series(column, [every[column]], dtype=ids.dtype), ids])
         return cls(
             jobs.select(
                 *numbers,
                 *(calendar.period_start(period).alias(period.value) for period in periods),
-                completed=pl.col("status") == Status.COMPLETED.value,
-                duration_us=_honest_duration_us(),
+                **subject.outcomes,
+                duration_us=_honest(subject.duration_us),
             ).with_columns(_duration_bucket()),
             names,
         )
@@ -159,12 +146,14 @@ def _in_memory() -> duckdb.DuckDBPyConnection:
     )
 
 
-def emptied(keys: pl.DataFrame) -> pl.DataFrame:
-    """Cells with these keys (KEY_COLUMNS) that no job is left in: no executions, columns as CELL_COLUMNS."""
-    counts = [pl.lit(0, dtype=pl.Int64).alias(name) for name in COUNT_COLUMNS]
-    figures = [pl.lit(0.0).alias(name) for name in FIGURE_COLUMNS if name not in COUNT_COLUMNS]
+def emptied(keys: pl.DataFrame, subject: Subject = JOBS) -> pl.DataFrame:
+    """Cells with these keys that no job is left in: no executions, columns as the subject's cells."""
+    counts = [pl.lit(0, dtype=pl.Int64).alias(name) for name in subject.count_columns]
+    figures = [
+        pl.lit(0.0).alias(name) for name in subject.figure_columns if name not in subject.count_columns
+    ]
     others = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in _BESIDE_FIGURES.items()]
-    return keys.with_columns(*counts, *figures, *others).select(*CELL_COLUMNS)
+    return keys.with_columns(*counts, *figures, *others).select(*subject.cell_columns)
 
 
 class _Stream:
@@ -177,9 +166,8 @@ class _Stream:
         return self._frame.__arrow_c_stream__(requested_schema)
 
 
-def _honest_duration_us() -> pl.Expr:
-    duration = (pl.col("completed_at") - pl.col("started_at")).dt.total_microseconds()
-    return pl.when(duration >= 0).then(duration)
+def _honest(duration_us: pl.Expr) -> pl.Expr:
+    return pl.when(duration_us >= 0).then(duration_us)
 
 
 def _duration_bucket() -> pl.Expr:
@@ -200,6 +188,12 @@ def _grouping_set(mask: Mask, never: Sequence[str]) -> str:
     return f"({', '.join(columns)})"
 
 
+def _numbers(subject: Subject) -> dict[str, str]:
+    """The column of numbers that stands for each column of ids."""
+    numbers = {column: _dimension(mask) for column, mask in subject.dimensions.items()}
+    return {"organization_id": "organization"} | numbers
+
+
 def _dimension(mask: Mask) -> str:
     assert mask.name
     return mask.name.lower()
@@ -216,29 +210,29 @@ def _percentiles_ms() -> dict[str, pl.Expr]:
     return percentiles
 
 
-def _finished(cells: pl.DataFrame, names: Mapping[str, pl.Series], period: Period) -> pl.DataFrame:
-    total, completed = pl.col("total_executions"), pl.col("completed_executions")
+def _finished(
+    cells: pl.DataFrame, names: Mapping[str, pl.Series], period: Period, subject: Subject
+) -> pl.DataFrame:
     timed, sum_us = pl.col("timed_executions"), pl.col("total_duration_us")
+    counted = [name for name in subject.count_columns if name not in subject.counted]
+    numbers = _numbers(subject)
     return (
         cells.hstack(_histograms(cells.get_column("duration_buckets")))
         .select(
-            *(names[column].gather(cells[number]).alias(column) for column, number in _NUMBERS.items()),
+            *(names[column].gather(cells[number]).alias(column) for column, number in numbers.items()),
             *_BESIDE_FIGURES,
+            *counted,
+            **subject.counted,
             period=pl.lit(period.value),
             period_start=pl.col("period_start").cast(pl.Datetime("us", "UTC")),
-            total_executions=total,
-            completed_executions=completed,
-            failed_executions=total - completed,
-            timed_executions=timed,
-            success_rate_pct=100.0 * completed / total,
             total_duration_ms=sum_us.fill_null(0.0) / 1000,
             average_duration_ms=pl.when(timed > 0).then(sum_us / timed / 1000),
             min_duration_ms=pl.col("min_duration_us") / 1000,
             max_duration_ms=pl.col("max_duration_us") / 1000,
             **_percentiles_ms(),
         )
-        .select(*CELL_COLUMNS)
-        .with_columns(pl.col(COUNT_COLUMNS).cast(pl.Int64))
+        .select(*subject.cell_columns)
+        .with_columns(pl.col(subject.count_columns).cast(pl.Int64))
     )
 
 

@@ -4,18 +4,17 @@ from typing import Final
 
 import polars as pl
 
-_DAY: Final = ("organization_id", "created_date")
 _LOW: Final = 0xFFFFFFFF
 
 
-def digest(jobs: pl.LazyFrame) -> pl.DataFrame:
-    """Count and hashes of jobs that count: `organization_id, created_date, jobs, low, high`.
+def digest(jobs: pl.LazyFrame, home: str = "created_date") -> pl.DataFrame:
+    """Count and hashes of jobs that count: `organization_id`, the day, `jobs, low, high`.
 
     The lower and the upper 32 bits of `row_hash` are summed apart, so that no sum can overflow.
     """
     row_hash = pl.col("row_hash")
     return (
-        jobs.group_by(*_DAY)
+        jobs.group_by("organization_id", home)
         .agg(
             jobs=pl.len().cast(pl.Int64),
             low=(row_hash & _LOW).sum(),
@@ -25,10 +24,11 @@ def digest(jobs: pl.LazyFrame) -> pl.DataFrame:
     )
 
 
-def differing_days(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
-    """The days of which two digests do not say the same: `organization_id, created_date`."""
-    both = one.join(other, on=_DAY, how="full", coalesce=True, suffix="_other", nulls_equal=True)
+def differing_days(one: pl.DataFrame, other: pl.DataFrame, home: str = "created_date") -> pl.DataFrame:
+    """The days of which two digests do not say the same: `organization_id` and the day."""
+    day = ("organization_id", home)
+    both = one.join(other, on=day, how="full", coalesce=True, suffix="_other", nulls_equal=True)
     same = pl.all_horizontal(
         pl.col(name).eq_missing(pl.col(f"{name}_other")) for name in ("jobs", "low", "high")
     )
-    return both.filter(~same).select(*_DAY).sort(*_DAY)
+    return both.filter(~same).select(*day).sort(*day)

@@ -6,47 +6,37 @@ from typing import Final
 import polars as pl
 
 from pipelines.compute.calendar import Calendar
-from pipelines.model.metrics import DIMENSIONS, KEY_COLUMNS
+from pipelines.compute.subjects import JOBS, Subject, every, with_named_groups
 from pipelines.model.periods import Period
 from pipelines.model.rollup_plan import Mask
-from pipelines.model.sentinels import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS, NO_CLIENT, UNKNOWN_INITIATOR
 
 WEIGHT: Final = "weight"
 
-_ALL: Final = {
-    "workflow_id": pl.lit(ALL_WORKFLOWS.bytes, dtype=pl.Binary),
-    "client_id": pl.lit(ALL_CLIENTS.bytes, dtype=pl.Binary),
-    "initiator_type": pl.lit(ALL_INITIATORS, dtype=pl.String),
-}
-
-
-def with_named_groups(facts: pl.LazyFrame) -> pl.LazyFrame:
-    """Replace a missing client and initiator by the sentinels under which they are counted."""
-    return facts.with_columns(
-        pl.col("client_id").fill_null(pl.lit(NO_CLIENT.bytes, dtype=pl.Binary)),
-        pl.col("initiator_type").fill_null(UNKNOWN_INITIATOR),
-    )
-
 
 def dirty_cells(
-    images: pl.DataFrame, period: Period, masks: Sequence[Mask], calendar: Calendar
+    images: pl.DataFrame,
+    period: Period,
+    masks: Sequence[Mask],
+    calendar: Calendar,
+    subject: Subject = JOBS,
 ) -> pl.DataFrame:
-    """The keys of every cell of a period that the jobs are in, each once: KEY_COLUMNS.
+    """The keys of every cell of a period that the jobs are in, each once: the subject's key columns.
 
     `images` holds facts before and after a change, so both the cell left and the cell entered come. Where
     they have a `weight`, a cell has the least of its jobs'.
     """
-    jobs = with_named_groups(images.lazy()).with_columns(calendar.period_start(period)).collect()
-    return pl.concat(pl.collect_all([_keys(jobs.lazy(), period, mask) for mask in masks]))
+    jobs = with_named_groups(images.lazy(), subject).with_columns(calendar.period_start(period)).collect()
+    return pl.concat(pl.collect_all([_keys(jobs.lazy(), period, mask, subject) for mask in masks]))
 
 
-def _keys(jobs: pl.LazyFrame, period: Period, mask: Mask) -> pl.LazyFrame:
-    jobs = jobs.with_columns(pl.lit(period.value).alias("period"), *_dimensions(mask))
+def _keys(jobs: pl.LazyFrame, period: Period, mask: Mask, subject: Subject) -> pl.LazyFrame:
+    jobs = jobs.with_columns(pl.lit(period.value).alias("period"), *_dimensions(mask, subject))
+    keys = subject.key_columns
     if WEIGHT in jobs.collect_schema():
-        return jobs.group_by(KEY_COLUMNS).agg(pl.col(WEIGHT).min()).select(*KEY_COLUMNS, WEIGHT)
-    return jobs.select(*KEY_COLUMNS).unique()
+        return jobs.group_by(keys).agg(pl.col(WEIGHT).min()).select(*keys, WEIGHT)
+    return jobs.select(*keys).unique()
 
 
-def _dimensions(mask: Mask) -> Iterable[pl.Expr]:
-    for name, dimension in DIMENSIONS.items():
-        yield pl.col(name) if dimension in mask else _ALL[name].alias(name)
+def _dimensions(mask: Mask, subject: Subject) -> Iterable[pl.Expr]:
+    for name, dimension in subject.dimensions.items():
+        yield pl.col(name) if dimension in mask else every(subject, name)

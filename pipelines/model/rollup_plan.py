@@ -15,6 +15,7 @@ class Mask(Flag):
     WORKFLOW = 1
     CLIENT = 2
     INITIATOR = 4
+    STEP = 8
 
 
 _DIMENSIONS = (Mask.WORKFLOW, Mask.CLIENT, Mask.INITIATOR)
@@ -32,6 +33,8 @@ def masks_up_to(dimensions: int) -> tuple[Mask, ...]:
     return tuple(masks)
 
 
+_STEPS = (Mask.STEP, Mask.WORKFLOW | Mask.STEP)
+
 RollupPlan = Mapping[Period, tuple[Mask, ...]]
 
 # Finer periods multiply every mask, so they keep fewer: 4 + 7 + 8 + 8 = 27 cells for one job at most.
@@ -41,3 +44,6 @@ ROLLUP_PLAN: Final[RollupPlan] = {
     Period.WEEK: masks_up_to(3),
     Period.MONTH: masks_up_to(3),
 }
+
+# Steps of different names have nothing in common, so they are never added up: 2 x 4 cells for one step.
+STEP_ROLLUP_PLAN: Final[RollupPlan] = dict.fromkeys(Period, _STEPS)

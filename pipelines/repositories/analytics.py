@@ -1,25 +1,18 @@
 """How one tenant's jobs ended and how long they took, over any range that is made of what is stored."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime
-from functools import cached_property
 from typing import Final
 from uuid import UUID
 
-from pipelines.compute.cover import Cover, Span
-from pipelines.compute.wall_clock import WallClock
-from pipelines.errors import (
-    ClientNotVisible,
-    InvalidRange,
-    RangeNotStored,
-    UnknownMeasure,
-    WorkflowNotVisible,
-)
-from pipelines.model.metrics import FIGURE_COLUMNS, PERCENTILES, WITH_HISTOGRAM
+from pipelines.compute.cover import Span
+from pipelines.errors import ClientNotVisible, UnknownMeasure, WorkflowNotVisible
+from pipelines.model.metrics import FIGURE_COLUMNS
 from pipelines.model.periods import Period
-from pipelines.model.rollup_plan import ROLLUP_PLAN, Mask, RollupPlan
+from pipelines.model.rollup_plan import ROLLUP_PLAN, RollupPlan
 from pipelines.model.sentinels import ALL_OF_EACH, NO_CLIENT
 from pipelines.repositories.figures import Sources, durations_of, metric_of, percentiles_of, stats_of
+from pipelines.repositories.ranges import Ranges, ordered
 from pipelines.repositories.records import (
     ClientExecutionStats,
     Completeness,
@@ -32,8 +25,7 @@ from pipelines.repositories.records import (
 )
 from pipelines.repositories.slices import EACH, Each, Slice
 from pipelines.storage.database import Connection
-from pipelines.storage.retention import find_removed_before
-from pipelines.storage.tenant_reading import Row, answering, rows
+from pipelines.storage.tenant_reading import Row, rows
 from pipelines.tenancy import Tenant
 
 # So many rows fit a page and a client's memory.
@@ -52,7 +44,8 @@ class AnalyticsRepository:
     """
 
     def __init__(self, connection: Connection, tenant: Tenant, plan: RollupPlan = ROLLUP_PLAN) -> None:
-        self._connection, self._tenant, self._plan = connection, tenant, plan
+        self._connection, self._tenant = connection, tenant
+        self._ranges = Ranges(connection, tenant, plan)
 
     def get_average_execution_duration(
         self,
@@ -65,7 +58,7 @@ class AnalyticsRepository:
     ) -> DurationStats:
         """How many jobs completed in the range, and how long they took on average, at least and at most."""
         asked = Slice(workflow_id, client, initiator)
-        sources = Sources(self._spans(asked.mask, *_ordered(since, until)))
+        sources = Sources(self._ranges.spans(asked.mask, *ordered(since, until)))
         return durations_of(self._figures("total", asked, sources)[0])
 
     def get_execution_duration_percentiles(
@@ -94,7 +87,7 @@ class AnalyticsRepository:
     ) -> ExecutionStats:
         """Both of these, which costs one query."""
         asked = Slice(workflow_id, client, initiator)
-        sources = self._sources(asked.mask, since, until)
+        sources = self._ranges.sources(asked.mask, since, until)
         return stats_of(self._figures("total", asked, sources)[0], sources)
 
     def get_workflow_execution_stats(
@@ -107,7 +100,7 @@ class AnalyticsRepository:
     ) -> tuple[WorkflowExecutionStats, ...]:
         """Every workflow in use with its name, those that take longest on average first, idle ones last."""
         asked = Slice(EACH, client, initiator)
-        sources = self._sources(asked.mask, since, until)
+        sources = self._ranges.sources(asked.mask, since, until)
         return tuple(
             WorkflowExecutionStats(
                 workflow_id=row["which"],
@@ -128,7 +121,7 @@ class AnalyticsRepository:
     ) -> tuple[ClientExecutionStats, ...]:
         """Every client in use likewise, and the jobs without one if there are any."""
         asked = Slice(workflow_id, EACH, initiator)
-        sources = self._sources(asked.mask, since, until)
+        sources = self._ranges.sources(asked.mask, since, until)
         return tuple(
             ClientExecutionStats(
                 client_id=None if row["which"] == NO_CLIENT else row["which"],
@@ -150,7 +143,7 @@ class AnalyticsRepository:
     ) -> tuple[InitiatorExecutionStats, ...]:
         """Every initiator type that started a job, those whose jobs take longest on average first."""
         asked = Slice(workflow_id, client, EACH)
-        sources = self._sources(asked.mask, since, until)
+        sources = self._ranges.sources(asked.mask, since, until)
         return tuple(
             InitiatorExecutionStats(
                 initiator_type=row["which"],
@@ -180,10 +173,10 @@ class AnalyticsRepository:
         unknown = sorted(set(measures) - set(FIGURE_COLUMNS))
         if unknown:
             raise UnknownMeasure(f"({', '.join(unknown)})")
-        since, until = _ordered(since, until)
+        since, until = ordered(since, until)
         asked = Slice(workflow, client, initiator)
-        self._require_kept(period, asked.mask)
-        self._kept([Span(period, since, until)])
+        self._ranges.require_kept(period, asked.mask)
+        self._ranges.kept([Span(period, since, until)])
         start, *keys = after or (None, None, None, None)
         values = dict(asked.values) | {
             "period": period.value,
@@ -212,67 +205,12 @@ class AnalyticsRepository:
             )
         return None
 
-    def _require_kept(self, period: Period, mask: Mask) -> None:
-        """Nothing kept is not the same as nothing happened."""
-        if mask not in self._plan[period]:
-            kept = ", ".join(f"{each}s" for each in Period if mask in self._plan[each])
-            raise RangeNotStored(f"(whole {kept})" if kept else "(nothing: these are not kept together)")
-
-    @cached_property
-    def _clock(self) -> WallClock:
-        return WallClock([(row["since"], row["offset_s"]) for row in self._rows("zone_offsets", {})])
-
-    @cached_property
-    def _removed_before(self) -> Mapping[Period, datetime]:
-        with answering():
-            return find_removed_before(self._connection)
-
-    def _spans(
-        self, mask: Mask, since: datetime, until: datetime, *, among: Collection[Period] = tuple(Period)
-    ) -> Sequence[Span]:
-        return self._kept(self._cover(mask, among=among).of(since, until))
-
-    def _kept(self, spans: Sequence[Span]) -> Sequence[Span]:
-        """The same, unless retention has removed some of their cells, which would look like no jobs."""
-        for span in spans:
-            removed_before = self._removed_before.get(span.period)
-            if removed_before and span.since < removed_before:
-                raise RangeNotStored(
-                    f"({span.period}s that began before {removed_before.isoformat()} are no longer kept)"
-                )
-        return spans
-
-    def _cover(self, mask: Mask, *, among: Collection[Period] = tuple(Period)) -> Cover:
-        periods = [period for period in among if mask in self._plan[period]]
-        return Cover(self._clock, periods)
-
-    def _sources(self, mask: Mask, since: datetime, until: datetime) -> Sources:
-        since, until = _ordered(since, until)
-        bucket = self._cover(mask).bucket_of(since, until)
-        if bucket:
-            return Sources(self._kept([Span(bucket, since, until)]), exact=True)
-        spans = self._spans(mask, since, until)
-        try:
-            return Sources(spans, histograms=self._spans(mask, since, until, among=WITH_HISTOGRAM))
-        except RangeNotStored:
-            # Counts and means are known all the same.
-            return Sources(spans)
-
     def _each(self, name: str, asked: Slice, sources: Sources) -> list[Row]:
         return [row for row in self._figures(name, asked, sources) if row["which"] is not None]
 
     def _figures(self, name: str, asked: Slice, sources: Sources) -> list[Row]:
         """What a statement over the sums gives: one row or more, which say whether the named are visible."""
-        values = dict(asked.values) | {
-            "no_client": NO_CLIENT,
-            "periods": [span.period.value for span in sources.spans],
-            "since": [span.since for span in sources.spans],
-            "until": [span.until for span in sources.spans],
-            "histogram_periods": [span.period.value for span in sources.histograms],
-            "histogram_since": [span.since for span in sources.histograms],
-            "histogram_until": [span.until for span in sources.histograms],
-            "shares": list(PERCENTILES.values()),
-        }
+        values = {**asked.values, "no_client": NO_CLIENT, **sources.values}
         found = self._rows(name, values)
         if not found[0]["workflow_is_visible"]:
             raise WorkflowNotVisible
@@ -283,9 +221,3 @@ class AnalyticsRepository:
     def _rows(self, name: str, values: Mapping[str, object]) -> list[Row]:
         mine = {"organization_id": self._tenant.organization_id}
         return rows(self._connection, f"read/of_tenant/{name}.sql", ALL_OF_EACH | dict(values) | mine)
-
-
-def _ordered(since: datetime, until: datetime) -> tuple[datetime, datetime]:
-    if since.tzinfo is None or until.tzinfo is None or since >= until:
-        raise InvalidRange(f"({since.isoformat()} to {until.isoformat()})")
-    return since, until

@@ -27,6 +27,19 @@ class Sources:
     exact: bool = False
     histograms: Sequence[Span] = ()
 
+    @property
+    def values(self) -> Mapping[str, object]:
+        """The same for a statement, and which percentiles are wanted."""
+        return {
+            "periods": [span.period.value for span in self.spans],
+            "since": [span.since for span in self.spans],
+            "until": [span.until for span in self.spans],
+            "histogram_periods": [span.period.value for span in self.histograms],
+            "histogram_since": [span.since for span in self.histograms],
+            "histogram_until": [span.until for span in self.histograms],
+            "shares": list(PERCENTILES.values()),
+        }
+
 
 def durations_of(row: Row) -> DurationStats:
     """Counts and means; nothing was counted where the sums are NULL."""

@@ -78,6 +78,22 @@ class InitiatorExecutionStats(ExecutionStats):
 
 
 @dataclass(frozen=True)
+class StepDurationStats:
+    """One step over a range: how often it ended, and how, and how long it took; None when it is not timed."""
+
+    step_name: str
+    total_executions: int
+    completed_executions: int
+    warned_executions: int
+    failed_executions: int
+    timed_executions: int
+    average_duration_ms: float | None
+    min_duration_ms: float | None
+    max_duration_ms: float | None
+    percentiles: DurationPercentiles
+
+
+@dataclass(frozen=True)
 class MetricRow:
     """One stored row: `figures` by column name. A dimension that is not broken down is None.
 

@@ -16,7 +16,7 @@ _IDS_AT_A_TIME: Final = 10_000
 
 # Rows carry 32 bits of their transaction's id, which tell before from after within half of their circle;
 # half of that leaves room for the transactions that are under way.
-_FARTHEST_BEHIND: Final = 2**30
+FARTHEST_BEHIND: Final = 2**30
 
 Settings = Mapping[str, str]
 
@@ -36,7 +36,7 @@ class Swept:
     def within_reach_of(self, horizon: int) -> "Swept":
         """The same, but read whole whoever is too far behind to tell what changed since."""
         reached = {
-            key: value if value is not None and horizon - value < _FARTHEST_BEHIND else None
+            key: value if value is not None and horizon - value < FARTHEST_BEHIND else None
             for key, value in self.horizons.items()
         }
         return replace(self, horizons=reached)
@@ -44,7 +44,7 @@ class Swept:
     def settings(self) -> Iterator[Settings]:
         """Yield what one statement takes."""
         cursors = [{"organization_id": str(key), "horizon": value} for key, value in self.horizons.items()]
-        yield {"execmetrics.cursors": json.dumps(cursors), "execmetrics.scope": _scope(self.only_listed)}
+        yield {"execmetrics.cursors": json.dumps(cursors), "execmetrics.scope": scope(self.only_listed)}
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Indexed:
     def settings(self) -> Iterator[Settings]:
         """Yield what one statement takes."""
         moments = [{"organization_id": str(key), "since": at.isoformat()} for key, at in self.since.items()]
-        yield {"execmetrics.moments": json.dumps(moments), "execmetrics.scope": _scope(self.only_listed)}
+        yield {"execmetrics.moments": json.dumps(moments), "execmetrics.scope": scope(self.only_listed)}
 
 
 @dataclass(frozen=True)
@@ -123,5 +123,6 @@ def array_of(values: Iterable[object]) -> str:
     return "{" + ",".join(map(str, values)) + "}"
 
 
-def _scope(only_listed: bool) -> str:
+def scope(only_listed: bool) -> str:
+    """Who is read, as statements take it: everybody, or who is listed."""
     return "listed" if only_listed else "all"

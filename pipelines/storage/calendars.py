@@ -16,7 +16,7 @@ import psycopg
 from pipelines.compute.calendar import OFFSET_COLUMNS, ZONE_COLUMNS, Calendar
 from pipelines.model.periods import Period
 from pipelines.settings import Settings
-from pipelines.storage.cursors import Progress
+from pipelines.storage.cursors import Shown
 from pipelines.storage.frames import id_series, uuids
 from pipelines.storage.source import SourceSnapshot
 from pipelines.storage.statements import statement
@@ -57,7 +57,7 @@ class ReadCalendar:
         latest = _latest_completion(through, self.tolerance) + _DAY
         return digests[max(bisect_right(since, latest), 1) - 1]
 
-    def differs(self, organization_id: UUID, published: Progress) -> bool:
+    def differs(self, organization_id: UUID, published: Shown) -> bool:
         """Whether days, weeks and months began elsewhere when the organization was last published."""
         return published.zone_offsets != self.fingerprint(organization_id, published.extracted_at)
 
@@ -129,9 +129,9 @@ def find_calendar(connection: psycopg.Connection) -> ReadCalendar:
     return _calendar(_zones(dict(zones)), pl.DataFrame(offsets, schema=OFFSET_COLUMNS, orient="row"))
 
 
-def calendar_in(offsets: pl.DataFrame, time_zones: Mapping[UUID, str]) -> Calendar:
+def calendar_in(offsets: pl.DataFrame, time_zones: Mapping[UUID, str]) -> ReadCalendar:
     """The calendar of organizations in these zones by offsets that were kept (OFFSET_COLUMNS)."""
-    return _calendar(_zones(time_zones), offsets.cast(pl.Schema(OFFSET_COLUMNS))).calendar
+    return _calendar(_zones(time_zones), offsets.cast(pl.Schema(OFFSET_COLUMNS)))
 
 
 def _zones(time_zones: Mapping[UUID, str]) -> pl.DataFrame:

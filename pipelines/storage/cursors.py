@@ -11,43 +11,49 @@ import psycopg
 from psycopg.rows import class_row
 
 from pipelines.errors import PublishConflict
-from pipelines.storage.facts import JobFacts
+from pipelines.storage.facts import Facts
 from pipelines.storage.source import Moment
 from pipelines.storage.statements import statement
 
 # In place of a version: the facts have everything, but nobody knows any more what was published of it.
-_FORGOTTEN: Final = -1
+FORGOTTEN: Final = -1
 
 
 @dataclass(frozen=True)
-class Progress:
-    """One organization: every row has been looked at up to `horizon`, the cells show `published_version`.
-
-    `extracted_at`, `complete_through` and `swept_at` are times of the source's clock.
-    """
+class Shown:
+    """Which version of which facts the cells of an organization show, and by which clocks they count."""
 
     organization_id: UUID
     horizon: int
     incarnation: str
-    swept_at: datetime
     extracted_at: datetime
-    complete_through: datetime
     facts_table_id: UUID
     published_version: int
     definition_version: int
     time_zone: str
     zone_offsets: str
-    rebuilding_version: int | None
-    rebuilt_before: datetime | None
     run_id: UUID | None
 
-    def knows(self, facts: JobFacts) -> bool:
+    def knows(self, facts: Facts) -> bool:
         """Whether it was published from these facts: not from others, nor a later version now lost."""
         return self.facts_table_id == facts.table_id and self.published_version <= facts.version
 
-    def shows(self, facts: JobFacts) -> bool:
+    def shows(self, facts: Facts) -> bool:
         """Whether the cells show a version of these facts, so that the feed says what changed since."""
-        return self.knows(facts) and self.published_version != _FORGOTTEN
+        return self.knows(facts) and self.published_version != FORGOTTEN
+
+
+@dataclass(frozen=True)
+class Progress(Shown):
+    """One organization: every row has been looked at up to `horizon`, the cells show `published_version`.
+
+    `extracted_at`, `complete_through` and `swept_at` are times of the source's clock.
+    """
+
+    swept_at: datetime
+    complete_through: datetime
+    rebuilding_version: int | None
+    rebuilt_before: datetime | None
 
     def is_of(self, definition_version: int | None) -> bool:
         """Whether all cells are of this definition, and none of another that a rebuild had begun with."""
@@ -85,7 +91,7 @@ def progress_in(rows: pl.DataFrame) -> dict[UUID, Progress]:
     return found
 
 
-def disown_lost_versions(connection: psycopg.Connection, facts: JobFacts) -> int:
+def disown_lost_versions(connection: psycopg.Connection, facts: Facts) -> int:
     """Have organizations published anew whose version these facts no longer have, as a restored copy has not.
 
     It is written down before the facts count on, because they would soon reach the same number again.
@@ -108,7 +114,7 @@ def forget_published(connection: psycopg.Connection, organization_ids: Collectio
     if organization_ids:
         connection.execute(
             statement("load/forget_published.sql"),
-            {"organization_ids": sorted(organization_ids), "forgotten": _FORGOTTEN},
+            {"organization_ids": sorted(organization_ids), "forgotten": FORGOTTEN},
         )
     return len(organization_ids)
 
@@ -119,7 +125,7 @@ def advance(
     *,
     seen: Mapping[UUID, Progress],
     extracted_at: datetime,
-    facts: JobFacts,
+    facts: Facts,
     run_id: UUID,
     current_definition: int,
     settled_since: str | None = None,

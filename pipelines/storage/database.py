@@ -59,18 +59,23 @@ def open_databases(settings: Settings) -> Iterator[Databases]:
 
 
 @contextmanager
-def connect(url: str, settings: Settings, *, autocommit: bool = False) -> Iterator[psycopg.Connection]:
+def connect(
+    url: str, settings: Settings, *, autocommit: bool = False, in_utc: bool = True
+) -> Iterator[psycopg.Connection]:
     """Yield a connection in UTC that commits at the end, or rolls back when the body fails.
+
+    One that is not `in_utc` is in the time zone that the database has for its sessions.
 
     Raises `DatabaseUnreachable`, also when the connection is lost meanwhile, and `NotPermitted`.
     """
+    time_zone = " -c TimeZone=UTC" if in_utc else ""
     try:
         connection = psycopg.connect(
             url,
             autocommit=autocommit,
             connect_timeout=_connect_timeout_s(settings),
             application_name="execmetrics",
-            options=f"{conninfo_to_dict(url).get('options') or ''} -c TimeZone=UTC -c DateStyle=ISO",
+            options=f"{conninfo_to_dict(url).get('options') or ''}{time_zone} -c DateStyle=ISO",
         )
     except psycopg.Error as refused:
         raise DatabaseUnreachable(f"({without_password(url)})") from refused

@@ -1,4 +1,4 @@
-"""`job_facts`: a Delta table with one row per job that counts or once did, and the feed of its changes."""
+"""Delta tables with one row per job, or step, that counts or once did, and the feeds of their changes."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -18,10 +18,13 @@ from pipelines.settings import Settings
 from pipelines.storage.facts_checksums import Checksums
 from pipelines.storage.facts_feed import commits_since
 from pipelines.storage.facts_health import reading_facts
-from pipelines.storage.facts_merge import KNOWN_COLUMNS, counted_at_home, in_portions, needed, portions
+from pipelines.storage.facts_merge import counted_at_home, in_portions, known_columns, needed, portions
 from pipelines.storage.facts_table import (
     FENCED,
+    JOB_FACTS,
+    STEP_FACTS,
     STORED_COLUMNS,
+    Kind,
     created,
     files_of,
     local_folder,
@@ -30,10 +33,7 @@ from pipelines.storage.facts_table import (
 )
 from pipelines.storage.frames import id_series, uuids
 
-__all__ = ["STORED_COLUMNS", "Absorbed", "FactsNotWritten", "JobFacts", "open_facts"]
-
-# A day of creation is a home: each row of a job has one, and counts in one of them at most.
-_SAME_ROW: Final = "fact.job_id = job.job_id AND fact.created_date = job.created_date"
+__all__ = ["STORED_COLUMNS", "Absorbed", "Facts", "FactsNotWritten", "open_facts"]
 
 # Rows of one organization lie together; small groups let a reader skip the others.
 _WRITER: Final = WriterProperties(compression="ZSTD", max_row_group_size=32_768)
@@ -60,15 +60,15 @@ class Absorbed:
         return Absorbed(self.inserted + other.inserted, self.updated + other.updated, self.gone + other.gone)
 
 
-class JobFacts:
+class Facts:
     """One version of the table at a location; `version` counts its commits and `table_id` tells tables apart.
 
     Whatever is written raises `FactsConflict` when somebody else wrote since it was opened, `FactsNotWritten`
     for want of space; whatever is read raises `FactsUnusable` when its files are damaged or gone.
     """
 
-    def __init__(self, table: DeltaTable, location: str) -> None:
-        self._table, self._location = table, location
+    def __init__(self, table: DeltaTable, location: str, kind: Kind = JOB_FACTS) -> None:
+        self._table, self._location, self._kind = table, location, kind
 
     @property
     def table_id(self) -> UUID:
@@ -89,16 +89,17 @@ class JobFacts:
         return not self._table.file_uris()
 
     def scan(self) -> pl.LazyFrame:
-        """The jobs that count: FACT_COLUMNS and `created_date`; collect it within `reading_facts`."""
-        return rows_of(self._table).filter(pl.col("gone").is_null()).drop("gone")
+        """The jobs that count: their columns but `gone`; collect it within `reading_facts`."""
+        return rows_of(self._table, self._kind).filter(pl.col("gone").is_null()).drop("gone")
 
     def of_days(self, days: pl.DataFrame) -> pl.LazyFrame:
-        """The jobs that count of these days of organizations (`organization_id, created_date`)."""
-        dates = days["created_date"].unique().implode()
-        there = ["organization_id", "created_date"]
+        """The jobs that count of these days of organizations (`organization_id` and the home)."""
+        home = self._kind.home
+        dates = days[home].unique().implode()
+        there = ["organization_id", home]
         return (
             self.scan()
-            .filter(pl.col("created_date").is_in(dates))
+            .filter(pl.col(home).is_in(dates))
             .join(days.lazy().select(there), on=there, how="semi")
         )
 
@@ -140,25 +141,25 @@ class JobFacts:
         return self._append(changes.filter(pl.col("gone").is_null()))
 
     def absorb(self, changes: pl.DataFrame) -> Absorbed:
-        """Make the facts say of these jobs, each of which comes once, what the changes say: STORED_COLUMNS.
+        """Make the facts say of these jobs, each of which comes once, what the changes say: all columns.
 
         A job that no longer counts keeps its row, marked with the reason. What is there already makes no
         version; much takes several, and one cut off between two is made good by absorbing again.
         """
-        changes = changes.select(*STORED_COLUMNS)
-        rows = needed(changes, self._known(changes))
+        changes = changes.select(*self._kind.columns)
+        rows = needed(changes, self._known(changes), self._kind)
         if rows.is_empty():
             return Absorbed()
-        days = files_of(self._table).group_by("created_date").agg(facts=pl.col("rows").sum())
-        return sum(map(self._write, portions(rows, days, _MERGED_FACTS)), Absorbed())
+        days = files_of(self._table, self._kind).group_by(self._kind.home).agg(facts=pl.col("rows").sum())
+        return sum(map(self._write, portions(rows, days, _MERGED_FACTS, self._kind)), Absorbed())
 
     def images_since(self, version: int) -> Iterator[pl.DataFrame]:
         """Yield the rows that each commit past that version wrote, as they were before and after it.
 
-        A frame holds whole commits: STORED_COLUMNS, `_commit_version` and `_change_type` (insert,
+        A frame holds whole commits: all columns, `_commit_version` and `_change_type` (insert,
         update_preimage, update_postimage, delete). Raises `FeedLost` when files were removed or damaged.
         """
-        return commits_since(version, self._table, self._location)
+        return commits_since(version, self._table, self._location, self._kind)
 
     def pending_since(self, version: int) -> datetime | None:
         """When the first commit past that version changed a job, or None when none did.
@@ -182,15 +183,15 @@ class JobFacts:
 
         They count nowhere, so no cell changes. A day whose files were rewritten since is left for later.
         """
-        files = files_of(self._table)
+        files = files_of(self._table, self._kind)
         written = pl.col("modified_ms").filter(pl.col("gone") > 0).max()
         days = (
-            files.group_by("created_date")
+            files.group_by(self._kind.home)
             .agg(facts=pl.col("rows").sum(), written=written)
             .filter(pl.col("written") < before.timestamp() * 1000)
         )
-        cut = in_portions(days, _MERGED_FACTS).partition_by("portion", maintain_order=True)
-        return sum(self._purge(portion["created_date"]) for portion in cut)
+        cut = in_portions(days, _MERGED_FACTS, self._kind).partition_by("portion", maintain_order=True)
+        return sum(self._purge(portion[self._kind.home]) for portion in cut)
 
     def vacuum(self, retention: timedelta) -> int:
         """Remove files that no version younger than that needs, nor its feed; return how many."""
@@ -208,39 +209,40 @@ class JobFacts:
         listed = ", ".join(f"'{day}'" for day in days)
         with self._commit():
             purged = self._table.delete(
-                f"gone IS NOT NULL AND created_date IN ({listed})",
+                f"gone IS NOT NULL AND {self._kind.home} IN ({listed})",
                 writer_properties=_WRITER,
                 commit_properties=FENCED,
             )
         return int(purged["num_deleted_rows"])
 
     def _known(self, changes: pl.DataFrame) -> pl.DataFrame:
-        """The facts of these jobs wherever they are: KNOWN_COLUMNS.
+        """The facts of these jobs wherever they are, the known columns.
 
         Most are on their day. Only of others, new or moved, has every day to be asked: 0.2 s for 5 million.
         """
-        facts = rows_of(self._table).select(*KNOWN_COLUMNS)
-        days = changes["created_date"].unique().implode()
-        ids = changes.lazy().select("job_id")
-        near = self._collect(
-            facts.filter(pl.col("created_date").is_in(days)).join(ids, on="job_id", how="semi")
-        )
-        at_home = counted_at_home(near, changes)
-        strangers = ids.join(at_home.lazy(), on="job_id", how="anti").collect()
+        key, home = self._kind.place
+        facts = rows_of(self._table, self._kind).select(*known_columns(self._kind))
+        days = changes[home].unique().implode()
+        ids = changes.lazy().select(key)
+        near = self._collect(facts.filter(pl.col(home).is_in(days)).join(ids, on=key, how="semi"))
+        at_home = counted_at_home(near, changes, self._kind)
+        strangers = ids.join(at_home.lazy(), on=key, how="anti").collect()
         if strangers.is_empty():
             return at_home
-        far = self._collect(facts.join(strangers.lazy(), on="job_id", how="semi"))
+        far = self._collect(facts.join(strangers.lazy(), on=key, how="semi"))
         return pl.concat([at_home, far])
 
     def _write(self, rows: pl.DataFrame) -> Absorbed:
         if not rows["known"].any():
             return self._append(rows)
-        columns: dict[str, Any] = {name: f"job.{name}" for name in STORED_COLUMNS}
+        columns: dict[str, Any] = {name: f"job.{name}" for name in self._kind.columns}
+        # A day is a home: each row of a job has one, and counts in one of them at most.
+        same_row = " AND ".join(f"fact.{name} = job.{name}" for name in self._kind.place)
         with self._commit():
             (
                 self._table.merge(
-                    rows.select(*STORED_COLUMNS),
-                    predicate=_SAME_ROW,
+                    rows.select(*self._kind.columns),
+                    predicate=same_row,
                     source_alias="job",
                     target_alias="fact",
                     writer_properties=_WRITER,
@@ -261,7 +263,7 @@ class JobFacts:
             with self._commit():
                 write_deltalake(
                     self._table,
-                    rows.select(*STORED_COLUMNS),
+                    rows.select(*self._kind.columns),
                     mode="append",
                     writer_properties=_WRITER,
                     commit_properties=FENCED,
@@ -273,7 +275,7 @@ class JobFacts:
         before = self.version
         passing(FaultPoint.BEFORE_FACTS_COMMIT)
         try:
-            with reading_facts(self._location):
+            with reading_facts(self._location, self._kind):
                 try:
                     yield
                 except CommitFailedError as beaten:
@@ -285,12 +287,20 @@ class JobFacts:
             Checksums(folder).record(since_version=before)
 
     def _collect(self, rows: pl.LazyFrame) -> pl.DataFrame:
-        with reading_facts(self._location):
+        with reading_facts(self._location, self._kind):
             return rows.collect()
 
 
-def open_facts(settings: Settings) -> JobFacts:
+def open_facts(settings: Settings) -> Facts:
     """Open the table, or make an empty one where there is none; raises `FactsUnusable`."""
-    location = settings.facts_location
-    table = opened(location)
-    return JobFacts(created(location) if table is None else table, location)
+    return _open(settings.facts_location, JOB_FACTS)
+
+
+def open_step_facts(settings: Settings) -> Facts:
+    """The same for the table of steps."""
+    return _open(settings.step_facts_location, STEP_FACTS)
+
+
+def _open(location: str, kind: Kind) -> Facts:
+    table = opened(location, kind)
+    return Facts(created(location, kind) if table is None else table, location, kind)

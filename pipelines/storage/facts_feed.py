@@ -9,11 +9,11 @@ from deltalake import DeltaTable
 
 from pipelines.errors import FeedLost
 from pipelines.storage.facts_checksums import LOG, Checksums
-from pipelines.storage.facts_table import STORED_COLUMNS, local_folder
+from pipelines.storage.facts_table import Kind, local_folder
 
 
-def commits_since(version: int, table: DeltaTable, location: str) -> Iterator[pl.DataFrame]:
-    """Yield the images of each commit past that version which has any; as `JobFacts.images_since` says."""
+def commits_since(version: int, table: DeltaTable, location: str, kind: Kind) -> Iterator[pl.DataFrame]:
+    """Yield the images of each commit past that version which has any; as `Facts.images_since` says."""
     folder = local_folder(location)
     checksums = Checksums(folder) if folder else None
     for commit in range(version + 1, table.version() + 1):
@@ -27,7 +27,7 @@ def commits_since(version: int, table: DeltaTable, location: str) -> Iterator[pl
             raise FeedLost from lost
         if images:
             yield pl.concat(images).select(
-                *STORED_COLUMNS, pl.col("_commit_version").cast(pl.Int64), "_change_type"
+                *kind.columns, pl.col("_commit_version").cast(pl.Int64), "_change_type"
             )
 
 

@@ -14,6 +14,8 @@ from pipelines.errors import FactsUnusable
 from pipelines.settings import Settings
 from pipelines.storage.facts_checksums import Checksums
 from pipelines.storage.facts_table import (
+    JOB_FACTS,
+    Kind,
     files_of,
     local_folder,
     opened,
@@ -30,7 +32,7 @@ _READING_FAILED: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicExceptio
 
 
 @contextmanager
-def reading_facts(location: str) -> Iterator[None]:
+def reading_facts(location: str, kind: Kind = JOB_FACTS) -> Iterator[None]:
     """Raise `FactsUnusable` where the body fails because the facts at this location are damaged.
 
     Only then are they read whole, to find out; an error that is not their fault, such as a full disk, passes.
@@ -39,20 +41,20 @@ def reading_facts(location: str) -> Iterator[None]:
         yield
     except _READING_FAILED as failed:
         refuse_what_is_no_damage(location, failed)
-        examine(location, failed)
+        examine(location, failed, kind)
         raise
 
 
-def examine(location: str, because: BaseException | None = None) -> None:
+def examine(location: str, because: BaseException | None = None, kind: Kind = JOB_FACTS) -> None:
     """Read every file; raises `FactsUnusable` when one cannot be read or is not as it was written."""
-    table, folder = opened(location), local_folder(location)
+    table, folder = opened(location, kind), local_folder(location)
     if table is None:
         raise FactsUnusable(f"({shown(location)}: nothing is there)") from because
-    if folder and (damaged := Checksums(folder).changed(files_of(table)["path"], touched_or_not=True)):
+    if folder and (damaged := Checksums(folder).changed(files_of(table, kind)["path"], touched_or_not=True)):
         raise FactsUnusable(f"({shown(location)}: {damaged} is not as it was written)") from because
     try:
         # Each of the two readers stumbles over damage that the other overlooks.
-        rows_of(table).select(pl.all().hash().sum()).collect()
+        rows_of(table, kind).select(pl.all().hash().sum()).collect()
         for batch in table.scan():
             del batch
     # The second raises nothing narrower.
@@ -61,26 +63,26 @@ def examine(location: str, because: BaseException | None = None) -> None:
         raise FactsUnusable(f"({shown(location)})") from unreadable
 
 
-def set_aside(settings: Settings) -> Path | None:
+def set_aside(location: str) -> Path | None:
     """Rename a folder of unusable facts, so that whoever opens them next starts anew; None when it is gone.
 
     Raises `FactsUnusable` when they lie in an object store, where nothing can be renamed.
     """
-    folder = local_folder(settings.facts_location)
+    folder = local_folder(location)
     if folder is None:
-        raise FactsUnusable(f"({shown(settings.facts_location)})")
+        raise FactsUnusable(f"({shown(location)})")
     try:
         return folder.rename(folder.with_name(f"{folder.name}{_ASIDE}{datetime.now(UTC):{_STAMP}}"))
     except FileNotFoundError:
         return None
 
 
-def remove_set_aside(settings: Settings, before: datetime) -> int:
+def remove_set_aside(location: str, settings: Settings, before: datetime) -> int:
     """Remove what was set aside earlier than that; return how many files it was.
 
     Where history is sealed it may be the only copy of what the source no longer has, and is kept.
     """
-    folder, removed = local_folder(settings.facts_location), 0
+    folder, removed = local_folder(location), 0
     if folder is None or settings.sealed_before:
         return 0
     for aside in folder.parent.iterdir():

@@ -1,7 +1,9 @@
-"""The Delta table behind the facts: its columns, where it lies, and whether all of it is there."""
+"""The Delta tables behind the facts: their columns, where they lie, and whether all of them is there."""
 
 import errno
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
@@ -13,6 +15,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from pipelines.errors import FactsNotReadable, FactsUnusable
 from pipelines.model.jobs import FACT_COLUMNS
+from pipelines.model.steps import STEP_FACT_COLUMNS
 from pipelines.storage.facts_checksums import LOG, Checksums
 
 # `gone` is NULL while the job counts, and says why when it no longer does.
@@ -21,7 +24,38 @@ STORED_COLUMNS: Final[dict[str, pl.DataType]] = FACT_COLUMNS | {
     "created_date": pl.Date(),
 }
 
-_PARTITIONED_BY: Final = ["created_date"]
+
+@dataclass(frozen=True)
+class Kind:
+    """A table of facts: a row is known by its `key`, and lives on the UTC day in its column `home`."""
+
+    name: str
+    description: str
+    columns: Mapping[str, pl.DataType]
+    key: str
+    home: str
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """What names one row."""
+        return (self.key, self.home)
+
+
+JOB_FACTS: Final = Kind(
+    "job_facts",
+    "One row per job that counts or once counted; rebuilt from the source when deleted.",
+    STORED_COLUMNS,
+    key="job_id",
+    home="created_date",
+)
+
+STEP_FACTS: Final = Kind(
+    "step_facts",
+    "One row per step that counts or once counted; rebuilt from the source when deleted.",
+    STEP_FACT_COLUMNS | {"gone": pl.String(), "completed_date": pl.Date()},
+    key="log_id",
+    home="completed_date",
+)
 
 _CONFIGURATION: Final = {
     "delta.enableChangeDataFeed": "true",
@@ -35,7 +69,7 @@ _NO_DAMAGE: Final = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errn
 FENCED: Final = CommitProperties(max_commit_retries=0)
 
 
-def opened(location: str) -> DeltaTable | None:
+def opened(location: str, kind: Kind = JOB_FACTS) -> DeltaTable | None:
     """The table, or None where there is none.
 
     Raises `FactsUnusable` when its log cannot be read or lacks a part, when a file in a local folder is
@@ -47,8 +81,10 @@ def opened(location: str) -> DeltaTable | None:
         damage = folder and _damaged_log(folder)
         if not damage:
             table = DeltaTable(location)
-            expected = table.schema() == Schema.from_arrow(_arrow_schema())
-            damage = (folder and _damaged_file(table, folder)) if expected else "columns of another version"
+            expected = table.schema() == Schema.from_arrow(_arrow_schema(kind))
+            damage = (
+                (folder and _damaged_file(table, folder, kind)) if expected else "columns of another version"
+            )
     except TableNotFoundError:
         return None
     except (DeltaError, OSError) as broken:
@@ -69,7 +105,7 @@ def refuse_what_is_no_damage(location: str, failure: BaseException) -> None:
         raise FactsNotReadable(f"({shown(location)})") from failure
 
 
-def created(location: str) -> DeltaTable:
+def created(location: str, kind: Kind = JOB_FACTS) -> DeltaTable:
     """A new table without a row, or the one that somebody else made just now."""
     if folder := local_folder(location):
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,36 +113,36 @@ def created(location: str) -> DeltaTable:
     try:
         return DeltaTable.create(
             location,
-            schema=_arrow_schema(),
-            partition_by=_PARTITIONED_BY,
-            name="job_facts",
-            description="One row per job that counts or once counted; rebuilt from the source when deleted.",
+            schema=_arrow_schema(kind),
+            partition_by=[kind.home],
+            name=kind.name,
+            description=kind.description,
             configuration=_CONFIGURATION,
             commit_properties=FENCED,
         )
     except DeltaError:
-        if (table := opened(location)) is None:
+        if (table := opened(location, kind)) is None:
             raise
         return table
 
 
-def rows_of(table: DeltaTable) -> pl.LazyFrame:
+def rows_of(table: DeltaTable, kind: Kind = JOB_FACTS) -> pl.LazyFrame:
     """Every row of this version; filters are pushed down to files and row groups."""
     uri = table.table_uri
     if uri.startswith("file:") and "%" in uri:
-        return _oddly_named_rows(table)
-    return pl.scan_delta(table).select(*STORED_COLUMNS)
+        return _oddly_named_rows(table, kind)
+    return pl.scan_delta(table).select(*kind.columns)
 
 
-def files_of(table: DeltaTable) -> pl.DataFrame:
-    """The files of this version: `path, size_bytes, rows, gone, modified_ms, created_date`."""
+def files_of(table: DeltaTable, kind: Kind = JOB_FACTS) -> pl.DataFrame:
+    """The files of this version: `path, size_bytes, rows, gone, modified_ms` and their day, the home."""
     return pl.DataFrame(table.get_add_actions(flatten=True)).select(
         "path",
         "size_bytes",
+        pl.col(f"partition.{kind.home}").alias(kind.home),
         rows="num_records",
         gone=pl.col("num_records") - pl.col("null_count.gone"),
         modified_ms="modification_time",
-        created_date="partition.created_date",
     )
 
 
@@ -120,17 +156,17 @@ def shown(location: str) -> str:
     return location.partition("?")[0]
 
 
-def _arrow_schema() -> Any:
-    return Table.from_arrow(pl.DataFrame(schema=STORED_COLUMNS)).schema
+def _arrow_schema(kind: Kind) -> Any:
+    return Table.from_arrow(pl.DataFrame(schema=dict(kind.columns))).schema
 
 
-def _oddly_named_rows(table: DeltaTable) -> pl.LazyFrame:
+def _oddly_named_rows(table: DeltaTable, kind: Kind) -> pl.LazyFrame:
     """The same in a folder whose name has a space or the like, which `scan_delta` looks for encoded."""
     files = [unquote(uri) for uri in table.file_uris()]
     if not files:
-        return pl.LazyFrame(schema=STORED_COLUMNS)
-    partition = {"created_date": STORED_COLUMNS["created_date"]}
-    return pl.scan_parquet(files, glob=False, hive_schema=partition).select(*STORED_COLUMNS)
+        return pl.LazyFrame(schema=dict(kind.columns))
+    partition = {kind.home: kind.columns[kind.home]}
+    return pl.scan_parquet(files, glob=False, hive_schema=partition).select(*kind.columns)
 
 
 def _damaged_log(folder: Path) -> str | None:
@@ -143,9 +179,9 @@ def _damaged_log(folder: Path) -> str | None:
     return _told(Checksums(folder).changed(f"{LOG}{entry.name}" for entry in log))
 
 
-def _damaged_file(table: DeltaTable, folder: Path) -> str | None:
+def _damaged_file(table: DeltaTable, folder: Path, kind: Kind) -> str | None:
     """What a look at the sizes and times of the files in use finds wrong: some 10 ms for a thousand."""
-    files = files_of(table)
+    files = files_of(table, kind)
     for name, size in files.select("path", "size_bytes").iter_rows():
         if (folder / name).stat().st_size != size:
             return f"{name} has another size"

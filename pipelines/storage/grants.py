@@ -1,15 +1,21 @@
 """What each role must be allowed to do, and nothing more, as GRANT statements."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.sql import SQL, Composed, Identifier
+from psycopg.sql import SQL, Composed, Identifier, Literal
 from pydantic import SecretStr
 
 from pipelines.settings import Settings
-from pipelines.storage.tables import ANALYTICS, ORCHESTRATION, SOURCE_COLUMNS
+from pipelines.storage.tables import (
+    ANALYTICS,
+    MONTHS_COLUMNS,
+    ORCHESTRATION,
+    SOURCE_COLUMNS,
+    STEP_SOURCE_COLUMNS,
+)
 
 # What a run does to each table: upserts read what they replace, and the staging table copies a shape.
 _WRITTEN: Final[Mapping[str, tuple[str, ...]]] = {
@@ -25,7 +31,24 @@ _WRITTEN: Final[Mapping[str, tuple[str, ...]]] = {
     "metric_definitions": ("SELECT", "INSERT"),
     "time_zone_offsets": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "retention": ("SELECT", "INSERT", "UPDATE"),
+    "aggregate_step_metrics": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "step_completeness": ("SELECT", "INSERT", "UPDATE"),
     "alembic_version": ("SELECT",),
+}
+
+# What an application does to the tables of executions: rows are soft-deleted, lines of logs deleted, for
+# which it may replace an archive, and of the accesses to health data it can write one, and no more.
+_APPLIED: Final[Mapping[str, tuple[str, ...]]] = {
+    "organizations": ("SELECT",),
+    "clients": ("SELECT",),
+    "workflows": ("SELECT", "INSERT", "UPDATE"),
+    "jobs": ("SELECT", "INSERT", "UPDATE"),
+    "execution_logs": ("SELECT", "INSERT", "DELETE"),
+    "execution_log_months": ("SELECT", "UPDATE"),
+    "execution_screenshots": ("SELECT", "INSERT", "UPDATE"),
+    "execution_rag_rules": ("SELECT", "INSERT", "UPDATE"),
+    "execution_metadata": ("SELECT",),
+    "phi_access_log": ("INSERT",),
 }
 
 # What dashboards read: nobody's row unless the session says whose.
@@ -44,31 +67,60 @@ class RoleGrants:
     statements: tuple[str, ...]
 
 
-def grants(settings: Settings, *, source_reader: str, writer: str, dashboard_reader: str) -> list[RoleGrants]:
-    """The grants of the three roles, for the databases that the settings name."""
+def grants(
+    settings: Settings,
+    *,
+    source_reader: str,
+    writer: str,
+    dashboard_reader: str,
+    application: str | None = None,
+) -> list[RoleGrants]:
+    """The grants of the three roles, for the databases that the settings name, and of a fourth if named."""
     analytics = _name(settings.database_url) or _EMBEDDED
     source = _name(settings.source_url) or analytics
-    return [
-        _granted("source_reader", source_reader, source, _reading_the_source()),
-        _granted("writer", writer, analytics, _writing()),
+    three = [
+        _granted(
+            "source_reader",
+            source_reader,
+            source,
+            reading_the_source(),
+            *_where_there_are_logs(source_reader),
+        ),
+        _granted("writer", writer, analytics, _privileges(ANALYTICS, _WRITTEN)),
         _granted("dashboard_reader", dashboard_reader, analytics, _reading_the_aggregates()),
     ]
+    if application is None:
+        return three
+    return [*three, _granted("application", application, source, _privileges(ORCHESTRATION, _APPLIED))]
 
 
-def _reading_the_source() -> Iterator[Composed]:
+def reading_the_source(tables: Iterable[str] = tuple(SOURCE_COLUMNS)) -> Iterator[Composed]:
+    """Yield what a run does in these tables of the source, each the middle of a GRANT."""
     yield SQL("USAGE ON SCHEMA {}").format(Identifier(ORCHESTRATION))
-    for table, columns in SOURCE_COLUMNS.items():
-        # By column, because a grant on the table would include jobs.result.
-        names = SQL(", ").join(map(Identifier, columns))
-        yield SQL("SELECT ({}) ON {}").format(names, Identifier(ORCHESTRATION, table))
+    for table in tables:
+        yield _selecting(table, SOURCE_COLUMNS[table])
 
 
-def _writing() -> Iterator[Composed]:
-    yield SQL("USAGE ON SCHEMA {}").format(Identifier(ANALYTICS))
-    for table, privileges in _WRITTEN.items():
+def _selecting(table: str, columns: Sequence[str]) -> Composed:
+    """By column, because a grant on the table would include jobs.result and execution_logs.message."""
+    names = SQL(", ").join(map(Identifier, columns))
+    return SQL("SELECT ({}) ON {}").format(names, Identifier(ORCHESTRATION, table))
+
+
+def _where_there_are_logs(role: str) -> Iterator[str]:
+    """Statements that do nothing in a source that has no such table."""
+    for table, columns in (*STEP_SOURCE_COLUMNS.items(), *MONTHS_COLUMNS.items()):
+        granted = SQL("GRANT {} TO {}").format(_selecting(table, columns), Identifier(role))
+        there = SQL("to_regclass({}) IS NOT NULL").format(Literal(f"{ORCHESTRATION}.{table}"))
+        yield SQL("DO $$ BEGIN IF {} THEN {}; END IF; END $$;").format(there, granted).as_string()
+
+
+def _privileges(schema: str, on: Mapping[str, tuple[str, ...]]) -> Iterator[Composed]:
+    yield SQL("USAGE ON SCHEMA {}").format(Identifier(schema))
+    for table, privileges in on.items():
         # Keywords of this module, not values from anywhere.
         verbs = SQL(", ").join(map(_keyword, privileges))
-        yield SQL("{} ON {}").format(verbs, Identifier(ANALYTICS, table))
+        yield SQL("{} ON {}").format(verbs, Identifier(schema, table))
 
 
 def _reading_the_aggregates() -> Iterator[Composed]:
@@ -77,12 +129,12 @@ def _reading_the_aggregates() -> Iterator[Composed]:
         yield SQL("SELECT ON {}").format(Identifier(ANALYTICS, table))
 
 
-def _granted(purpose: str, role: str, database: str, what: Iterator[Composed]) -> RoleGrants:
+def _granted(purpose: str, role: str, database: str, what: Iterator[Composed], *more: str) -> RoleGrants:
     # Recomputed cells wait in a temporary table.
     connecting = SQL("CONNECT, TEMPORARY ON DATABASE {}" if purpose == "writer" else "CONNECT ON DATABASE {}")
     granted = [connecting.format(Identifier(database)), *what]
     statements = (SQL("GRANT {} TO {};").format(grant, Identifier(role)).as_string() for grant in granted)
-    return RoleGrants(purpose, role, database, tuple(statements))
+    return RoleGrants(purpose, role, database, (*statements, *more))
 
 
 def _keyword(privilege: str) -> SQL:

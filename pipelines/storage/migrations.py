@@ -1,6 +1,6 @@
 """Bringing the tables of both schemas to the shape this version expects."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -127,15 +127,28 @@ def require_analytics_at(connection: DriverConnection) -> None:
 
 def require_source(databases: Databases, settings: Settings) -> None:
     """Raise `SourceMissing`, naming what is absent or forbidden, unless every column we read is readable."""
-    wanted = [(table, column) for table, columns in SOURCE_COLUMNS.items() for column in columns]
-    tables, columns = zip(*wanted, strict=True)
+    missing = _unreadable(databases, settings, SOURCE_COLUMNS)
+    if missing:
+        raise SourceMissing(f"Absent or not readable: {_summary(missing)}.")
+
+
+def has_definitions(databases: Databases, settings: Settings) -> bool:
+    """Whether the source says where definitions of workflows are, and this role may read it."""
+    columns = {"organizations": ("id",), "workflows": ("organization_id", "definition_reference")}
+    return not _unreadable(databases, settings, columns)
+
+
+def _unreadable(
+    databases: Databases, settings: Settings, wanted: Mapping[str, Sequence[str]]
+) -> Sequence[tuple[str, str]]:
+    """The columns that the source lacks or keeps from this role."""
+    pairs = [(table, column) for table, columns in wanted.items() for column in columns]
+    tables, columns = zip(*pairs, strict=True)
     with connect(databases.source_url, settings) as connection:
-        missing = connection.execute(
+        return connection.execute(
             statement("migrate/unreadable_columns.sql"),
             {"schema": ORCHESTRATION, "tables": list(tables), "columns": list(columns)},
         ).fetchall()
-    if missing:
-        raise SourceMissing(f"Absent or not readable: {_summary(missing)}.")
 
 
 def _upgrade(url: str, settings: Settings, branches: Sequence[str]) -> tuple[BranchMigration, ...]:
@@ -199,6 +212,11 @@ def _in_sentences() -> Iterator[None]:
                 raise MigrationBlocked("A statement took longer than the limit.") from failure
             case driver_errors.InsufficientPrivilege():
                 raise MigrationRefused("This role may not create or change these tables.") from failure
+            case driver_errors.IntegrityError(diag=said) if said.constraint_name:
+                raise MigrationRefused(
+                    f"Rows of {said.schema_name}.{said.table_name} break a rule of this version"
+                    f" ({said.constraint_name}); correct them and migrate again."
+                ) from failure
             case driver_errors.DuplicateTable() | driver_errors.DuplicateObject():
                 raise MigrationRefused("A table of the same name is there that is not ours.") from failure
         raise

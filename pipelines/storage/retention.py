@@ -19,9 +19,10 @@ def find_removed_before(connection: psycopg.Connection) -> dict[Period, datetime
 
 
 def remove_cells(connection: psycopg.Connection, period: Period, before: datetime) -> int:
-    """Remove the cells of a period that begin before a moment, for good; return how many."""
+    """Remove the cells of a period that begin before a moment, for good; return how many were of jobs."""
     values = {"period": period, "before": before}
     connection.execute(statement("load/remember_removal.sql"), values)
+    connection.execute(statement("load/steps/remove_old_cells.sql"), values)
     rows = connection.execute(statement("load/remove_old_cells.sql"), values).fetchall()
     return int(rows[0][0])
 

@@ -106,7 +106,7 @@ class SourceSnapshot(Snapshot):
         return self.rows_of(digest_statement(narrowed)).cast(pl.Schema(DIGEST_COLUMNS))
 
     def size_bytes(self) -> int:
-        """How large the table of jobs is, its partitions included; 0 for a view."""
+        """How large the table of jobs is, its partitions included; for a view, what it reads."""
         return int(self.rows("extract/size.sql")["bytes"].item())
 
     def organizations(self) -> pl.DataFrame:

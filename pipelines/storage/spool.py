@@ -10,6 +10,8 @@ from typing import Final
 
 import polars as pl
 
+from pipelines.storage.facts_table import JOB_FACTS, Kind
+
 # A killed run leaves its spool behind, and none takes longer than a day.
 _ABANDONED_AFTER_S: Final = 86_400
 
@@ -18,7 +20,7 @@ CHUNK_ROWS: Final = 100_000
 
 
 @contextmanager
-def temporary_spool(home: Path) -> Iterator["Spool"]:
+def temporary_spool(home: Path, kind: Kind = JOB_FACTS) -> Iterator["Spool"]:
     """Yield an empty spool in a folder below `home`, which goes with it."""
     home.mkdir(parents=True, exist_ok=True)
     for abandoned in home.glob("spool-*"):
@@ -26,16 +28,16 @@ def temporary_spool(home: Path) -> Iterator["Spool"]:
             shutil.rmtree(abandoned, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix="spool-", dir=home))
     try:
-        yield Spool(folder)
+        yield Spool(folder, kind)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 class Spool:
-    """Rows in, in any order; all of them out, or in chunks of some 100,000 rows by `created_date`."""
+    """Rows in, in any order; all of them out, or in chunks of some 100,000 rows by the day they live on."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, kind: Kind = JOB_FACTS) -> None:
+        self._folder, self._kind = folder, kind
         self._held: list[pl.DataFrame] = []
         self._held_rows = 0
         self._files = 0
@@ -57,20 +59,18 @@ class Spool:
         if not self.rows:
             return
         rows = self.scan()
-        yield rows.filter(pl.col("created_date").is_null()).unique("job_id").collect()
-        rows = rows.filter(pl.col("created_date").is_not_null())
-        days = rows.group_by("created_date").len().sort("created_date").collect()
+        key, home = self._kind.place
+        yield rows.filter(pl.col(home).is_null()).unique(key).collect()
+        rows = rows.filter(pl.col(home).is_not_null())
+        days = rows.group_by(home).len().sort(home).collect()
         chunk = (pl.col("len").cum_sum() - pl.col("len")) // CHUNK_ROWS
         for group in days.with_columns(chunk=chunk).partition_by("chunk", maintain_order=True):
-            first, last = group["created_date"].min(), group["created_date"].max()
+            first, last = group[home].min(), group[home].max()
             pieces = -(-int(group["len"].sum()) // (2 * CHUNK_ROWS))
             for piece in range(pieces):
-                mine = pl.col("job_id").hash() % pieces == piece
+                mine = pl.col(key).hash() % pieces == piece
                 yield (
-                    rows.filter(pl.col("created_date").is_between(first, last), mine)
-                    .unique("job_id")
-                    .sort(order)
-                    .collect()
+                    rows.filter(pl.col(home).is_between(first, last), mine).unique(key).sort(order).collect()
                 )
 
     def scan(self) -> pl.LazyFrame:

@@ -50,4 +50,5 @@ def answering() -> Iterator[None]:
 
 @cache
 def _filled(path: str) -> str:
-    return body(path).replace("{summed}", body("read/of_tenant/summed.sql"))
+    summed = body(path).replace("{summed}", body("read/of_tenant/summed.sql"))
+    return summed.replace("{estimates}", body("read/estimates.sql"))

@@ -9,10 +9,12 @@ import polars as pl
 import psycopg
 
 from pipelines.errors import InvalidTrace, SchemaMissing, SourceMissing
+from pipelines.model.months import Month
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases, connect
+from pipelines.storage.log_partitions import make_partitions, why_not_ours
 from pipelines.storage.statements import statement
-from pipelines.storage.trace_files import TABLES, ignored_files, read_trace
+from pipelines.storage.trace_files import LOGS, TABLES, ignored_files, read_trace
 
 # As load/trace_rows.sql has them.
 _STAGED_COLUMNS: Final = (
@@ -31,6 +33,9 @@ _STAGED_COLUMNS: Final = (
     "deleted_at",
 )
 
+# As load/trace_log_rows.sql has them.
+_STAGED_LOG_COLUMNS: Final = ("job_id", "seq", "level", "timestamp", "step_name", "duration_ms")
+
 # What COPY reads in its text format, where CSV would end early at a name that holds a line `\.`.
 _ESCAPES: Final = {"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"}
 
@@ -46,7 +51,7 @@ class ImportedTable:
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What an import did; `ignored` names the files that no table takes yet."""
+    """What an import did; `ignored` names the files for which the source has no table."""
 
     tables: tuple[ImportedTable, ...]
     ignored: tuple[str, ...]
@@ -62,17 +67,22 @@ def import_trace(
     """Bring the rows of a trace into the source by id, all of them or none; identical rows stay as they are.
 
     `updated_at` is the time of the import, and so is `created_at` where a trace has none. Rows that
-    the trace does not mention stay, so several traces can share a database.
+    the trace does not mention stay, so several traces can share a database. Logs get the partitions of
+    their months first.
     """
     progress = on_progress or (lambda _stage, _rows: None)
-    trace = read_trace(directory)
+    with connect(databases.source_url, settings) as connection:
+        with_logs = why_not_ours(connection) is None
+    trace = read_trace(directory, with_logs=with_logs)
     progress("read", sum(frame.height for frame in trace.values()))
 
     tables = []
     try:
+        if LOGS in trace:
+            _make_months(databases, settings, trace[LOGS])
         with connect(databases.source_url, settings) as connection:
             _stage(connection, trace)
-            for name in TABLES:
+            for name in trace:
                 written = connection.execute(statement(f"load/trace_{name}.sql").encode()).rowcount
                 tables.append(ImportedTable(name, trace[name].height, written))
                 progress("load", sum(table.rows for table in tables))
@@ -87,26 +97,43 @@ def import_trace(
         psycopg.errors.UndefinedObject,
     ) as missing:
         raise SchemaMissing() if databases.same else SourceMissing() from missing
-    return ImportReport(tuple(tables), ignored_files(directory))
+    return ImportReport(tuple(tables), ignored_files(directory, with_logs=with_logs))
+
+
+def _make_months(databases: Databases, settings: Settings, logs: pl.DataFrame) -> None:
+    months = logs["timestamp"].dt.truncate("1mo").unique()
+    with connect(databases.source_url, settings, autocommit=True) as connection:
+        make_partitions(connection, map(Month.of, months))
 
 
 def _stage(connection: psycopg.Connection, trace: dict[str, pl.DataFrame]) -> None:
     connection.execute(statement("load/trace_staging.sql").encode())
     with connection.cursor().copy(statement("load/trace_rows.sql").encode()) as copy:
         copy.write(_copy_text(trace))
+    if LOGS in trace:
+        connection.execute(statement("load/trace_log_staging.sql").encode())
+        with connection.cursor().copy(statement("load/trace_log_rows.sql").encode()) as copy:
+            copy.write(_as_text(trace[LOGS].select(_STAGED_LOG_COLUMNS)))
+        connection.execute(statement("load/trace_moved_logs.sql").encode())
 
 
 def _copy_text(trace: dict[str, pl.DataFrame]) -> str:
-    """All rows in the text format of COPY."""
+    """The rows of `TABLES`, all in one, in the text format of COPY."""
     own_ids = {name: f"{name.removesuffix('s')}_id" for name in TABLES}
     rows = pl.concat(
         [
             frame.with_columns(pl.lit(name).alias("table_name"), pl.col(own_ids[name]).alias("id"))
             for name, frame in trace.items()
+            if name in TABLES
         ],
         how="diagonal",
     )
-    escaped = rows.select(_STAGED_COLUMNS).with_columns(pl.col(pl.String).str.replace_many(_ESCAPES))
+    return _as_text(rows.select(_STAGED_COLUMNS))
+
+
+def _as_text(rows: pl.DataFrame) -> str:
+    """Rows in the text format of COPY."""
+    escaped = rows.with_columns(pl.col(pl.String).str.replace_many(_ESCAPES))
     return escaped.write_csv(
         include_header=False,
         separator="\t",

@@ -12,6 +12,7 @@ import polars as pl
 
 from pipelines.errors import InvalidTrace
 from pipelines.model.jobs import FINISHED, Status
+from pipelines.model.logs import Level
 from pipelines.model.sentinels import RESERVED_IDS, RESERVED_INITIATORS
 
 
@@ -21,6 +22,8 @@ class Kind(Enum):
     ID = auto()
     TEXT = auto()
     TIME = auto()
+    WHOLE = auto()
+    NUMBER = auto()
 
 
 _REQUIRED: Final = {
@@ -33,6 +36,12 @@ _REQUIRED: Final = {
         "workflow_id": Kind.ID,
         "status": Kind.TEXT,
         "created_at": Kind.TIME,
+    },
+    "execution_logs": {
+        "job_id": Kind.ID,
+        "seq": Kind.WHOLE,
+        "level": Kind.TEXT,
+        "timestamp": Kind.TIME,
     },
 }
 
@@ -48,17 +57,28 @@ _OPTIONAL: Final = {
         "completed_at": Kind.TIME,
         "deleted_at": Kind.TIME,
     },
+    "execution_logs": {"step_name": Kind.TEXT, "duration_ms": Kind.NUMBER},
 }
 
-TABLES: Final = tuple(_REQUIRED)
+LOGS: Final = "execution_logs"
+TABLES: Final = tuple(table for table in _REQUIRED if table != LOGS)
+
+_MOST: Final = 2**31 - 1
+
+# The last year whose months all have an end.
+_LAST_YEAR: Final = 9998
 
 _UUID = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 _TIME = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d(:?\d\d)?)$"
+_AGAIN = "the same as on an earlier line; keep one of them."
 _RESERVED = [str(reserved) for reserved in RESERVED_IDS]
 
 
-def read_trace(directory: Path) -> dict[str, pl.DataFrame]:
-    """The rows of each table in `TABLES`, with the names of the files' columns; every reference holds."""
+def read_trace(directory: Path, *, with_logs: bool = True) -> dict[str, pl.DataFrame]:
+    """The rows of each table in `TABLES`, with the names of the files' columns; every reference holds.
+
+    Those of `LOGS` too, if they are wanted and there is a file of them.
+    """
     if not directory.is_dir():
         raise InvalidTrace(f"There is no folder {directory}; name one that holds {_file('jobs')}.")
     trace = {table: _checked(table, _rows(directory / _file(table), table)) for table in TABLES}
@@ -70,12 +90,17 @@ def read_trace(directory: Path) -> dict[str, pl.DataFrame]:
         ("jobs", "clients"),
     ):
         _check_references(table, trace[table], target, trace[target])
+    if with_logs and (directory / _file(LOGS)).exists():
+        trace[LOGS] = _checked(LOGS, _rows(directory / _file(LOGS), LOGS))
+        jobs = trace["jobs"].select("job_id")
+        lost = f"not in {_file('jobs')}; add the row there, or correct the id."
+        _refuse(LOGS, "job_id", trace[LOGS].join(jobs, on="job_id", how="anti"), lost)
     return {table: frame.drop("line") for table, frame in trace.items()}
 
 
-def ignored_files(directory: Path) -> tuple[str, ...]:
-    """The files of the folder that belong to no table yet."""
-    known = {_file(table) for table in TABLES}
+def ignored_files(directory: Path, *, with_logs: bool = True) -> tuple[str, ...]:
+    """The files of the folder that belong to no table of the source."""
+    known = {_file(table) for table in (*TABLES, LOGS) if with_logs or table != LOGS}
     return tuple(sorted(path.name for path in directory.glob("*.csv.gz") if path.name not in known))
 
 
@@ -168,7 +193,9 @@ def _checked(table: str, rows: pl.DataFrame) -> pl.DataFrame:
     ids = [name for name, kind in columns.items() if kind is Kind.ID]
     times = [name for name, kind in columns.items() if kind is Kind.TIME]
     rows = rows.with_columns(pl.col(ids).str.to_lowercase())
-    typed = rows.with_columns(_as_time(pl.col(name)) for name in times)
+    typed = rows.with_columns(
+        read(pl.col(name)).name.keep() for name, kind in columns.items() if (read := _READ.get(kind))
+    )
 
     for name in _REQUIRED[table]:
         _refuse(table, name, rows.filter(pl.col(name).is_null()), "empty; every row needs one.")
@@ -180,9 +207,12 @@ def _checked(table: str, rows: pl.DataFrame) -> pl.DataFrame:
     for name in times:
         unread = typed.filter(pl.col(name).is_null() & rows[name].is_not_null())
         _refuse(table, name, unread, "not a time; write it like 2024-01-31T08:00:00.000Z, zone included.")
+    if table == LOGS:
+        _check_logs(rows, typed)
+        return typed
     own_id = next(iter(columns))
     again = rows.filter(pl.col(own_id).is_not_null() & ~pl.col(own_id).is_first_distinct())
-    _refuse(table, own_id, again, "the same as on an earlier line; keep one of them.")
+    _refuse(table, own_id, again, _AGAIN)
     if table == "jobs":
         _check_jobs(typed)
     return typed
@@ -194,7 +224,35 @@ def _as_time(text: pl.Expr) -> pl.Expr:
     )
     # An offset can carry the first and the last day beyond the years that PostgreSQL and Python share.
     readable = text.str.contains(_TIME) & parsed.dt.year().is_between(1, 9999)
-    return pl.when(readable).then(parsed).name.keep()
+    return pl.when(readable).then(parsed)
+
+
+def _as_whole(text: pl.Expr) -> pl.Expr:
+    number = text.str.to_integer(strict=False)
+    readable = text.str.contains(r"^\d{1,10}$") & number.is_between(0, _MOST)
+    return pl.when(readable).then(number).cast(pl.Int32)
+
+
+def _as_number(text: pl.Expr) -> pl.Expr:
+    number = text.cast(pl.Float64, strict=False)
+    return pl.when(number.is_finite()).then(number)
+
+
+_READ: Final = {Kind.TIME: _as_time, Kind.WHOLE: _as_whole, Kind.NUMBER: _as_number}
+
+
+def _check_logs(rows: pl.DataFrame, typed: pl.DataFrame) -> None:
+    for name, complaint in (
+        ("seq", f"not a whole number from 0 to {_MOST}; correct it."),
+        ("duration_ms", "not a number; write it like 1234.5, or leave it empty."),
+    ):
+        _refuse(LOGS, name, typed.filter(pl.col(name).is_null() & rows[name].is_not_null()), complaint)
+    again = typed.filter(~pl.struct("job_id", "seq").is_first_distinct())
+    _refuse(LOGS, "seq", again, _AGAIN)
+    unknown = ~pl.col("level").is_in(list(Level))
+    _refuse(LOGS, "level", typed.filter(unknown), f"unknown; it is one of {', '.join(Level)}.")
+    late = pl.col("timestamp").dt.year() > _LAST_YEAR
+    _refuse(LOGS, "timestamp", typed.filter(late), f"after the year {_LAST_YEAR}; correct it.")
 
 
 def _check_jobs(jobs: pl.DataFrame) -> None:

@@ -1,7 +1,8 @@
 -- What the source looked like when the snapshot was taken, read before any row.
 -- Takes: nothing; runs first in a REPEATABLE READ, READ ONLY transaction.
 -- Gives: one row: horizon bigint (every transaction below it had ended), incarnation text (which
---        server, history, database and table this is; a standby's are its primary's).
+--        server, history, database and table this is, and what its views say; a standby's are its
+--        primary's).
 SELECT
     pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon,
     concat_ws(
@@ -18,5 +19,14 @@ SELECT
             ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer
         END,
         (SELECT oid FROM pg_database WHERE datname = current_database()),
-        'orchestration.jobs'::regclass::oid
+        'orchestration.jobs'::regclass::oid,
+        -- A view that says something else makes other rows of the same ones.
+        (
+            SELECT md5(string_agg(pg_get_viewdef(v.oid), '' ORDER BY v.relname))
+            FROM pg_class AS v
+            WHERE
+                v.relnamespace = 'orchestration'::regnamespace
+                AND v.relkind = 'v'
+                AND v.relname IN ('organizations', 'workflows', 'clients', 'jobs')
+        )
     ) AS incarnation

@@ -30,6 +30,10 @@ SCHEDULES = (
     "weekly_digest_schedule",
     "tidy_job_facts_schedule",
     "retention_schedule",
+    "keep_log_partitions_schedule",
+    "blob_sweeping_schedule",
+    "sync_execution_metadata_schedule",
+    "check_execution_metadata_schedule",
 )
 
 PROGRAM = Path(sys.executable).with_name("execmetrics")
@@ -80,7 +84,7 @@ def test_the_job_page_suggests_a_refresh(running: Running) -> None:
         day=day_key(NOON),
     )
 
-    assert suggested["partition"]["runConfigOrError"]["yaml"].count("mode: refresh") == 2
+    assert suggested["partition"]["runConfigOrError"]["yaml"].count("mode: refresh") == 3
 
 
 def test_a_backfill_makes_its_days_equal_the_source(running: Running) -> None:

@@ -17,7 +17,17 @@ from tests.planting import DAY, HOUR, NOON, Tenant, new_id, plant_jobs, plant_te
 
 pytestmark = pytest.mark.usefixtures("configured")
 
-ADDS_UP, COUNTED_ONCE, FEW_LEFT_OUT, AUDIT, PUBLISHED, NOTHING_BROKEN, COMPLETE = ALL_CHECKS = (
+ALL_CHECKS = (
+    ADDS_UP,
+    COUNTED_ONCE,
+    FEW_LEFT_OUT,
+    AUDIT,
+    PUBLISHED,
+    NOTHING_BROKEN,
+    COMPLETE,
+    STEPS,
+    IN_ITS_MONTH,
+) = (
     "parts_add_up_to_the_whole",
     "every_fact_is_counted_once",
     "few_jobs_are_not_counted",
@@ -25,6 +35,11 @@ ADDS_UP, COUNTED_ONCE, FEW_LEFT_OUT, AUDIT, PUBLISHED, NOTHING_BROKEN, COMPLETE 
     "every_organization_was_published",
     "nothing_is_still_broken",
     "metrics_are_complete",
+    "steps_are_complete",
+    "every_line_is_in_its_month",
+)
+ADDS_UP, COUNTED_ONCE, FEW_LEFT_OUT, AUDIT, PUBLISHED, NOTHING_BROKEN, COMPLETE, STEPS, IN_ITS_MONTH = (
+    ALL_CHECKS
 )
 
 # The audit repairs what it finds, and nobody can say whether another check looks before or after.
@@ -47,7 +62,7 @@ def test_right_tables_pass() -> None:
     result = checks_run()
 
     assert result.success
-    assert verdicts(result) == dict.fromkeys(ALL_CHECKS, True)
+    assert verdicts(result) == dict.fromkeys((*ALL_CHECKS, "metadata_equals_its_sources"), True)
 
 
 def test_a_lost_cell_stops_the_run(tenant: Tenant, analytics: psycopg.Connection) -> None:
@@ -187,7 +202,8 @@ def test_an_organization_left_behind_is_named(
     }
     assert verdicts(standing) == {NOTHING_BROKEN: False, PUBLISHED: False}
     assert str(tenant.organization) in found(standing, NOTHING_BROKEN)["organizations"]
-    assert verdicts(healed) == dict.fromkeys(ALL_CHECKS, True)
+    # Whether lines are in their months, the metrics do not depend on.
+    assert verdicts(healed) | {IN_ITS_MONTH: True} == dict.fromkeys(ALL_CHECKS, True)
 
 
 def test_metrics_that_are_not_complete_for_long_are_named(
@@ -243,6 +259,24 @@ def single_cell(analytics: psycopg.Connection, tenant: Tenant, period: str, dime
         {**values, "organization": tenant.organization, "period": period},
     ).fetchone()
     return row[0]
+
+
+def test_steps_that_are_behind_are_named(tenant: Tenant, analytics: psycopg.Connection) -> None:
+    """Whose steps were read longer ago than the limit allows, or never, although its jobs are published."""
+    analytics.execute(
+        "UPDATE analytics.step_completeness SET extracted_at = '2024-01-31 12:00Z'"
+        " WHERE organization_id = %s",
+        [tenant.organization],
+    )
+    late = checks_run()
+    analytics.execute(
+        "DELETE FROM analytics.step_completeness WHERE organization_id = %s", [tenant.organization]
+    )
+    never = checks_run()
+
+    assert (verdicts(late)[STEPS], verdicts(never)[STEPS]) == (False, False)
+    assert found(late, STEPS)["organizations"] == f"{tenant.organization} 2024-01-31 12:00Z"
+    assert found(never, STEPS)["organizations"] == f"{tenant.organization} never"
 
 
 def found(result: dg.ExecuteInProcessResult, name: str) -> dict[str, object]:

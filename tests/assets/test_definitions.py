@@ -18,6 +18,13 @@ from tests.planting import NOON, plant_job, plant_tenant
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
+KINDS = {
+    "job_facts": {"deltalake", "polars"},
+    "aggregate_metrics": {"duckdb", "postgres"},
+    "aggregate_step_metrics": {"duckdb", "deltalake", "postgres"},
+    "execution_metadata": {"postgres"},
+}
+
 ASSETS = {asset.key.path[-1]: asset for asset in defs.assets if isinstance(asset, dg.AssetsDefinition)}
 
 
@@ -26,7 +33,12 @@ def test_the_definitions_load() -> None:
     dg.Definitions.validate_loadable(defs)
 
     repository = defs.get_repository_def()
-    assert set(ASSETS) == {"job_facts", "aggregate_metrics"}
+    assert set(ASSETS) == {
+        "job_facts",
+        "aggregate_metrics",
+        "aggregate_step_metrics",
+        "execution_metadata",
+    }
     assert set(repository.job_names) >= {"refresh", "tidy_job_facts"}
     assert {schedule.name for schedule in repository.schedule_defs} == {
         "hourly_refresh",
@@ -35,6 +47,10 @@ def test_the_definitions_load() -> None:
         "weekly_digest_schedule",
         "tidy_job_facts_schedule",
         "retention_schedule",
+        "keep_log_partitions_schedule",
+        "blob_sweeping_schedule",
+        "sync_execution_metadata_schedule",
+        "check_execution_metadata_schedule",
     }
 
 
@@ -47,23 +63,20 @@ def test_loading_says_nothing() -> None:
     assert (loading.returncode, loading.stdout, loading.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("name", ["job_facts", "aggregate_metrics"])
+@pytest.mark.parametrize("name", ASSETS)
 def test_an_asset_says_what_it_is(name: str) -> None:
     """Owner, kinds, group, table and description are in the catalogue."""
     asset = ASSETS[name]
     spec = asset.get_asset_spec()
 
     assert spec.owners == ["team:data-platform"]
-    assert (
-        spec.kinds
-        == {"job_facts": {"deltalake", "polars"}, "aggregate_metrics": {"duckdb", "postgres"}}[name]
-    )
+    assert spec.kinds == KINDS[name]
     assert spec.group_name == "execution_metrics"
     assert spec.metadata["dagster/table_name"].endswith(name)
     assert spec.description
 
 
-@pytest.mark.parametrize("name", ["job_facts", "aggregate_metrics"])
+@pytest.mark.parametrize("name", ["job_facts", "aggregate_metrics", "aggregate_step_metrics"])
 def test_an_asset_returns_what_a_range_run_needs(name: str) -> None:
     """Without this annotation a run over several days fails after its work is done."""
     returned = ASSETS[name].op.compute_fn.decorated_fn.__annotations__["return"]
@@ -71,7 +84,7 @@ def test_an_asset_returns_what_a_range_run_needs(name: str) -> None:
     assert returned.__origin__ is dg.MaterializeResult
 
 
-@pytest.mark.parametrize("name", ["job_facts", "aggregate_metrics"])
+@pytest.mark.parametrize("name", ["job_facts", "aggregate_metrics", "aggregate_step_metrics"])
 def test_an_asset_can_be_backfilled_by_days(name: str) -> None:
     """Days in UTC, today among them; a month in a run; a failed step is tried twice more."""
     asset = ASSETS[name]
@@ -99,15 +112,16 @@ def test_the_workspace_is_this_folder() -> None:
     assert (module["module_name"], module["working_directory"]) == ("assets.definitions", ".")
 
 
-def test_the_catalogue_has_the_columns_of_the_aggregates(analytics: psycopg.Connection) -> None:
+@pytest.mark.parametrize("table", ["analytics.aggregate_metrics", "orchestration.execution_metadata"])
+def test_the_catalogue_has_the_columns_of_the_tables(analytics: psycopg.Connection, table: str) -> None:
     """Names, order, NULLs and meanings are those of the real table."""
     columns = analytics.execute(
         "SELECT attname, NOT attnotnull, col_description(attrelid, attnum) FROM pg_attribute"
-        " WHERE attrelid = 'analytics.aggregate_metrics'::regclass AND attnum > 0 AND NOT attisdropped"
-        " ORDER BY attnum"
+        " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+        [table],
     ).fetchall()
 
-    schema = ASSETS["aggregate_metrics"].get_asset_spec().metadata["dagster/column_schema"]
+    schema = ASSETS[table.partition(".")[2]].get_asset_spec().metadata["dagster/column_schema"]
     assert [(c.name, c.constraints.nullable, c.description) for c in schema.columns] == columns
 
 

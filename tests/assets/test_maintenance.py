@@ -14,6 +14,7 @@ from assets.definitions import defs
 from pipelines.maintenance import tidy_facts
 from pipelines.refresh import refresh
 from pipelines.settings import Settings
+from pipelines.storage.blobs import BlobStore
 from pipelines.storage.database import Databases
 from pipelines.verify import verify
 from tests.oracle import cells_by_sql, differences
@@ -144,6 +145,33 @@ def test_dagster_tidies(settings: Settings) -> None:
         "organizations_forgotten": 0,
     }
     assert live_files(settings) == 1
+
+
+@pytest.mark.usefixtures("configured")
+def test_dagster_sweeps_blobs(settings: Settings, source: psycopg.Connection) -> None:
+    """The weekly job removes a definition that nobody has named for a day, and says how large it was."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    store = BlobStore.of(settings)
+    old, named, young = (
+        store.keep(tenant.organization, content) for content in (b"orphan", b"named", b"young orphan")
+    )
+    source.execute(
+        "UPDATE orchestration.workflows SET definition_reference = %s, definition_size_bytes = 5,"
+        " definition_sha256 = %s WHERE id = %s",
+        [named.reference, named.sha256, tenant.workflows[0]],
+    )
+    theirs = store.keep(neighbour.organization, b"named")
+    for blob in (old, named):
+        os.utime(settings.home / "blobs" / blob.reference, (0, 0))
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = defs.resolve_job_def("blob_sweeping").execute_in_process(instance=instance)
+
+    output = next(event for event in result.all_node_events if event.is_successful_output)
+    said = {name: entry.value for name, entry in output.step_output_data.metadata.items()}
+    assert said == {"blobs_removed": 1, "bytes_removed": 6, "blobs_of_unknown_organizations": 0}
+    assert not (settings.home / "blobs" / old.reference).exists()
+    assert [store.read(blob) for blob in (named, young, theirs)] == [b"named", b"young orphan", b"named"]
 
 
 def live_files(settings: Settings) -> int:

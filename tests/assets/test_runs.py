@@ -54,7 +54,8 @@ def test_a_refresh_brings_both_tables_up_to_date(
     assert result.success
     assert differences(cells(analytics), cells_by_sql(source)) == []
     assert len(cells(analytics)) == 54
-    assert len(verdicts(result)) == len(CHECKS)
+    # The check of the logs is of no table that a refresh makes.
+    assert len(verdicts(result)) == len(CHECKS) - 1
     assert all(verdicts(result).values())
 
 

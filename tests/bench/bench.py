@@ -26,6 +26,7 @@ from pipelines.storage.database import Databases, open_databases
 from pipelines.storage.generated_month import GeneratedMonth, generate_month
 from pipelines.storage.migrations import migrate
 from pipelines.storage.source_statements import jobs_statement
+from tests.bench.logs import measure_logs, sentences
 from tests.bench.reads import measure_reads, rows_of, summary
 
 HERE = Path(__file__).parent
@@ -109,8 +110,11 @@ def measure(home: Path, jobs: int) -> None:
             for name, organization_ids, copied in scenarios(url, month)
         ]
         reads = measure_reads(url, settings, month)
+        logs = measure_logs(url, settings, month)
     show(console, rows)
     show_reads(console, reads)
+    for sentence in sentences(logs):
+        console.print(sentence)
 
 
 def scenarios(url: str, month: GeneratedMonth) -> Iterator[tuple[str, Sequence[UUID] | None, bool]]:

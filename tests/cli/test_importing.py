@@ -25,7 +25,8 @@ TRACE = {
             for number in (4, 5)
         ),
     ],
-    "execution_logs": ["log_id,job_id"],
+    "execution_logs": ["job_id,seq,level,timestamp", f"{JOB}4,0,INFO,2024-01-31T12:00:00Z"],
+    "attachments": ["attachment_id,job_id"],
 }
 
 
@@ -50,10 +51,11 @@ def test_an_import_says_what_each_file_brought(
             {"name": "workflows", "rows": 1, "rows_written": 1},
             {"name": "clients", "rows": 1, "rows_written": 1},
             {"name": "jobs", "rows": 2, "rows_written": 2},
+            {"name": "execution_logs", "rows": 1, "rows_written": 1},
         ],
-        "ignored": ["execution_logs.csv.gz"],
+        "ignored": ["attachments.csv.gz"],
     }
-    assert "Ignored, because no table takes them yet: execution_logs.csv.gz" in again.stdout
+    assert "Ignored, because the source has no table for them: attachments.csv.gz" in again.stdout
     assert source.execute("SELECT count(*) FROM orchestration.jobs").fetchone() == (2,)
 
 

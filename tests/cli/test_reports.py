@@ -18,6 +18,7 @@ from tests.planting import (
     change_job,
     plant_job,
     plant_jobs,
+    plant_lines,
     plant_tenant,
     row_versions,
 )
@@ -34,9 +35,13 @@ REFRESHED = {
     "cells_restated",
     "anomalies",
     "failed",
+    "steps",
     "seconds",
 }
-STAGES = {"extract", "facts", "compute", "publish", "total", "snapshot", "longest_statement"}
+STAGES = {
+    *("extract", "facts", "compute", "publish", "extract_steps", "publish_steps", "total"),
+    *("snapshot", "longest_statement"),
+}
 
 
 def test_a_refresh_reports_what_it_did(
@@ -54,6 +59,35 @@ def test_a_refresh_reports_what_it_did(
     assert ended.document["cells_written"] == len(cells(analytics))
     assert (ended.document["cells_restated"], ended.document["failed"]) == (0, [])
     assert set(ended.document["seconds"]) == STAGES
+
+
+def test_steps_are_reported_beside_the_jobs(
+    execmetrics: Execmetrics, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """Lines read and cells written; `verify` names a figure that differs, and exits with 1."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    for each in (tenant, neighbour):
+        plant_lines(source, each, plant_job(source, each), [{"step_name": "send"}, {"step_name": "open"}])
+
+    refreshed = execmetrics("refresh", "--json").document["steps"]
+    shown = execmetrics("refresh").stdout
+    right = execmetrics("verify")
+    analytics.execute(
+        "UPDATE analytics.aggregate_step_metrics SET warned_executions = 1, completed_executions = 0"
+        " WHERE organization_id = %s AND step_name = 'send' AND period = 'month'",
+        [tenant.organization],
+    )
+    wrong = execmetrics("verify")
+    document = execmetrics("verify", "--json").document["steps"]
+
+    assert (refreshed["lines_read"], refreshed["cells_written"], refreshed["failed"]) == (4, 32, {})
+    assert "steps: cells written" in shown
+    assert right.exit_code == 0
+    assert "32 cells of steps compared with the logs, 0 differences" in right.stdout
+    assert wrong.exit_code == 1
+    assert "32 cells of steps compared with the logs, 4 differences" in wrong.stdout
+    assert {each["step_name"] for each in document["differences"]} == {"send"}
+    assert {each["organization_id"] for each in document["differences"]} == {str(tenant.organization)}
 
 
 def test_a_refresh_can_be_of_one_organization(
@@ -312,6 +346,7 @@ def test_verify_agrees(execmetrics: Execmetrics, source: psycopg.Connection) -> 
         "cells_sealed": 0,
         "waiting": [],
         "differences": [],
+        "steps": {"cells_compared": 0, "cells_pending": 0, "cells_sealed": 0, "differences": []},
     }
 
 

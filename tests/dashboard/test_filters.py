@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from pipelines.repositories import ranges
 from pipelines.repositories.analytics import AnalyticsRepository
 from tests.dashboard.conftest import RANGE, Api
 from tests.planting import DAY, NOON, Tenant, plant_tenant
@@ -121,11 +122,14 @@ def test_an_answer_costs_one_query_whatever_is_asked(
         AnalyticsRepository, "_rows", lambda self, name, values: read.append(name) or rows(self, name, values)
     )
 
+    of_ranges = ranges.rows
+    monkeypatch.setattr(ranges, "rows", lambda *asked: read.append(asked[1]) or of_ranges(*asked))
+
     for named in ({}, {"client": "none"} if question != "clients" else {"initiator": "USER"}):
         read.clear()
         assert shared.ask(shared.tenants[0], question, **RANGE, **named).status_code == 200
         assert len(read) == len(set(read)) == 3
-        assert read[:2] == ["completeness", "zone_offsets"]
+        assert read[:2] == ["completeness", "read/of_tenant/zone_offsets.sql"]
 
 
 def combinations(tenant: Tenant) -> list[dict[str, str]]:

@@ -71,9 +71,12 @@ class Witness:
         if not thoroughly:
             return
         well = sorted({key[0] for key in self._expected})
-        assert verify(databases, settings, organization_ids=well).differences == ()
+        verified = verify(databases, settings, organization_ids=well)
+        assert (verified.differences, verified.steps.differences) == ((), ())
         again = refresh(databases, settings)
         assert (again.cells_written, again.cells_deleted) == (0, 0)
+        assert again.steps is not None
+        assert (again.steps.cells_written, again.steps.cells_deleted) == (0, 0)
 
     def _published(self) -> Published:
         return by_organization(self._place.published(), self._rows, self._owners)

@@ -1,6 +1,7 @@
 """A short history with every kind of change in it, for runs that are cut off in the middle."""
 
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -15,6 +16,7 @@ from tests.planting import (
     change_job,
     plant_job,
     plant_jobs,
+    plant_lines,
     plant_tenant,
     without_constraints,
 )
@@ -22,6 +24,13 @@ from tests.planting import (
 SINCE, UNTIL = NOON - 100 * DAY, NOON + 100 * DAY
 
 NOWHERE = "Mars/Olympus_Mons"
+
+
+def _steps(number: int) -> list[dict[str, Any]]:
+    return [
+        {"step_name": "open", "duration_ms": 100 * number, "timestamp": NOON + number * DAY},
+        {"step_name": "send", "duration_ms": 7, "level": "WARN", "timestamp": NOON - number * DAY},
+    ]
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,9 @@ class History:
             ],
         )
         plant_job(source, troubled)
+        for tenant, jobs in ((acme, acmes), (borealis, boreals)):
+            for number, job in enumerate(jobs):
+                plant_lines(source, tenant, job, _steps(number))
         return cls(url, source, acme, borealis, neighbour, troubled, acmes, boreals)
 
     def goes_on(self) -> None:
@@ -100,6 +112,11 @@ class History:
             self.acmes[3],
             organization_id=borealis.organization,
             workflow_id=borealis.workflows[0],
+        )
+        # A step comes late, and one is edited.
+        plant_lines(source, acme, self.acmes[2], [{"step_name": "send", "timestamp": NOON - 40 * DAY}])
+        source.execute(
+            "UPDATE orchestration.execution_logs SET level = 'FATAL' WHERE job_id = %s", [self.boreals[4]]
         )
         # Deleted and restored.
         change_job(source, self.acmes[1], deleted_at=NOON)

@@ -65,8 +65,13 @@ def test_the_wheel_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> 
         str(site / "storage" / "migrations.py"),
         "True True",
         str(site / "_migrations"),
-        "('orchestration_0001',) ('analytics_0004', 'analytics_0003', 'analytics_0002', 'analytics_0001')",
+        f"{revisions('orchestration', 3)} {revisions('analytics', 5)}",
     ]
+
+
+def revisions(branch: str, newest: int) -> tuple[str, ...]:
+    """The revisions of a branch, newest first."""
+    return tuple(f"{branch}_{number:04}" for number in range(newest, 0, -1))
 
 
 def test_the_wheel_has_the_command(wheel: Path) -> None:

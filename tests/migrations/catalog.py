@@ -4,9 +4,10 @@ from typing import Any
 
 import psycopg
 
-HEADS = {"orchestration": "orchestration_0001", "analytics": "analytics_0004"}
+HEADS = {"orchestration": "orchestration_0003", "analytics": "analytics_0005"}
 
-# One row per thing: what it is, what it is called, how it is defined, and what its comment says.
+# One row per thing: what it is, what it is called, how it is defined, and what its comment says. Partitions
+# are what their table is, and come and go with the months.
 _THINGS = """
     SELECT
         'schema' AS kind, nspname::text AS name, '' AS definition,
@@ -19,6 +20,7 @@ _THINGS = """
         relkind::text,
         obj_description(oid, 'pg_class')
     FROM pg_class WHERE relnamespace = to_regnamespace(%(schema)s) AND relkind IN ('r', 'p', 'v', 'm', 'S')
+        AND NOT relispartition
     UNION ALL
     SELECT
         CASE relkind WHEN 'v' THEN 'view column' ELSE 'column' END,
@@ -31,17 +33,20 @@ _THINGS = """
     LEFT JOIN pg_attrdef AS d ON d.adrelid = attrelid AND adnum = attnum
     WHERE
         relnamespace = to_regnamespace(%(schema)s)
-        AND relkind IN ('r', 'p', 'v') AND attnum > 0 AND NOT attisdropped
+        AND relkind IN ('r', 'p', 'v') AND attnum > 0 AND NOT attisdropped AND NOT relispartition
     UNION ALL
     -- PostgreSQL 18 keeps NOT NULL as a constraint too; the columns say so already.
-    SELECT 'constraint', conrelid::regclass || '.' || conname, pg_get_constraintdef(oid), NULL
-    FROM pg_constraint WHERE connamespace = to_regnamespace(%(schema)s) AND contype <> 'n'
+    SELECT 'constraint', conrelid::regclass || '.' || conname, pg_get_constraintdef(pg_constraint.oid), NULL
+    FROM pg_constraint
+    LEFT JOIN pg_class AS k ON k.oid = conrelid
+    WHERE connamespace = to_regnamespace(%(schema)s) AND contype <> 'n' AND relispartition IS NOT TRUE
     UNION ALL
     SELECT 'policy', polrelid::regclass || '.' || polname, pg_get_expr(polqual, polrelid), NULL
     FROM pg_policy JOIN pg_class AS p ON p.oid = polrelid WHERE relnamespace = to_regnamespace(%(schema)s)
     UNION ALL
     SELECT 'index', indexrelid::regclass::text, pg_get_indexdef(indexrelid), NULL
-    FROM pg_index JOIN pg_class AS i ON i.oid = indexrelid WHERE relnamespace = to_regnamespace(%(schema)s)
+    FROM pg_index JOIN pg_class AS i ON i.oid = indexrelid
+    WHERE relnamespace = to_regnamespace(%(schema)s) AND NOT relispartition
     UNION ALL
     SELECT
         'type',
@@ -64,8 +69,9 @@ def constraints(url: str, schema: str, kinds: str) -> set[str]:
     """The names of a schema's constraints of some kinds, as the catalog abbreviates them."""
     rows = _ask(
         url,
-        "SELECT conname FROM pg_constraint"
-        " WHERE connamespace = to_regnamespace(%(schema)s) AND contype::text = ANY (%(kinds)s)",
+        "SELECT conname FROM pg_constraint LEFT JOIN pg_class AS t ON t.oid = conrelid"
+        " WHERE connamespace = to_regnamespace(%(schema)s) AND contype::text = ANY (%(kinds)s)"
+        " AND relispartition IS NOT TRUE",
         schema,
         kinds=list(kinds),
     )

@@ -278,7 +278,7 @@ def test_the_calendar_of_what_is_published_needs_no_source(
         schema=OFFSET_COLUMNS,
         orient="row",
     )
-    again = calendar_in(offsets, found.time_zones)
+    again = calendar_in(offsets, found.time_zones).calendar
 
     moment = datetime(2024, 9, 30, 22, 30, tzinfo=UTC)
     expected = [datetime(2024, 9, 30, 22, tzinfo=UTC), datetime(2024, 9, 30, tzinfo=UTC)]

@@ -14,7 +14,7 @@ from pipelines.maintenance import TidyReport, tidy_facts
 from pipelines.settings import Settings
 from pipelines.storage.cursors import find_progress
 from pipelines.storage.database import Databases
-from pipelines.storage.facts import JobFacts, open_facts
+from pipelines.storage.facts import Facts, open_facts
 from pipelines.storage.facts_health import set_aside
 from tests.changes import DAY, NOON, change, frame
 
@@ -30,7 +30,7 @@ def impatient(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def facts(settings: Settings, analytics: psycopg.Connection) -> JobFacts:
+def facts(settings: Settings, analytics: psycopg.Connection) -> Facts:
     """Facts with two changes, of which the tenant lacks the last one and its neighbour none.
 
     A stranger was published from a table that is no more.
@@ -84,7 +84,7 @@ def test_an_organization_that_lags_for_too_long_holds_nobody_up(
 
 
 def test_tidying_leaves_nobody_behind(
-    facts: JobFacts, databases: Databases, impatient: Settings, analytics: psycopg.Connection
+    facts: Facts, databases: Databases, impatient: Settings, analytics: psycopg.Connection
 ) -> None:
     """Its own commits change no job: whoever was current stays so, however long nothing else happens."""
     publish(analytics, TENANT, facts)
@@ -100,11 +100,11 @@ def test_tidying_leaves_nobody_behind(
 
 
 def test_what_is_of_no_use_goes(
-    facts: JobFacts, databases: Databases, impatient: Settings, analytics: psycopg.Connection
+    facts: Facts, databases: Databases, impatient: Settings, analytics: psycopg.Connection
 ) -> None:
     """Small files become one, jobs that are gone for long leave, and what was set aside is thrown away."""
     publish(analytics, TENANT, facts)
-    aside = set_aside(impatient)
+    aside = set_aside(impatient.facts_location)
     anew = open_facts(impatient)
     for job in range(3):
         anew.absorb(frame(change(job), change(10 + job, created_at=NOON + DAY)))
@@ -121,7 +121,7 @@ def test_what_is_of_no_use_goes(
 
 
 def test_damage_in_a_file_that_nobody_reads_is_found(
-    facts: JobFacts, databases: Databases, settings: Settings
+    facts: Facts, databases: Databases, settings: Settings
 ) -> None:
     """It is found before anything is merged or removed."""
     file = max(Path(settings.facts_location).glob("created_date=*/*.parquet"), key=os.path.getmtime)
@@ -137,7 +137,7 @@ def test_damage_in_a_file_that_nobody_reads_is_found(
 
 
 def publish(
-    analytics: psycopg.Connection, organization: UUID, facts: JobFacts, *, table_id: UUID | None = None
+    analytics: psycopg.Connection, organization: UUID, facts: Facts, *, table_id: UUID | None = None
 ) -> None:
     """Record that an organization's cells show these facts as they are."""
     analytics.execute(

@@ -30,6 +30,12 @@ from tests.traces import (
 
 TABLES = ("organizations", "workflows", "clients", "jobs")
 
+LOGS = f"""job_id,seq,level,timestamp,step_name,duration_ms
+{JOB},1,WARN,2024-02-01T00:00:00Z,Submit,-1.5
+{JOB.upper()},0,INFO,2024-01-31T08:00:30.000001Z,Open\tpage,
+{THEIR_JOB},0,FATAL,2024-01-31T10:00:00Z,,
+"""
+
 pytestmark = pytest.mark.every_postgres
 
 
@@ -127,16 +133,71 @@ def test_rows_that_a_trace_does_not_mention_stay(
     assert len(after) == len(before) + 9
 
 
-def test_files_of_tables_that_do_not_exist_yet_are_named_as_ignored(
+def test_files_of_tables_that_do_not_exist_are_named_as_ignored(
     databases: Databases, settings: Settings, tmp_path: Path
 ) -> None:
-    """Steps are no longer lost when their table comes: until then the report says that they were left out."""
+    """A source without logs takes the rest, whatever the file of logs holds, and the report says so."""
     folder = write_trace(tmp_path / "trace", execution_logs="job_id,seq\n", attachments=b"\xff")
     (folder / "oracle.json").write_text("{}")
+    downgrade(databases, settings, branch="orchestration", revision="orchestration_0001")
 
     report = import_trace(folder, databases, settings)
 
     assert report.ignored == ("attachments.csv.gz", "execution_logs.csv.gz")
+    assert [table.name for table in report.tables] == list(TABLES)
+
+
+def test_a_log_arrives_in_its_months(
+    databases: Databases, settings: Settings, source: psycopg.Connection, tmp_path: Path
+) -> None:
+    """`seq` becomes `sequence`, the organization is that of the job, and each month has its partition."""
+    folder = write_trace(tmp_path / "trace", execution_logs=LOGS)
+
+    report = import_trace(folder, databases, settings)
+
+    assert (report.tables[-1].name, report.tables[-1].rows_written, report.ignored) == (
+        "execution_logs",
+        3,
+        (),
+    )
+    assert source.execute(
+        "SELECT organization_id, job_id, sequence, level::text, timestamp, step_name, message, duration_ms,"
+        " tableoid::regclass::text FROM orchestration.execution_logs ORDER BY timestamp"
+    ).fetchall() == [
+        (
+            *(UUID(ORGANIZATION), UUID(JOB), 0, "INFO", datetime(2024, 1, 31, 8, 0, 30, 1, tzinfo=UTC)),
+            *("Open\tpage", None, None, "orchestration.execution_logs_2024_01"),
+        ),
+        (
+            *(UUID(NEIGHBOUR), UUID(THEIR_JOB), 0, "FATAL", datetime(2024, 1, 31, 10, tzinfo=UTC)),
+            *(None, None, None, "orchestration.execution_logs_2024_01"),
+        ),
+        (
+            *(UUID(ORGANIZATION), UUID(JOB), 1, "WARN", datetime(2024, 2, 1, tzinfo=UTC)),
+            *("Submit", None, -1.5, "orchestration.execution_logs_2024_02"),
+        ),
+    ]
+
+
+def test_the_same_log_again_writes_nothing_and_a_changed_line_is_the_only_one_written(
+    databases: Databases, settings: Settings, source: psycopg.Connection, tmp_path: Path
+) -> None:
+    """Also one that has another time now, for which it moves to another month."""
+    import_trace(write_trace(tmp_path / "trace", execution_logs=LOGS), databases, settings)
+    moved = LOGS.replace("2024-02-01T00:00:00Z", "2024-03-01T00:00:00Z")
+
+    again, changed = (
+        import_trace(write_trace(tmp_path / name, execution_logs=text), databases, settings)
+        for name, text in (("again", LOGS), ("moved", moved))
+    )
+
+    assert (again.tables[-1].rows_written, changed.tables[-1].rows_written) == (0, 1)
+    assert source.execute(
+        "SELECT tableoid::regclass::text, count(*) FROM orchestration.execution_logs GROUP BY 1 ORDER BY 1"
+    ).fetchall() == [
+        ("orchestration.execution_logs_2024_01", 2),
+        ("orchestration.execution_logs_2024_03", 1),
+    ]
 
 
 def test_columns_that_the_source_does_not_have_are_left_out(
@@ -219,6 +280,7 @@ def test_empty_files_are_a_trace_without_rows(
         {"jobs": edited("jobs", "FAILED", "BROKEN")},
         {"jobs": FILES["jobs"].encode()[:-40] + b"\xff\n"},
         {"clients": edited("clients", "client_id", "patient_id")},
+        {"execution_logs": LOGS.replace("FATAL", "GRAVE")},
     ],
 )
 def test_a_wrong_trace_imports_nothing(

@@ -31,6 +31,17 @@ RESERVED = "a reserved UUID, nil or max; give the row another one."
 NO_STATUS = "unknown; it is one of PENDING, RUNNING, COMPLETED, FAILED, CANCELLED."
 NOT_A_TIME = "not a time; write it like 2024-01-31T08:00:00.000Z, zone included."
 
+
+def log(column: str, value: str) -> dict[str, str]:
+    """A log whose first line is wrong in one column."""
+    said = {"job_id": JOB, "seq": "0", "level": "INFO", "timestamp": "2024-01-31T08:00:30Z"}
+    said |= {"step_name": "", "duration_ms": ""}
+    second = ",".join((said | {"seq": "1"}).values())
+    return {
+        "execution_logs": "\n".join([",".join(said), ",".join((said | {column: value}).values()), second])
+    }
+
+
 # What is wrong, and the whole sentence that says so.
 WRONG = {
     "no header": (
@@ -180,6 +191,54 @@ WRONG = {
         {"jobs": edited("jobs", CLIENT, THEIR_CLIENT)},
         "jobs.csv.gz, line 2, column client_id: belongs to another organization"
         " in clients.csv.gz; correct the id.",
+    ),
+    "no such level": (
+        log("level", "NOTICE"),
+        "execution_logs.csv.gz, line 2, column level: unknown; it is one of TRACE, DEBUG, INFO, WARN, ERROR,"
+        " FATAL.",
+    ),
+    "a place that is no number": (
+        log("seq", "first"),
+        "execution_logs.csv.gz, line 2, column seq: not a whole number from 0 to 2147483647; correct it.",
+    ),
+    "a place before the first": (
+        log("seq", "-1"),
+        "execution_logs.csv.gz, line 2, column seq: not a whole number from 0 to 2147483647; correct it.",
+    ),
+    "a place beyond the last": (
+        log("seq", "2147483648"),
+        "execution_logs.csv.gz, line 2, column seq: not a whole number from 0 to 2147483647; correct it.",
+    ),
+    "a place that is taken": (
+        log("seq", "1"),
+        "execution_logs.csv.gz, line 3, column seq: the same as on an earlier line; keep one of them.",
+    ),
+    "a duration in words": (
+        log("duration_ms", "a while"),
+        "execution_logs.csv.gz, line 2, column duration_ms: not a number; write it like 1234.5, or leave it"
+        " empty.",
+    ),
+    "a duration without end": (
+        log("duration_ms", "inf"),
+        "execution_logs.csv.gz, line 2, column duration_ms: not a number; write it like 1234.5, or leave it"
+        " empty.",
+    ),
+    "a line without a time": (
+        log("timestamp", ""),
+        "execution_logs.csv.gz, line 2, column timestamp: empty; every row needs one.",
+    ),
+    "a line at no time": (
+        log("timestamp", "2024-02-30T08:00:00Z"),
+        f"execution_logs.csv.gz, line 2, column timestamp: {NOT_A_TIME}",
+    ),
+    "a line of the last year": (
+        log("timestamp", "9999-01-01T00:00:00Z"),
+        "execution_logs.csv.gz, line 2, column timestamp: after the year 9998; correct it.",
+    ),
+    "a line of no job": (
+        log("job_id", WORKFLOW),
+        "execution_logs.csv.gz, line 2, column job_id: not in jobs.csv.gz; add the row there, or correct the"
+        " id.",
     ),
     "a mistake below a name of several lines": (
         {"clients": edited("clients", "Dr. Who", '"Dr.\n\nWho"').replace("Dr. No", '""')},

@@ -48,6 +48,9 @@ DEFINITIONS = {
     "some more, some fewer": "hour=1 day=3 week=1 month=3",
 }
 
+# The first definition is that of the first refresh, and the second one is that of steps.
+SECOND = 3
+
 
 class Killed(BaseException):
     """Whoever catches failures does not catch this."""
@@ -126,7 +129,7 @@ def test_a_rebuild_needs_the_facts_alone(
 
     after = cells(analytics)
     assert differences(after, cells_by_sql(source)) == []
-    assert {cell["definition_version"] for cell in after.values()} == {2}
+    assert {cell["definition_version"] for cell in after.values()} == {SECOND}
     assert report == Published(
         computed=len(after),
         written=len(after),
@@ -225,7 +228,7 @@ def test_a_killed_rebuild_goes_on_where_it_was(
 
     check_ranges(analytics, old, new)
     half = row_versions(analytics)
-    so_far = [key for key, cell in cells(analytics).items() if cell["definition_version"] == 2]
+    so_far = [key for key, cell in cells(analytics).items() if cell["definition_version"] == SECOND]
     assert so_far
     assert verify(databases, other).differences == ()
 
@@ -337,7 +340,9 @@ def test_who_has_unpublished_facts_waits(
 
     assert find_waiting(databases, other) == (tenant.organization,)
     assert row_versions(analytics, tenant.organization) == before
-    assert {cell["definition_version"] for cell in cells(analytics, neighbour.organization).values()} == {2}
+    assert {cell["definition_version"] for cell in cells(analytics, neighbour.organization).values()} == {
+        SECOND
+    }
     refresh(databases, other)
     assert find_waiting(databases, other) == ()
     assert differences(cells(analytics), cells_by_sql(source)) == []
@@ -404,7 +409,9 @@ def test_one_that_cannot_be_rebuilt_does_not_stop_the_others(
 
     assert report.failed == {tenant.organization: "RaiseException"}
     assert row_versions(analytics, tenant.organization) == before
-    assert {cell["definition_version"] for cell in cells(analytics, neighbour.organization).values()} == {2}
+    assert {cell["definition_version"] for cell in cells(analytics, neighbour.organization).values()} == {
+        SECOND
+    }
     assert analytics.execute(
         "SELECT organization_id, error_class FROM analytics.refresh_outcomes WHERE outcome = 'failed'"
     ).fetchall() == [(tenant.organization, "RaiseException")]
@@ -416,7 +423,7 @@ def check_ranges(analytics: psycopg.Connection, old: dict[Key, Cell], new: oracl
     """Up to where an organization is its cells are new, from there on old: none missing, none left over."""
     reached: dict[object, datetime] = dict(
         analytics.execute(
-            "SELECT organization_id, CASE WHEN definition_version = 2 THEN '9999-01-01'"
+            "SELECT organization_id, CASE WHEN definition_version = 3 THEN '9999-01-01'"
             " ELSE coalesce(rebuilt_before, '1970-01-01') END FROM analytics.completeness"
         ).fetchall()
     )

@@ -16,7 +16,7 @@ from pipelines.storage.database import Databases
 from pipelines.storage.grants import grants
 from pipelines.storage.tenant_reading import read_as, reading_as
 from pipelines.tenancy import admit
-from tests.planting import DAY, HOUR, NOON, Tenant, new_id, plant_job, plant_jobs, plant_tenant
+from tests.planting import DAY, HOUR, NOON, Tenant, new_id, plant_job, plant_jobs, plant_lines, plant_tenant
 
 # Which column says whose a row is.
 OWNED = {
@@ -26,6 +26,8 @@ OWNED = {
     "extraction_cursors": "organization_id",
     "refresh_outcomes": "organization_id",
     "job_anomalies": "organization_id",
+    "aggregate_step_metrics": "organization_id",
+    "step_completeness": "organization_id",
     "organizations": "id",
     "workflows": "organization_id",
     "clients": "organization_id",
@@ -41,7 +43,7 @@ def tenants(databases: Databases, settings: Settings, source: psycopg.Connection
         plant_jobs(source, tenant, [{"client_id": None}, {"status": "FAILED"}, {"started_at": NOON + HOUR}])
     refresh(databases, settings)
     for tenant in found:
-        plant_job(source, tenant)
+        plant_lines(source, tenant, plant_job(source, tenant), [{"step_name": "send"}])
     refresh(databases, settings)
     return found
 

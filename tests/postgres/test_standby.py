@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from pipelines.errors import SourceConflict
+from pipelines.execution_metadata import sync_metadata
 from pipelines.refresh import reconcile_created, refresh
 from pipelines.settings import Settings, load_settings
 from pipelines.storage.asked import Swept
@@ -95,6 +96,20 @@ def test_a_standby_shows_what_its_primary_shows(
     assert standby == primary
     assert standby[0] == sorted(jobs)
     assert moment(pair.standby, settings).extracted_at > datetime.now(UTC) - timedelta(minutes=1)
+
+
+def test_the_metadata_of_a_standby_is_left_alone(
+    pair: Pair, settings: Settings, source: psycopg.Connection
+) -> None:
+    """Nothing can be written there; whoever syncs the primary writes it, and it comes by itself."""
+    plant_job(source, plant_tenant(source))
+    plant_job(source, plant_tenant(source, "Neighbour"))
+    pair.catch_up()
+
+    report = sync_metadata(Databases(pair.primary, pair.standby), settings)
+
+    assert report.left_alone
+    assert "is a standby" in report.left_alone
 
 
 def test_what_was_open_on_the_primary_is_read_from_the_standby_later(

@@ -31,7 +31,8 @@ BY_STATUS = "durations are not broken down by status"
 BY_START = "buckets are of completion, not of start"
 WITH_NEGATIVES = "negative durations are counted, not timed"
 IN_MANY_CELLS = "a percentile of jobs in several cells follows from none of them"
-OF_STEPS = "about steps inside a job, or other columns of the collectors"
+OF_OTHER_COLUMNS = "about other columns of the collectors, or about jobs and their lines together"
+SAME_OUTCOME = "levels of the same outcome are counted together"
 
 
 @dataclass
@@ -136,7 +137,7 @@ class _Reading:
             answers.leave((name,), reason, oracle[name])
         answers.leave(("started_at_range",), BY_START, oracle["started_at_range"])
         answers.leave(("completed_at_range",), OTHER_STATUSES, oracle["completed_at_range"])
-        answers.leave(("steps",), OF_STEPS, oracle.get("steps", {}))
+        self._compare_steps(oracle.get("steps", {}))
         self._compare_published_checks(overall)
 
     def _compare_anomalies(self) -> None:
@@ -171,7 +172,82 @@ class _Reading:
                 if ours is not None and name in ("published", "computed"):
                     self._answers.check((*path, name), ours, value)
                 else:
-                    self._answers.leave((*path, name), OF_STEPS, value)
+                    self._answers.leave((*path, name), OF_OTHER_COLUMNS, value)
+
+    def _compare_steps(self, steps: dict[str, Any]) -> None:
+        """Rows, levels and durations of steps; the oracle's own percentiles are of all months together."""
+        if not steps:
+            return
+        answers = self._answers
+        every = self._step(None, {})
+        answers.check(("steps", "rows"), every["total_executions"], steps["rows"])
+        distinct = self._one("SELECT count(DISTINCT step_name) FROM analytics.aggregate_step_metrics")
+        answers.check(("steps", "distinct_steps"), distinct, steps["distinct_steps"])
+        for level, count in steps["levels"].items():
+            outcome = {"WARN": "warned", "ERROR": "failed"}.get(level, "completed")
+            if outcome == "completed" and "DEBUG" in steps["levels"]:
+                answers.leave(("steps", "levels", level), SAME_OUTCOME, count)
+            else:
+                answers.check(("steps", "levels", level), every[f"{outcome}_executions"], count)
+        for name in ("rows_without_job", "rows_per_job"):
+            answers.leave(("steps", name), NOT_STORED, steps[name])
+        biggest = {"organization_id": self._oracle["seed_rule"]["organizations_top5"][0]["id"]}
+        for ranking, chosen in (("top10", {}), ("biggest_organization_top5", biggest)):
+            for rank, block in enumerate(steps[ranking]):
+                self._compare_step(("steps", ranking, str(rank)), block, chosen)
+
+    def _compare_step(self, path: Path, block: dict[str, Any], chosen: dict[str, Any]) -> None:
+        answers, ours = self._answers, self._step(block["step_name"], chosen)
+        answers.check((*path, "step_name"), ours["step_name"], block["step_name"])
+        for name, column in (("rows", "total_executions"), ("errors", "failed_executions")):
+            if name in block:
+                answers.check((*path, name), ours[column], block[name])
+        place, duration = (*path, "duration"), block["duration"]
+        negative = duration.get("negative", 0)
+        answers.check((*place, "n"), ours["timed_executions"] + negative, duration["n"])
+        for name, value in duration.items():
+            column = {
+                "sum_ms": "total_duration_ms",
+                "min_ms": "min_duration_ms",
+                "max_ms": "max_duration_ms",
+            }.get(name)
+            if name == "n":
+                continue
+            if negative and name != "max_ms":
+                answers.leave((*place, name), WITH_NEGATIVES, value)
+            elif column:
+                answers.check((*place, name), ours[column], value)
+            elif name in ("mean_ms", "mean_ms_rounded"):
+                mean = Fraction(int(ours["total_duration_ms"]), int(ours["timed_executions"]))
+                places = 3 if name == "mean_ms" else 0
+                answers.check((*place, name), _rounded(mean, places), _decimal(value))
+            elif name in PERCENTILES:
+                answers.leave((*place, name), IN_MANY_CELLS, value)
+            else:
+                answers.leave((*place, name), NOT_STORED, value)
+
+    def _step(self, step: str | None, chosen: dict[str, Any]) -> dict[str, Any]:
+        """The months of a step, or of all steps, added up."""
+        return self._rows(
+            """
+            SELECT
+                min(step_name) AS step_name,
+                sum(total_executions) AS total_executions,
+                sum(completed_executions) AS completed_executions,
+                sum(warned_executions) AS warned_executions,
+                sum(failed_executions) AS failed_executions,
+                sum(timed_executions) AS timed_executions,
+                sum(total_duration_ms) AS total_duration_ms,
+                min(min_duration_ms) AS min_duration_ms,
+                max(max_duration_ms) AS max_duration_ms
+            FROM analytics.aggregate_step_metrics
+            WHERE
+                period = 'month' AND workflow_id = %(all)s
+                AND (%(step)s::text IS NULL OR step_name = %(step)s)
+                AND (%(organization_id)s::uuid IS NULL OR organization_id = %(organization_id)s)
+            """,
+            {"all": ALL, "step": step, "organization_id": None} | chosen,
+        )[0]
 
     def _compare_ranking(
         self,

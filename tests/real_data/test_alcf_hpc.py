@@ -9,7 +9,7 @@ from tests.real_data.answers import (
     BY_STATUS,
     IN_MANY_CELLS,
     NOT_STORED,
-    OF_STEPS,
+    OF_OTHER_COLUMNS,
     OTHER_STATUSES,
     compare,
     leaves,
@@ -49,7 +49,7 @@ def test_every_figure_that_can_be_answered_agrees(loaded: Loaded, stored: psycop
         A_NAME: 3,
         NOT_STORED: 61,
         BY_START: 430,
-        OF_STEPS: 146,
+        OF_OTHER_COLUMNS: 146,
         IN_MANY_CELLS: 236,
         BY_STATUS: 24,
     }

@@ -265,8 +265,8 @@ MUTANTS = (
         (
             Change(
                 "pipelines/storage/facts.py",
-                'return rows_of(self._table).filter(pl.col("gone").is_null()).drop("gone")',
-                'return rows_of(self._table).drop("gone")',
+                'return rows_of(self._table, self._kind).filter(pl.col("gone").is_null()).drop("gone")',
+                'return rows_of(self._table, self._kind).drop("gone")',
             ),
         ),
         "tests/unit/test_facts.py::test_a_job_that_stops_counting_keeps_its_row_and_the_reason",
@@ -527,5 +527,77 @@ MUTANTS = (
             ),
         ),
         "tests/assets/test_checks.py::test_cells_of_an_older_definition_need_not_add_up",
+    ),
+    Mutant(
+        "steps of a job that changed are not read again",
+        "a soft-deleted or reassigned job keeps its steps where they were",
+        (
+            Change(
+                "pipelines/steps/extract.py",
+                "        self._read(self._steps.of_changed_jobs(cursors))\n",
+                "",
+            ),
+        ),
+        "tests/steps/test_steps.py::test_whatever_becomes_of_a_line_the_next_refresh_follows",
+    ),
+    Mutant(
+        "a dropped month takes its steps along",
+        "metrics vanish with the logs",
+        (
+            Change(
+                "pipelines/steps/extract.py",
+                "        self.sealed_before = max((moment for moment in dropped if moment), default=None)\n",
+                "        self.sealed_before = None\n",
+            ),
+        ),
+        "tests/steps/test_sealed_months.py::test_a_dropped_month_is_sealed",
+    ),
+    Mutant(
+        "a month goes while a step of it is not published",
+        "its metrics never hear of the step",
+        (
+            Change(
+                "pipelines/steps/published.py",
+                "        if days.height:\n",
+                "        if days.height > 1_000:\n",
+            ),
+        ),
+        "tests/steps/test_sealed_months.py::test_a_month_may_go_once_it_is_published",
+    ),
+    Mutant(
+        "a step that lasted a negative time is timed",
+        "means and percentiles are dragged down",
+        (
+            Change(
+                "pipelines/compute/aggregate.py",
+                "    return pl.when(duration_us >= 0).then(duration_us)\n",
+                "    return duration_us\n",
+            ),
+        ),
+        "tests/steps/test_steps.py::test_a_negative_duration_is_counted_and_not_timed",
+    ),
+    Mutant(
+        "steps of another workflow are taken for all",
+        "a tenant's workflow is told the steps of its others",
+        (
+            Change(
+                "sql/read/of_tenant/step_durations.sql",
+                " AND workflow_id = %(workflow_id)s\n",
+                " AND workflow_id = %(all_workflows)s\n",
+            ),
+        ),
+        "tests/steps/test_step_repository.py::test_one_workflow_is_asked_for",
+    ),
+    Mutant(
+        "steps of another tenant are told",
+        "whoever connects as the writer sees everybody's steps",
+        (
+            Change(
+                "sql/read/of_tenant/step_durations.sql",
+                "    WHERE organization_id = %(organization_id)s AND",
+                "    WHERE %(organization_id)s::uuid IS NOT NULL AND",
+            ),
+        ),
+        "tests/steps/test_step_repository.py::test_one_bucket_is_exact",
     ),
 )

@@ -17,7 +17,7 @@ from deltalake import DeltaTable, write_deltalake
 from pipelines.errors import FactsConflict, FactsNotReadable, FactsUnusable, FeedLost
 from pipelines.model.jobs import FACT_COLUMNS
 from pipelines.settings import Settings, load_settings
-from pipelines.storage.facts import FactsNotWritten, JobFacts, open_facts
+from pipelines.storage.facts import Facts, FactsNotWritten, open_facts
 from pipelines.storage.facts_checksums import Checksums
 from pipelines.storage.facts_health import examine, reading_facts, remove_set_aside, set_aside
 from tests.changes import DAY, MINUTE, NOON, change, frame, id_of
@@ -151,7 +151,7 @@ def test_damage_is_seen_before_anything_is_read(damage: Damage, settings: Settin
     with pytest.raises(FactsUnusable, match=f"rebuilt from the source.*{folder.name}"):
         open_facts(settings)
 
-    aside = set_aside(settings)
+    aside = set_aside(settings.facts_location)
     assert aside is not None
     assert files(aside) == before
     anew = open_facts(settings)
@@ -160,7 +160,7 @@ def test_damage_is_seen_before_anything_is_read(damage: Damage, settings: Settin
     assert open_facts(settings).rows == len(JOBS)
 
 
-WAYS_TO_READ: dict[str, Callable[[JobFacts], object]] = {
+WAYS_TO_READ: dict[str, Callable[[Facts], object]] = {
     "edit": lambda facts: facts.absorb(frame(change(1003, row_hash=0))),
     "deletion": lambda facts: facts.absorb(frame(change(1003, gone="deleted"))),
     "new job": lambda facts: facts.absorb(frame(change(5000))),
@@ -173,7 +173,7 @@ WAYS_TO_READ: dict[str, Callable[[JobFacts], object]] = {
 @pytest.mark.parametrize("damage", [flip, halve, Path.unlink], ids=["flipped", "cut short", "gone"])
 def test_damage_is_met_while_reading(
     damage: Callable[[Path], object],
-    act: Callable[[JobFacts], object],
+    act: Callable[[Facts], object],
     settings: Settings,
     folder: Path,
 ) -> None:
@@ -222,7 +222,7 @@ def test_facts_that_vanish_are_unusable(settings: Settings, folder: Path) -> Non
     with pytest.raises(FactsUnusable):
         facts.absorb(frame(change(1003, row_hash=0)))
 
-    assert set_aside(settings) is None
+    assert set_aside(settings.facts_location) is None
     assert open_facts(settings).table_id != facts.table_id
 
 
@@ -353,7 +353,7 @@ def test_the_table_of_another_version_is_set_aside(settings: Settings) -> None:
     with pytest.raises(FactsUnusable, match="columns of another version"):
         open_facts(settings)
 
-    assert set_aside(settings)
+    assert set_aside(settings.facts_location)
     assert open_facts(settings).empty
 
 
@@ -419,17 +419,17 @@ def test_what_was_set_aside_goes_after_a_while(settings: Settings, folder: Path)
     strangers = [folder.with_name(f"{folder.name}{name}") for name in (".unusable-mine", ".old", "2")]
     for stranger in strangers:
         stranger.mkdir()
-    first = set_aside(settings)
+    first = set_aside(settings.facts_location)
     assert first is not None
     number = len(files(first))
     open_facts(settings)
     between = datetime.now(UTC)
     open_facts(settings).fill(frame(change(1)))
-    second = set_aside(settings)
+    second = set_aside(settings.facts_location)
     assert second is not None
 
-    assert remove_set_aside(settings, between - MINUTE) == 0
-    assert remove_set_aside(settings, between) == number
+    assert remove_set_aside(settings.facts_location, settings, between - MINUTE) == 0
+    assert remove_set_aside(settings.facts_location, settings, between) == number
 
     assert not first.exists()
     assert second.is_dir()
@@ -441,10 +441,10 @@ def test_an_object_store_cannot_be_set_aside() -> None:
     settings = load_settings(facts_url="s3://bucket/facts?key=s3cret")
 
     with pytest.raises(FactsUnusable, match="s3://bucket/facts") as refused:
-        set_aside(settings)
+        set_aside(settings.facts_location)
 
     assert "s3cret" not in str(refused.value)
-    assert remove_set_aside(settings, datetime.now(UTC)) == 0
+    assert remove_set_aside(settings.facts_location, settings, datetime.now(UTC)) == 0
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pipelines.errors import FactsConflict, FeedLost
 from pipelines.settings import Settings, load_settings
 from pipelines.storage import facts as facts_module
-from pipelines.storage.facts import Absorbed, JobFacts, open_facts
+from pipelines.storage.facts import Absorbed, Facts, open_facts
 from tests.changes import DAY, MINUTE, NOON, Row, change, frame, id_of
 
 NEIGHBOUR = [
@@ -35,14 +35,14 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def facts(settings: Settings) -> JobFacts:
+def facts(settings: Settings) -> Facts:
     """Facts that hold a neighbour's jobs of four days."""
     facts = open_facts(settings)
     facts.fill(frame(*NEIGHBOUR))
     return facts
 
 
-def test_what_is_handed_over_is_there(facts: JobFacts, settings: Settings) -> None:
+def test_what_is_handed_over_is_there(facts: Facts, settings: Settings) -> None:
     """Every column comes back as it went in, for whoever opens the table."""
     rows = [change(1), change(2, client_id=id_of(3), initiator_type=None, created_at=NOON + DAY)]
 
@@ -52,7 +52,7 @@ def test_what_is_handed_over_is_there(facts: JobFacts, settings: Settings) -> No
     assert counted(open_facts(settings)) == counted_rows([*rows, *NEIGHBOUR])
 
 
-def test_twice_is_once(facts: JobFacts) -> None:
+def test_twice_is_once(facts: Facts) -> None:
     """What is there already makes no new version, whatever comes along."""
     facts.absorb(frame(change(1), change(2)))
     facts.absorb(frame(change(2, gone="deleted")))
@@ -63,7 +63,7 @@ def test_twice_is_once(facts: JobFacts) -> None:
     assert (again, facts.version) == (Absorbed(), before)
 
 
-def test_jobs_that_never_counted_are_never_written(facts: JobFacts) -> None:
+def test_jobs_that_never_counted_are_never_written(facts: Facts) -> None:
     """A pass over running jobs makes no version at all."""
     before = facts.version
 
@@ -72,7 +72,7 @@ def test_jobs_that_never_counted_are_never_written(facts: JobFacts) -> None:
     assert facts.version == before
 
 
-def test_an_edit_replaces_the_row(facts: JobFacts) -> None:
+def test_an_edit_replaces_the_row(facts: Facts) -> None:
     """A row whose hash differs is replaced whole; one whose hash is the same stays as it is."""
     facts.absorb(frame(change(1), change(2)))
     edited = change(1, status="FAILED", row_hash=-1)
@@ -83,7 +83,7 @@ def test_an_edit_replaces_the_row(facts: JobFacts) -> None:
     assert counted(facts) == counted_rows([edited, change(2), *NEIGHBOUR])
 
 
-def test_a_job_that_stops_counting_keeps_its_row_and_the_reason(facts: JobFacts) -> None:
+def test_a_job_that_stops_counting_keeps_its_row_and_the_reason(facts: Facts) -> None:
     """It leaves everything that counts, and its figures stay what they were, whatever is said of it later."""
     facts.absorb(frame(change(1)))
 
@@ -98,7 +98,7 @@ def test_a_job_that_stops_counting_keeps_its_row_and_the_reason(facts: JobFacts)
     assert kept(facts, 1) == [change(1, gone="retried")]
 
 
-def test_a_job_that_counts_again_is_as_new(facts: JobFacts) -> None:
+def test_a_job_that_counts_again_is_as_new(facts: Facts) -> None:
     """Undeleted with the same hash, or retried with another one: it is back, once."""
     facts.absorb(frame(change(1), change(2)))
     facts.absorb(frame(change(1, gone="deleted"), change(2, gone="retried")))
@@ -110,7 +110,7 @@ def test_a_job_that_counts_again_is_as_new(facts: JobFacts) -> None:
     assert counted(facts) == counted_rows([change(1), retried, *NEIGHBOUR])
 
 
-def test_a_job_whose_creation_was_edited_counts_once(facts: JobFacts) -> None:
+def test_a_job_whose_creation_was_edited_counts_once(facts: Facts) -> None:
     """To and fro between two days and to a third, it counts on one of them; that is one commit each time."""
     there, elsewhere, far = (change(1, created_at=NOON + days * DAY, row_hash=days) for days in (0, 1, 40))
     facts.absorb(frame(there))
@@ -124,7 +124,7 @@ def test_a_job_whose_creation_was_edited_counts_once(facts: JobFacts) -> None:
     assert {row["gone"] for row in kept(facts, 1)} == {None, "edited"}
 
 
-def test_a_job_without_a_day_leaves_the_one_it_had(facts: JobFacts) -> None:
+def test_a_job_without_a_day_leaves_the_one_it_had(facts: Facts) -> None:
     """A creation that became infinite is none; the job is found all the same."""
     facts.absorb(frame(change(1)))
 
@@ -134,7 +134,7 @@ def test_a_job_without_a_day_leaves_the_one_it_had(facts: JobFacts) -> None:
     assert counted(facts) == counted_rows(NEIGHBOUR)
 
 
-def test_many_days_are_written_in_portions(facts: JobFacts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_days_are_written_in_portions(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is spared by several commits; a job that moves across them still moves in one."""
     monkeypatch.setattr(facts_module, "_MERGED_FACTS", 3)
     days = [change(job, created_at=NOON + job * DAY) for job in range(10)]
@@ -153,9 +153,7 @@ def test_many_days_are_written_in_portions(facts: JobFacts, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("act", ["fill", "absorb new", "absorb edited", "purge"])
-def test_nothing_is_written_over_what_somebody_else_wrote(
-    act: str, facts: JobFacts, settings: Settings
-) -> None:
+def test_nothing_is_written_over_what_somebody_else_wrote(act: str, facts: Facts, settings: Settings) -> None:
     """Whoever read the version before is refused, and both can go on from the newest one."""
     facts.absorb(frame(change(1), change(2)))
     facts.absorb(frame(change(2, gone="deleted")))
@@ -194,7 +192,7 @@ def test_who_makes_the_table_at_once_makes_one(tmp_path: Path) -> None:
         assert tables == {open_facts(settings).table_id}
 
 
-def test_a_digest_is_three_numbers_a_day(facts: JobFacts) -> None:
+def test_a_digest_is_three_numbers_a_day(facts: Facts) -> None:
     """They are what plain arithmetic on the rows gives, for hashes of either sign, in any selection."""
     hashes = [0, -1, 2**63 - 1, -(2**63), 2**32, -(2**32) - 1, 12345678901234]
     rows = [
@@ -218,7 +216,7 @@ def test_a_digest_is_three_numbers_a_day(facts: JobFacts) -> None:
     )
 
 
-def test_days_of_organizations_are_found(facts: JobFacts) -> None:
+def test_days_of_organizations_are_found(facts: Facts) -> None:
     """A day of one organization brings nothing of another one, nor a job that is gone."""
     facts.absorb(frame(change(1), change(2), change(3, created_at=NOON + DAY)))
     facts.absorb(frame(change(2, gone="deleted")))
@@ -235,7 +233,7 @@ def test_days_of_organizations_are_found(facts: JobFacts) -> None:
     assert facts.of_days(asked.clear()).collect().is_empty()
 
 
-def test_images_tell_what_was_and_what_is(facts: JobFacts) -> None:
+def test_images_tell_what_was_and_what_is(facts: Facts) -> None:
     """Each commit past a version is a frame: new rows, and changed ones as they were and are."""
     facts.absorb(frame(change(1)))
     before = facts.version
@@ -263,7 +261,7 @@ def test_images_tell_what_was_and_what_is(facts: JobFacts) -> None:
     assert list(facts.images_since(facts.version)) == []
 
 
-def test_tidying_changes_no_cell(facts: JobFacts) -> None:
+def test_tidying_changes_no_cell(facts: Facts) -> None:
     """A compaction gives no images, and a purge only those of jobs that counted nowhere."""
     facts.absorb(frame(change(1), change(2)))
     facts.absorb(frame(change(1, gone="deleted")))
@@ -279,7 +277,7 @@ def test_tidying_changes_no_cell(facts: JobFacts) -> None:
     assert images.select("job_id", "_change_type", "gone").rows() == [(id_of(1), "delete", "deleted")]
 
 
-def test_only_what_was_gone_for_long_is_purged(facts: JobFacts) -> None:
+def test_only_what_was_gone_for_long_is_purged(facts: Facts) -> None:
     """A day of which anything was written since stays as it is until later."""
     facts.absorb(frame(change(1), change(2, created_at=NOON + DAY), change(3)))
     facts.absorb(frame(change(1, gone="deleted"), change(2, created_at=NOON + DAY, gone="deleted")))
@@ -295,7 +293,7 @@ def test_only_what_was_gone_for_long_is_purged(facts: JobFacts) -> None:
     assert kept(facts, 1) == []
 
 
-def test_how_long_a_change_has_been_waiting_is_known(facts: JobFacts) -> None:
+def test_how_long_a_change_has_been_waiting_is_known(facts: Facts) -> None:
     """It is the time of the first commit that changed a job; tidying waits for nobody."""
     shown = facts.version
     facts.absorb(frame(change(1), change(2)))
@@ -317,7 +315,7 @@ def test_how_long_a_change_has_been_waiting_is_known(facts: JobFacts) -> None:
     assert facts.pending_since(facts.version) is None
 
 
-def test_a_change_that_the_log_forgot_has_waited_for_ever(facts: JobFacts, settings: Settings) -> None:
+def test_a_change_that_the_log_forgot_has_waited_for_ever(facts: Facts, settings: Settings) -> None:
     """Delta Lake drops old commits behind a checkpoint; whoever lacks one of them has lost the feed."""
     for job in range(3):
         facts.absorb(frame(change(job)))
@@ -333,7 +331,7 @@ def test_a_change_that_the_log_forgot_has_waited_for_ever(facts: JobFacts, setti
     assert reopened.rows == 3 + len(NEIGHBOUR)
 
 
-def test_young_files_stay_for_the_feed(facts: JobFacts) -> None:
+def test_young_files_stay_for_the_feed(facts: Facts) -> None:
     """A file that was replaced lately stays, however long ago it was written."""
     for job in range(3):
         facts.absorb(frame(change(job)))
@@ -347,7 +345,7 @@ def test_young_files_stay_for_the_feed(facts: JobFacts) -> None:
     assert sum(images.height for images in facts.images_since(0)) == len(NEIGHBOUR) + 5
 
 
-def test_old_files_go_with_the_feed(facts: JobFacts) -> None:
+def test_old_files_go_with_the_feed(facts: Facts) -> None:
     """What no reader can want any more is removed; the facts are as they were, the feed is lost."""
     facts.absorb(frame(change(1)))
     facts.absorb(frame(change(1, row_hash=-1)))
@@ -366,7 +364,7 @@ def test_old_files_go_with_the_feed(facts: JobFacts) -> None:
 
 
 @pytest.mark.parametrize("days", [1, 20])
-def test_files_are_kept_for_as_long_as_is_wanted(days: int, facts: JobFacts) -> None:
+def test_files_are_kept_for_as_long_as_is_wanted(days: int, facts: Facts) -> None:
     """Less than Delta Lake's own week and more of it are both possible."""
     facts.absorb(frame(change(1)))
     facts.absorb(frame(change(1, row_hash=-1)))
@@ -377,7 +375,7 @@ def test_files_are_kept_for_as_long_as_is_wanted(days: int, facts: JobFacts) -> 
     assert (removed > 0) == (days < 10)
 
 
-def test_a_checkpoint_does_not_forget_when_a_file_was_replaced(facts: JobFacts, settings: Settings) -> None:
+def test_a_checkpoint_does_not_forget_when_a_file_was_replaced(facts: Facts, settings: Settings) -> None:
     """A file written long ago and replaced ten days ago stays for whoever wants twenty days."""
     for job in range(3):
         facts.absorb(frame(change(job)))
@@ -429,7 +427,7 @@ def test_any_history_ends_with_what_was_last_said(
         assert facts.version == tidied
 
 
-def counted(facts: JobFacts) -> set[tuple[object, ...]]:
+def counted(facts: Facts) -> set[tuple[object, ...]]:
     """The rows that count; a job that counted twice would be there twice, or fail."""
     rows = facts.scan().collect()
     assert rows["job_id"].is_unique().all()
@@ -441,7 +439,7 @@ def counted_rows(rows: Iterable[Row]) -> set[tuple[object, ...]]:
     return {tuple(sorted((key, value) for key, value in row.items() if key != "gone")) for row in rows}
 
 
-def kept(facts: JobFacts, job: int) -> list[Row]:
+def kept(facts: Facts, job: int) -> list[Row]:
     """Every row of a job, gone or not, as it lies in the files."""
     table = pl.DataFrame(DeltaTable(facts._location).scan())
     return table.filter(pl.col("job_id") == id_of(job)).to_dicts()
@@ -477,7 +475,7 @@ def digests_of(rows: Iterable[Row]) -> dict[tuple[object, ...], tuple[int, ...]]
     return sums
 
 
-def make_old(facts: JobFacts, *, folder: str = "*", days: int = 8) -> None:
+def make_old(facts: Facts, *, folder: str = "*", days: int = 8) -> None:
     """Let days pass for the files of a folder."""
     then = time.time() - days * 86_400
     for file in Path(facts._location).glob(f"{folder}/**/*.parquet"):

@@ -1,5 +1,5 @@
 -- What is stored of one tenant in some spans, added up per key; put in place of {summed}.
--- Takes: organization_id uuid; workflow_id, client_id uuid and initiator_type text: one, the sentinel of all, or
+-- Takes: the CTEs of estimates.sql in place of {estimates}, with what those take; organization_id uuid; workflow_id, client_id uuid and initiator_type text: one, the sentinel of all, or
 --        NULL for each; periods text[], since timestamptz[], until timestamptz[]: the spans; histogram_periods,
 --        histogram_since, histogram_until: spans of hours and days whose histograms are added up, or none; shares
 --        numeric[]: of the percentiles; all_workflows, all_clients, all_initiators and no_client: the sentinels.
@@ -67,59 +67,12 @@ told AS MATERIALIZED (
             stored.period = span.period
             AND stored.period_start >= span.since AND stored.period_start < span.until
 ),
-buckets AS (
-    SELECT key, number, sum(jobs) AS jobs
-    FROM (
-        -- Two lists side by side take less time than a join with them.
-        SELECT key, unnest(histogram_buckets) AS number, unnest(histogram_counts) AS jobs
-        FROM told
-        UNION ALL
-        -- One or two jobs are told by the shortest and the longest.
-        SELECT
-            told.key,
-            CASE
-                WHEN extreme.ms = 0 THEN -1
-                ELSE ceil(ln(round(extreme.ms * 1000)) / ln(1.02::double precision))
-            END::smallint,
-            1
-        FROM told
-        CROSS JOIN LATERAL (VALUES (told.min_duration_ms, 1), (told.max_duration_ms, 2)) AS extreme (ms, timed)
-        WHERE told.timed_executions BETWEEN extreme.timed AND 2
-    ) AS bucket
-    GROUP BY key, number
-),
-ranked AS (
-    SELECT key, number, sum(jobs) OVER (PARTITION BY key ORDER BY number) AS up_to
-    FROM buckets
-),
-piled AS (
-    SELECT
-        key, array_agg(number ORDER BY number) AS numbers, array_agg(up_to ORDER BY number) AS up_to,
-        max(up_to) AS told_executions
-    FROM ranked
-    GROUP BY key
-),
-estimates AS MATERIALIZED (
-    SELECT
-        keys.workflow_id, keys.client_id, keys.initiator_type,
-        piled.told_executions::bigint AS told_executions,
-        ARRAY(
-            -- How many buckets end before the job of that rank: the next one has it.
-            SELECT piled.numbers[1 + width_bucket(floor(share * (piled.told_executions - 1)), piled.up_to)]
-            FROM unnest(%(shares)s::numeric[]) WITH ORDINALITY AS wanted (share, place)
-            ORDER BY place
-        ) AS low,
-        ARRAY(
-            SELECT piled.numbers[1 + width_bucket(ceil(share * (piled.told_executions - 1)), piled.up_to)]
-            FROM unnest(%(shares)s::numeric[]) WITH ORDINALITY AS wanted (share, place)
-            ORDER BY place
-        ) AS high
-    FROM piled
-    INNER JOIN (SELECT DISTINCT key, workflow_id, client_id, initiator_type FROM told) AS keys USING (key)
-),
+{estimates},
 -- Joined to what a caller lists, and few rows are expected of it: worked out once all the same.
 figures AS MATERIALIZED (
     SELECT sums.*, estimates.low, estimates.high, estimates.told_executions
     FROM sums
-    LEFT JOIN estimates USING (workflow_id, client_id, initiator_type)
+    LEFT JOIN (SELECT DISTINCT key, workflow_id, client_id, initiator_type FROM told) AS keys
+        USING (workflow_id, client_id, initiator_type)
+    LEFT JOIN estimates USING (key)
 )

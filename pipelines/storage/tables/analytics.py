@@ -1,6 +1,5 @@
-"""The tables of both schemas as the migrations leave them, and the columns of the source we rely on."""
+"""The tables of the analytics schema as the migrations leave them."""
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -9,22 +8,17 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Date,
-    DateTime,
     Double,
-    ForeignKeyConstraint,
     Index,
     Integer,
-    MetaData,
     PrimaryKeyConstraint,
     SmallInteger,
     Table,
     Text,
     UniqueConstraint,
     Uuid,
-    func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ENUM, JSONB
 
 from pipelines.model.metrics import COUNT_COLUMNS, FIGURE_COLUMNS, KEY_COLUMNS
 from pipelines.model.outcomes import Outcome
@@ -35,188 +29,9 @@ from pipelines.model.sentinels import (
     ALL_INITIATORS,
     ALL_WORKFLOWS,
     NO_CLIENT,
-    RESERVED_IDS,
-    RESERVED_INITIATORS,
     UNKNOWN_INITIATOR,
 )
-
-ORCHESTRATION: Final = "orchestration"
-ANALYTICS: Final = "analytics"
-
-# An error message quotes the constraint's name, so the name is the sentence that was broken.
-_NAMES = {
-    "pk": "%(table_name)s_primary_key",
-    "uq": "%(table_name)s_unique_by_%(column_0_N_name)s",
-    "fk": "%(table_name)s_%(column_0_N_name)s_exists",
-    "ck": "%(table_name)s_%(constraint_name)s",
-    "ix": "%(table_name)s_by_%(column_0_N_name)s",
-}
-
-orchestration: Final = MetaData(schema=ORCHESTRATION, naming_convention=_NAMES)
-analytics: Final = MetaData(schema=ANALYTICS, naming_convention=_NAMES)
-METADATA: Final[Mapping[str, MetaData]] = {ORCHESTRATION: orchestration, ANALYTICS: analytics}
-
-# What the pipeline reads from a source, and so what its role must be allowed to read: nothing else.
-SOURCE_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
-    "organizations": ("id", "name", "time_zone", "deleted_at", "xmin", "tableoid"),
-    "workflows": ("id", "organization_id", "name", "deleted_at", "xmin", "tableoid"),
-    "clients": ("id", "organization_id", "name", "deleted_at", "xmin", "tableoid"),
-    "jobs": (
-        "id",
-        "organization_id",
-        "workflow_id",
-        "client_id",
-        "initiator_type",
-        "status",
-        "created_at",
-        "started_at",
-        "completed_at",
-        "updated_at",
-        "deleted_at",
-        "xmin",
-        "tableoid",
-    ),
-}
-
-
-def _listed(values: Any) -> str:
-    return ", ".join(f"'{value}'" for value in sorted(str(value) for value in values))
-
-
-def _time(name: str, comment: str, **options: Any) -> Column[Any]:
-    return Column(name, DateTime(timezone=True), comment=comment, **options)
-
-
-def _named_things(metadata: MetaData, table: str, what: str) -> Table:
-    return Table(
-        table,
-        metadata,
-        Column("id", Uuid, nullable=False, comment=f"The {what}."),
-        Column("organization_id", Uuid, nullable=False, comment=f"The tenant that owns the {what}."),
-        Column("name", Text, nullable=False, comment="Its name as people know it."),
-        _time("created_at", "When it was created.", nullable=False, server_default=func.now()),
-        _time(
-            "updated_at",
-            "When it last changed, by the clock of the server that changed it.",
-            nullable=False,
-            server_default=func.now(),
-        ),
-        _time("deleted_at", "When it was soft-deleted; NULL while it is in use."),
-        PrimaryKeyConstraint("id"),
-        UniqueConstraint("organization_id", "id"),
-        ForeignKeyConstraint(
-            ["organization_id"],
-            [f"{ORCHESTRATION}.organizations.id"],
-            name=f"{table}_organization_exists",
-            ondelete="CASCADE",
-        ),
-        CheckConstraint(f"id NOT IN ({_listed(RESERVED_IDS)})", name="id_is_not_reserved"),
-        comment=f"The {what}s of every organization.",
-    )
-
-
-source_organizations: Final = Table(
-    "organizations",
-    orchestration,
-    Column("id", Uuid, nullable=False, comment="The organization."),
-    Column("name", Text, nullable=False, comment="Its name as people know it."),
-    Column(
-        "time_zone",
-        Text,
-        nullable=False,
-        server_default=text("'UTC'"),
-        comment="IANA name of the zone the organization lives in, such as Europe/Amsterdam.",
-    ),
-    _time("created_at", "When it was created.", nullable=False, server_default=func.now()),
-    _time(
-        "updated_at",
-        "When it last changed, by the clock of the server that changed it.",
-        nullable=False,
-        server_default=func.now(),
-    ),
-    _time("deleted_at", "When it was soft-deleted; NULL while it is in use."),
-    PrimaryKeyConstraint("id"),
-    comment="The tenants; every other row belongs to exactly one.",
-)
-
-source_workflows: Final = _named_things(orchestration, "workflows", "workflow")
-source_clients: Final = _named_things(orchestration, "clients", "client")
-
-job_status: Final = ENUM(
-    "PENDING",
-    "RUNNING",
-    "COMPLETED",
-    "FAILED",
-    "CANCELLED",
-    name="job_status",
-    metadata=orchestration,
-)
-
-source_jobs: Final = Table(
-    "jobs",
-    orchestration,
-    Column("id", Uuid, nullable=False, comment="The job."),
-    Column("organization_id", Uuid, nullable=False, comment="The tenant that owns the job."),
-    Column("workflow_id", Uuid, nullable=False, comment="The workflow that was executed."),
-    Column("client_id", Uuid, comment="The client it was executed for; NULL when for none."),
-    Column(
-        "initiator_type",
-        Text,
-        comment="What started it, such as USER or SCHEDULE; NULL when that is not known.",
-    ),
-    Column(
-        "status",
-        job_status,
-        nullable=False,
-        comment="COMPLETED and FAILED are counted; a finished job may be retried in place and run again.",
-    ),
-    Column(
-        "result",
-        JSONB,
-        comment="What the execution returned. May hold personal health data: the metrics never read it.",
-    ),
-    _time("created_at", "When it was asked for.", nullable=False, server_default=func.now()),
-    _time("started_at", "When it began to run; NULL before that. May precede created_at."),
-    _time(
-        "completed_at",
-        "When it finished; NULL before that. The bucket it is counted in. May precede started_at.",
-    ),
-    _time(
-        "updated_at",
-        "When the row last changed, by the clock of the server that changed it: not in commit order.",
-        nullable=False,
-        server_default=func.now(),
-    ),
-    _time("deleted_at", "When it was soft-deleted; NULL while it counts."),
-    PrimaryKeyConstraint("id"),
-    ForeignKeyConstraint(
-        ["organization_id", "workflow_id"],
-        [f"{ORCHESTRATION}.workflows.organization_id", f"{ORCHESTRATION}.workflows.id"],
-        name="jobs_workflow_is_of_the_same_organization",
-        ondelete="CASCADE",
-    ),
-    ForeignKeyConstraint(
-        ["organization_id", "client_id"],
-        [f"{ORCHESTRATION}.clients.organization_id", f"{ORCHESTRATION}.clients.id"],
-        name="jobs_client_is_of_the_same_organization",
-        ondelete="SET NULL (client_id)",
-    ),
-    CheckConstraint(
-        "status NOT IN ('COMPLETED', 'FAILED') OR completed_at IS NOT NULL",
-        name="finished_has_completed_at",
-    ),
-    CheckConstraint(
-        f"initiator_type NOT IN ({_listed(RESERVED_INITIATORS)})",
-        name="initiator_type_is_not_reserved",
-    ),
-    Index(None, "updated_at"),
-    Index(None, "completed_at"),
-    Index(None, "organization_id", "completed_at"),
-    Index(None, "organization_id", "workflow_id"),
-    Index(None, "organization_id", "client_id"),
-    comment="One row per execution of a workflow. completed_at < started_at can happen, because clocks of"
-    " different servers disagree: it is an anomaly that the metrics list, not a constraint here.",
-)
+from pipelines.storage.tables.columns import analytics_metadata, listed, time
 
 
 def _figure(name: str, comment: str, **options: Any) -> Column[Any]:
@@ -236,10 +51,61 @@ def _definition_version() -> Column[Any]:
     )
 
 
+def _durations_in_order(
+    zero: str = "total_duration_is_zero_when_none_is_timed",
+) -> tuple[CheckConstraint, ...]:
+    return (
+        CheckConstraint(
+            "num_nulls(average_duration_ms, min_duration_ms, max_duration_ms, median_duration_ms,"
+            " p90_duration_ms, p95_duration_ms, p99_duration_ms)"
+            " = CASE WHEN timed_executions = 0 THEN 7 ELSE 0 END",
+            name="durations_are_null_when_none_is_timed",
+        ),
+        CheckConstraint("timed_executions > 0 OR total_duration_ms = 0", name=zero),
+        CheckConstraint(
+            "min_duration_ms >= 0 AND min_duration_ms <= median_duration_ms"
+            " AND median_duration_ms <= p90_duration_ms AND p90_duration_ms <= p95_duration_ms"
+            " AND p95_duration_ms <= p99_duration_ms AND p99_duration_ms <= max_duration_ms",
+            name="durations_are_in_order",
+        ),
+        CheckConstraint(
+            "total_duration_ms >= 0 AND total_duration_ms < 'Infinity'"
+            " AND average_duration_ms >= 0 AND average_duration_ms < 'Infinity'"
+            " AND max_duration_ms < 'Infinity'",
+            name="durations_are_numbers",
+        ),
+    )
+
+
+def _histogram(what: str) -> tuple[Column[Any], ...]:
+    return (
+        Column(
+            "histogram_buckets",
+            ARRAY(SmallInteger),
+            comment=f"For hours and days with more than two timed {what}s: which buckets of durations have"
+            " any; bucket b is up to 1.02^b microseconds, -1 is no time at all.",
+        ),
+        Column(
+            "histogram_counts",
+            ARRAY(Integer),
+            comment=f"How many timed {what}s are in each of histogram_buckets.",
+        ),
+    )
+
+
+def _histogram_is_whole() -> CheckConstraint:
+    return CheckConstraint(
+        "cardinality(histogram_buckets) = cardinality(histogram_counts)"
+        " AND num_nulls(histogram_buckets, histogram_counts) IN (0, 2)"
+        " AND (histogram_buckets IS NULL OR period IN ('hour', 'day') AND timed_executions > 2)",
+        name="histogram_is_whole",
+    )
+
+
 # In the documented order, which costs at most eleven bytes of padding a row.
 aggregate_metrics: Final = Table(
     "aggregate_metrics",
-    analytics,
+    analytics_metadata,
     Column("organization_id", Uuid, nullable=False, comment="The tenant the jobs belong to."),
     Column(
         "period",
@@ -248,7 +114,7 @@ aggregate_metrics: Final = Table(
         comment="How long the bucket is: hour in UTC; day, week (ISO, from Monday) or month in the"
         " organization's time zone.",
     ),
-    _time(
+    time(
         "period_start",
         "Inclusive start of the bucket the jobs completed in.",
         nullable=False,
@@ -305,21 +171,13 @@ aggregate_metrics: Final = Table(
         "p99_duration_ms",
         "Milliseconds within which 99 percent of the jobs ended, interpolated; NULL when no job is timed.",
     ),
-    _time("computed_at", "When this row last changed.", nullable=False),
+    time("computed_at", "When this row last changed.", nullable=False),
     _definition_version(),
-    Column(
-        "histogram_buckets",
-        ARRAY(SmallInteger),
-        comment="For hours and days with more than two timed jobs: which buckets of durations have any;"
-        " bucket b is up to 1.02^b microseconds, -1 is no time at all.",
-    ),
-    Column(
-        "histogram_counts", ARRAY(Integer), comment="How many timed jobs are in each of histogram_buckets."
-    ),
+    *_histogram("job"),
     PrimaryKeyConstraint(
         "organization_id", "period", "period_start", "workflow_id", "client_id", "initiator_type"
     ),
-    CheckConstraint(f"period IN ({_listed(Period)})", name="period_is_known"),
+    CheckConstraint(f"period IN ({listed(Period)})", name="period_is_known"),
     CheckConstraint(
         "completed_executions >= 0 AND failed_executions >= 0 AND timed_executions >= 0",
         name="counts_are_not_negative",
@@ -331,41 +189,136 @@ aggregate_metrics: Final = Table(
     CheckConstraint("total_executions >= 1", name="counts_at_least_one_job"),
     CheckConstraint("timed_executions <= total_executions", name="timed_are_among_the_counted"),
     CheckConstraint("success_rate_pct >= 0 AND success_rate_pct <= 100", name="success_rate_is_a_percentage"),
-    CheckConstraint(
-        "num_nulls(average_duration_ms, min_duration_ms, max_duration_ms, median_duration_ms,"
-        " p90_duration_ms, p95_duration_ms, p99_duration_ms)"
-        " = CASE WHEN timed_executions = 0 THEN 7 ELSE 0 END",
-        name="durations_are_null_when_none_is_timed",
-    ),
-    CheckConstraint(
-        "timed_executions > 0 OR total_duration_ms = 0", name="total_duration_is_zero_when_none_is_timed"
-    ),
-    CheckConstraint(
-        "min_duration_ms >= 0 AND min_duration_ms <= median_duration_ms"
-        " AND median_duration_ms <= p90_duration_ms AND p90_duration_ms <= p95_duration_ms"
-        " AND p95_duration_ms <= p99_duration_ms AND p99_duration_ms <= max_duration_ms",
-        name="durations_are_in_order",
-    ),
-    CheckConstraint(
-        "total_duration_ms >= 0 AND total_duration_ms < 'Infinity'"
-        " AND average_duration_ms >= 0 AND average_duration_ms < 'Infinity'"
-        " AND max_duration_ms < 'Infinity'",
-        name="durations_are_numbers",
-    ),
-    CheckConstraint(
-        "cardinality(histogram_buckets) = cardinality(histogram_counts)"
-        " AND num_nulls(histogram_buckets, histogram_counts) IN (0, 2)"
-        " AND (histogram_buckets IS NULL OR period IN ('hour', 'day') AND timed_executions > 2)",
-        name="histogram_is_whole",
-    ),
+    *_durations_in_order(),
+    _histogram_is_whole(),
     comment="How a tenant's jobs ended and how long they took, per period and dimension: what dashboards"
     " read. One row per combination that has jobs; a dimension that is not broken down holds its"
     " 'all' value, so filter on every dimension and never add rows of different kinds.",
 )
 
+# In the documented order.
+aggregate_step_metrics: Final = Table(
+    "aggregate_step_metrics",
+    analytics_metadata,
+    Column("organization_id", Uuid, nullable=False, comment="The tenant the steps belong to."),
+    Column(
+        "period",
+        Text,
+        nullable=False,
+        comment="How long the bucket is: hour in UTC; day, week (ISO, from Monday) or month in the"
+        " organization's time zone.",
+    ),
+    time("period_start", "Inclusive start of the bucket the steps ended in.", nullable=False),
+    Column(
+        "workflow_id",
+        Uuid,
+        nullable=False,
+        comment=f"The workflow, or {ALL_WORKFLOWS} for all workflows together.",
+    ),
+    Column("step_name", Text, nullable=False, comment="The step, by its name: the first 200 characters."),
+    _count("total_executions", "Steps counted in this row, whatever their outcome."),
+    _count("completed_executions", "Steps among them that ended with a line of TRACE, DEBUG or INFO."),
+    _count("warned_executions", "Steps among them that ended with a line of WARN."),
+    _count("failed_executions", "Steps among them that ended with a line of ERROR or FATAL."),
+    _count(
+        "timed_executions",
+        "Steps among them with an honest duration (given, not negative): the n behind every duration here.",
+    ),
+    _figure(
+        "total_duration_ms",
+        "Milliseconds that the timed steps took together; 0 when there is none.",
+        nullable=False,
+    ),
+    _figure("average_duration_ms", "Mean duration in milliseconds; NULL when no step is timed."),
+    _figure("min_duration_ms", "Shortest duration in milliseconds; NULL when no step is timed."),
+    _figure("max_duration_ms", "Longest duration in milliseconds; NULL when no step is timed."),
+    _figure(
+        "median_duration_ms",
+        "Median duration in milliseconds, interpolated like percentile_cont; NULL when no step is timed.",
+    ),
+    _figure(
+        "p90_duration_ms",
+        "Milliseconds within which 90 percent of the steps ended, interpolated; NULL when no step is timed.",
+    ),
+    _figure(
+        "p95_duration_ms",
+        "Milliseconds within which 95 percent of the steps ended, interpolated; NULL when no step is timed.",
+    ),
+    _figure(
+        "p99_duration_ms",
+        "Milliseconds within which 99 percent of the steps ended, interpolated; NULL when no step is timed.",
+    ),
+    time("computed_at", "When this row last changed.", nullable=False),
+    _definition_version(),
+    *_histogram("step"),
+    PrimaryKeyConstraint("organization_id", "period", "period_start", "workflow_id", "step_name"),
+    CheckConstraint(f"period IN ({listed(Period)})", name="period_is_known"),
+    CheckConstraint(
+        "completed_executions >= 0 AND warned_executions >= 0 AND failed_executions >= 0"
+        " AND timed_executions >= 0",
+        name="counts_are_not_negative",
+    ),
+    CheckConstraint(
+        "total_executions = completed_executions + warned_executions + failed_executions",
+        name="total_is_the_sum_of_the_outcomes",
+    ),
+    CheckConstraint("total_executions >= 1", name="counts_at_least_one_step"),
+    CheckConstraint("timed_executions <= total_executions", name="timed_are_among_the_counted"),
+    CheckConstraint("step_name <> ''", name="step_has_a_name"),
+    *_durations_in_order("total_is_zero_when_none_is_timed"),
+    _histogram_is_whole(),
+    comment="How the steps of a tenant's executions ended and how long they took, per period, step and"
+    " workflow. A step is a line of execution_logs that names one; soft-deleted jobs have none.",
+)
+
+step_completeness: Final = Table(
+    "step_completeness",
+    analytics_metadata,
+    Column("organization_id", Uuid, nullable=False, comment="The tenant whose step metrics were published."),
+    Column(
+        "horizon",
+        BigInteger,
+        nullable=False,
+        comment="64-bit transaction id of the source below which every transaction had ended:"
+        " the next run reads the rows written at or after it.",
+    ),
+    Column(
+        "incarnation",
+        Text,
+        nullable=False,
+        comment="Which server, history, database and table was read; another one is read in full.",
+    ),
+    time(
+        "extracted_at",
+        "When the source was last read for it, by the source's clock: every step written down before is in"
+        " the metrics.",
+        nullable=False,
+    ),
+    Column(
+        "facts_table_id",
+        Uuid,
+        nullable=False,
+        comment="Which step_facts table they were computed from; another table counts its versions anew.",
+    ),
+    _count("published_version", "The version of that table they agree with."),
+    time("published_at", "When they were last published.", nullable=False),
+    _definition_version(),
+    Column("time_zone", Text, nullable=False, comment="The zone in which its days, weeks and months begin."),
+    Column(
+        "zone_offsets",
+        Text,
+        nullable=False,
+        comment="MD5 of the zone's rules as the source had them; others restate days, weeks and months.",
+    ),
+    Column("run_id", Uuid, nullable=False, comment="The run that published them."),
+    PrimaryKeyConstraint("organization_id"),
+    comment="How complete each organization's step metrics are, moved in the transaction that publishes"
+    " them.",
+)
+
 organizations: Final = Table(
     "organizations",
-    analytics,
+    analytics_metadata,
     Column("id", Uuid, nullable=False, comment="The organization."),
     Column("name", Text, comment="Its name in the source."),
     Column(
@@ -375,7 +328,7 @@ organizations: Final = Table(
         server_default=text("'UTC'"),
         comment="IANA name of the zone in which its days, weeks and months begin.",
     ),
-    _time("deleted_at", "When it was soft-deleted in the source; NULL while it is in use."),
+    time("deleted_at", "When it was soft-deleted in the source; NULL while it is in use."),
     PrimaryKeyConstraint("id"),
     comment="Names of the organizations, copied from the source with the metrics they explain.",
 )
@@ -384,11 +337,11 @@ organizations: Final = Table(
 def _names_of(table: str, what: str) -> Table:
     return Table(
         table,
-        analytics,
+        analytics_metadata,
         Column("id", Uuid, nullable=False, comment=f"The {what}."),
         Column("organization_id", Uuid, nullable=False, comment=f"The tenant that owns the {what}."),
         Column("name", Text, comment="Its name in the source."),
-        _time("deleted_at", "When it was soft-deleted in the source; NULL while it is in use."),
+        time("deleted_at", "When it was soft-deleted in the source; NULL while it is in use."),
         PrimaryKeyConstraint("id"),
         Index(None, "organization_id"),
         comment=f"Names of the {what}s, copied from the source with the metrics they explain.",
@@ -400,7 +353,7 @@ clients: Final = _names_of("clients", "client")
 
 extraction_cursors: Final = Table(
     "extraction_cursors",
-    analytics,
+    analytics_metadata,
     Column("organization_id", Uuid, nullable=False, comment="The tenant whose jobs were read."),
     Column(
         "horizon",
@@ -415,22 +368,22 @@ extraction_cursors: Final = Table(
         nullable=False,
         comment="Which server, history, database and table was read; another one is read in full.",
     ),
-    _time("swept_at", "When every row was last looked at, by the source's clock.", nullable=False),
+    time("swept_at", "When every row was last looked at, by the source's clock.", nullable=False),
     PrimaryKeyConstraint("organization_id"),
     comment="How far each organization's jobs have been read from the source.",
 )
 
 completeness: Final = Table(
     "completeness",
-    analytics,
+    analytics_metadata,
     Column("organization_id", Uuid, nullable=False, comment="The tenant whose metrics were published."),
-    _time(
+    time(
         "complete_through",
         "Every job that had completed and been written down before this time is in the metrics:"
         " an hour before it without a row had no jobs.",
         nullable=False,
     ),
-    _time("extracted_at", "When the source was last read for it, by the source's clock.", nullable=False),
+    time("extracted_at", "When the source was last read for it, by the source's clock.", nullable=False),
     Column(
         "facts_table_id",
         Uuid,
@@ -438,7 +391,7 @@ completeness: Final = Table(
         comment="Which job_facts table they were computed from; another table counts its versions anew.",
     ),
     _count("published_version", "The version of that table they agree with."),
-    _time("published_at", "When they were last published.", nullable=False),
+    time("published_at", "When they were last published.", nullable=False),
     _definition_version(),
     Column("time_zone", Text, nullable=False, comment="The zone in which its days, weeks and months begin."),
     Column(
@@ -450,11 +403,11 @@ completeness: Final = Table(
     Column(
         "rebuilding_version", Integer, comment="The definition that is being computed anew; NULL for none."
     ),
-    _time("rebuilt_before", "Cells that begin before this are of it already; NULL for none."),
+    time("rebuilt_before", "Cells that begin before this are of it already; NULL for none."),
     Column("run_id", Uuid, comment="The run that published them."),
-    _time("verified_at", "When they were last found equal to plain SQL on the source; NULL for never."),
-    _time("audited_at", "When they were last compared with it, whatever came out; NULL for never."),
-    _time("withheld_at", "Since when deletes are withheld because they are too many; NULL for none."),
+    time("verified_at", "When they were last found equal to plain SQL on the source; NULL for never."),
+    time("audited_at", "When they were last compared with it, whatever came out; NULL for never."),
+    time("withheld_at", "Since when deletes are withheld because they are too many; NULL for none."),
     Column("withheld_jobs", BigInteger, comment="How many jobs they would take away; NULL for none."),
     Column(
         "withheld_created_since",
@@ -475,9 +428,9 @@ completeness: Final = Table(
 
 time_zone_offsets: Final = Table(
     "time_zone_offsets",
-    analytics,
+    analytics_metadata,
     Column("time_zone", Text, nullable=False, comment="IANA name of the zone."),
-    _time(
+    time(
         "since", "From when on the offset holds; the first one of a zone holds before, too.", nullable=False
     ),
     Column("offset_s", Integer, nullable=False, comment="Seconds that local time is ahead of UTC."),
@@ -488,7 +441,7 @@ time_zone_offsets: Final = Table(
 
 metric_definitions: Final = Table(
     "metric_definitions",
-    analytics,
+    analytics_metadata,
     Column(
         "definition_version",
         Integer,
@@ -503,7 +456,7 @@ metric_definitions: Final = Table(
         nullable=False,
         comment="What is computed: the figures, and the combinations of dimensions that are stored.",
     ),
-    _time("first_used_at", "When it was first computed by this definition.", nullable=False),
+    time("first_used_at", "When it was first computed by this definition.", nullable=False),
     PrimaryKeyConstraint("definition_version"),
     UniqueConstraint("definition"),
     comment="The definitions by which metrics were ever computed; a new one computes every row anew.",
@@ -511,15 +464,15 @@ metric_definitions: Final = Table(
 
 refresh_outcomes: Final = Table(
     "refresh_outcomes",
-    analytics,
+    analytics_metadata,
     Column("run_id", Uuid, nullable=False, comment="The run."),
     Column("organization_id", Uuid, nullable=False, comment="The tenant."),
     Column("outcome", Text, nullable=False, comment="published, or failed."),
     Column("error_class", Text, comment="The kind of failure, never its words; NULL when published."),
-    _time("finished_at", "When it was settled.", nullable=False),
+    time("finished_at", "When it was settled.", nullable=False),
     _count("milliseconds", "How long the last attempt of its batch took."),
     PrimaryKeyConstraint("run_id", "organization_id"),
-    CheckConstraint(f"outcome IN ({_listed(Outcome)})", name="outcome_is_known"),
+    CheckConstraint(f"outcome IN ({listed(Outcome)})", name="outcome_is_known"),
     CheckConstraint("(outcome = 'failed') = (error_class IS NOT NULL)", name="failures_have_a_class"),
     Index(None, "organization_id", "finished_at"),
     comment="What became of each organization in each run.",
@@ -536,10 +489,10 @@ def _restated(prefix: str, when: str) -> list[Column[Any]]:
 
 restatements: Final = Table(
     "restatements",
-    analytics,
+    analytics_metadata,
     Column("organization_id", Uuid, nullable=False, comment="The tenant."),
     Column("period", Text, nullable=False, comment="The period of the cell."),
-    _time("period_start", "The start of its bucket.", nullable=False),
+    time("period_start", "The start of its bucket.", nullable=False),
     Column("workflow_id", Uuid, nullable=False, comment="Its workflow, or all."),
     Column("client_id", Uuid, nullable=False, comment="Its client, all, or none."),
     Column("initiator_type", Text, nullable=False, comment="Its initiator type, all, or unknown."),
@@ -551,12 +504,12 @@ restatements: Final = Table(
         " backfill: found by reading a range again; drift: the stored figures were not ours.",
     ),
     Column("run_id", Uuid, nullable=False, comment="The run that wrote the new figures."),
-    _time("restated_at", "When they were written.", nullable=False),
+    time("restated_at", "When they were written.", nullable=False),
     *_restated("old", "Before"),
     *_restated("new", "After"),
-    _time("old_computed_at", "Since when the figures before stood; NULL where there was no cell."),
+    time("old_computed_at", "Since when the figures before stood; NULL where there was no cell."),
     PrimaryKeyConstraint(*KEY_COLUMNS, "run_id"),
-    CheckConstraint(f"reason IN ({_listed(Restated)})", name="reason_is_known"),
+    CheckConstraint(f"reason IN ({listed(Restated)})", name="reason_is_known"),
     CheckConstraint(
         "num_nonnulls(old_total_executions, new_total_executions) > 0", name="something_was_restated"
     ),
@@ -566,11 +519,11 @@ restatements: Final = Table(
 
 retention: Final = Table(
     "retention",
-    analytics,
+    analytics_metadata,
     Column(
         "period", Text, nullable=False, comment="The period whose old cells were removed, or restatements."
     ),
-    _time(
+    time(
         "removed_before",
         "Cells that begin before this, or restatements from before, are gone.",
         nullable=False,
@@ -581,7 +534,7 @@ retention: Final = Table(
 
 job_anomalies: Final = Table(
     "job_anomalies",
-    analytics,
+    analytics_metadata,
     Column("job_id", Uuid, nullable=False, comment="The job in the source."),
     Column("organization_id", Uuid, nullable=False, comment="The tenant that owns the job."),
     Column(
@@ -603,8 +556,8 @@ job_anomalies: Final = Table(
         server_default=text("''"),
         comment="What was seen, in times and ids; never payload or free text.",
     ),
-    _time("first_seen_at", "When it was first listed.", nullable=False),
-    _time("last_seen_at", "When it was last found to be still so.", nullable=False),
+    time("first_seen_at", "When it was first listed.", nullable=False),
+    time("last_seen_at", "When it was last found to be still so.", nullable=False),
     PrimaryKeyConstraint("job_id", "reason"),
     CheckConstraint("effect IN ('not_counted', 'not_timed')", name="effect_is_known"),
     Index(None, "organization_id"),

@@ -1,0 +1,51 @@
+"""`aggregate_step_metrics`: how long the steps inside jobs take, and how they end."""
+
+import dagster as dg
+
+from assets import columns
+from assets.aggregate_metrics import aggregate_metrics
+from assets.execution_logs import execution_logs
+from assets.failures import RETRIES, call_webhook
+from assets.partitions import A_MONTH_A_RUN, DAILY
+from assets.resources import Pipeline
+from assets.scope import Scope, completed_days
+from pipelines.status import count_step_cells
+
+
+@dg.asset(
+    deps=[aggregate_metrics, execution_logs],
+    partitions_def=DAILY,
+    backfill_policy=A_MONTH_A_RUN,
+    retry_policy=RETRIES,
+    hooks={call_webhook},
+    group_name="execution_metrics",
+    kinds={"duckdb", "deltalake", "postgres"},
+    owners=["team:data-platform"],
+    metadata={
+        "dagster/column_schema": columns.of_aggregate_step_metrics(),
+        "dagster/table_name": "analytics.aggregate_step_metrics",
+    },
+)
+def aggregate_step_metrics(
+    context: dg.AssetExecutionContext, config: Scope, pipeline: Pipeline
+) -> dg.MaterializeResult[None]:
+    """Counts by outcome, durations and exact percentiles per organization, period, workflow and step."""
+    report = pipeline.measure_steps(config, completed_days(context, config))
+    if report is None:
+        context.log.info("The source has no logs that may be read, so there are no steps to measure.")
+        return dg.MaterializeResult(metadata={"dagster/row_count": 0})
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": count_step_cells(pipeline.databases, pipeline.settings),
+            "organizations": report.organizations,
+            "lines_read": report.lines_read,
+            "lines_not_counted": report.not_counted,
+            "facts_inserted": report.facts_inserted,
+            "facts_updated": report.facts_updated,
+            "facts_deleted": report.facts_deleted,
+            "cells_computed": report.cells_computed,
+            "cells_written": report.cells_written,
+            "cells_deleted": report.cells_deleted,
+            "organizations_failed": len(report.failed),
+        }
+    )

@@ -1,0 +1,101 @@
+"""`execmetrics metadata`: sync, check and reconcile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+from pipelines.cli.arguments import AsJson, Organizations
+from pipelines.cli.output import print_json, print_line, print_record, print_table
+from pipelines.cli.session import opened
+
+if TYPE_CHECKING:
+    from pipelines.execution_metadata import DriftReport, SyncReport
+    from pipelines.storage.execution_metadata import OrganizationDrift
+
+app: Final = typer.Typer(
+    no_args_is_help=True, help="Keep execution_metadata in the source equal to jobs, workflows and clients."
+)
+
+_COLUMNS: Final = ("organization", "missing", "left over", "differing", "columns", "some jobs")
+
+
+@app.command("sync")
+def sync(organizations: Organizations = None, as_json: AsJson = False) -> None:
+    """Copy what was written since the last sync: jobs, and the jobs of renamed workflows and clients."""
+    from pipelines import execution_metadata
+
+    with opened() as (databases, settings):
+        report = execution_metadata.sync_metadata(databases, settings, organization_ids=organizations or ())
+    if as_json:
+        print_json(report)
+    else:
+        _show(report)
+
+
+@app.command("check")
+def check(organizations: Organizations = None, as_json: AsJson = False) -> None:
+    """Compare every row with its sources; exit 1 if any has drifted."""
+    from pipelines import execution_metadata
+
+    with opened() as (databases, settings):
+        report = execution_metadata.find_drift(databases, settings, organization_ids=organizations or ())
+    if as_json:
+        print_json(report)
+    else:
+        _compare(report)
+    if report.drifted:
+        raise typer.Exit(1)
+
+
+@app.command("reconcile")
+def reconcile(organizations: Organizations = None, as_json: AsJson = False) -> None:
+    """Compare every row with its sources, and make those that differ equal again, edits by hand included."""
+    from pipelines import execution_metadata
+
+    with opened() as (databases, settings):
+        report = execution_metadata.reconcile_metadata(
+            databases, settings, organization_ids=organizations or ()
+        )
+    if as_json:
+        print_json(report)
+        return
+    if not report.found.left_alone:
+        _compare(report.found)
+    _show(report.sync)
+
+
+def _show(report: SyncReport) -> None:
+    if report.left_alone:
+        print_line(report.left_alone)
+        return
+    record = asdict(report)
+    del record["left_alone"]
+    print_record(record)
+
+
+def _compare(report: DriftReport) -> None:
+    if report.left_alone:
+        print_line(report.left_alone)
+        return
+    if report.drifted:
+        print_table(_COLUMNS, (_row(each) for each in report.drifted))
+    drifted = sum(each.rows_drifted for each in report.drifted)
+    print_line(
+        f"{report.rows_compared:,} rows of {report.organizations:,} organizations compared with the source,"
+        f" {drifted:,} have drifted; {report.rows_pending:,} wait for the next sync."
+    )
+
+
+def _row(each: OrganizationDrift) -> Sequence[object]:
+    return (
+        each.organization_id,
+        each.rows_missing,
+        each.rows_left_over,
+        each.rows_differing,
+        ", ".join(f"{column} {rows:,}" for column, rows in each.columns.items()),
+        ", ".join(map(str, each.job_ids)),
+    )

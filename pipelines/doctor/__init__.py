@@ -1,0 +1,1 @@
+"""What keeps a source from being read, and the SQL that mends it."""

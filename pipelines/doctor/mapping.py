@@ -1,0 +1,101 @@
+"""Which tables and columns of a source are those of the contract: by name, or as somebody said."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pipelines.errors import InvalidMapping
+from pipelines.model.jobs import Status
+from pipelines.model.relations import TABLES, Column, Relation
+from pipelines.model.source_contract import OPTIONAL, ROW_VERSION
+from pipelines.storage.tables import SOURCE_COLUMNS
+
+
+@dataclass(frozen=True)
+class Said:
+    """What somebody said of a source: names by the contract's names, statuses by its labels."""
+
+    schema: str = "public"
+    tables: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    statuses: Mapping[str, Status] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for table in self.tables:
+            if table not in SOURCE_COLUMNS:
+                raise InvalidMapping(f"The contract has no table {table!r}, only {_listed(SOURCE_COLUMNS)}.")
+        for table, column in self.columns:
+            if column not in contract_columns(table):
+                raise InvalidMapping(f"The contract has no column {table}.{column}.")
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A table of the source, its columns by the contract's names, and what was not found or is not clear."""
+
+    table: str
+    relation: Relation
+    columns: Mapping[str, Column]
+    ambiguous: Mapping[str, Sequence[str]]
+
+    @property
+    def missing(self) -> list[str]:
+        """The columns that cannot be done without."""
+        return [
+            name
+            for name in contract_columns(self.table)
+            if name not in self.columns and name not in self.ambiguous and name not in OPTIONAL
+        ]
+
+
+def contract_columns(table: str) -> list[str]:
+    """The contract's columns of a table, without its row version; none of a table that it does not have."""
+    return [name for name in SOURCE_COLUMNS.get(table, ()) if name not in ROW_VERSION]
+
+
+def find_tables(table: str, relations: Iterable[Relation], said: Said) -> list[Relation]:
+    """The tables that may be meant by one of the contract, which is right when there is one.
+
+    Raises `InvalidMapping` when somebody named a table that is not there.
+    """
+    there = [relation for relation in relations if relation.schema == said.schema and relation.kind in TABLES]
+    named = said.tables.get(table)
+    if named is None:
+        words = {table, table.removesuffix("s")}
+        return [relation for relation in there if _plain(relation.name) in words]
+    found = [relation for relation in there if relation.name == named]
+    if not found:
+        raise InvalidMapping(f"The schema {said.schema!r} has no table {named!r}.")
+    return found
+
+
+def mapped(table: str, relation: Relation, said: Said) -> Mapped:
+    """What is meant by the contract's columns; raises `InvalidMapping` for one that is not there."""
+    columns: dict[str, Column] = {}
+    ambiguous: dict[str, Sequence[str]] = {}
+    for name in contract_columns(table):
+        found = list(_find_columns(table, name, relation, said))
+        if len(found) == 1:
+            columns[name] = found[0]
+        elif found:
+            ambiguous[name] = [column.name for column in found]
+    return Mapped(table, relation, columns, ambiguous)
+
+
+def _find_columns(table: str, name: str, relation: Relation, said: Said) -> Iterator[Column]:
+    named = said.columns.get((table, name))
+    if named is None:
+        word = _plain(name)
+        yield from (column for column in relation.columns.values() if _plain(column.name) == word)
+        return
+    if named not in relation.columns:
+        raise InvalidMapping(f"The table {relation.name!r} has no column {named!r}.")
+    yield relation.columns[named]
+
+
+def _plain(name: str) -> str:
+    """The name as case and underscores leave it."""
+    return name.replace("_", "").casefold()
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)

@@ -1,0 +1,1 @@
+"""Measuring the steps inside jobs: from the lines of their logs to `aggregate_step_metrics`."""

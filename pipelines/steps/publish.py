@@ -1,0 +1,265 @@
+"""From the facts of steps to their aggregates: batches of organizations, each replaced in one transaction."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+import polars as pl
+
+from pipelines.batches import Batch, by_work, settle
+from pipelines.compute.aggregate import Aggregator
+from pipelines.compute.subjects import STEPS
+from pipelines.errors import DeletesNotAccepted, FeedLost, PublishConflict
+from pipelines.fault_points import FaultPoint, passing
+from pipelines.model.definition import step_definition
+from pipelines.model.periods import Period
+from pipelines.model.restatements import Restated
+from pipelines.model.rollup_plan import STEP_ROLLUP_PLAN
+from pipelines.model.steps import STEP_DIMENSIONS
+from pipelines.read_ahead import read_ahead
+from pipelines.recompute import ALL_PERIODS, CHUNK_JOBS, Cells, Desk
+from pipelines.settings import Settings
+from pipelines.stages import Stages
+from pipelines.steps.extract import StepExtraction
+from pipelines.storage.calendars import ReadCalendar, find_calendar
+from pipelines.storage.database import Connection, Databases, commit, connect
+from pipelines.storage.definitions import version_of
+from pipelines.storage.facts import Facts, open_step_facts
+from pipelines.storage.facts_health import reading_facts
+from pipelines.storage.facts_table import STEP_FACTS
+from pipelines.storage.frames import id_series, uuids
+from pipelines.storage.retention import find_removed_before
+from pipelines.storage.spool import Spool, temporary_spool
+from pipelines.storage.statements import statement
+from pipelines.storage.step_aggregates import StepEdition, StepPublication
+from pipelines.storage.step_progress import (
+    StepProgress,
+    advance_steps,
+    find_step_progress,
+    published_steps_by,
+)
+
+_LOCAL_PERIODS: Final = (Period.DAY, Period.WEEK, Period.MONTH)
+
+
+@dataclass
+class PublishedSteps:
+    """How many cells were computed anew, written because they differed, deleted because emptied.
+
+    `failed` names the class of what went wrong with the organizations that stay as they were.
+    """
+
+    computed: int = 0
+    written: int = 0
+    deleted: int = 0
+    failed: dict[UUID, str] = field(default_factory=dict)
+
+
+def publish_steps(
+    databases: Databases, settings: Settings, extraction: StepExtraction, stages: Stages
+) -> PublishedSteps:
+    """Make the cells of the extraction's organizations those of the newest facts.
+
+    Days, weeks and months begin where those of their jobs do. The caller holds the refresh lock. Raises
+    `PublishConflict` when somebody published meanwhile.
+    """
+    facts = open_step_facts(settings)
+    with connect(databases.analytics_url, settings) as analytics:
+        seen = find_step_progress(analytics)
+        if seen != extraction.seen:
+            raise PublishConflict
+        calendar = find_calendar(analytics)
+        definition_version = version_of(analytics, step_definition())
+        removed_before = find_removed_before(analytics)
+    with (
+        stages.timed("publish_steps"),
+        reading_facts(settings.step_facts_location, STEP_FACTS),
+        temporary_spool(settings.home, STEP_FACTS) as images,
+        Aggregator(statement("compute/step_cells.sql"), STEPS) as aggregator,
+    ):
+        plan = _Plan.of(extraction, facts, definition_version, calendar, images)
+        passing(FaultPoint.FEED_READ)
+        edition = StepEdition(
+            computed_at=extraction.extracted_at,
+            definition_version=definition_version,
+            removed_before=removed_before,
+            sealed_before=extraction.sealed_before,
+        )
+        desk = Desk(facts.scan(), calendar.calendar, STEP_ROLLUP_PLAN, aggregator, STEPS)
+        press = _Press(databases, settings, extraction, facts, calendar, plan, edition, desk, images, stages)
+        for batch in plan.batches(facts, images, settings.batch_organizations):
+            settle(batch, press.publish, overtaken=press.overtaken, give_up=press.give_up)
+        for key in extraction.withheld:
+            press.give_up(key, DeletesNotAccepted())
+    return press.published
+
+
+def unpublished_steps(facts: Facts, published: Mapping[UUID, StepProgress]) -> Iterator[pl.DataFrame]:
+    """Yield the steps of these organizations that changed since their publication, as they were and are.
+
+    Columns: `organization_id, completed_at` and the dimensions. Raises `FeedLost`.
+    """
+    versions = {key: seen.published_version for key, seen in published.items() if seen.shows(facts)}
+    if not versions:
+        return
+    seen = pl.DataFrame(
+        {
+            "organization_id": id_series("organization_id", versions),
+            "seen": pl.Series(list(versions.values()), dtype=pl.Int64),
+        }
+    )
+    for written in facts.images_since(min(versions.values())):
+        counted = written.filter(pl.col("gone").is_null()).join(seen, on="organization_id")
+        recent = counted.filter(pl.col("_commit_version") > pl.col("seen"))
+        yield recent.select("organization_id", "completed_at", *STEP_DIMENSIONS)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Who is computed as a whole, who by other clocks, and who by what changed."""
+
+    whole: frozenset[UUID]
+    rezoned: frozenset[UUID]
+    followed: frozenset[UUID]
+
+    @classmethod
+    def of(
+        cls,
+        extraction: StepExtraction,
+        facts: Facts,
+        definition_version: int,
+        calendar: ReadCalendar,
+        images: Spool,
+    ) -> "_Plan":
+        """Spool what changed of those who follow the feed; who cannot any more is taken whole."""
+        scope = set(extraction.organization_ids) - set(extraction.withheld)
+        seen = extraction.seen
+        followed = {
+            key
+            for key in scope & seen.keys()
+            if seen[key].shows(facts) and seen[key].definition_version == definition_version
+        }
+        try:
+            for batch in unpublished_steps(facts, {key: seen[key] for key in followed}):
+                images.add(batch)
+        except FeedLost:
+            followed = set()
+        rezoned = {key for key in followed if calendar.differs(key, seen[key])}
+        return cls(frozenset(scope - followed), frozenset(rezoned), frozenset(followed))
+
+    def batches(self, facts: Facts, images: Spool, most: int) -> list[Batch]:
+        """Everybody, in portions of about so much work."""
+        work = dict.fromkeys(self.whole | self.followed, 0)
+        if self.whole | self.rezoned:
+            counted = facts.jobs_by_organization()
+            work |= {key: counted.get(key, 0) for key in self.whole | self.rezoned}
+        if images.rows:
+            changed = images.scan().group_by("organization_id").len("steps").collect()
+            for key, steps in zip(uuids(changed["organization_id"]), changed["steps"], strict=True):
+                if key in work:
+                    work[key] += steps
+        return by_work(work, room=CHUNK_JOBS, most=most)
+
+
+class _Press:
+    """Publishes batches, and remembers what became of them."""
+
+    def __init__(
+        self,
+        databases: Databases,
+        settings: Settings,
+        extraction: StepExtraction,
+        facts: Facts,
+        calendar: ReadCalendar,
+        plan: _Plan,
+        edition: StepEdition,
+        desk: Desk,
+        images: Spool,
+        stages: Stages,
+    ) -> None:
+        self._databases, self._settings, self._extraction = databases, settings, extraction
+        self._facts, self._calendar, self._plan = facts, calendar, plan
+        self._edition, self._desk, self._images, self._stages = edition, desk, images, stages
+        self.published = PublishedSteps()
+
+    def overtaken(self, batch: Batch) -> bool:
+        """Whether another run has published one of these, as it can when our lock was lost."""
+        with connect(self._databases.analytics_url, self._settings) as analytics:
+            now = find_step_progress(analytics)
+        return any(now.get(key) != self._extraction.seen.get(key) for key in batch)
+
+    def give_up(self, organization_id: UUID, failure: Exception) -> None:
+        """Remember that an organization failed; it stays as it was, and its cursor too."""
+        self.published.failed[organization_id] = type(failure).__name__
+
+    def publish(self, batch: Batch) -> None:
+        """Replace the cells of these organizations."""
+        mine, plan = set(batch), self._plan
+        with connect(self._databases.analytics_url, self._settings) as analytics:
+            passing(FaultPoint.BATCH_BEGUN)
+            publication = StepPublication(analytics, self._edition)
+            computed = 0
+            for whole, periods in ((mine & plan.whole, ALL_PERIODS), (mine & plan.rezoned, _LOCAL_PERIODS)):
+                if whole:
+                    cells = self._desk.all_cells(whole, Restated.LATE, periods=periods)
+                    computed += self._stage(publication, cells)
+                    publication.stage_leftovers(whole, periods)
+            if self._images.rows:
+                for followed, periods in (
+                    (mine & plan.followed - plan.rezoned, ALL_PERIODS),
+                    (mine & plan.rezoned, (Period.HOUR,)),
+                ):
+                    changed = self._changed(followed)
+                    cells = self._desk.changed_cells(changed, periods=periods, reason=Restated.LATE)
+                    computed += self._stage(publication, cells)
+            passing(FaultPoint.CELLS_COMPUTED)
+            publication.replace()
+            self._advance(analytics, batch)
+            self._commit(analytics, batch)
+        self.published.computed += computed
+        self.published.written += publication.written
+        self.published.deleted += publication.deleted
+
+    def _stage(self, publication: StepPublication, cells: Cells) -> int:
+        """Write cells as they come, while the next ones are computed; return how many came."""
+        computed = 0
+        for chunk in read_ahead(cells):
+            publication.stage(chunk)
+            passing(FaultPoint.CHUNK_WRITTEN)
+            computed += chunk.height
+            self._stages.tell("publish_steps", self.published.computed + computed)
+        return computed
+
+    def _changed(self, organization_ids: Collection[UUID]) -> pl.LazyFrame:
+        ids = id_series("organization_id", organization_ids).implode()
+        return self._images.scan().filter(pl.col("organization_id").is_in(ids))
+
+    def _advance(self, analytics: Connection, batch: Batch) -> None:
+        extraction, calendar = self._extraction, self._calendar
+        advance_steps(
+            analytics,
+            {
+                key: (calendar.zone_of(key), calendar.fingerprint(key, extraction.extracted_at))
+                for key in batch
+            },
+            seen=extraction.seen,
+            horizon=extraction.horizon,
+            incarnation=extraction.incarnation,
+            extracted_at=extraction.extracted_at,
+            facts=self._facts,
+            definition_version=self._edition.definition_version,
+            run_id=extraction.run_id,
+        )
+        passing(FaultPoint.VERSION_PUBLISHED)
+
+    def _commit(self, analytics: Connection, batch: Batch) -> None:
+        """Commit; when the answer is lost, look whether it was made instead of guessing."""
+        passing(FaultPoint.BEFORE_COMMIT)
+
+        def made() -> bool:
+            with connect(self._databases.analytics_url, self._settings) as again:
+                return published_steps_by(again, self._extraction.run_id, batch)
+
+        commit(analytics, made=made)
+        passing(FaultPoint.AFTER_COMMIT)

@@ -1,0 +1,51 @@
+"""Whether the metrics have every step of a month, so that its lines may go."""
+
+from datetime import datetime
+
+import polars as pl
+
+from pipelines.compute.digests import differing_days, digest
+from pipelines.errors import FeedLost
+from pipelines.settings import Settings
+from pipelines.steps.publish import unpublished_steps
+from pipelines.storage.database import Databases, connect
+from pipelines.storage.facts import open_step_facts
+from pipelines.storage.facts_health import reading_facts
+from pipelines.storage.facts_table import STEP_FACTS
+from pipelines.storage.frames import uuids
+from pipelines.storage.source import open_source
+from pipelines.storage.step_progress import find_step_progress
+from pipelines.storage.step_source import StepSource
+
+
+def why_unpublished(databases: Databases, settings: Settings, since: datetime, until: datetime) -> str | None:
+    """What keeps the lines of [since, until) from being dropped; None when all their steps are published.
+
+    The caller holds the refresh lock, and keeps others from writing these lines.
+    """
+    with (
+        open_source(databases.source_url, settings) as source,
+        reading_facts(settings.step_facts_location, STEP_FACTS),
+    ):
+        steps = StepSource(source, settings)
+        if not steps.has_steps:
+            return "the steps cannot be read"
+        there = steps.digest(None, since, until)
+        facts = open_step_facts(settings)
+        here = facts.scan().filter(pl.col("completed_at").is_between(since, until, closed="left"))
+        days = differing_days(there, digest(here, STEP_FACTS.home), STEP_FACTS.home)
+        if days.height:
+            return f"days of organizations that are not as the last refresh read them: {days.height:,}"
+        with connect(databases.analytics_url, settings) as analytics:
+            seen = find_step_progress(analytics)
+        mine = {key: seen.get(key) for key in uuids(there["organization_id"].unique())}
+        shown = {key: each for key, each in mine.items() if each and each.shows(facts)}
+        if len(shown) < len(mine):
+            return (
+                f"organizations whose steps were not published from these facts: {len(mine) - len(shown):,}"
+            )
+        try:
+            waiting = any(images.height for images in unpublished_steps(facts, shown))
+        except FeedLost:
+            waiting = True
+        return "steps were read that are not published yet" if waiting else None

@@ -1,0 +1,77 @@
+"""One pass over the steps, after that over the jobs: gather, compute, apply."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+from uuid import UUID
+
+from pipelines.errors import FactsUnusable
+from pipelines.extract import Request
+from pipelines.settings import Settings
+from pipelines.stages import Stages
+from pipelines.steps.extract import extract_steps
+from pipelines.steps.publish import publish_steps
+from pipelines.storage.database import Databases
+from pipelines.storage.facts_health import reading_facts, set_aside
+from pipelines.storage.facts_table import STEP_FACTS
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class StepsReport:
+    """What one pass did; `not_counted` are lines that name a step and may not be counted.
+
+    `failed` names the class of what went wrong with the organizations that stay as they were.
+    """
+
+    organizations: int
+    lines_read: int
+    not_counted: int
+    facts_inserted: int
+    facts_updated: int
+    facts_deleted: int
+    cells_computed: int
+    cells_written: int
+    cells_deleted: int
+    failed: Mapping[UUID, str]
+
+
+def refresh_steps(
+    databases: Databases, settings: Settings, request: Request, stages: Stages
+) -> StepsReport | None:
+    """Bring the steps up to date with their logs; None where the source has none that may be read.
+
+    A digest that is asked for covers steps that ended in a range, since a day, or ever. The caller holds the
+    refresh lock. Raises `UnknownOrganization`, `SourceMissing`, `PublishConflict`.
+    """
+
+    def whole_pass() -> StepsReport | None:
+        extraction = extract_steps(databases, settings, request, stages)
+        if extraction is None:
+            return None
+        published = publish_steps(databases, settings, extraction, stages)
+        return StepsReport(
+            organizations=len(extraction.organization_ids),
+            lines_read=extraction.read,
+            not_counted=extraction.not_counted,
+            facts_inserted=extraction.absorbed.inserted,
+            facts_updated=extraction.absorbed.updated,
+            facts_deleted=extraction.absorbed.gone,
+            cells_computed=published.computed,
+            cells_written=published.written,
+            cells_deleted=published.deleted,
+            failed=published.failed,
+        )
+
+    return _with_new_facts(settings, whole_pass)
+
+
+def _with_new_facts(settings: Settings, work: Callable[[], T]) -> T:
+    """Do the work; where the facts turn out to be unusable, put them aside and read everything anew."""
+    try:
+        with reading_facts(settings.step_facts_location, STEP_FACTS):
+            return work()
+    except FactsUnusable:
+        set_aside(settings.step_facts_location)
+        return work()

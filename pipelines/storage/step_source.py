@@ -1,0 +1,144 @@
+"""The steps in the source's logs as one moment shows them: what was asked for, and their digest."""
+
+import json
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Final
+from uuid import UUID
+
+import polars as pl
+
+from pipelines.model.sentinels import RESERVED_IDS
+from pipelines.model.steps import STEP_FACT_COLUMNS
+from pipelines.settings import Settings
+from pipelines.storage.asked import array_of, scope
+from pipelines.storage.frames import uuids
+from pipelines.storage.source import SourceSnapshot
+from pipelines.storage.statements import body, statement
+from pipelines.storage.tables import STEP_SOURCE_COLUMNS
+
+# As the source gives it: `counts` says whether it belongs in the facts.
+EXTRACTED_STEP_COLUMNS: Final[dict[str, pl.DataType]] = STEP_FACT_COLUMNS | {"counts": pl.Boolean()}
+
+_DIGEST_COLUMNS: Final[dict[str, pl.DataType]] = {
+    "organization_id": pl.Binary(),
+    "completed_date": pl.Date(),
+    "jobs": pl.Int64(),
+    "low": pl.Int64(),
+    "high": pl.Int64(),
+}
+
+# So many ids the server finds by its index in a fraction of a second.
+_IDS_AT_A_TIME: Final = 10_000
+
+Frames = Generator[pl.DataFrame, None, None]
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Where to go on reading one organization: at `horizon`, and past `due_since`; None is the beginning."""
+
+    horizon: int | None
+    due_since: datetime | None
+
+
+class StepSource:
+    """The steps of a snapshot of the source, which says first whether it has any."""
+
+    def __init__(self, source: SourceSnapshot, settings: Settings) -> None:
+        self._source, tolerance = source, settings.future_tolerance
+        latest = source.moment.extracted_at + tolerance if tolerance is not None else None
+        source.set(
+            {
+                "execmetrics.step_columns": array_of(STEP_SOURCE_COLUMNS["execution_logs"]),
+                "execmetrics.earliest": settings.earliest_completion_at.isoformat(),
+                "execmetrics.latest": latest.isoformat() if latest else "infinity",
+                "execmetrics.reserved_ids": array_of(RESERVED_IDS),
+            }
+        )
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether there is a table of logs, and this role may read what steps need of it."""
+        return self._table is not None
+
+    @property
+    def incarnation(self) -> str:
+        """Which server, history, database and tables these are."""
+        return f"{self._source.moment.incarnation}/{self._table}"
+
+    def sealed_before(self) -> datetime | None:
+        """Until when months of logs were dropped, None if none was."""
+        if not self._source.rows("extract/has_months.sql")["has_months"].item():
+            return None
+        sealed: datetime | None = self._source.rows("extract/dropped_months.sql")["sealed_before"].item()
+        return sealed
+
+    def written(self, cursors: Mapping[UUID, Cursor]) -> Frames:
+        """Yield what was written since the cursors of these organizations, or has come due."""
+        return self._steps("written", [self._cursors(cursors)])
+
+    def of_changed_jobs(self, cursors: Mapping[UUID, Cursor]) -> Frames:
+        """Yield older lines of jobs that were written since."""
+        known = {key: each for key, each in cursors.items() if each.horizon is not None}
+        return self._steps("of_changed_jobs", [self._cursors(known)] if known else [])
+
+    def ended_on(self, days: pl.DataFrame) -> Frames:
+        """Yield every line of these days of organizations (`organization_id, completed_date`)."""
+        asked = {
+            "execmetrics.organization_ids": array_of(uuids(days["organization_id"])),
+            "execmetrics.days": array_of(days["completed_date"]),
+        }
+        return self._steps("ended_on", [asked] if days.height else [])
+
+    def listed(self, log_ids: Sequence[UUID]) -> Frames:
+        """Yield lines by id, however many; ids of no line are passed over."""
+        parts = (log_ids[start : start + _IDS_AT_A_TIME] for start in range(0, len(log_ids), _IDS_AT_A_TIME))
+        return self._steps("listed", ({"execmetrics.log_ids": array_of(part)} for part in parts))
+
+    def digest(
+        self, organization_ids: Sequence[UUID] | None, since: datetime | None, until: datetime | None
+    ) -> pl.DataFrame:
+        """Count and add up the steps of these organizations, or of all, that ended in [since, until)."""
+        self._source.set(
+            {
+                "execmetrics.scope": scope(organization_ids is not None),
+                "execmetrics.organization_ids": array_of(organization_ids or ()),
+                "execmetrics.steps_since": since.isoformat() if since else "-infinity",
+                "execmetrics.steps_until": until.isoformat() if until else "infinity",
+            }
+        )
+        return self._source.rows_of(_filled("extract/step_digest.sql")).cast(pl.Schema(_DIGEST_COLUMNS))
+
+    @cached_property
+    def _table(self) -> int | None:
+        table: int | None = self._source.rows("extract/step_source.sql")["log_table"].item()
+        return table
+
+    def _steps(self, asked: str, settings: Iterator[dict[str, str]] | list[dict[str, str]]) -> Frames:
+        text = _filled("extract/steps.sql").replace("{asked}", body(f"extract/steps_asked/{asked}.sql"))
+        for each in settings:
+            self._source.set(each)
+            for frame in self._source.stream(text):
+                yield frame.select(*EXTRACTED_STEP_COLUMNS).cast(pl.Schema(EXTRACTED_STEP_COLUMNS))
+
+    def _cursors(self, cursors: Mapping[UUID, Cursor]) -> dict[str, str]:
+        listed: list[dict[str, Any]] = [
+            {
+                "organization_id": str(key),
+                "horizon": each.horizon,
+                "due_since": each.due_since.isoformat() if each.due_since else None,
+            }
+            for key, each in cursors.items()
+        ]
+        return {"execmetrics.cursors": json.dumps(listed)}
+
+
+def _filled(path: str) -> str:
+    return (
+        statement(path)
+        .replace("{row_hash}", body("extract/step_hash.sql"))
+        .replace("{counts}", body("extract/step_counts.sql"))
+    )

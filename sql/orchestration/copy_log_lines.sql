@@ -1,0 +1,6 @@
+-- New lines of logs.
+-- Takes: rows in the binary format of COPY, the columns in this order.
+-- Gives: nothing that is read.
+COPY orchestration.execution_logs (
+    id, organization_id, job_id, sequence, level, timestamp, step_name, message, duration_ms, metadata
+) FROM STDIN (FORMAT binary)

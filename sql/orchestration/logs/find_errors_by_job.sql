@@ -1,0 +1,26 @@
+-- A page of what went wrong in one job, the newest lines first.
+-- Takes: organization_id uuid, include_deleted boolean, job_id uuid, since and until timestamptz; after_timestamp
+--        timestamptz, after_sequence integer, after_id uuid (the last line that was taken; its timestamp is `until`
+--        when none was); rows bigint (how many at most); from_level text: WARN or
+--        a graver one.
+-- Gives: the lines, without their organization.
+SELECT
+    id,
+    job_id,
+    sequence,
+    level::text AS level,
+    timestamp,
+    step_name,
+    message,
+    duration_ms,
+    metadata
+FROM ({visible}) AS lines
+WHERE
+    -- In these words, by which the index of problems knows that it may be used.
+    level >= 'WARN'::orchestration.log_level
+    AND level >= %(from_level)s::orchestration.log_level
+    -- Comparing rows finds a place in an index, and prunes no partition: a time by itself does.
+    AND timestamp <= %(after_timestamp)s
+    AND (timestamp, sequence, id) < (%(after_timestamp)s, %(after_sequence)s, %(after_id)s)
+ORDER BY timestamp DESC, sequence DESC, id DESC
+LIMIT %(rows)s
