@@ -145,7 +145,8 @@ def test_no_width_is_too_narrow(seen: Watched, service: Service) -> None:
     for width in (1480, 1024, 768, 390, 360):
         page.set_viewport_size({"width": width, "height": 800})
 
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        # Charts follow a moment later.
+        page.wait_for_function("width => document.documentElement.scrollWidth <= width", arg=width)
     hours = page.locator("#hours .scrolling")
     assert hours.evaluate("node => node.scrollWidth > node.clientWidth")
 
