@@ -1,5 +1,6 @@
 """Statements on the tables of executions, and what it means when the database refuses one."""
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -26,6 +27,8 @@ from pipelines.storage.database import Connection, commit, connect
 from pipelines.storage.statements import body, statement
 
 Row = Mapping[str, Any]
+
+_ASKED_AGAIN_S: Final = 0.05
 
 # What the others of a folder are asked of: a tenant's rows, but for the deleted ones.
 _VISIBLE: Final = "visible"
@@ -72,9 +75,15 @@ def commit_once(connection: Connection, url: str, settings: Settings) -> None:
         # One that has written nothing has nothing to lose.
         if transaction is None:
             return True
-        with connect(url, settings) as another:
+        until = time.monotonic() + settings.connect_timeout.total_seconds()
+        with connect(url, settings, autocommit=True) as another:
             values = {"id": transaction}
-            ((status,),) = another.execute(statement("orchestration/how_it_ended.sql"), values).fetchall()
+            while True:
+                ((status,),) = another.execute(statement("orchestration/how_it_ended.sql"), values).fetchall()
+                # The server may not have noticed yet that nobody is there any more.
+                if status != "in progress" or time.monotonic() > until:
+                    break
+                time.sleep(_ASKED_AGAIN_S)
         if status not in ("committed", "aborted"):
             raise CommitUnknown
         return bool(status == "committed")
