@@ -1,6 +1,6 @@
 """From the source to the facts: read what changed, judge it, merge it."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -25,7 +25,7 @@ from pipelines.storage.calendars import ReadCalendar, read_calendar
 from pipelines.storage.cursors import Progress, Shown, disown_lost_versions, find_progress
 from pipelines.storage.database import Databases, connect
 from pipelines.storage.facts import STORED_COLUMNS, Absorbed, Facts, open_facts
-from pipelines.storage.frames import id_series, uuids
+from pipelines.storage.frames import id_series, of_organizations, uuids
 from pipelines.storage.names import NamesToCopy, find_moved
 from pipelines.storage.source import Moment, SourceSnapshot, open_source
 from pipelines.storage.spool import Spool, temporary_spool
@@ -274,7 +274,7 @@ class _Reading:
 
     def read_what_is_gone(self) -> dict[UUID, int]:
         """Find jobs that the source does not have any more; return those of whom too many are missing."""
-        expected = [self._facts.scan().filter(_of(self._whole))] if self._whole else []
+        expected = [self._facts.scan().filter(of_organizations(self._whole))] if self._whole else []
         if self._request.digests:
             days = self._differing_days()
             passing(FaultPoint.DIGEST_READ)
@@ -294,7 +294,7 @@ class _Reading:
         gone = self._unread(missing.lazy())
         passing(FaultPoint.GONE_JOBS_FOUND)
         withheld = self._suspicious(gone)
-        gone = gone.filter(~_of(withheld))
+        gone = gone.filter(~of_organizations(withheld))
         self._spool.add(gone.with_columns(gone=pl.lit(Gone.DELETED.value)).select(self._columns))
         return withheld
 
@@ -336,7 +336,7 @@ class _Reading:
         }
 
     def _to_read_again(self) -> list[UUID]:
-        listed = self._listed.filter(_of(self._scope))
+        listed = self._listed.filter(of_organizations(self._scope))
         if not self._request.digests:
             listed = listed.filter(pl.col("reason").is_in([reason.value for reason in HEAL_BY_THEMSELVES]))
         return uuids(listed["job_id"].unique())
@@ -355,7 +355,7 @@ class _Reading:
         now = self._spool.scan().filter(pl.col("gone").is_null()) if self._spool.rows else None
         jobs = pl.concat([here, now.select(here.collect_schema().names())]) if now is not None else here
         if request.organization_ids:
-            jobs = jobs.filter(_of(request.organization_ids))
+            jobs = jobs.filter(of_organizations(request.organization_ids))
         if completed:
             jobs = jobs.filter(pl.col("completed_at").is_between(*completed, closed="left"))
         if request.created_since:
@@ -407,7 +407,11 @@ class _Reading:
         looked_at = pl.concat([none, *self._looked_at]).unique(
             ["job_id", "reason"], keep="first", maintain_order=True
         )
-        owner = pl.when(_of(self.organization_ids(), "owner")).then("owner").otherwise("organization_id")
+        owner = (
+            pl.when(of_organizations(self.organization_ids(), "owner"))
+            .then("owner")
+            .otherwise("organization_id")
+        )
         return looked_at.with_columns(organization_id=owner).join(
             self.found(), on=["job_id", "reason"], how="anti"
         )
@@ -431,10 +435,6 @@ def _scope(asked: Sequence[UUID], known: set[UUID]) -> set[UUID]:
     if unknown:
         raise UnknownOrganization(f"({', '.join(map(str, unknown))})")
     return set(asked) or known
-
-
-def _of(organization_ids: Collection[UUID], column: str = "organization_id") -> pl.Expr:
-    return pl.col(column).is_in(id_series("organization_id", organization_ids).implode())
 
 
 def _absorb(facts: Facts, spool: Spool, stages: Stages) -> Absorbed:

@@ -10,9 +10,9 @@ from pipelines.fault_points import FaultPoint, passing
 from pipelines.settings import Settings
 from pipelines.storage.cursors import Shown, disown_lost_versions, find_progress, forget_published
 from pipelines.storage.database import Connection, Databases, connect
-from pipelines.storage.facts import Facts, open_facts, open_step_facts
+from pipelines.storage.facts import Facts, open_facts
 from pipelines.storage.facts_health import examine, remove_set_aside
-from pipelines.storage.facts_table import JOB_FACTS, STEP_FACTS, Kind, opened
+from pipelines.storage.facts_table import JOB_FACTS, STEP_FACTS, Kind, location_of, opened
 from pipelines.storage.lock import refresh_lock
 from pipelines.storage.migrations import require_analytics
 from pipelines.storage.step_progress import (
@@ -73,9 +73,7 @@ _STEPS: Final = _Books(STEP_FACTS, find_step_progress, disown_lost_step_versions
 
 
 def _tidied(databases: Databases, settings: Settings, books: _Books) -> TidyReport:
-    of_jobs = books.kind is JOB_FACTS
-    location = settings.facts_location if of_jobs else settings.step_facts_location
-    facts = open_facts(settings) if of_jobs else open_step_facts(settings)
+    location, facts = location_of(settings, books.kind), open_facts(settings, books.kind)
     # Damage in a file that nobody reads is found in time, and is not merged into one that looks sound.
     examine(location, kind=books.kind)
     expired = datetime.now(UTC) - settings.feed_retention

@@ -35,6 +35,7 @@ from pipelines.storage.calendars import keep_offsets
 from pipelines.storage.cursors import (
     Advance,
     Progress,
+    Shown,
     advance,
     find_progress,
     move_cursors,
@@ -45,7 +46,7 @@ from pipelines.storage.database import Connection, Databases, commit, connect
 from pipelines.storage.definitions import version_of
 from pipelines.storage.facts import Facts, open_facts
 from pipelines.storage.facts_health import reading_facts
-from pipelines.storage.frames import id_series, uuids
+from pipelines.storage.frames import id_series, of_organizations, uuids
 from pipelines.storage.names import copy_names
 from pipelines.storage.retention import find_removed_before
 from pipelines.storage.spool import Spool, temporary_spool
@@ -146,6 +147,17 @@ def unpublished_images(facts: Facts, published: Mapping[UUID, Progress]) -> Iter
 
     Columns: `organization_id, completed_at`, the dimensions and `weight`, which tells the cause.
     """
+    for recent in recent_images(facts, published, with_cause):
+        yield recent.select("organization_id", "completed_at", *DIMENSIONS, weight("cause"))
+
+
+def recent_images(
+    facts: Facts, published: Mapping[UUID, Shown], counted: Callable[[pl.DataFrame], pl.DataFrame]
+) -> Iterator[pl.DataFrame]:
+    """Yield the images past their organization's published version.
+
+    Which images count is asked of `counted`, whole commits at a time. Raises `FeedLost`.
+    """
     versions = {key: seen.published_version for key, seen in published.items() if seen.shows(facts)}
     if not versions:
         return
@@ -156,12 +168,8 @@ def unpublished_images(facts: Facts, published: Mapping[UUID, Progress]) -> Iter
         }
     )
     for written in facts.images_since(min(versions.values())):
-        recent = (
-            with_cause(written)
-            .join(seen, on="organization_id")
-            .filter(pl.col("_commit_version") > pl.col("seen"))
-        )
-        yield recent.select("organization_id", "completed_at", *DIMENSIONS, weight("cause"))
+        known = counted(written).join(seen, on="organization_id")
+        yield known.filter(pl.col("_commit_version") > pl.col("seen"))
 
 
 def find_unpublished(facts: Facts, published: Mapping[UUID, Progress]) -> set[UUID]:
@@ -339,8 +347,7 @@ class _Press:
             self._count(publication, computed)
 
     def _changed(self, organization_ids: Collection[UUID]) -> pl.LazyFrame:
-        ids = id_series("organization_id", organization_ids).implode()
-        return self._images.scan().filter(pl.col("organization_id").is_in(ids))
+        return self._images.scan().filter(of_organizations(organization_ids))
 
     def _pass_on(self, cells: Cells, write: Callable[[pl.DataFrame], None]) -> int:
         """Write cells as they come, while the next ones are computed; return how many came."""

@@ -1,14 +1,12 @@
 """One pass from the source to the aggregates, one at a time: gather, compute, apply."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import TypeVar
 from uuid import UUID
 
-from pipelines.errors import FactsUnusable, InvalidRange, TooManyFailures
+from pipelines.errors import InvalidRange, TooManyFailures
 from pipelines.extract import CompletedIn, Extraction, Request, extract
-from pipelines.fault_points import FaultPoint, passing
 from pipelines.publish import Published, publish
 from pipelines.rebuild import rebuild_stale
 from pipelines.repair import repair_range
@@ -16,11 +14,10 @@ from pipelines.settings import Settings
 from pipelines.stages import OnProgress, Stages
 from pipelines.steps.refresh import StepsReport, refresh_steps
 from pipelines.storage.database import Databases
-from pipelines.storage.facts_health import reading_facts, set_aside
+from pipelines.storage.facts_health import with_new_facts
+from pipelines.storage.facts_table import JOB_FACTS
 from pipelines.storage.lock import refresh_lock
 from pipelines.storage.migrations import require_schema
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -120,7 +117,9 @@ def extract_changes(databases: Databases, settings: Settings, request: Request) 
     require_schema(databases, settings)
     stages = Stages()
     with refresh_lock(databases, settings), stages.timed("total"):
-        extraction = _with_new_facts(settings, lambda: extract(databases, settings, request, stages))
+        extraction = with_new_facts(
+            settings.facts_location, JOB_FACTS, lambda: extract(databases, settings, request, stages)
+        )
     return replace(extraction, seconds=stages.seconds)
 
 
@@ -161,7 +160,7 @@ def _pass(
         return extraction, _publish(databases, settings, extraction, stages)
 
     with refresh_lock(databases, settings), stages.timed("total"):
-        extraction, published = _with_new_facts(settings, whole_pass)
+        extraction, published = with_new_facts(settings.facts_location, JOB_FACTS, whole_pass)
         steps = refresh_steps(databases, settings, request, stages)
     return _report(settings, extraction, published, steps, stages)
 
@@ -173,17 +172,6 @@ def _publish(databases: Databases, settings: Settings, extraction: Extraction, s
     if completed:
         published += repair_range(databases, settings, extraction.organization_ids, completed, stages)
     return published
-
-
-def _with_new_facts(settings: Settings, work: Callable[[], T]) -> T:
-    """Do the work; where the facts turn out to be unusable, put them aside and read everything anew."""
-    try:
-        with reading_facts(settings.facts_location):
-            return work()
-    except FactsUnusable:
-        set_aside(settings.facts_location)
-        passing(FaultPoint.FACTS_SET_ASIDE)
-        return work()
 
 
 def _report(

@@ -1,7 +1,7 @@
 """Is every stored cell what plain SQL on the source says it should be?"""
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -29,7 +29,7 @@ from pipelines.storage.cursors import Progress, progress_in
 from pipelines.storage.database import Databases
 from pipelines.storage.facts import Facts, open_facts
 from pipelines.storage.facts_health import reading_facts
-from pipelines.storage.frames import id_series, uuids
+from pipelines.storage.frames import of_organizations, uuids
 from pipelines.storage.migrations import require_schema
 from pipelines.storage.snapshot import Snapshot, open_snapshot
 from pipelines.storage.source import SourceSnapshot, open_source
@@ -101,7 +101,7 @@ def verify(
         open_source(databases.source_url, settings) as source,
         reading_facts(settings.facts_location),
     ):
-        progress = progress_in(analytics.rows("read/published_state.sql"))
+        progress = progress_in(analytics.rows("read/published_state.sql"), Progress)
         unknown = [str(asked) for asked in organization_ids if asked not in progress]
         if unknown:
             raise UnknownOrganization(f"({', '.join(unknown)})")
@@ -201,10 +201,10 @@ class _Comparison:
 
     def _on_its_way(self) -> pl.Expr:
         """Cells of another definition, or of another zone, than the next refresh computes."""
-        of_the_rest = _of(self._stale)
+        of_the_rest = of_organizations(self._stale)
         if self._current is not None:
             of_the_rest &= pl.col("definition_version").ne_missing(self._current)
-        return of_the_rest | (_of(self._rezoned) & (pl.col("period") != Period.HOUR.value))
+        return of_the_rest | (of_organizations(self._rezoned) & (pl.col("period") != Period.HOUR.value))
 
     def _of_other_zones(self) -> list[UUID]:
         zones = self._source.organizations().select("id", "time_zone").iter_rows()
@@ -224,7 +224,7 @@ class _Comparison:
 
         Changes of every organization count: a job may be on its way from one to another.
         """
-        mine = _of(scope)
+        mine = of_organizations(scope)
         keys = [self._cells_of(facts.scan().clear().collect())]
         # Without a feed everything is published anew next time, and until then nothing says what changed.
         with suppress(FeedLost):
@@ -259,10 +259,6 @@ class _Comparison:
         plan = self._settings.rollup_plan
         keys = [dirty_cells(jobs, period, masks, self._calendar) for period, masks in plan.items()]
         return pl.concat(keys).select(KEY_COLUMNS)
-
-
-def _of(organization_ids: Collection[UUID]) -> pl.Expr:
-    return pl.col("organization_id").is_in(id_series("organization_id", organization_ids).implode())
 
 
 def oracle(plan: RollupPlan) -> str:

@@ -1,6 +1,6 @@
 """From the source's logs to the facts of steps: read what changed, merge it."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from typing import Final
@@ -18,9 +18,9 @@ from pipelines.settings import Settings
 from pipelines.stages import Stages
 from pipelines.storage.cursors import find_progress
 from pipelines.storage.database import Databases, connect
-from pipelines.storage.facts import Absorbed, Facts, open_step_facts
+from pipelines.storage.facts import Absorbed, Facts, open_facts
 from pipelines.storage.facts_table import STEP_FACTS
-from pipelines.storage.frames import id_series, uuids
+from pipelines.storage.frames import of_organizations, uuids
 from pipelines.storage.source import open_source
 from pipelines.storage.spool import Spool, temporary_spool
 from pipelines.storage.step_progress import StepProgress, disown_lost_step_versions, find_step_progress
@@ -72,7 +72,7 @@ def extract_steps(
             steps = StepSource(source, settings)
             if not steps.has_steps:
                 return None
-            facts = open_step_facts(settings)
+            facts = open_facts(settings, STEP_FACTS)
             with connect(databases.analytics_url, settings) as analytics:
                 disown_lost_step_versions(analytics, facts)
                 seen = find_step_progress(analytics)
@@ -119,8 +119,7 @@ class _Reading:
         self._steps, self._cancel, self._settings = steps, cancel, settings
         self._request, self._facts, self._spool, self._stages = request, facts, spool, stages
         self.not_counted = 0
-        dropped = [steps.sealed_before(), settings.sealed_before_at]
-        self.sealed_before = max((moment for moment in dropped if moment), default=None)
+        self.sealed_before = steps.sealed_before()
 
     def read_changes(self, cursors: Mapping[UUID, Cursor]) -> None:
         """Read what was written since the cursors, and older lines of jobs that were."""
@@ -130,7 +129,7 @@ class _Reading:
     def read_what_is_gone(self, scope: Sequence[UUID], cursors: Mapping[UUID, Cursor]) -> dict[UUID, int]:
         """Find steps that the source does not have any more; return those of whom too many are missing."""
         whole = [key for key, cursor in cursors.items() if cursor.horizon is None]
-        expected = [self._facts.scan().filter(_of(whole))] if whole else []
+        expected = [self._facts.scan().filter(of_organizations(whole))] if whole else []
         if self._request.digests:
             days = self._differing_days(scope)
             if days.height:
@@ -145,7 +144,7 @@ class _Reading:
         self._read(self._steps.listed(uuids(missing["log_id"])))
         gone = self._unread(missing.lazy())
         withheld = {} if self._request.accept_deletes else self._suspicious(gone)
-        gone = gone.filter(~_of(withheld))
+        gone = gone.filter(~of_organizations(withheld))
         self._spool.add(gone.with_columns(gone=pl.lit(Gone.DELETED.value)).select(*STEP_FACTS.columns))
         return withheld
 
@@ -158,7 +157,7 @@ class _Reading:
         read = self._spool.scan() if self._spool.rows else self._facts.scan().clear().with_columns(gone=None)
         here = self._facts.scan().join(read.select("log_id"), on="log_id", how="anti")
         now = read.filter(pl.col("gone").is_null()).select(here.collect_schema().names())
-        steps = pl.concat([here, now.unique("log_id")]).filter(_of(scope), _within(since, until))
+        steps = pl.concat([here, now.unique("log_id")]).filter(of_organizations(scope), _within(since, until))
         return differing_days(there, digest(steps, STEP_FACTS.home), STEP_FACTS.home)
 
     def _read(self, frames: Frames) -> None:
@@ -206,7 +205,3 @@ def _within(since: datetime | None, until: datetime | None) -> pl.Expr:
     completed_at = pl.col("completed_at")
     after = completed_at >= since if since else pl.lit(True)
     return after & (completed_at < until) if until else after
-
-
-def _of(organization_ids: Collection[UUID]) -> pl.Expr:
-    return pl.col("organization_id").is_in(id_series("organization_id", organization_ids).implode())

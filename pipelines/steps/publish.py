@@ -17,6 +17,7 @@ from pipelines.model.periods import Period
 from pipelines.model.restatements import Restated
 from pipelines.model.rollup_plan import STEP_ROLLUP_PLAN
 from pipelines.model.steps import STEP_DIMENSIONS
+from pipelines.publish import recent_images
 from pipelines.read_ahead import read_ahead
 from pipelines.recompute import ALL_PERIODS, CHUNK_JOBS, Cells, Desk
 from pipelines.settings import Settings
@@ -25,10 +26,10 @@ from pipelines.steps.extract import StepExtraction
 from pipelines.storage.calendars import ReadCalendar, find_calendar
 from pipelines.storage.database import Connection, Databases, commit, connect
 from pipelines.storage.definitions import version_of
-from pipelines.storage.facts import Facts, open_step_facts
+from pipelines.storage.facts import Facts, open_facts
 from pipelines.storage.facts_health import reading_facts
 from pipelines.storage.facts_table import STEP_FACTS
-from pipelines.storage.frames import id_series, uuids
+from pipelines.storage.frames import of_organizations, uuids
 from pipelines.storage.retention import find_removed_before
 from pipelines.storage.spool import Spool, temporary_spool
 from pipelines.storage.statements import statement
@@ -64,7 +65,7 @@ def publish_steps(
     Days, weeks and months begin where those of their jobs do. The caller holds the refresh lock. Raises
     `PublishConflict` when somebody published meanwhile.
     """
-    facts = open_step_facts(settings)
+    facts = open_facts(settings, STEP_FACTS)
     with connect(databases.analytics_url, settings) as analytics:
         seen = find_step_progress(analytics)
         if seen != extraction.seen:
@@ -100,19 +101,12 @@ def unpublished_steps(facts: Facts, published: Mapping[UUID, StepProgress]) -> I
 
     Columns: `organization_id, completed_at` and the dimensions. Raises `FeedLost`.
     """
-    versions = {key: seen.published_version for key, seen in published.items() if seen.shows(facts)}
-    if not versions:
-        return
-    seen = pl.DataFrame(
-        {
-            "organization_id": id_series("organization_id", versions),
-            "seen": pl.Series(list(versions.values()), dtype=pl.Int64),
-        }
-    )
-    for written in facts.images_since(min(versions.values())):
-        counted = written.filter(pl.col("gone").is_null()).join(seen, on="organization_id")
-        recent = counted.filter(pl.col("_commit_version") > pl.col("seen"))
+    for recent in recent_images(facts, published, _that_count):
         yield recent.select("organization_id", "completed_at", *STEP_DIMENSIONS)
+
+
+def _that_count(images: pl.DataFrame) -> pl.DataFrame:
+    return images.filter(pl.col("gone").is_null())
 
 
 @dataclass(frozen=True)
@@ -232,8 +226,7 @@ class _Press:
         return computed
 
     def _changed(self, organization_ids: Collection[UUID]) -> pl.LazyFrame:
-        ids = id_series("organization_id", organization_ids).implode()
-        return self._images.scan().filter(pl.col("organization_id").is_in(ids))
+        return self._images.scan().filter(of_organizations(organization_ids))
 
     def _advance(self, analytics: Connection, batch: Batch) -> None:
         extraction, calendar = self._extraction, self._calendar

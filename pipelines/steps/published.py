@@ -9,7 +9,7 @@ from pipelines.errors import FeedLost
 from pipelines.settings import Settings
 from pipelines.steps.publish import unpublished_steps
 from pipelines.storage.database import Databases, connect
-from pipelines.storage.facts import open_step_facts
+from pipelines.storage.facts import open_facts
 from pipelines.storage.facts_health import reading_facts
 from pipelines.storage.facts_table import STEP_FACTS
 from pipelines.storage.frames import uuids
@@ -31,7 +31,7 @@ def why_unpublished(databases: Databases, settings: Settings, since: datetime, u
         if not steps.has_steps:
             return "the steps cannot be read"
         there = steps.digest(None, since, until)
-        facts = open_step_facts(settings)
+        facts = open_facts(settings, STEP_FACTS)
         here = facts.scan().filter(pl.col("completed_at").is_between(since, until, closed="left"))
         days = differing_days(there, digest(here, STEP_FACTS.home), STEP_FACTS.home)
         if days.height:

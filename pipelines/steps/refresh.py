@@ -1,21 +1,17 @@
 """One pass over the steps, after that over the jobs: gather, compute, apply."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 from uuid import UUID
 
-from pipelines.errors import FactsUnusable
 from pipelines.extract import Request
 from pipelines.settings import Settings
 from pipelines.stages import Stages
 from pipelines.steps.extract import extract_steps
 from pipelines.steps.publish import publish_steps
 from pipelines.storage.database import Databases
-from pipelines.storage.facts_health import reading_facts, set_aside
+from pipelines.storage.facts_health import with_new_facts
 from pipelines.storage.facts_table import STEP_FACTS
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -64,14 +60,4 @@ def refresh_steps(
             failed=published.failed,
         )
 
-    return _with_new_facts(settings, whole_pass)
-
-
-def _with_new_facts(settings: Settings, work: Callable[[], T]) -> T:
-    """Do the work; where the facts turn out to be unusable, put them aside and read everything anew."""
-    try:
-        with reading_facts(settings.step_facts_location, STEP_FACTS):
-            return work()
-    except FactsUnusable:
-        set_aside(settings.step_facts_location)
-        return work()
+    return with_new_facts(settings.step_facts_location, STEP_FACTS, whole_pass)

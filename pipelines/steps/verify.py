@@ -1,7 +1,7 @@
 """Comparing every stored cell of steps with plain SQL on the source's logs."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -21,14 +21,14 @@ from pipelines.model.rollup_plan import STEP_ROLLUP_PLAN
 from pipelines.settings import Settings
 from pipelines.steps.publish import unpublished_steps
 from pipelines.storage.calendars import calendar_in
-from pipelines.storage.cursors import Progress
-from pipelines.storage.facts import Facts, open_step_facts
+from pipelines.storage.cursors import Progress, progress_in
+from pipelines.storage.facts import Facts, open_facts
 from pipelines.storage.facts_health import reading_facts
 from pipelines.storage.facts_table import STEP_FACTS
-from pipelines.storage.frames import id_series
+from pipelines.storage.frames import of_organizations
 from pipelines.storage.snapshot import Snapshot
 from pipelines.storage.source import SourceSnapshot
-from pipelines.storage.step_progress import step_progress_in
+from pipelines.storage.step_progress import StepProgress
 from pipelines.storage.step_source import Cursor, StepSource
 
 # How many organizations are compared at a time, which bounds memory.
@@ -106,7 +106,7 @@ class _Comparison:
         scope: Sequence[UUID],
     ) -> None:
         self._analytics, self._source, self._steps, self._settings = analytics, source, steps, settings
-        self._progress = step_progress_in(analytics.rows("read/step_progress.sql"))
+        self._progress = progress_in(analytics.rows("read/step_progress.sql"), StepProgress)
         self._jobs = jobs
         self._calendar = calendar_in(
             analytics.rows("read/time_zone_offsets.sql"), {key: each.time_zone for key, each in jobs.items()}
@@ -115,9 +115,8 @@ class _Comparison:
         ours = definitions.filter(pl.col("definition") == step_definition())
         self._current = int(ours["definition_version"].item()) if ours.height else None
         self._removed_before = analytics.rows("read/removed_before.sql")
-        dropped = [steps.sealed_before(), settings.sealed_before_at]
-        self._sealed_before = max((moment for moment in dropped if moment), default=None)
-        self._pending = self._waiting(open_step_facts(settings), scope)
+        self._sealed_before = steps.sealed_before()
+        self._pending = self._waiting(open_facts(settings, STEP_FACTS), scope)
 
     def of(self, batch: Sequence[UUID], within: Range, so_far: StepsVerified) -> StepsVerified:
         """Compare these organizations, and add what comes out."""
@@ -180,7 +179,9 @@ class _Comparison:
         never = [key for key in self._jobs if key not in self._progress]
         stale = [key for key, each in self._progress.items() if each.definition_version != self._current]
         rezoned = [key for key, each in self._progress.items() if self._calendar.differs(key, each)]
-        return _of([*never, *stale]) | (_of(rezoned) & (pl.col("period") != Period.HOUR.value))
+        return of_organizations([*never, *stale]) | (
+            of_organizations(rezoned) & (pl.col("period") != Period.HOUR.value)
+        )
 
     def _is_sealed(self) -> pl.Expr:
         """Cells that count more steps than the source still has, from before months that were dropped."""
@@ -191,7 +192,7 @@ class _Comparison:
 
     def _waiting(self, facts: Facts, scope: Sequence[UUID]) -> pl.DataFrame:
         """The keys of the cells that facts not yet published, or lines that are no facts yet, touch."""
-        mine = _of(scope)
+        mine = of_organizations(scope)
         keys = [self._cells_of(facts.scan().clear().collect())]
         # Without a feed everything is published anew next time, and until then nothing says what changed.
         with suppress(FeedLost):
@@ -221,10 +222,6 @@ class _Comparison:
             for period, masks in STEP_ROLLUP_PLAN.items()
         ]
         return pl.concat(keys).select(STEPS.key_columns)
-
-
-def _of(organization_ids: Collection[UUID]) -> pl.Expr:
-    return pl.col("organization_id").is_in(id_series("organization_id", organization_ids).implode())
 
 
 def _difference(

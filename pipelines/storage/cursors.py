@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import polars as pl
@@ -43,6 +43,9 @@ class Shown:
         return self.knows(facts) and self.published_version != FORGOTTEN
 
 
+S = TypeVar("S", bound=Shown)
+
+
 @dataclass(frozen=True)
 class Progress(Shown):
     """One organization: every row has been looked at up to `horizon`, the cells show `published_version`.
@@ -79,28 +82,33 @@ def find_progress(connection: psycopg.Connection) -> dict[UUID, Progress]:
         return {progress.organization_id: progress for progress in cursor}
 
 
-def progress_in(rows: pl.DataFrame) -> dict[UUID, Progress]:
-    """The same of rows that were read otherwise; ids are bytes."""
+def progress_in(rows: pl.DataFrame, kind: type[S]) -> dict[UUID, S]:
+    """Progress of that kind in rows that were read otherwise; ids are bytes."""
     found = {}
     for row in rows.iter_rows(named=True):
         values: dict[str, Any] = dict(row)
         for name in ("organization_id", "facts_table_id", "run_id"):
             values[name] = UUID(bytes=row[name]) if row[name] else None
-        progress = Progress(**values)
+        progress = kind(**values)
         found[progress.organization_id] = progress
     return found
 
 
+def lost_versions(progress: Mapping[UUID, Shown], facts: Facts) -> list[UUID]:
+    """Who was published from a version that these facts no longer have, as a restored copy has not."""
+    return [
+        key
+        for key, seen in progress.items()
+        if seen.facts_table_id == facts.table_id and not seen.knows(facts)
+    ]
+
+
 def disown_lost_versions(connection: psycopg.Connection, facts: Facts) -> int:
-    """Have organizations published anew whose version these facts no longer have, as a restored copy has not.
+    """Have organizations published anew whose version these facts no longer have.
 
     It is written down before the facts count on, because they would soon reach the same number again.
     """
-    lost = [
-        key
-        for key, seen in find_progress(connection).items()
-        if seen.facts_table_id == facts.table_id and not seen.knows(facts)
-    ]
+    lost = lost_versions(find_progress(connection), facts)
     if lost:
         connection.execute(statement("load/disown_facts.sql"), {"organization_ids": lost})
     return len(lost)

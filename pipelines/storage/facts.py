@@ -22,12 +22,12 @@ from pipelines.storage.facts_merge import counted_at_home, in_portions, known_co
 from pipelines.storage.facts_table import (
     FENCED,
     JOB_FACTS,
-    STEP_FACTS,
     STORED_COLUMNS,
     Kind,
     created,
     files_of,
     local_folder,
+    location_of,
     opened,
     rows_of,
 )
@@ -291,16 +291,8 @@ class Facts:
             return rows.collect()
 
 
-def open_facts(settings: Settings) -> Facts:
+def open_facts(settings: Settings, kind: Kind = JOB_FACTS) -> Facts:
     """Open the table, or make an empty one where there is none; raises `FactsUnusable`."""
-    return _open(settings.facts_location, JOB_FACTS)
-
-
-def open_step_facts(settings: Settings) -> Facts:
-    """The same for the table of steps."""
-    return _open(settings.step_facts_location, STEP_FACTS)
-
-
-def _open(location: str, kind: Kind) -> Facts:
+    location = location_of(settings, kind)
     table = opened(location, kind)
     return Facts(created(location, kind) if table is None else table, location, kind)

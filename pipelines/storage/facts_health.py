@@ -1,16 +1,17 @@
 """Telling damaged facts from other trouble, and setting them aside."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import polars as pl
 from deltalake.exceptions import DeltaError
 
 from pipelines.errors import FactsUnusable
+from pipelines.fault_points import FaultPoint, passing
 from pipelines.settings import Settings
 from pipelines.storage.facts_checksums import Checksums
 from pipelines.storage.facts_table import (
@@ -23,6 +24,8 @@ from pipelines.storage.facts_table import (
     rows_of,
     shown,
 )
+
+T = TypeVar("T")
 
 _ASIDE: Final = ".unusable-"
 _STAMP: Final = "%Y%m%dT%H%M%S.%fZ"
@@ -75,6 +78,17 @@ def set_aside(location: str) -> Path | None:
         return folder.rename(folder.with_name(f"{folder.name}{_ASIDE}{datetime.now(UTC):{_STAMP}}"))
     except FileNotFoundError:
         return None
+
+
+def with_new_facts(location: str, kind: Kind, work: Callable[[], T]) -> T:
+    """Do the work; where the facts turn out to be unusable, put them aside and do it anew."""
+    try:
+        with reading_facts(location, kind):
+            return work()
+    except FactsUnusable:
+        set_aside(location)
+        passing(FaultPoint.FACTS_SET_ASIDE)
+        return work()
 
 
 def remove_set_aside(location: str, settings: Settings, before: datetime) -> int:

@@ -16,6 +16,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from pipelines.errors import FactsNotReadable, FactsUnusable
 from pipelines.model.jobs import FACT_COLUMNS
 from pipelines.model.steps import STEP_FACT_COLUMNS
+from pipelines.settings import Settings
 from pipelines.storage.facts_checksums import LOG, Checksums
 
 # `gone` is NULL while the job counts, and says why when it no longer does.
@@ -67,6 +68,11 @@ _NO_DAMAGE: Final = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errn
 
 # Whoever wrote since a version was read may have changed the same jobs, so nothing is written over it.
 FENCED: Final = CommitProperties(max_commit_retries=0)
+
+
+def location_of(settings: Settings, kind: Kind) -> str:
+    """Where the table is."""
+    return settings.facts_location if kind is JOB_FACTS else settings.step_facts_location
 
 
 def opened(location: str, kind: Kind = JOB_FACTS) -> DeltaTable | None:

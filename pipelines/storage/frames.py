@@ -14,3 +14,8 @@ def uuids(ids: pl.Series) -> list[UUID]:
 def id_series(name: str, ids: Iterable[UUID]) -> pl.Series:
     """A binary column of UUIDs."""
     return pl.Series(name, [value.bytes for value in ids], dtype=pl.Binary)
+
+
+def of_organizations(ids: Iterable[UUID], column: str = "organization_id") -> pl.Expr:
+    """Whether a row is of one of these."""
+    return pl.col(column).is_in(id_series(column, ids).implode())

@@ -3,15 +3,13 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-import polars as pl
 import psycopg
 from psycopg.rows import class_row
 
 from pipelines.errors import PublishConflict
-from pipelines.storage.cursors import FORGOTTEN, Shown
+from pipelines.storage.cursors import FORGOTTEN, Shown, lost_versions
 from pipelines.storage.facts import Facts
 from pipelines.storage.statements import statement
 
@@ -28,28 +26,9 @@ def find_step_progress(connection: psycopg.Connection) -> dict[UUID, StepProgres
         return {progress.organization_id: progress for progress in cursor}
 
 
-def step_progress_in(rows: pl.DataFrame) -> dict[UUID, StepProgress]:
-    """The same of rows that were read otherwise; ids are bytes."""
-    found = {}
-    for row in rows.iter_rows(named=True):
-        values: dict[str, Any] = dict(row)
-        for name in ("organization_id", "facts_table_id", "run_id"):
-            values[name] = UUID(bytes=row[name])
-        progress = StepProgress(**values)
-        found[progress.organization_id] = progress
-    return found
-
-
 def disown_lost_step_versions(connection: psycopg.Connection, facts: Facts) -> None:
-    """Have organizations published anew whose version these facts no longer have, as a restored copy has not.
-
-    It is written down before the facts count on, because they would soon reach the same number again.
-    """
-    lost = [
-        key
-        for key, seen in find_step_progress(connection).items()
-        if seen.facts_table_id == facts.table_id and not seen.knows(facts)
-    ]
+    """Have steps published anew whose version these facts no longer have, as for the jobs."""
+    lost = lost_versions(find_step_progress(connection), facts)
     if lost:
         connection.execute(statement("load/steps/disown_facts.sql"), {"organization_ids": lost})
 

@@ -48,7 +48,7 @@ class StepSource:
     """The steps of a snapshot of the source, which says first whether it has any."""
 
     def __init__(self, source: SourceSnapshot, settings: Settings) -> None:
-        self._source, tolerance = source, settings.future_tolerance
+        self._source, self._settings, tolerance = source, settings, settings.future_tolerance
         latest = source.moment.extracted_at + tolerance if tolerance is not None else None
         source.set(
             {
@@ -70,11 +70,11 @@ class StepSource:
         return f"{self._source.moment.incarnation}/{self._table}"
 
     def sealed_before(self) -> datetime | None:
-        """Until when months of logs were dropped, None if none was."""
-        if not self._source.rows("extract/has_months.sql")["has_months"].item():
-            return None
-        sealed: datetime | None = self._source.rows("extract/dropped_months.sql")["sealed_before"].item()
-        return sealed
+        """Until when the source may lack steps, as months were dropped or a setting says; None if never."""
+        dropped: list[datetime | None] = [self._settings.sealed_before_at]
+        if self._source.rows("extract/has_months.sql")["has_months"].item():
+            dropped.append(self._source.rows("extract/dropped_months.sql")["sealed_before"].item())
+        return max((moment for moment in dropped if moment), default=None)
 
     def written(self, cursors: Mapping[UUID, Cursor]) -> Frames:
         """Yield what was written since the cursors of these organizations, or has come due."""

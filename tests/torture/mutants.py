@@ -73,9 +73,9 @@ MUTANTS = (
         (
             Change(
                 "pipelines/publish.py",
-                '            .filter(pl.col("_commit_version") > pl.col("seen"))\n',
-                '            .filter(pl.col("_commit_version") > pl.col("seen"))\n'
-                '            .filter(pl.col("_change_type") != "update_preimage")\n',
+                '        yield known.filter(pl.col("_commit_version") > pl.col("seen"))\n',
+                '        known = known.filter(pl.col("_change_type") != "update_preimage")\n'
+                '        yield known.filter(pl.col("_commit_version") > pl.col("seen"))\n',
             ),
         ),
         "tests/postgres/test_refresh.py::test_a_reassigned_job_leaves_one_cell_and_enters_another",
@@ -301,8 +301,8 @@ MUTANTS = (
         (
             Change(
                 "pipelines/publish.py",
-                '        return self._images.scan().filter(pl.col("organization_id").is_in(ids))',
-                "        del ids\n        return self._images.scan()",
+                "        return self._images.scan().filter(of_organizations(organization_ids))",
+                "        return self._images.scan()",
             ),
         ),
         "tests/postgres/test_isolation.py::test_a_failing_batch_is_halved_until_the_culprit_is_alone",
@@ -546,7 +546,7 @@ MUTANTS = (
         (
             Change(
                 "pipelines/steps/extract.py",
-                "        self.sealed_before = max((moment for moment in dropped if moment), default=None)\n",
+                "        self.sealed_before = steps.sealed_before()\n",
                 "        self.sealed_before = None\n",
             ),
         ),

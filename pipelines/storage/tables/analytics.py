@@ -77,6 +77,21 @@ def _durations_in_order(
     )
 
 
+def _durations(what: str) -> tuple[Column[Any], ...]:
+    untimed = f"NULL when no {what} is timed."
+    within = f"percent of the {what}s ended, interpolated; {untimed}"
+    return (
+        _figure("average_duration_ms", f"Mean duration in milliseconds; {untimed}"),
+        _figure("min_duration_ms", f"Shortest duration in milliseconds; {untimed}"),
+        _figure("max_duration_ms", f"Longest duration in milliseconds; {untimed}"),
+        _figure(
+            "median_duration_ms",
+            f"Median duration in milliseconds, interpolated like percentile_cont; {untimed}",
+        ),
+        *(_figure(f"p{p}_duration_ms", f"Milliseconds within which {p} {within}") for p in (90, 95, 99)),
+    )
+
+
 def _histogram(what: str) -> tuple[Column[Any], ...]:
     return (
         Column(
@@ -152,25 +167,7 @@ aggregate_metrics: Final = Table(
         "Milliseconds from start to completion, summed over the timed jobs; 0 when there is none.",
         nullable=False,
     ),
-    _figure("average_duration_ms", "Mean duration in milliseconds; NULL when no job is timed."),
-    _figure("min_duration_ms", "Shortest duration in milliseconds; NULL when no job is timed."),
-    _figure("max_duration_ms", "Longest duration in milliseconds; NULL when no job is timed."),
-    _figure(
-        "median_duration_ms",
-        "Median duration in milliseconds, interpolated like percentile_cont; NULL when no job is timed.",
-    ),
-    _figure(
-        "p90_duration_ms",
-        "Milliseconds within which 90 percent of the jobs ended, interpolated; NULL when no job is timed.",
-    ),
-    _figure(
-        "p95_duration_ms",
-        "Milliseconds within which 95 percent of the jobs ended, interpolated; NULL when no job is timed.",
-    ),
-    _figure(
-        "p99_duration_ms",
-        "Milliseconds within which 99 percent of the jobs ended, interpolated; NULL when no job is timed.",
-    ),
+    *_durations("job"),
     time("computed_at", "When this row last changed.", nullable=False),
     _definition_version(),
     *_histogram("job"),
@@ -229,25 +226,7 @@ aggregate_step_metrics: Final = Table(
         "Milliseconds that the timed steps took together; 0 when there is none.",
         nullable=False,
     ),
-    _figure("average_duration_ms", "Mean duration in milliseconds; NULL when no step is timed."),
-    _figure("min_duration_ms", "Shortest duration in milliseconds; NULL when no step is timed."),
-    _figure("max_duration_ms", "Longest duration in milliseconds; NULL when no step is timed."),
-    _figure(
-        "median_duration_ms",
-        "Median duration in milliseconds, interpolated like percentile_cont; NULL when no step is timed.",
-    ),
-    _figure(
-        "p90_duration_ms",
-        "Milliseconds within which 90 percent of the steps ended, interpolated; NULL when no step is timed.",
-    ),
-    _figure(
-        "p95_duration_ms",
-        "Milliseconds within which 95 percent of the steps ended, interpolated; NULL when no step is timed.",
-    ),
-    _figure(
-        "p99_duration_ms",
-        "Milliseconds within which 99 percent of the steps ended, interpolated; NULL when no step is timed.",
-    ),
+    *_durations("step"),
     time("computed_at", "When this row last changed.", nullable=False),
     _definition_version(),
     *_histogram("step"),
