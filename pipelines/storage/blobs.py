@@ -1,26 +1,26 @@
 """Values too large for a row, in a folder or an object store: named by what they hold, apart by tenant."""
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from pathlib import Path
 from typing import Final, Self
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 from uuid import UUID
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import LocalStore, ObjectStore, from_url
+from obstore.store import ObjectStore
 
 from pipelines.errors import BlobDamaged, BlobsNotUsable, InvalidSetting
 from pipelines.settings import Settings
+from pipelines.storage.object_stores import located, settle, store_at
 
 DEFINITIONS: Final = "definitions"
+
+_NO_STORE: Final = "EXECMETRICS_BLOBS_URL is not the URL of an object store."
 
 _REFERENCE: Final = re.compile(
     rf"([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})/{DEFINITIONS}/[0-9a-f]{{64}}"
@@ -49,23 +49,22 @@ class StoredBlob:
 class BlobStore:
     """Blobs by reference: organization, kind and hash. Raises `BlobsNotUsable` where the store fails."""
 
-    def __init__(self, store: ObjectStore, folder: Path | None) -> None:
-        self._store, self._folder = store, folder
+    def __init__(self, store: ObjectStore, location: str) -> None:
+        self._store, self._location = store, location
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """The store that the settings name. Raises `InvalidSetting` and `BlobsNotUsable`."""
         url = settings.blobs_url
-        if url and urlsplit(url).scheme != "file":
-            try:
-                return cls(from_url(url), None)
-            except (BaseError, ValueError) as refused:
-                raise InvalidSetting("EXECMETRICS_BLOBS_URL is not the URL of an object store.") from refused
-        folder = Path(url2pathname(urlsplit(url).path)) if url else settings.home.resolve() / "blobs"
-        with _using():
-            # Nobody else's account has any business there.
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return cls(LocalStore(folder), folder)
+        if url and not urlsplit(url).scheme:
+            raise InvalidSetting(_NO_STORE)
+        location = located(url or str(settings.home / "blobs"))
+        try:
+            return cls(store_at(location), location)
+        except OSError as failed:
+            raise BlobsNotUsable from failed
+        except (BaseError, ValueError) as refused:
+            raise InvalidSetting(_NO_STORE) from refused
 
     def keep(self, organization_id: UUID, content: bytes) -> Blob:
         """Write a definition so that it outlives a power cut, also one that is there already."""
@@ -73,8 +72,7 @@ class BlobStore:
         reference = f"{organization_id}/{DEFINITIONS}/{digest}"
         with _using():
             obstore.put(self._store, reference, content)
-            if self._folder:
-                settle(self._folder, reference)
+            settle(self._location, reference)
         return Blob(reference, len(content), digest)
 
     def read(self, blob: Blob) -> bytes:
@@ -108,17 +106,6 @@ class BlobStore:
                     obstore.delete(self._store, reference)
                 except FileNotFoundError:
                     continue
-
-
-def settle(folder: Path, reference: str) -> None:
-    """Have the disk hold a file, and the names that lead to it."""
-    path = folder / reference
-    for each in (path, *path.relative_to(folder).parents):
-        handle = os.open(folder / each, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 @contextmanager

@@ -10,19 +10,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 from uuid import UUID, uuid4
 
 import obstore
 import polars as pl
 from obstore.exceptions import BaseError
-from obstore.store import LocalStore, ObjectStore, from_url
 
 from pipelines.errors import LogArchiveNotWritten, LogArchiveUnusable
 from pipelines.model.months import Month
-from pipelines.storage.blobs import settle
 from pipelines.storage.database import Connection
+from pipelines.storage.object_stores import located, settle, store_at
 from pipelines.storage.statements import statement
 
 # As partitions/copy_month.sql gives them: ids in hexadecimal digits, the timestamp as a number.
@@ -105,7 +102,7 @@ def archive_month(connection: Connection, url: str, month: Month, earlier: Archi
         lines = _lines_of(copied)
         if earlier is not None:
             lines = pl.concat([_opened(earlier), lines]).unique("id").sort(_ORDER)
-        return _write(lines, _location(url), month)
+        return _write(lines, located(url), month)
 
 
 def find_lines(
@@ -164,7 +161,7 @@ def verify_archive(archive: Archive, sha256: str) -> None:
     url, _, name = archive.reference.rpartition("/")
     summed = hashlib.sha256()
     with _reading(archive):
-        for part in obstore.get(_store(url), name).stream(min_chunk_size=_PART_BYTES):
+        for part in obstore.get(store_at(url), name).stream(min_chunk_size=_PART_BYTES):
             summed.update(part)
     if summed.hexdigest() != sha256:
         raise LogArchiveUnusable(f"({archive.month}: {archive.reference})")
@@ -175,9 +172,9 @@ def sweep_archives(url: str, referred: Collection[str], now: datetime) -> int:
 
     A young one may be somebody's who has not committed yet. Raises `LogArchiveNotWritten`.
     """
-    location, removed = _location(url), 0
+    location, removed = located(url), 0
     try:
-        store = _store(location)
+        store = store_at(location)
         found = [each for page in obstore.list(store) for each in page]
         for each in found:
             orphan = _NAMED.fullmatch(each["path"]) and f"{location}/{each['path']}" not in referred
@@ -199,34 +196,13 @@ def _write(lines: pl.LazyFrame, location: str, month: Month) -> Written:
             rows = pl.scan_parquet(file, glob=False).select(pl.len()).collect().item()
             with file.open("rb") as content:
                 sha256 = hashlib.file_digest(content, "sha256").hexdigest()
-            obstore.put(_store(location), name, file)
-            if not _is_remote(location):
-                settle(Path(location), name)
+            obstore.put(store_at(location), name, file)
+            settle(location, name)
             written = Written(f"{location}/{name}", rows, month.start, month.end, sha256)
             verify_archive(written, sha256)
         except (*_FAILED, LogArchiveUnusable) as failed:
             raise LogArchiveNotWritten(f"({month})") from failed
     return written
-
-
-def _location(url: str) -> str:
-    """The URL of an object store, or the path of a folder, without a slash at its end."""
-    parts = urlsplit(url)
-    if parts.scheme and parts.scheme != "file":
-        return url.rstrip("/")
-    return str(Path(url2pathname(parts.path) if parts.scheme else url).resolve())
-
-
-def _is_remote(location: str) -> bool:
-    return "://" in location
-
-
-def _store(location: str) -> ObjectStore:
-    if _is_remote(location):
-        return from_url(location)
-    # Nobody else's account has any business there.
-    Path(location).mkdir(mode=0o700, parents=True, exist_ok=True)
-    return LocalStore(location)
 
 
 def _lines_of(copied: Path) -> pl.LazyFrame:
