@@ -9,14 +9,17 @@ from uuid import UUID
 from pipelines.errors import InvalidRange
 from pipelines.model.logs import Level
 from pipelines.repositories.execution_records import LinePlace, LogLine, NewLogLine
-from pipelines.repositories.json_limits import checked_json
+from pipelines.repositories.json_limits import checked_json_of_many
 from pipelines.repositories.of_tenant import OfTenant
 from pipelines.storage.executions import Row
 from pipelines.storage.log_archive import Archive, count_levels, delete_from_archive, find_lines
-from pipelines.storage.log_copying import Line, copy_lines
+from pipelines.storage.log_copying import copy_lines
 
 # So many lines fit a page.
 _ROWS: Final = 1_000
+
+# The metadata of so many lines is in memory at once, as JSON.
+_WRITTEN_AT_ONCE: Final = 100
 
 # No line is older or younger.
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
@@ -39,7 +42,7 @@ class ExecutionLogRepository(OfTenant):
 
         Raises `JobNotVisible`, `JsonTooLarge`, `JsonNotStorable` and `RowRefused`.
         """
-        return copy_lines(self._connection, self._tenant.organization_id, map(self._stored, lines))
+        return copy_lines(self._connection, self._tenant.organization_id, self._with_metadata(lines))
 
     def find_by_job(
         self,
@@ -162,17 +165,15 @@ class ExecutionLogRepository(OfTenant):
         for row in self._rows("logs/archived_months", **values):
             yield _archive_of(row)
 
-    def _stored(self, line: NewLogLine) -> Line:
-        return Line(
-            job_id=line.job_id,
-            sequence=line.sequence,
-            level=line.level.value,
-            timestamp=line.timestamp,
-            step_name=line.step_name,
-            message=line.message,
-            duration_ms=line.duration_ms,
-            metadata=checked_json(line.metadata, "execution_logs.metadata", self._settings),
-        )
+    def _with_metadata(self, lines: Iterable[NewLogLine]) -> Iterator[tuple[NewLogLine, bytes | None]]:
+        unwritten = iter(lines)
+        while some := list(islice(unwritten, _WRITTEN_AT_ONCE)):
+            values = [line.metadata for line in some]
+            yield from zip(
+                some,
+                checked_json_of_many(values, "execution_logs.metadata", self._settings),
+                strict=True,
+            )
 
 
 def _range(since: datetime, until: datetime) -> dict[str, Any]:

@@ -4,8 +4,10 @@ import os
 import struct
 import time
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import chain, islice
+from typing import Final, Protocol
 from uuid import UUID
 
 from pipelines.errors import RowRefused
@@ -15,48 +17,117 @@ from pipelines.storage.statements import statement
 
 # PostgreSQL counts microseconds from here.
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 _BEGIN: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END: Final = b"\xff\xff"
 _NULL: Final = b"\xff\xff\xff\xff"
 
-# Ten columns; each value is preceded by its length.
-_IDS_AND_SEQUENCE: Final = struct.Struct(">hi16si16si16sii").pack
+# Ten columns; each value is preceded by its length. Those of a fixed length come first.
+_TIMED: Final = struct.Struct(">hiQQi16si16siiiqid").pack
+_UNTIMED: Final = struct.Struct(">hiQQi16si16siiiqi").pack
 _LENGTH: Final = struct.Struct(">i").pack
-_TIMESTAMP: Final = struct.Struct(">iq").pack
-_DOUBLE: Final = struct.Struct(">id").pack
 
 # jsonb says first which version of its format the text is in.
 _JSONB: Final = b"\x01"
 
-# So many bytes are sent at a time.
-_BLOCK: Final = 1 << 18
+# So few lines are not worth a question.
+_FEW: Final = 1_000
+
+# So many bytes of lines wait until the key checks them.
+_HELD: Final = 1 << 20
+
+_KEY: Final = "execution_logs_job_is_of_the_same_organization"
+
+# So many names of steps are not written anew for every line.
+_NAMES: Final = 1_000
+
+# So many bytes are sent at a time: while the server reads some, the next are made ready.
+_BLOCK: Final = 1 << 16
 
 
-class Line(NamedTuple):
-    """What is stored of a line; `metadata` is JSON."""
+class Line(Protocol):
+    """What is stored of a line beside its metadata."""
 
-    job_id: UUID
-    sequence: int
-    level: str
-    timestamp: datetime
-    step_name: str | None
-    message: str | None
-    duration_ms: float | None
-    metadata: str | None
+    @property
+    def job_id(self) -> UUID: ...
+
+    @property
+    def sequence(self) -> int: ...
+
+    @property
+    def level(self) -> str: ...
+
+    @property
+    def timestamp(self) -> datetime: ...
+
+    @property
+    def step_name(self) -> str | None: ...
+
+    @property
+    def message(self) -> str | None: ...
+
+    @property
+    def duration_ms(self) -> float | None: ...
 
 
-def copy_lines(connection: Connection, organization_id: UUID, lines: Iterable[Line]) -> int:
-    """Write lines of one organization; return how many.
+def copy_lines(
+    connection: Connection, organization_id: UUID, lines: Iterable[tuple[Line, bytes | None]]
+) -> int:
+    """Write lines of one organization, each with its metadata as JSON; return how many.
+
+    The key checks that each line is of a job of the organization. Of many lines it checks one of each job
+    where the role may say so, which halves the time: the job is locked by that until the transaction ends.
 
     Raises `JobNotVisible`, `RowRefused` and whatever `asking` raises; the transaction has failed then.
     """
+    rows = _rows(organization_id.bytes, lines)
+    with asking(connection):
+        some = list(islice(rows, _FEW))
+        if len(some) == _FEW and _key_is_alone(connection):
+            return _copy_checking_jobs_once(connection, chain(some, rows))
+        return _copy(connection, (row for _, row in chain(some, rows)))
+
+
+def _copy_checking_jobs_once(connection: Connection, rows: Iterable[tuple[bytes, bytes]]) -> int:
+    unwritten, written = iter(rows), 0
+    jobs: set[bytes] = set()
+    try:
+        while True:
+            first: list[bytes] = []
+            _apply_keys(connection, "replica")
+            written += _copy(connection, _of_known_jobs(unwritten, jobs, first))
+            _apply_keys(connection, "origin")
+            if not first:
+                return written
+            written += _copy(connection, first)
+    except BaseException:
+        # Whoever goes on regardless must not commit lines that no key has checked.
+        connection.close()
+        raise
+
+
+def _of_known_jobs(
+    rows: Iterator[tuple[bytes, bytes]], jobs: set[bytes], first: list[bytes]
+) -> Iterator[bytes]:
+    """Yield rows of jobs that had one before, and put those that are the first aside until they are many."""
+    held = 0
+    for job, row in rows:
+        if job in jobs:
+            yield row
+            continue
+        jobs.add(job)
+        first.append(row)
+        held += len(row)
+        if held > _HELD:
+            return
+
+
+def _copy(connection: Connection, rows: Iterable[bytes]) -> int:
     written = 0
-    copying = statement("orchestration/copy_log_lines.sql").encode()
-    with asking(connection), connection.cursor() as cursor, cursor.copy(copying) as copy:
+    copying = statement("orchestration/log_copies/copy.sql").encode()
+    with connection.cursor() as cursor, cursor.copy(copying) as copy:
         block = bytearray(_BEGIN)
-        for row in _rows(organization_id.bytes, lines):
+        for row in rows:
             block += row
             written += 1
             if len(block) > _BLOCK:
@@ -66,43 +137,56 @@ def copy_lines(connection: Connection, organization_id: UUID, lines: Iterable[Li
     return written
 
 
-def _rows(organization_id: bytes, lines: Iterable[Line]) -> Iterator[bytes]:
-    """Yield each line as COPY reads it."""
-    ids = _time_ordered_ids()
-    for line in lines:
+def _key_is_alone(connection: Connection) -> bool:
+    asked = statement("orchestration/log_copies/key_is_alone.sql")
+    ((alone,),) = connection.execute(asked, {"key_name": _KEY}).fetchall()
+    return bool(alone)
+
+
+def _apply_keys(connection: Connection, role: str) -> None:
+    connection.execute(statement("orchestration/log_copies/apply_keys.sql"), {"role": role})
+
+
+def _rows(
+    organization_id: bytes, lines: Iterable[tuple[Line, bytes | None]]
+) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the job of each line, and the line as COPY reads it."""
+    # An id of version 7 for each, after the one before, so that an index of them grows at its end: 48 bits
+    # of milliseconds, and 74 that begin somewhere in the lower half of what the last 62 hold.
+    begun, somewhere = time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10))
+    high, low = begun << 16 | 7 << 12 | somewhere >> 68, 2 << 62 | somewhere & (1 << 61) - 1
+    level_and_step = lru_cache(_NAMES)(_level_and_step)
+    for line, metadata in lines:
         try:
-            yield b"".join(
+            since = line.timestamp - _EPOCH
+            timestamp = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+            job, duration = line.job_id.bytes, line.duration_ms
+            ids_and_sequence = (
+                10, 16, high, low, 16, organization_id, 16, job, 4, line.sequence, 8, timestamp
+            )  # fmt: skip
+            row = b"".join(
                 (
-                    _IDS_AND_SEQUENCE(
-                        10, 16, next(ids), 16, organization_id, 16, line.job_id.bytes, 4, line.sequence
-                    ),
-                    _text(line.level),
-                    _TIMESTAMP(8, (line.timestamp - _EPOCH) // _MICROSECOND),
-                    _text(line.step_name),
+                    _UNTIMED(*ids_and_sequence, -1)
+                    if duration is None
+                    else _TIMED(*ids_and_sequence, 8, duration),
+                    level_and_step(line.level, line.step_name),
                     _text(line.message),
-                    _NULL if line.duration_ms is None else _DOUBLE(8, line.duration_ms),
-                    _text(line.metadata, _JSONB),
+                    _NULL if metadata is None else _LENGTH(len(metadata) + 1) + _JSONB + metadata,
                 )
             )
         # A number too large for its column, half a surrogate pair, a time without a zone.
         except (struct.error, UnicodeEncodeError, TypeError):
             raise RowRefused("(a value cannot be stored in its column)") from None
+        yield job, row
+        low += 1
 
 
-def _text(value: str | None, before: bytes = b"") -> bytes:
+def _level_and_step(level: str, step_name: str | None) -> bytes:
+    return _text(level) + _text(step_name)
+
+
+def _text(value: str | None) -> bytes:
     if value is None:
         return _NULL
-    written = before + value.encode()
+    written = value.encode()
     return _LENGTH(len(written)) + written
-
-
-def _time_ordered_ids() -> Iterator[bytes]:
-    """Yield ids of version 7, each after the one before: an index of them grows at its end.
-
-    Milliseconds, and 74 bits that begin somewhere in the lowest part and count from there.
-    """
-    milliseconds, counter = time.time_ns() // 1_000_000, int.from_bytes(os.urandom(9)) >> 3
-    while True:
-        high, low = counter >> 62, counter & ((1 << 62) - 1)
-        yield ((milliseconds << 80) | (7 << 76) | (high << 64) | (2 << 62) | low).to_bytes(16)
-        counter += 1

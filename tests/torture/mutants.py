@@ -600,4 +600,16 @@ MUTANTS = (
         ),
         "tests/steps/test_step_repository.py::test_one_bucket_is_exact",
     ),
+    Mutant(
+        "no line of a large batch is checked",
+        "a line of a log belongs to nobody, or to somebody else's job",
+        (
+            Change(
+                "pipelines/storage/log_copying.py",
+                '            _apply_keys(connection, "origin")\n',
+                '            _apply_keys(connection, "replica")\n',
+            ),
+        ),
+        "tests/executions/test_log_copying.py::test_a_line_of_a_foreign_job_is_noticed_wherever_it_comes",
+    ),
 )

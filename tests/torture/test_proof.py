@@ -27,3 +27,16 @@ def test_a_mutant_can_still_be_made(mutant: Mutant, tmp_path: Path) -> None:
     path, _, name = mutant.test.partition("::")
     assert f"def {name}" in (ROOT / path).read_text("utf-8")
     assert Path(path).parts[0] in FOLDERS
+
+
+def test_the_page_about_reliability_lists_every_mutant() -> None:
+    """And no other, in their order."""
+    page = (
+        (ROOT / "docs/reliability.md").read_text("utf-8").partition("\n## Mutants\n")[2].partition("\n## ")[0]
+    )
+
+    rows = [line for line in page.splitlines() if line.startswith("| ")][2:]
+
+    assert rows == [
+        f"| {mutant.name} | {mutant.breaks} | `{mutant.test.rpartition('::')[2]}` |" for mutant in MUTANTS
+    ]

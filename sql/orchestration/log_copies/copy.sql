@@ -2,5 +2,5 @@
 -- Takes: rows in the binary format of COPY, the columns in this order.
 -- Gives: nothing that is read.
 COPY orchestration.execution_logs (
-    id, organization_id, job_id, sequence, level, timestamp, step_name, message, duration_ms, metadata
+    id, organization_id, job_id, sequence, timestamp, duration_ms, level, step_name, message, metadata
 ) FROM STDIN (FORMAT binary)
