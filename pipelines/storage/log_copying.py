@@ -36,6 +36,9 @@ _FEW: Final = 1_000
 # So many bytes of lines wait until the key checks them.
 _HELD: Final = 1 << 20
 
+# So many jobs are remembered; whichever is forgotten is checked anew.
+_JOBS: Final = 100_000
+
 _KEY: Final = "execution_logs_job_is_of_the_same_organization"
 
 # So many names of steps are not written anew for every line.
@@ -78,7 +81,7 @@ def copy_lines(
     The key checks that each line is of a job of the organization. Of many lines it checks one of each job
     where the role may say so, which halves the time: the job is locked by that until the transaction ends.
 
-    Raises `JobNotVisible`, `RowRefused` and whatever `asking` raises; the transaction has failed then.
+    Raises `JobNotVisible`, `RowRefused` and whatever `asking` raises; none of them can be committed then.
     """
     rows = _rows(organization_id.bytes, lines)
     with asking(connection):
@@ -109,12 +112,14 @@ def _copy_checking_jobs_once(connection: Connection, rows: Iterable[tuple[bytes,
 def _of_known_jobs(
     rows: Iterator[tuple[bytes, bytes]], jobs: set[bytes], first: list[bytes]
 ) -> Iterator[bytes]:
-    """Yield rows of jobs that had one before, and put those that are the first aside until they are many."""
+    """Yield rows of jobs that had one before; put those that are the first aside, until they are many."""
     held = 0
     for job, row in rows:
         if job in jobs:
             yield row
             continue
+        if len(jobs) == _JOBS:
+            jobs.clear()
         jobs.add(job)
         first.append(row)
         held += len(row)

@@ -33,8 +33,12 @@ _numbers = count()
 
 @pytest.fixture(autouse=True, params=[ONE, ALL])
 def three_are_many(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches of three lines are large, and the first lines of jobs are checked one by one, or together."""
+    """Batches of three lines are large; the first lines of jobs are checked one by one, or together.
+
+    Of three jobs, one is forgotten.
+    """
     monkeypatch.setattr(log_copying, "_FEW", 3)
+    monkeypatch.setattr(log_copying, "_JOBS", 2)
     monkeypatch.setattr(log_copying, "_HELD", request.param)
 
 

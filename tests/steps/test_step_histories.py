@@ -47,7 +47,7 @@ acts = st.one_of(
 )
 
 
-class CutOff(Exception):
+class CutOff(BaseException):
     """The run ends here."""
 
 
