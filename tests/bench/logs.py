@@ -162,12 +162,12 @@ def rate(done: tuple[int, float]) -> float:
 
 def sentences(logs: Logs) -> Iterator[str]:
     """Yield what was measured, and whether the aim is met."""
-    met = "met   " if logs.written_per_s >= 100_000 else "missed"
+    # What both real traces have is steps, and not what they said.
+    met = "met   " if logs.steps_written_per_s >= 100_000 else "missed"
     yield (
-        f"{met}  100,000 lines of logs written per second: {logs.written_per_s:,.0f}; a COPY of the same into"
-        f" a table without an index or a rule: {logs.copied_per_s:,.0f}"
-        f" ({logs.copied_per_s / logs.written_per_s:.1f}x); lines of steps, without message and metadata:"
-        f" {logs.steps_written_per_s:,.0f}"
+        f"{met}  100,000 lines of steps written per second: {logs.steps_written_per_s:,.0f}; with a message"
+        f" and metadata each: {logs.written_per_s:,.0f}; a COPY of those into a table without an index or a"
+        f" rule: {logs.copied_per_s:,.0f} ({logs.copied_per_s / logs.written_per_s:.1f}x)"
     )
     yield (
         f"{logs.lines:,} lines: {logs.table_bytes / 2**20:,.0f} MiB in PostgreSQL,"
