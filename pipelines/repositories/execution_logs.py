@@ -18,8 +18,9 @@ from pipelines.storage.log_copying import copy_lines
 # So many lines fit a page.
 _ROWS: Final = 1_000
 
-# The metadata of so many lines is in memory at once, as JSON.
+# The metadata of so many lines is made JSON at once, if those before were no more bytes than this.
 _WRITTEN_AT_ONCE: Final = 100
+_WRITTEN_BYTES: Final = 1 << 18
 
 # No line is older or younger.
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
@@ -38,9 +39,10 @@ class ExecutionLogRepository(OfTenant):
     """
 
     def create_many(self, lines: Iterable[NewLogLine]) -> int:
-        """Write lines by COPY, all or none; return how many. Those of a job together are written fastest.
+        """Write lines by COPY, all or none; return how many. Large batches are written fastest.
 
-        Raises `JobNotVisible`, `JsonTooLarge`, `JsonNotStorable` and `RowRefused`.
+        Raises `JobNotVisible`, `JsonTooLarge`, `JsonNotStorable` and `RowRefused`: no line can be committed
+        then, and what else the unit of work has written may be lost.
         """
         return copy_lines(self._connection, self._tenant.organization_id, self._with_metadata(lines))
 
@@ -166,14 +168,13 @@ class ExecutionLogRepository(OfTenant):
             yield _archive_of(row)
 
     def _with_metadata(self, lines: Iterable[NewLogLine]) -> Iterator[tuple[NewLogLine, bytes | None]]:
-        unwritten = iter(lines)
-        while some := list(islice(unwritten, _WRITTEN_AT_ONCE)):
+        unwritten, at_once = iter(lines), 1
+        while some := list(islice(unwritten, at_once)):
             values = [line.metadata for line in some]
-            yield from zip(
-                some,
-                checked_json_of_many(values, "execution_logs.metadata", self._settings),
-                strict=True,
-            )
+            written = checked_json_of_many(values, "execution_logs.metadata", self._settings)
+            yield from zip(some, written, strict=True)
+            small = sum(map(len, filter(None, written))) < _WRITTEN_BYTES
+            at_once = min(2 * at_once, _WRITTEN_AT_ONCE) if small else 1
 
 
 def _range(since: datetime, until: datetime) -> dict[str, Any]:

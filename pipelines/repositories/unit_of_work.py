@@ -22,7 +22,8 @@ from pipelines.tenancy import Tenant
 class UnitOfWork:
     """What one tenant reads and writes together: all of it is kept by `commit`, or none.
 
-    It is committed once: after that, and after its end, its repositories raise `UnitOfWorkEnded`.
+    It belongs to one thread, and is committed once: after that, and after its end, its repositories raise
+    `UnitOfWorkEnded`.
     """
 
     def __init__(

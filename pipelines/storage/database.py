@@ -75,6 +75,8 @@ def connect(
             autocommit=autocommit,
             connect_timeout=_connect_timeout_s(settings),
             application_name="execmetrics",
+            # Some of what is copied is written as bytes, whatever the environment says.
+            client_encoding="UTF8",
             options=f"{conninfo_to_dict(url).get('options') or ''}{time_zone} -c DateStyle=ISO",
         )
     except psycopg.Error as refused:

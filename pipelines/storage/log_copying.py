@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import chain, islice
+from itertools import chain
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -30,10 +30,10 @@ _LENGTH: Final = struct.Struct(">i").pack
 # jsonb says first which version of its format the text is in.
 _JSONB: Final = b"\x01"
 
-# So few lines are not worth a question.
+# Fewer lines are not worth a question.
 _FEW: Final = 1_000
 
-# So many bytes of lines wait until the key checks them.
+# So many bytes of lines wait until the key checks them, or it is known whether they are many.
 _HELD: Final = 1 << 20
 
 # So many jobs are remembered; whichever is forgotten is checked anew.
@@ -78,17 +78,28 @@ def copy_lines(
 ) -> int:
     """Write lines of one organization, each with its metadata as JSON; return how many.
 
-    The key checks that each line is of a job of the organization. Of many lines it checks one of each job
-    where the role may say so, which halves the time: the job is locked by that until the transaction ends.
+    The key checks that each line is of a job of the organization. Of many lines it checks one of each job,
+    if the role has the privilege to leave out the others, which halves the time.
 
-    Raises `JobNotVisible`, `RowRefused` and whatever `asking` raises; none of them can be committed then.
+    Raises `JobNotVisible`, `RowRefused` and whatever `asking` raises; no line can be committed then.
     """
     rows = _rows(organization_id.bytes, lines)
     with asking(connection):
-        some = list(islice(rows, _FEW))
-        if len(some) == _FEW and _key_is_alone(connection):
+        some, many = _begin(rows)
+        if many and _key_is_alone(connection):
             return _copy_checking_jobs_once(connection, chain(some, rows))
         return _copy(connection, (row for _, row in chain(some, rows)))
+
+
+def _begin(rows: Iterator[tuple[bytes, bytes]]) -> tuple[list[tuple[bytes, bytes]], bool]:
+    """The first rows, and whether there are, or may be, more than a few."""
+    some, held = [], 0
+    for job, row in rows:
+        some.append((job, row))
+        held += len(row)
+        if len(some) == _FEW or held > _HELD:
+            return some, True
+    return some, False
 
 
 def _copy_checking_jobs_once(connection: Connection, rows: Iterable[tuple[bytes, bytes]]) -> int:
@@ -128,21 +139,35 @@ def _of_known_jobs(
 
 
 def _copy(connection: Connection, rows: Iterable[bytes]) -> int:
-    written = 0
+    written, failed = 0, None
     copying = statement("orchestration/log_copies/copy.sql").encode()
-    with connection.cursor() as cursor, cursor.copy(copying) as copy:
-        block = bytearray(_BEGIN)
-        for row in rows:
-            block += row
-            written += 1
-            if len(block) > _BLOCK:
-                copy.write(bytes(block))
-                block.clear()
-        copy.write(bytes(block) + _END)
+    try:
+        with connection.cursor() as cursor, cursor.copy(copying) as copy:
+            block = bytearray(_BEGIN)
+            try:
+                for row in rows:
+                    block += row
+                    written += 1
+                    if len(block) > _BLOCK:
+                        copy.write(bytes(block))
+                        block.clear()
+                copy.write(bytes(block) + _END)
+            except BaseException as failure:
+                failed = failure
+                raise _CutOff from None
+    except _CutOff:
+        pass
+    if failed:
+        raise failed
     return written
 
 
+class _CutOff(Exception):
+    """Said to the server instead of a failure's own words, which may hold values, and which it would log."""
+
+
 def _key_is_alone(connection: Connection) -> bool:
+    connection.execute(statement("orchestration/log_copies/lock.sql"))
     asked = statement("orchestration/log_copies/key_is_alone.sql")
     ((alone,),) = connection.execute(asked, {"key_name": _KEY}).fetchall()
     return bool(alone)
@@ -156,8 +181,8 @@ def _rows(
     organization_id: bytes, lines: Iterable[tuple[Line, bytes | None]]
 ) -> Iterator[tuple[bytes, bytes]]:
     """Yield the job of each line, and the line as COPY reads it."""
-    # An id of version 7 for each, after the one before, so that an index of them grows at its end: 48 bits
-    # of milliseconds, and 74 that begin somewhere in the lower half of what the last 62 hold.
+    # Ids are of version 7, each after the one before, so that their index grows at its end: milliseconds, and
+    # 74 random bits, the last 62 of which count; the highest of those begins as 0.
     begun, somewhere = time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10))
     high, low = begun << 16 | 7 << 12 | somewhere >> 68, 2 << 62 | somewhere & (1 << 61) - 1
     level_and_step = lru_cache(_NAMES)(_level_and_step)
