@@ -211,6 +211,30 @@ def test_the_key_is_asked_once_for_each_job(
     assert stored(source) == 80
 
 
+def test_a_role_that_may_only_insert_writes_large_batches(
+    source: psycopg.Connection, databases: Databases, server: str, begin: Begin, acme: Tenant
+) -> None:
+    """Nothing that is asked or locked before takes a privilege of its own."""
+    name = f"writer of logs {next(_numbers)}"
+    job = plant_job(source, acme)
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(f'CREATE ROLE "{name}" LOGIN')
+    source.execute(f'GRANT USAGE ON SCHEMA orchestration TO "{name}"')
+    source.execute(f'GRANT INSERT ON orchestration.execution_logs TO "{name}"')
+
+    try:
+        with begin(acme, with_user(databases.source_url, name)) as work:
+            work.logs.create_many([line(job, number) for number in range(6)])
+            work.commit()
+    finally:
+        source.execute(f'REVOKE ALL ON orchestration.execution_logs FROM "{name}"')
+        source.execute(f'REVOKE ALL ON SCHEMA orchestration FROM "{name}"')
+        with psycopg.connect(server, autocommit=True) as admin:
+            admin.execute(f'DROP ROLE "{name}"')
+
+    assert stored(source) == 6
+
+
 @pytest.mark.parametrize("table", ["execution_logs", "execution_logs_default"])
 def test_what_else_a_line_sets_off_is_never_left_out(
     source: psycopg.Connection, begin: Begin, acme: Tenant, table: str
