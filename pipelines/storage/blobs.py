@@ -58,7 +58,7 @@ class BlobStore:
         url = settings.blobs_url
         if url and not urlsplit(url).scheme:
             raise InvalidSetting(_NO_STORE)
-        location = located(url or str(settings.home / "blobs"))
+        location = located(url or str(settings.home.resolve() / "blobs"))
         try:
             return cls(store_at(location), location)
         except OSError as failed:
