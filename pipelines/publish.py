@@ -318,9 +318,10 @@ class _Press:
         ):
             passing(FaultPoint.BATCH_BEGUN)
             publication = Publication(analytics, self._edition)
-            computed = self._pass_on(
-                self._desk.all_cells(mine & plan.first, Restated.LATE), publication.add_first
-            )
+            computed = 0
+            if mine & plan.first:
+                cells = self._desk.all_cells(mine & plan.first, Restated.LATE)
+                computed += self._pass_on(cells, publication.add_first)
             for why in set(plan.whole.values()):
                 these = {key for key in mine & plan.whole.keys() if plan.whole[key] is why}
                 computed += self._pass_on(self._desk.all_cells(these, why), publication.stage)
@@ -336,9 +337,10 @@ class _Press:
                     (mine & plan.by_feed - rezoned, tuple(Period)),
                     (rezoned, (Period.HOUR,)),
                 ):
-                    changed = self._changed(followed)
-                    cells = self._desk.changed_cells(changed, periods=periods, reason=reason)
-                    computed += self._pass_on(cells, publication.stage)
+                    if followed:
+                        changed = self._changed(followed)
+                        cells = self._desk.changed_cells(changed, periods=periods, reason=reason)
+                        computed += self._pass_on(cells, publication.stage)
             passing(FaultPoint.CELLS_COMPUTED)
             with self._stages.timed("publish"):
                 publication.replace()

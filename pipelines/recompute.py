@@ -64,8 +64,7 @@ class Desk:
         if until:
             jobs = jobs.filter(pl.col("completed_at") < until + _LONGEST)
         for numbered, there in self._portions(jobs, periods):
-            for period in there:
-                cells = self._aggregator.cells(numbered, period, self._plan[period])
+            for cells in self._aggregator.cells(numbered, self._plan_of(there)):
                 if since:
                     cells = cells.filter(pl.col("period_start") >= since)
                 if until:
@@ -110,18 +109,22 @@ class Desk:
                 jobs = in_buckets(self._jobs, part, period, self._calendar).collect()
                 numbered = self._numbered(jobs, (period,))
                 mine = wanted.join(part, on=["organization_id", "period_start"], how="semi")
-                yield from self._wanted_cells(numbered, mine, period, reason)
+                yield from self._wanted_cells(numbered, mine, (period,), reason)
 
     def _wanted_cells(
-        self, numbered: Numbered, wanted: pl.DataFrame, period: Period, reason: Restated | None
+        self, numbered: Numbered, wanted: pl.DataFrame, periods: Collection[Period], reason: Restated | None
     ) -> Cells:
         why = _REASONS.gather(wanted["weight"]) if reason is None else pl.lit(reason.value)
         keys = self._subject.key_columns
-        wanted = wanted.select(*keys, reason=why)
-        cells = self._aggregator.cells(numbered.within(wanted, period), period, self._plan[period])
-        yield cells.join(wanted, on=keys)
-        left = wanted.join(cells, on=keys, how="anti")
+        left = wanted.select(*keys, reason=why)
+        buckets = left.select("organization_id", "period", "period_start").unique()
+        for cells in self._aggregator.cells(numbered, self._plan_of(periods), buckets):
+            yield cells.join(left, on=keys)
+            left = left.join(cells, on=keys, how="anti")
         yield emptied(left, self._subject).hstack([left["reason"]])
+
+    def _plan_of(self, periods: Collection[Period]) -> RollupPlan:
+        return {period: masks for period, masks in self._plan.items() if period in periods}
 
     def _numbered(self, jobs: pl.DataFrame, periods: Collection[Period]) -> Numbered:
         return Numbered.of(jobs, self._calendar, periods, self._subject)
@@ -166,10 +169,8 @@ class Desk:
     def _left_or_entered(
         self, jobs: pl.DataFrame, changed: pl.DataFrame, periods: Collection[Period], reason: Restated | None
     ) -> Cells:
-        numbered = self._numbered(jobs, periods)
-        for period in periods:
-            wanted = dirty_cells(changed, period, self._plan[period], self._calendar, self._subject)
-            yield from self._wanted_cells(numbered, wanted, period, reason)
+        wanted = dirty_cells(changed, self._plan_of(periods), self._calendar, self._subject)
+        yield from self._wanted_cells(self._numbered(jobs, periods), wanted, periods, reason)
 
     def _nests(self, periods: Collection[Period]) -> list[tuple[Period, Calendar, tuple[Period, ...]]]:
         """Outer buckets and what lies whole in them; an hour lies across local midnight in some zones."""

@@ -256,9 +256,7 @@ class _Comparison:
             yield changed
 
     def _cells_of(self, jobs: pl.DataFrame) -> pl.DataFrame:
-        plan = self._settings.rollup_plan
-        keys = [dirty_cells(jobs, period, masks, self._calendar) for period, masks in plan.items()]
-        return pl.concat(keys).select(KEY_COLUMNS)
+        return dirty_cells(jobs, self._settings.rollup_plan, self._calendar).select(KEY_COLUMNS)
 
 
 def oracle(plan: RollupPlan) -> str:

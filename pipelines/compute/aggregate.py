@@ -1,6 +1,6 @@
 """From jobs to cells: exact figures for every combination that the rollup plan keeps."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -9,21 +9,20 @@ import duckdb
 import polars as pl
 
 from pipelines.compute.calendar import Calendar
-from pipelines.compute.subjects import JOBS, Subject, with_named_groups
+from pipelines.compute.subjects import JOBS, Subject, masks_of, with_named_groups
 from pipelines.model.histogram import NO_DURATION, TOLD_BY_EXTREMES, borders_us
 from pipelines.model.metrics import PERCENTILES, WITH_HISTOGRAM
 from pipelines.model.periods import Period
-from pipelines.model.rollup_plan import Mask
+from pipelines.model.rollup_plan import RollupPlan
 
 _BUCKET: Final = pl.Int16()
-_BORDERS_US: Final = pl.Series(borders_us(), dtype=pl.Int64)
+_NUMBER: Final = pl.UInt32()
+_PLACE: Final = pl.UInt8()
 
-# A list of them is made ten times as fast as DuckDB's own histogram of many small groups.
-_BUCKETS: Final = (
-    f"CASE WHEN count(duration_us) > {TOLD_BY_EXTREMES}"
-    " THEN list_sort(list(duration_bucket) FILTER (duration_bucket IS NOT NULL)) END"
-)
-_NO_BUCKETS: Final = "NULL::SMALLINT[]"
+# Which number stands for a period.
+_PERIODS: Final = pl.Series("period", [period.value for period in Period])
+_PLACES: Final = {period: place for place, period in enumerate(_PERIODS)}
+_BORDERS_US: Final = pl.Series(borders_us(), dtype=pl.Int64)
 
 _BESIDE_FIGURES: Final[dict[str, pl.DataType]] = {
     "histogram_buckets": pl.List(pl.Int16()),
@@ -31,6 +30,9 @@ _BESIDE_FIGURES: Final[dict[str, pl.DataType]] = {
 }
 
 _MEMORY_LIMIT_MB: Final = 768
+
+# More jobs than this are aggregated a period at a time, so that the states of one period are held.
+_AT_ONCE: Final = 50_000
 
 
 class Aggregator:
@@ -40,7 +42,11 @@ class Aggregator:
     """
 
     def __init__(self, statement: str, subject: Subject = JOBS) -> None:
-        self._statement, self._subject = statement, subject
+        self._subject = subject
+        # A list of buckets is made ten times as fast as DuckDB's own histogram of many small groups.
+        self._statement = statement.format(
+            shares=list(PERCENTILES.values()), told_by_extremes=TOLD_BY_EXTREMES
+        )
         self._duckdb = _in_memory().cursor()
         self._duckdb.execute("SET TimeZone = 'UTC'")
 
@@ -50,30 +56,34 @@ class Aggregator:
     def __exit__(self, *_: object) -> None:
         self._duckdb.close()
 
-    def cells(self, jobs: "Numbered", period: Period, masks: Sequence[Mask]) -> pl.DataFrame:
-        """Aggregate jobs whose buckets are complete: one row per cell, columns as the subject's cells.
+    def cells(
+        self, jobs: "Numbered", plan: RollupPlan, buckets: pl.DataFrame | None = None
+    ) -> Iterator[pl.DataFrame]:
+        """Yield the cells of jobs whose buckets are complete, columns as the subject's cells.
 
-        Durations are whole microseconds until the last step, then milliseconds.
+        `plan` says which combinations of which periods; `buckets` (`organization_id, period, period_start`)
+        which buckets, None all of them. Durations are whole microseconds until the last step, then
+        milliseconds.
         """
-        period_start = pl.col(period.value).to_physical().alias("period_start")
-        measures = (*self._subject.outcomes, "duration_us", "duration_bucket")
-        chunk = jobs.frame.select(*_numbers(self._subject).values(), *measures, period_start)
-        # GROUPING() takes no column that is in no set: one that is never broken down is 0 in all of them.
-        dimensions = self._subject.dimensions.values()
-        never = [_dimension(mask) for mask in dimensions if not any(mask in each for each in masks)]
-        chunk = chunk.with_columns(pl.lit(0, dtype=pl.UInt32).alias(name) for name in never)
-        self._duckdb.register("jobs", _Stream(chunk))
+        few = jobs.frame.height <= _AT_ONCE
+        for part in [plan] if few else [{period: masks} for period, masks in plan.items()]:
+            masks = masks_of(part, self._subject).select(
+                pl.col("period").replace_strict(_PLACES, return_dtype=_PLACE),
+                pl.exclude("period").cast(_NUMBER),
+            )
+            chunk = jobs.in_buckets(part, self._subject, buckets)
+            if chunk.height:
+                yield _finished(self._aggregated(chunk, masks), jobs.names, self._subject)
+
+    def _aggregated(self, chunk: pl.DataFrame, masks: pl.DataFrame) -> pl.DataFrame:
+        tables = {"chunk": chunk, "masks": masks}
         try:
-            # The stream can be read once, so it is kept while the grouping sets are computed.
-            self._duckdb.execute("CREATE OR REPLACE TEMP TABLE chunk AS FROM jobs")
+            for name, frame in tables.items():
+                self._duckdb.register(name, _Stream(frame))
+            return pl.DataFrame(self._duckdb.sql(self._statement))
         finally:
-            self._duckdb.unregister("jobs")
-        text = self._statement.format(
-            grouping_sets=", ".join(_grouping_set(mask, never) for mask in masks),
-            shares=list(PERCENTILES.values()),
-            buckets=_BUCKETS if period in WITH_HISTOGRAM else _NO_BUCKETS,
-        )
-        return _finished(pl.DataFrame(self._duckdb.sql(text)), jobs.names, period, self._subject)
+            for name in tables:
+                self._duckdb.unregister(name)
 
 
 @dataclass(frozen=True)
@@ -97,40 +107,60 @@ class Numbered:
         subject: Subject = JOBS,
     ) -> "Numbered":
         """Number the ids of facts (the measured columns) from 1; 0 is "all"."""
-        jobs = with_named_groups(facts.lazy(), subject).collect()
-        numbers, names = [], {}
-        # Number 0 of each dictionary is what the statement answers for GROUPING() = 1.
+        jobs = with_named_groups(facts.lazy(), subject).collect().lazy()
+        numbers = _numbers(subject)
+        found = pl.collect_all([jobs.select(pl.col(column).unique()) for column in numbers])
+        ids = {frame.columns[0]: frame.to_series() for frame in found}
+        # Number 0 of each dictionary is what the statement answers for a dimension that is "all".
         every = {"organization_id": b"", **subject.every}
-        for column, number in _numbers(subject).items():
-            ids = jobs.get_column(column).unique()
-            places = pl.arange(1, ids.len() + 1, eager=True, dtype=pl.UInt32)
-            numbering = pl.DataFrame({column: ids, number: places})
-            numbered = jobs.select(column).join(numbering, on=column, how="left", maintain_order="left")
-            numbers.append(numbered.get_column(number))
-            names[column] = pl.concat([pl.Series(column, [every[column]], dtype=ids.dtype), ids])
-        return cls(
-            jobs.select(
-                *numbers,
-                *(calendar.period_start(period).alias(period.value) for period in periods),
-                **subject.outcomes,
-                duration_us=_honest(subject.duration_us),
-            ).with_columns(_duration_bucket()),
-            names,
-        )
+        names = {
+            column: pl.concat([pl.Series(column, [every[column]], dtype=known.dtype), known])
+            for column, known in ids.items()
+        }
+        for column, number in numbers.items():
+            places = pl.int_range(1, pl.len() + 1, dtype=_NUMBER).alias(number)
+            numbering = ids[column].to_frame().lazy().with_columns(places)
+            jobs = jobs.join(numbering, on=column, how="left", maintain_order="left")
+        frame = jobs.select(
+            *numbers.values(),
+            *(calendar.period_start(period).alias(period.value) for period in periods),
+            **subject.outcomes,
+            duration_us=_honest(subject.duration_us),
+        ).with_columns(_duration_bucket())
+        return cls(frame.collect(), names)
 
-    def within(self, cells: pl.DataFrame, period: Period) -> "Numbered":
-        """Those of the jobs that are in the same buckets as these cells."""
-        organizations = self.names["organization_id"].to_frame().with_row_index("organization")
+    def in_buckets(
+        self, periods: Iterable[Period], subject: Subject, buckets: pl.DataFrame | None
+    ) -> pl.DataFrame:
+        """A row for each job and period: the numbers, the measures, `period` and `period_start`.
+
+        Only those in these buckets are given, unless they are None.
+        """
+        no_bucket = pl.lit(None, dtype=_BUCKET).alias("duration_bucket")
+        rows = pl.concat(
+            self.frame.lazy().select(
+                *_numbers(subject).values(),
+                *subject.outcomes,
+                "duration_us",
+                "duration_bucket" if period in WITH_HISTOGRAM else no_bucket,
+                pl.lit(_PLACES[period], dtype=_PLACE).alias("period"),
+                pl.col(period.value).to_physical().alias("period_start"),
+            )
+            for period in periods
+        )
+        if buckets is None:
+            return rows.collect()
+        organizations = self.names["organization_id"].to_frame().lazy().with_row_index("organization")
         wanted = (
-            cells.select("organization_id", "period_start").unique().join(organizations, on="organization_id")
+            buckets.lazy()
+            .join(organizations, on="organization_id")
+            .select(
+                "organization",
+                pl.col("period").replace_strict(_PLACES, return_dtype=_PLACE),
+                pl.col("period_start").to_physical(),
+            )
         )
-        kept = self.frame.join(
-            wanted,
-            left_on=["organization", period.value],
-            right_on=["organization", "period_start"],
-            how="semi",
-        )
-        return Numbered(kept, self.names)
+        return rows.join(wanted, on=wanted.collect_schema().names(), how="semi").collect()
 
 
 @cache
@@ -183,20 +213,9 @@ def _duration_bucket() -> pl.Expr:
     return bucket.alias("duration_bucket")
 
 
-def _grouping_set(mask: Mask, never: Sequence[str]) -> str:
-    columns = ["organization", "period_start", *never, *map(_dimension, mask)]
-    return f"({', '.join(columns)})"
-
-
 def _numbers(subject: Subject) -> dict[str, str]:
     """The column of numbers that stands for each column of ids."""
-    numbers = {column: _dimension(mask) for column, mask in subject.dimensions.items()}
-    return {"organization_id": "organization"} | numbers
-
-
-def _dimension(mask: Mask) -> str:
-    assert mask.name
-    return mask.name.lower()
+    return {"organization_id": "organization"} | subject.short_names
 
 
 def _percentiles_ms() -> dict[str, pl.Expr]:
@@ -210,9 +229,7 @@ def _percentiles_ms() -> dict[str, pl.Expr]:
     return percentiles
 
 
-def _finished(
-    cells: pl.DataFrame, names: Mapping[str, pl.Series], period: Period, subject: Subject
-) -> pl.DataFrame:
+def _finished(cells: pl.DataFrame, names: Mapping[str, pl.Series], subject: Subject) -> pl.DataFrame:
     timed, sum_us = pl.col("timed_executions"), pl.col("total_duration_us")
     counted = [name for name in subject.count_columns if name not in subject.counted]
     numbers = _numbers(subject)
@@ -223,7 +240,7 @@ def _finished(
             *_BESIDE_FIGURES,
             *counted,
             **subject.counted,
-            period=pl.lit(period.value),
+            period=_PERIODS.gather(cells["period"]),
             period_start=pl.col("period_start").cast(pl.Datetime("us", "UTC")),
             total_duration_ms=sum_us.fill_null(0.0) / 1000,
             average_duration_ms=pl.when(timed > 0).then(sum_us / timed / 1000),
@@ -238,7 +255,7 @@ def _finished(
 
 def _histograms(sorted_buckets: pl.Series) -> pl.DataFrame:
     """How often each bucket is in each list; all lists at once, which is five times as fast as one by one."""
-    lists = pl.DataFrame({"bucket": sorted_buckets}).with_row_index("cell")
+    lists = pl.LazyFrame({"bucket": sorted_buckets}).with_row_index("cell")
     runs = (
         lists.drop_nulls()
         .explode("bucket")
@@ -250,4 +267,4 @@ def _histograms(sorted_buckets: pl.Series) -> pl.DataFrame:
         .group_by("cell", maintain_order=True)
         .agg(histogram_buckets="bucket", histogram_counts="count")
     )
-    return lists.join(runs, on="cell", how="left", maintain_order="left").select(*_BESIDE_FIGURES)
+    return lists.join(runs, on="cell", how="left", maintain_order="left").select(*_BESIDE_FIGURES).collect()

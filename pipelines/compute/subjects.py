@@ -9,7 +9,7 @@ import polars as pl
 from pipelines.model.jobs import Status
 from pipelines.model.logs import OUTCOMES, StepOutcome
 from pipelines.model.metrics import COUNT_COLUMNS, DIMENSIONS, FIGURE_COLUMNS, HISTOGRAM_COLUMNS
-from pipelines.model.rollup_plan import Mask
+from pipelines.model.rollup_plan import Mask, RollupPlan
 from pipelines.model.sentinels import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS, NO_CLIENT, UNKNOWN_INITIATOR
 from pipelines.model.steps import STEP_COUNT_COLUMNS, STEP_DIMENSIONS, STEP_FIGURE_COLUMNS
 
@@ -44,6 +44,11 @@ class Subject:
         return (*_BUCKET, *self.dimensions)
 
     @property
+    def short_names(self) -> dict[str, str]:
+        """What each dimension is called where it is a number or a flag, such as `workflow`."""
+        return {column: str(mask.name).lower() for column, mask in self.dimensions.items()}
+
+    @property
     def cell_columns(self) -> tuple[str, ...]:
         """The columns of a cell, in order."""
         return (*self.key_columns, *self.figure_columns, *HISTOGRAM_COLUMNS)
@@ -65,6 +70,19 @@ def _value(sentinel: Value) -> pl.Expr:
 def every(subject: Subject, column: str) -> pl.Expr:
     """The value that means all of a dimension."""
     return _value(subject.every[column]).alias(column)
+
+
+def masks_of(plan: RollupPlan, subject: Subject) -> pl.DataFrame:
+    """Every combination of a plan: its `period`, and for each dimension, by its short name, is it kept."""
+    names = subject.short_names
+    return pl.DataFrame(
+        [
+            {"period": period.value}
+            | {names[column]: each in mask for column, each in subject.dimensions.items()}
+            for period, masks in plan.items()
+            for mask in masks
+        ]
+    )
 
 
 def with_named_groups(facts: pl.LazyFrame, subject: Subject) -> pl.LazyFrame:

@@ -217,11 +217,7 @@ class _Comparison:
         return chain(self._steps.written(cursors), self._steps.of_changed_jobs(cursors))
 
     def _cells_of(self, steps: pl.DataFrame) -> pl.DataFrame:
-        keys = [
-            dirty_cells(steps, period, masks, self._calendar.calendar, STEPS)
-            for period, masks in STEP_ROLLUP_PLAN.items()
-        ]
-        return pl.concat(keys).select(STEPS.key_columns)
+        return dirty_cells(steps, STEP_ROLLUP_PLAN, self._calendar.calendar, STEPS)
 
 
 def _difference(

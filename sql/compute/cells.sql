@@ -1,15 +1,17 @@
--- Every figure of every cell of one period, in one pass over the jobs.
--- Takes: the table `chunk` (organization, workflow, client, initiator: whole numbers above 0;
---        period_start; completed boolean; duration_us bigint and duration_bucket smallint, NULL when it
---        is not honest), and in place of {grouping_sets} the rollup plan's combinations of these column
---        names; {buckets} is the list of the timed jobs' duration_bucket, or NULL.
--- Gives: one row per cell; a dimension that is "all" is 0, because GROUPING() says so.
+-- Every figure of every cell, in one pass over the jobs.
+-- Takes: `chunk` (organization, workflow, client, initiator: whole numbers above 0; period and period_start
+--        of a bucket that the job is in; completed boolean; duration_us bigint, NULL when it is not honest;
+--        duration_bucket smallint, NULL also in a period without histograms), and `masks` (period; workflow,
+--        client, initiator: is a cell broken down by it), which holds the rollup plan's combinations.
+-- Gives: one row per cell; a dimension that is "all" is 0. Of few groups or many, this plan is as fast as
+--        GROUPING SETS, and it is made in a tenth of the time.
 SELECT
     organization,
+    chunk.period AS period,
     period_start,
-    CASE WHEN grouping(workflow) = 1 THEN 0 ELSE workflow END AS workflow,
-    CASE WHEN grouping(client) = 1 THEN 0 ELSE client END AS client,
-    CASE WHEN grouping(initiator) = 1 THEN 0 ELSE initiator END AS initiator,
+    chunk.workflow * masks.workflow AS workflow,
+    chunk.client * masks.client AS client,
+    chunk.initiator * masks.initiator AS initiator,
     count(*) AS total_executions,
     count(*) FILTER (completed) AS completed_executions,
     count(duration_us) AS timed_executions,
@@ -17,6 +19,8 @@ SELECT
     min(duration_us) AS min_duration_us,
     max(duration_us) AS max_duration_us,
     quantile_cont(duration_us, {shares}) AS percentiles_us,
-    {buckets} AS duration_buckets
+    CASE WHEN count(duration_us) > {told_by_extremes}
+        THEN list_sort(list(duration_bucket) FILTER (duration_bucket IS NOT NULL)) END AS duration_buckets
 FROM chunk
-GROUP BY GROUPING SETS ({grouping_sets})
+JOIN masks ON masks.period = chunk.period
+GROUP BY 1, 2, 3, 4, 5, 6

@@ -1,14 +1,15 @@
--- Every figure of every cell of steps of one period, in one pass over the steps.
--- Takes: the table `chunk` (organization, workflow, step: whole numbers above 0; period_start; completed and
---        warned, booleans; duration_us bigint and duration_bucket smallint, NULL when it is not honest), and
---        in place of {grouping_sets} the combinations of these column names that are kept; {buckets} is the
---        list of the timed steps' duration_bucket, or NULL.
--- Gives: one row per cell; a workflow that is "all" is 0, because GROUPING() says so.
+-- Every figure of every cell of steps, in one pass over the steps.
+-- Takes: `chunk` (organization, workflow, step: whole numbers above 0; period and period_start of a bucket
+--        that the step is in; completed and warned, booleans; duration_us bigint, NULL when it is not honest;
+--        duration_bucket smallint, NULL also in a period without histograms), and `masks` (period; workflow,
+--        step: is a cell broken down by it), which holds the combinations that are kept.
+-- Gives: one row per cell; a workflow that is "all" is 0.
 SELECT
     organization,
+    chunk.period AS period,
     period_start,
-    CASE WHEN grouping(workflow) = 1 THEN 0 ELSE workflow END AS workflow,
-    step,
+    chunk.workflow * masks.workflow AS workflow,
+    chunk.step * masks.step AS step,
     count(*) AS total_executions,
     count(*) FILTER (completed) AS completed_executions,
     count(*) FILTER (warned) AS warned_executions,
@@ -17,6 +18,8 @@ SELECT
     min(duration_us) AS min_duration_us,
     max(duration_us) AS max_duration_us,
     quantile_cont(duration_us, {shares}) AS percentiles_us,
-    {buckets} AS duration_buckets
+    CASE WHEN count(duration_us) > {told_by_extremes}
+        THEN list_sort(list(duration_bucket) FILTER (duration_bucket IS NOT NULL)) END AS duration_buckets
 FROM chunk
-GROUP BY GROUPING SETS ({grouping_sets})
+JOIN masks ON masks.period = chunk.period
+GROUP BY 1, 2, 3, 4, 5

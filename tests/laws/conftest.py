@@ -29,8 +29,7 @@ def aggregate() -> Iterator[Callable[[Sequence[Job]], Cells]]:
 
         def cells_of(jobs: Sequence[Job]) -> Cells:
             numbered = Numbered.of(facts(jobs), CALENDAR)
-            frames = [aggregator.cells(numbered, period, masks) for period, masks in ROLLUP_PLAN.items()]
-            return as_cells(pl.concat(frames))
+            return as_cells(pl.concat(aggregator.cells(numbered, ROLLUP_PLAN)))
 
         yield cells_of
 

@@ -13,6 +13,7 @@ from pipelines.compute.aggregate import Numbered
 from pipelines.compute.calendar import OFFSET_COLUMNS, ZONE_COLUMNS, Calendar
 from pipelines.compute.chunks import bucket_sizes, in_buckets, parts
 from pipelines.compute.dirty_cells import dirty_cells
+from pipelines.compute.subjects import JOBS
 from pipelines.model.jobs import FACT_COLUMNS
 from pipelines.model.periods import Period
 from pipelines.model.rollup_plan import Mask
@@ -222,13 +223,17 @@ def test_numbered_jobs_know_their_buckets() -> None:
 
     numbered = Numbered.of(facts, CALENDAR, [Period.DAY, Period.MONTH])
     cells = pl.DataFrame(
-        {"organization_id": [b"Amsterdam", b"UTC"], "period_start": [at("2024-09-30 22:00")] * 2},
+        {
+            "organization_id": [b"Amsterdam", b"UTC"],
+            "period": ["month"] * 2,
+            "period_start": [at("2024-09-30 22:00")] * 2,
+        },
         schema_overrides={"period_start": pl.Datetime("us", "UTC")},
     )
 
     assert numbered.frame["month"].to_list() == [at("2024-09-30 22:00"), at("2024-10-01")]
     assert "week" not in numbered.frame.columns
-    assert numbered.within(cells, Period.MONTH).frame.height == 1
+    assert numbered.in_buckets([Period.MONTH], JOBS, cells).height == 1
 
 
 def test_a_dirty_cell_has_the_least_weight_of_its_jobs() -> None:
@@ -236,9 +241,9 @@ def test_a_dirty_cell_has_the_least_weight_of_its_jobs() -> None:
     images = facts_of([("Amsterdam", at("2024-09-30 22:30")), ("Amsterdam", at("2024-10-01 10:00"))])
     weighed = images.with_columns(weight=pl.Series([3, 1]))
 
-    plain = dirty_cells(images, Period.MONTH, [Mask.TOTAL], CALENDAR)
-    cells = dirty_cells(weighed, Period.MONTH, [Mask.TOTAL], CALENDAR)
-    hours = dirty_cells(weighed, Period.HOUR, [Mask.TOTAL], CALENDAR)
+    plain = dirty_cells(images, {Period.MONTH: (Mask.TOTAL,)}, CALENDAR)
+    cells = dirty_cells(weighed, {Period.MONTH: (Mask.TOTAL,)}, CALENDAR)
+    hours = dirty_cells(weighed, {Period.HOUR: (Mask.TOTAL,)}, CALENDAR)
 
     assert cells.drop("weight").equals(plain)
     assert cells.select("period_start", "weight").rows() == [(at("2024-09-30 22:00"), 1)]
