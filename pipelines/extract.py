@@ -11,7 +11,7 @@ import polars as pl
 
 from pipelines.compute.digests import differing_days, digest
 from pipelines.compute.validate import FOUND_COLUMNS, anomalies, changes, with_verdict
-from pipelines.errors import UnknownOrganization
+from pipelines.errors import PublishConflict, UnknownOrganization
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.model.anomalies import HEAL_BY_THEMSELVES
 from pipelines.model.jobs import Gone
@@ -99,10 +99,16 @@ class Extraction:
     request: Request
     jobs_read: int
     absorbed: Absorbed
-    facts_table_id: UUID
-    facts_version: int
+    facts: Facts
     complete_through: Mapping[UUID, datetime]
     seconds: Mapping[str, float]
+
+    def with_newest_facts(self, settings: Settings) -> "Extraction":
+        """The same with the facts as they are now; raises `PublishConflict` when they are others."""
+        newest = open_facts(settings)
+        if newest.table_id != self.facts.table_id or newest.version < self.facts.version:
+            raise PublishConflict
+        return replace(self, facts=newest)
 
     @property
     def unknown_zones(self) -> frozenset[UUID]:
@@ -120,7 +126,7 @@ def extract(databases: Databases, settings: Settings, request: Request, stages: 
         with stages.timed("facts"):
             absorbed = _absorb(facts, spool, stages)
         passing(FaultPoint.FACTS_ABSORBED)
-        return replace(extraction, absorbed=absorbed, facts_version=facts.version, seconds=stages.seconds)
+        return replace(extraction, absorbed=absorbed, seconds=stages.seconds)
 
 
 @contextmanager
@@ -170,8 +176,7 @@ def gathered(
                 request=request,
                 jobs_read=spool.rows,
                 absorbed=Absorbed(),
-                facts_table_id=facts.table_id,
-                facts_version=facts.version,
+                facts=facts,
                 complete_through=reading.complete_through(),
                 seconds=stages.seconds,
             ),

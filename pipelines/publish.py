@@ -44,7 +44,7 @@ from pipelines.storage.cursors import (
 )
 from pipelines.storage.database import Connection, Databases, commit, connect
 from pipelines.storage.definitions import version_of
-from pipelines.storage.facts import Facts, open_facts
+from pipelines.storage.facts import Facts
 from pipelines.storage.facts_health import reading_facts
 from pipelines.storage.frames import id_series, of_organizations, uuids
 from pipelines.storage.names import copy_names
@@ -83,14 +83,12 @@ class Published:
 
 
 def publish(databases: Databases, settings: Settings, extraction: Extraction, stages: Stages) -> Published:
-    """Make the cells of the extraction's organizations, and what goes with them, those of the newest facts.
+    """Make the cells of the extraction's organizations, and what goes with them, those of its facts.
 
     A batch of organizations that fails is halved until the culprit is alone; the others are published. The
     caller holds the refresh lock. Raises `PublishConflict` when somebody published meanwhile.
     """
-    facts = open_facts(settings)
-    if facts.table_id != extraction.facts_table_id or facts.version < extraction.facts_version:
-        raise PublishConflict
+    facts = extraction.facts
     with connect(databases.analytics_url, settings) as analytics:
         seen = find_progress(analytics)
         if seen != extraction.seen:

@@ -13,7 +13,7 @@ from pipelines.repair import repair_range
 from pipelines.settings import Settings
 from pipelines.stages import OnProgress, Stages
 from pipelines.steps.refresh import StepsReport, refresh_steps
-from pipelines.storage.database import Databases
+from pipelines.storage.database import Databases, connections_reused
 from pipelines.storage.facts_health import with_new_facts
 from pipelines.storage.facts_table import JOB_FACTS
 from pipelines.storage.lock import refresh_lock
@@ -109,6 +109,7 @@ def reconcile_created(
     return _pass(databases, settings, request, on_progress)
 
 
+@connections_reused()
 def extract_changes(databases: Databases, settings: Settings, request: Request) -> Extraction:
     """The first half of a pass.
 
@@ -123,6 +124,7 @@ def extract_changes(databases: Databases, settings: Settings, request: Request) 
     return replace(extraction, seconds=stages.seconds)
 
 
+@connections_reused()
 def measure_steps(
     databases: Databases, settings: Settings, request: Request, *, on_progress: OnProgress | None = None
 ) -> StepsReport | None:
@@ -134,11 +136,12 @@ def measure_steps(
     return steps
 
 
+@connections_reused()
 def publish_changes(databases: Databases, settings: Settings, extraction: Extraction) -> RefreshReport:
     """The second half of a pass; raises `PublishConflict` when another run published since the first."""
     stages = Stages(seconds=extraction.seconds)
     with refresh_lock(databases, settings), stages.timed("total"):
-        published = _publish(databases, settings, extraction, stages)
+        published = _publish(databases, settings, extraction.with_newest_facts(settings), stages)
     return _report(settings, extraction, published, None, stages)
 
 
@@ -149,6 +152,7 @@ def completed_in(since: datetime, until: datetime) -> CompletedIn:
     return CompletedIn(since, until)
 
 
+@connections_reused()
 def _pass(
     databases: Databases, settings: Settings, request: Request, on_progress: OnProgress | None
 ) -> RefreshReport:

@@ -51,6 +51,7 @@ class StepExtraction:
     read: int
     not_counted: int
     absorbed: Absorbed
+    facts: Facts
 
 
 def extract_steps(
@@ -100,6 +101,7 @@ def extract_steps(
             read=spool.rows,
             not_counted=reading.not_counted,
             absorbed=absorbed,
+            facts=facts,
         )
 
 

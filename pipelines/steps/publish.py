@@ -26,7 +26,7 @@ from pipelines.steps.extract import StepExtraction
 from pipelines.storage.calendars import ReadCalendar, find_calendar
 from pipelines.storage.database import Connection, Databases, commit, connect
 from pipelines.storage.definitions import version_of
-from pipelines.storage.facts import Facts, open_facts
+from pipelines.storage.facts import Facts
 from pipelines.storage.facts_health import reading_facts
 from pipelines.storage.facts_table import STEP_FACTS
 from pipelines.storage.frames import of_organizations, uuids
@@ -60,12 +60,12 @@ class PublishedSteps:
 def publish_steps(
     databases: Databases, settings: Settings, extraction: StepExtraction, stages: Stages
 ) -> PublishedSteps:
-    """Make the cells of the extraction's organizations those of the newest facts.
+    """Make the cells of the extraction's organizations those of its facts.
 
     Days, weeks and months begin where those of their jobs do. The caller holds the refresh lock. Raises
     `PublishConflict` when somebody published meanwhile.
     """
-    facts = open_facts(settings, STEP_FACTS)
+    facts = extraction.facts
     with connect(databases.analytics_url, settings) as analytics:
         seen = find_step_progress(analytics)
         if seen != extraction.seen:

@@ -18,6 +18,9 @@ from pipelines.storage.copying import copy_frame
 from pipelines.storage.frames import uuids
 from pipelines.storage.statements import statement
 
+_FIRST: Final = "load/stage_first.sql"
+_STAGED: Final = "load/stage.sql"
+
 ALWAYS: Final = ("-infinity", "infinity")
 
 
@@ -64,20 +67,21 @@ class Publication:
             "computed_at": edition.computed_at,
             "definition_version": edition.definition_version,
         }
-        self._execute("load/stage.sql")
-        self._execute("load/stage_first.sql")
+        self._tables: set[str] = set()
         self.written = 0
         self.deleted = 0
         self.restated = 0
 
     def add_first(self, cells: pl.DataFrame) -> None:
         """Write cells of organizations that have none yet, so that there is nothing to compare them with."""
+        self._make_once(_FIRST)
         if self._copy("load/copy_first.sql", cells):
             self.written += self._execute("load/insert_first.sql", self._of_every_cell)
             self._execute("load/empty_first.sql")
 
     def stage(self, cells: pl.DataFrame) -> None:
         """Put recomputed cells and their `reason` aside; one without executions is to be deleted."""
+        self._make_once(_STAGED)
         self._copy("load/copy_staged.sql", cells, "reason")
 
     def stage_leftovers(
@@ -89,6 +93,7 @@ class Publication:
         between: tuple[str | datetime, str | datetime] = ALWAYS,
     ) -> None:
         """Have stored cells deleted that were not staged although everything there is in the range was."""
+        self._make_once(_STAGED)
         # Without statistics PostgreSQL would compare every staged row with every stored one.
         self._connection.execute("ANALYZE staged_cells")
         self._execute(
@@ -106,6 +111,8 @@ class Publication:
     def replace(self) -> None:
         """Upsert what was staged, delete what was emptied, and keep what readers saw before."""
         passing(FaultPoint.CELLS_STAGED)
+        if _STAGED not in self._tables:
+            return
         self._connection.execute("ANALYZE staged_cells")
         open_since = self._edition.open_since
         self.restated += self._execute(
@@ -122,6 +129,12 @@ class Publication:
         passing(FaultPoint.EMPTIED_CELLS_DELETED)
         self.written += self._execute("load/upsert_cells.sql", self._of_every_cell)
         passing(FaultPoint.CELLS_UPSERTED)
+
+    def _make_once(self, table: str) -> None:
+        """Most publications of an hour have nothing to stage, and making a table takes longer than the rest."""
+        if table not in self._tables:
+            self._execute(table)
+            self._tables.add(table)
 
     def _execute(self, path: str, values: Mapping[str, object] | None = None) -> int:
         return self._connection.execute(statement(path), values).rowcount

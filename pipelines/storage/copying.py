@@ -23,7 +23,8 @@ def copy_frame(connection: psycopg.Connection, statement: str, rows: pl.DataFram
     and ids as 16 bytes.
     """
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for part in read_ahead(_rendered(rows)):
+        parts = _rendered(rows)
+        for part in read_ahead(parts) if rows.height > _ROWS else parts:
             copy.write(part)
     return rows.height
 

@@ -1,8 +1,12 @@
 """The two databases of a run: the source, which is not ours, and the one where aggregates live."""
 
+import select
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -28,6 +32,9 @@ _EXHAUSTED = (
 
 
 Connection = psycopg.Connection
+
+# Idle connections of the use case that this thread is in, by what they are for; None outside of one.
+_IDLE: ContextVar[dict[tuple[str, str], list[Any]] | None] = ContextVar("_IDLE", default=None)
 
 
 @dataclass(frozen=True)
@@ -59,31 +66,52 @@ def open_databases(settings: Settings) -> Iterator[Databases]:
 
 
 @contextmanager
+def connections_reused() -> Iterator[None]:
+    """Within the body, connections are used again instead of made anew; they close at its end."""
+    if _IDLE.get() is not None:
+        yield
+        return
+    idle: dict[tuple[str, str], list[Any]] = defaultdict(list)
+    outside = _IDLE.set(idle)
+    try:
+        yield
+    finally:
+        _IDLE.reset(outside)
+        for connections in idle.values():
+            for connection in connections:
+                connection.close()
+
+
+def idle_connections(url: str, purpose: str) -> list[Any] | None:
+    """Where idle connections to a database are kept for a purpose; None where none is used again."""
+    idle = _IDLE.get()
+    return None if idle is None else idle[url, purpose]
+
+
+@contextmanager
 def connect(
-    url: str, settings: Settings, *, autocommit: bool = False, in_utc: bool = True
+    url: str, settings: Settings, *, autocommit: bool = False, in_utc: bool = True, last: bool = False
 ) -> Iterator[psycopg.Connection]:
     """Yield a connection in UTC that commits at the end, or rolls back when the body fails.
 
-    One that is not `in_utc` is in the time zone that the database has for its sessions.
+    One that is not `in_utc` is in the time zone that the database has for its sessions. The `last` use of a
+    connection closes it, and with it what its session holds.
 
     Raises `DatabaseUnreachable`, also when the connection is lost meanwhile, and `NotPermitted`.
     """
     time_zone = " -c TimeZone=UTC" if in_utc else ""
+    kept = idle_connections(url, time_zone)
+    connection = _still_open(kept or []) or _opened(url, settings, time_zone)
+    if connection.autocommit is not autocommit:
+        connection.autocommit = autocommit
     try:
-        connection = psycopg.connect(
-            url,
-            autocommit=autocommit,
-            connect_timeout=_connect_timeout_s(settings),
-            application_name="execmetrics",
-            # Some of what is copied is written as bytes, whatever the environment says.
-            client_encoding="UTF8",
-            options=f"{conninfo_to_dict(url).get('options') or ''}{time_zone} -c DateStyle=ISO",
-        )
-    except psycopg.Error as refused:
-        raise DatabaseUnreachable(f"({without_password(url)})") from refused
-    try:
-        with connection:
+        with ExitStack() as ending:
+            ending.enter_context(connection)
             yield connection
+            if kept is not None and not last:
+                connection.commit()
+                ending.pop_all()
+                kept.append(connection)
     except psycopg.errors.InsufficientPrivilege as refused:
         raise NotPermitted(f"({without_password(url)})") from refused
     except _EXHAUSTED as full:
@@ -92,6 +120,31 @@ def connect(
         if connection.broken:
             raise DatabaseUnreachable(f"({without_password(url)})") from failed
         raise
+
+
+def _opened(url: str, settings: Settings, time_zone: str) -> Connection:
+    try:
+        return psycopg.connect(
+            url,
+            connect_timeout=_connect_timeout_s(settings),
+            application_name="execmetrics",
+            # Some of what is copied is written as bytes, whatever the environment says.
+            client_encoding="UTF8",
+            options=f"{conninfo_to_dict(url).get('options') or ''}{time_zone} -c DateStyle=ISO",
+        )
+    except psycopg.Error as refused:
+        raise DatabaseUnreachable(f"({without_password(url)})") from refused
+
+
+def _still_open(connections: list[Connection]) -> Connection | None:
+    """Take a connection that the server has not ended meanwhile, if there is one."""
+    while connections:
+        connection = connections.pop()
+        # Of an idle connection, nothing but its end is ever heard.
+        if not select.select([connection], [], [], 0)[0]:
+            return connection
+        connection.close()
+    return None
 
 
 def commit(connection: Connection, *, made: Callable[[], bool]) -> None:

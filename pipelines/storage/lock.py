@@ -16,7 +16,7 @@ from pipelines.storage.statements import statement
 def refresh_lock(databases: Databases, settings: Settings) -> Iterator[None]:
     """Wait for other runs, then hold the lock; raises `AnotherRunHoldsTheLock` after the timeout."""
     milliseconds = int(settings.lock_timeout.total_seconds() * 1000)
-    with connect(databases.analytics_url, settings, autocommit=True) as connection:
+    with connect(databases.analytics_url, settings, autocommit=True, last=True) as connection:
         connection.execute("SELECT set_config('lock_timeout', %s, false)", [str(milliseconds)])
         # A run that was killed must not hold the lock until TCP notices.
         connection.execute("SET client_connection_check_interval = '5s'")

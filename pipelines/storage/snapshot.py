@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import lru_cache
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from pipelines.errors import (
     StatementTimedOut,
 )
 from pipelines.settings import Settings
-from pipelines.storage.database import with_connect_timeout, without_password
+from pipelines.storage.database import idle_connections, with_connect_timeout, without_password
 from pipelines.storage.statements import statement
 
 # PostgreSQL's ids of a missing table, schema or column, and of a missing privilege.
@@ -143,6 +143,20 @@ def _connect(url: str) -> dbapi.Connection:
     return dbapi.Connection(_Kept(), adbc_driver_manager.AdbcConnection(_database(url)))
 
 
+def _still_open(connections: list[dbapi.Connection]) -> dbapi.Connection | None:
+    """Take a connection that the server still answers on, if there is one."""
+    while connections:
+        connection = connections.pop()
+        try:
+            read(connection, "SELECT 1")
+            connection.rollback()
+        except adbc_driver_manager.Error:
+            connection.close()
+        else:
+            return connection
+    return None
+
+
 @contextmanager
 def connected(
     url: str, settings: Settings, *, missing: type[ExecutionMetricsError]
@@ -151,16 +165,22 @@ def connected(
 
     Raises `DatabaseUnreachable`, `StatementTimedOut`, `StatementCancelled` and `SourceConflict` too.
     """
+    idle = idle_connections(url, "adbc")
     try:
-        connection = _connect(with_connect_timeout(url, settings))
+        connection = _still_open(idle or []) or _connect(with_connect_timeout(url, settings))
     except adbc_driver_manager.Error as refused:
         if _CONFLICT in str(refused):
             raise SourceConflict() from refused
         raise DatabaseUnreachable(f"({without_password(url)})") from refused
     begun = time.monotonic()
-    with connection:
+    with ExitStack() as ending:
+        ending.enter_context(connection)
         try:
             yield connection
+            if idle is not None:
+                connection.rollback()
+                ending.pop_all()
+                idle.append(connection)
         except adbc_driver_manager.Error as failed:
             sqlstate = getattr(failed, "sqlstate", None)
             if sqlstate in _NOT_READABLE:

@@ -39,12 +39,13 @@ class StepPublication:
 
     def __init__(self, connection: psycopg.Connection, edition: StepEdition) -> None:
         self._connection, self._edition = connection, edition
-        connection.execute(statement("load/steps/stage.sql"))
+        self._has_table = False
         self.written = 0
         self.deleted = 0
 
     def stage(self, cells: pl.DataFrame) -> None:
         """Put recomputed cells aside; one without executions is to be deleted."""
+        self._make_table_once()
         for period, removed_before in self._edition.removed_before.items():
             cells = cells.filter(
                 (pl.col("period") != period.value) | (pl.col("period_start") >= removed_before)
@@ -55,6 +56,7 @@ class StepPublication:
 
     def stage_leftovers(self, organization_ids: Collection[object], periods: Collection[Period]) -> None:
         """Have stored cells of these periods deleted that were not staged although all there are were."""
+        self._make_table_once()
         # Without statistics PostgreSQL would compare every staged row with every stored one.
         self._connection.execute("ANALYZE staged_step_cells")
         self._connection.execute(
@@ -66,6 +68,8 @@ class StepPublication:
     def replace(self) -> None:
         """Delete what was emptied, and upsert what was staged."""
         passing(FaultPoint.CELLS_STAGED)
+        if not self._has_table:
+            return
         self._connection.execute("ANALYZE staged_step_cells")
         values = {
             "computed_at": self._edition.computed_at,
@@ -76,3 +80,8 @@ class StepPublication:
         passing(FaultPoint.EMPTIED_CELLS_DELETED)
         self.written += self._connection.execute(statement("load/steps/upsert.sql"), values).rowcount
         passing(FaultPoint.CELLS_UPSERTED)
+
+    def _make_table_once(self) -> None:
+        if not self._has_table:
+            self._connection.execute(statement("load/steps/stage.sql"))
+            self._has_table = True
