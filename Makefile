@@ -10,18 +10,24 @@ JOBS ?= 1000000
 MINUTES ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test torture mutants bench dev check lock clean
+.PHONY: help install demo test test-all costs torture mutants bench dev check lock clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || sed -n 's/^\([a-z]*\):.*## /  \1: /p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || sed -n 's/^\([a-z-]*\):.*## /  \1: /p' Makefile
 
 install: .venv/.installed ## Make .venv with the locked packages and the execmetrics command
 
 demo: install ## Generate a month of work, aggregate it through Dagster, verify every figure
 	.venv/bin/execmetrics demo
 
-test: install ## Run every test
+test: install ## Run every test, and of what takes long a sample
 	.venv/bin/python -m pytest
+
+test-all: install ## Run everything: both PostgreSQL versions, long histories, every fault point
+	TESTS=all .venv/bin/python -m pytest
+
+costs: install ## Run the tests and print where their time goes
+	.venv/bin/python -m pytest -p tests.support.costs
 
 torture: install ## Random histories with kills against the oracle (MINUTES=20)
 	.venv/bin/python -m tests.torture.torture --minutes $(MINUTES)

@@ -131,7 +131,7 @@ class Publication:
         passing(FaultPoint.CELLS_UPSERTED)
 
     def _make_once(self, table: str) -> None:
-        """Most publications of an hour have nothing to stage, and making a table takes longer than the rest."""
+        """Make a table when it is needed: that takes longer than all else that a quiet hour asks for."""
         if table not in self._tables:
             self._execute(table)
             self._tables.add(table)

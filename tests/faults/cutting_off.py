@@ -1,6 +1,5 @@
 """Cutting a run off at each of its points, and looking at what each organization is left with."""
 
-import os
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +17,7 @@ from tests.faults.scenarios import Scenario
 from tests.faults.starting_point import Place, StartingPoint
 from tests.oracle import differences
 from tests.planting import cells
-
-# In the short form, what several kills left behind is healed once if it is the very same.
-LONG = "TORTURE" in os.environ
+from tests.support.sampling import EVERYTHING
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ class Witness:
             assert now.get(key) in (self.before.get(key), self.after.get(key)), f"{key} is neither"
         return now
 
-    def sees_it_heal(self, *, thoroughly: bool = LONG) -> None:
+    def sees_it_heal(self, *, thoroughly: bool = EVERYTHING) -> None:
         """After one more run every cell is right, and after that there is nothing left to do."""
         databases, settings = self._place.databases, self._place.settings
         self._scenario.heal(self._place)
@@ -85,7 +82,7 @@ class Witness:
 def cut_off(scenario: Scenario, history: History, place: Place, *, every: int = 1) -> CutOff:
     """Cut the scenario's run off at each point that it passes, from the same state each time.
 
-    In the short form, at `every` so many of them, and once at those that no other run passes.
+    In a sample, at `every` so many of them, and once at those that no other run passes.
     """
     scenario.prepared(history, place)
     beginning, witness = StartingPoint(place), Witness(scenario, history, place)
@@ -96,7 +93,7 @@ def cut_off(scenario: Scenario, history: History, place: Place, *, every: int = 
     healed: list[Any] = []
     for occurrence, point in enumerate(points):
         enough = point in fired or point not in scenario.alone_passes
-        if not LONG and occurrence % every and enough:
+        if not EVERYTHING and occurrence % every and enough:
             continue
         beginning.again()
         with killed_at(occurrence) as passed, pytest.raises(Killed):
@@ -104,7 +101,8 @@ def cut_off(scenario: Scenario, history: History, place: Place, *, every: int = 
         assert passed == points[: occurrence + 1]
         fired[point] += 1
         left = witness.sees_before_or_after(), place.facts()
-        if LONG or left not in healed:
+        # In a sample, what several kills left behind is healed once if it is the very same.
+        if EVERYTHING or left not in healed:
             witness.sees_it_heal(thoroughly=True)
             healed.append(left)
     assert witness.before != witness.after

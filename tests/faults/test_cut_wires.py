@@ -11,12 +11,13 @@ from pipelines.errors import CommitUnknown, DatabaseUnreachable, ExecutionMetric
 from pipelines.refresh import refresh
 from pipelines.storage.database import Databases
 from tests.faults.conftest import Tell
-from tests.faults.cutting_off import LONG, Witness
+from tests.faults.cutting_off import Witness
 from tests.faults.history import History
 from tests.faults.runs import recorded
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.starting_point import Place, StartingPoint
 from tests.faults.wires import Cut, Rule, Wire, laid
+from tests.support.sampling import EVERYTHING
 
 REFRESH = SCENARIOS["refresh"]
 
@@ -98,7 +99,7 @@ def test_a_wire_may_be_cut_at_any_statement(history: History, place: Place, tell
             beginning.again()
             refresh(wired, place.settings)
             statements = wire.told().statements
-            for number in range(statements) if LONG else [statements // 2]:
+            for number in range(statements) if EVERYTHING else [statements // 2]:
                 beginning.again()
                 wire.told(Rule(number, cut))
                 try:

@@ -3,13 +3,14 @@
 import pytest
 
 from tests.faults.conftest import Tell
-from tests.faults.cutting_off import LONG, cut_off
+from tests.faults.cutting_off import cut_off
 from tests.faults.history import History
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.starting_point import Place
+from tests.support.sampling import EVERYTHING
 
-# A reconcile is a refresh and more, which in the short form is cut off for both.
-ALL_POINTS = ["reconcile", *(["refresh"] if LONG else [])]
+# A reconcile is a refresh and more, which in a sample is cut off for both.
+ALL_POINTS = ["reconcile", *(["refresh"] if EVERYTHING else [])]
 
 
 @pytest.mark.parametrize("kind", ALL_POINTS)

@@ -18,12 +18,13 @@ from pipelines.storage.database import Databases
 from pipelines.storage.migrations import migrate
 from tests.conftest import UNSAFE_BUT_FAST, with_database
 from tests.faults.conftest import Tell
-from tests.faults.cutting_off import LONG, Witness
+from tests.faults.cutting_off import Witness
 from tests.faults.history import History
 from tests.faults.runs import recorded, struck_at
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.starting_point import Place, StartingPoint
 from tests.planting import NOON
+from tests.support.sampling import EVERYTHING
 
 REFRESH = SCENARIOS["refresh"]
 
@@ -109,7 +110,7 @@ def strike_everywhere(
     witness.sees_the_end()
     ended: Counter[str] = Counter()
     for occurrence, point in enumerate(passed):
-        if point not in points or not (LONG or point not in passed[:occurrence]):
+        if point not in points or not (EVERYTHING or point not in passed[:occurrence]):
             continue
         beginning.again()
         try:

@@ -15,12 +15,13 @@ from pipelines.fault_points import FaultPoint
 from pipelines.refresh import refresh
 from pipelines.storage.facts import FactsNotWritten
 from tests.faults.conftest import Tell
-from tests.faults.cutting_off import LONG, Witness
+from tests.faults.cutting_off import Witness
 from tests.faults.history import History
 from tests.faults.runs import recorded
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.starting_point import Place, StartingPoint
 from tests.planting import NOON
+from tests.support.sampling import EVERYTHING
 
 PROGRAM = Path(__file__).with_name("struck_program.py")
 REFRESH = SCENARIOS["refresh"]
@@ -35,7 +36,7 @@ KILLS = [
 def test_a_killed_program_leaves_nothing_half_done(history: History, place: Place, tell: Tell) -> None:
     """Nothing of it cleans up: neither a lock nor a transaction nor half a commit of facts is left."""
     points, beginning, witness = prepared(history, place)
-    chosen = range(len(points)) if LONG else [occurrence_of(points, *kill) for kill in KILLS]
+    chosen = range(len(points)) if EVERYTHING else [occurrence_of(points, *kill) for kill in KILLS]
     for occurrence in chosen:
         beginning.again()
 
@@ -50,7 +51,7 @@ def test_a_killed_program_leaves_nothing_half_done(history: History, place: Plac
 def test_facts_for_which_there_is_no_room(history: History, place: Place) -> None:
     """Neither half a file nor half a commit counts, and the message says what is missing."""
     points, beginning, witness = prepared(history, place)
-    for size in [0, 1_500, 5_000] if LONG else [1_500]:
+    for size in [0, 1_500, 5_000] if EVERYTHING else [1_500]:
         beginning.again()
 
         ended = struck(place, "full", occurrence_of(points, FaultPoint.BEFORE_FACTS_COMMIT, 0), size)

@@ -1,7 +1,7 @@
 """Where the time of a test run goes: `pytest -p tests.support.costs`, or `make costs`.
 
-Each second of a test belongs to one row of each table: to its folder, to the phase and fixture that it was spent in,
-and to the innermost of the operations below. Seconds are wall time of one worker; two workers make two a second.
+Each second of a test belongs to one row of each table: to its folder, its file, its phase, and the innermost
+of the operations that are watched. Seconds are wall time of one worker; two workers make two a second.
 """
 
 import functools
@@ -71,13 +71,12 @@ def pytest_configure() -> None:
     """Wrap what tests wait for before a module of tests imports it."""
     import adbc_driver_postgresql.dbapi
     import dagster
-    import deltalake
     import playwright._impl._sync_base
     import psycopg
 
     import pipelines.refresh
     import pipelines.verify
-    from pipelines.storage import embedded_postgres, migrations, trace
+    from pipelines.storage import migrations, trace
 
     _wrap(psycopg.Connection, "connect", "connecting (psycopg)")
     psycopg.connect = psycopg.Connection.connect

@@ -1,6 +1,5 @@
 """Running histories of a profile on a database."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +11,8 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.internal.conjecture.engine import ConjectureRunner
 from hypothesis.stateful import get_state_machine_test
 
-from pipelines.storage.database import Databases
-from tests.torture.kept_open import connections_kept_open
+from pipelines.storage.database import Databases, connections_reused
+from tests.support.sampling import EVERYTHING
 from tests.torture.machine import machine_of
 from tests.torture.profiles import Profile
 from tests.torture.tally import Tally
@@ -22,8 +21,8 @@ from tests.torture.world import World
 # Shrinking would run databases for minutes; the steps that failed are printed as they are.
 QUICK = (Phase.generate,)
 
-# Where both are set, the same few histories are run again.
-SEED, HISTORIES = "TORTURE_SEED", "TORTURE_HISTORIES"
+# A sample is the same histories each time, so that a mistake is noticed every time or never.
+SAMPLE_SEED, SAMPLE_HISTORIES = 1, 12
 
 
 def run_histories(
@@ -35,15 +34,15 @@ def run_histories(
     tally: Tally | None = None,
     **options: Any,
 ) -> Tally:
-    """So many histories as the profile says, or `max_examples`; raises at the first difference.
+    """Run a sample of a profile's histories, all of them, or `max_examples`; raise at the first difference.
 
     The same seed, which is the number, gives the same histories. Fewer than asked for are an error, too.
     """
     if number is None:
-        number = int(os.environ.get(SEED, randrange(2**32)))
+        number = randrange(2**32) if EVERYTHING else SAMPLE_SEED
     world, tally = World(databases, home, loose=profile.loose), Tally() if tally is None else tally
     options = {
-        "max_examples": int(os.environ.get(HISTORIES, profile.histories)),
+        "max_examples": profile.histories if EVERYTHING else SAMPLE_HISTORIES,
         "stateful_step_count": profile.steps,
         "phases": QUICK,
     } | options
@@ -52,7 +51,7 @@ def run_histories(
         settings=settings(deadline=None, suppress_health_check=list(HealthCheck), database=None, **options),
     )
     try:
-        with _each_unlike_the_last(), connections_kept_open():
+        with _each_unlike_the_last(), connections_reused():
             seed(number)(test)()
     except BaseException as failed:
         failed.add_note(f"profile {profile.name}, seed {number}: {tally}")
