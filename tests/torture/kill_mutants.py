@@ -1,6 +1,8 @@
 """Does the suite notice mistakes? Each is made in a copy and has to fail a test: `make mutants`."""
 
+import argparse
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -11,76 +13,120 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
-from tests.torture.histories import HISTORIES, SEED
-from tests.torture.mutants import MUTANTS, Mutant
+from tests.torture.histories import SEED
+from tests.torture.mutants import MUTANTS
+from tests.torture.mutating import Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("pipelines", "assets", "sql", "migrations", "tests")
 
-# Few histories and always the same, so that a mutant is killed every time or never.
-SAME_HISTORIES = {SEED: "1", HISTORIES: "25"}
+# What pytest returns when tests ran and some of them failed.
+_TESTS_FAILED = 1
 
-_FAILED_TESTS = 1
-_AT_A_TIME = 2
+# A copy that fails with one of these cannot run: nothing follows for the mistake that was to be made.
+_CANNOT_RUN = re.compile(
+    r"^E\s+(?:[\w.]+\.)?((?:Import|ModuleNotFound|Name|UnboundLocal|Syntax|Indentation)Error"
+    r"|Undefined(?:Column|Function|Object|Parameter|Table))\b",
+    re.MULTILINE,
+)
+
+_PROCESSES = 2
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a mutant: the test that failed, or None, and what was said when none did."""
+    """The test that failed for a mutant, or the reason why no test did, and the output of pytest."""
 
     mutant: Mutant
     killed_by: str | None
-    said: str
+    reason: str
+    output: str
     seconds: float
 
 
-def main(names: Sequence[str]) -> int:
-    """Try every mutant, or those whose names have one of the words; 1 when any survives."""
+def main() -> int:
+    """Try the mutants that were asked for; 1 when any survives, cannot be made or cannot run."""
+    asked = _arguments()
     console = Console(width=None if sys.stdout.isatty() else 160)
-    chosen = [each for each in MUTANTS if not names or any(name in each.name for name in names)]
+    chosen = [each for each in MUTANTS if not asked.names or any(name in each.name for name in asked.names)]
+    console.print(f"{len(chosen)} mutants, {asked.processes} at a time, seed {asked.seed}")
     begun = time.monotonic()
-    with ThreadPoolExecutor(max_workers=_AT_A_TIME) as pool:
-        unharmed = pool.submit(_run_unharmed, sorted({each.test for each in chosen}))
-        verdicts = list(pool.map(_try, chosen))
-    table = Table("mutant", "what it would do", "killed by", "s")
+    with ThreadPoolExecutor(max_workers=asked.processes) as pool:
+        unharmed = pool.submit(_run_unharmed, sorted({each.test for each in chosen}), asked.seed)
+        verdicts = list(pool.map(partial(_try, seed=asked.seed), chosen))
+    table = Table("mutant", "what it would do", Column("killed by", overflow="fold"), "s")
     for each in verdicts:
-        killed_by = each.killed_by or "[bold red]nothing: it survived"
+        killed_by = each.killed_by or f"[bold red]nothing: {each.reason}"
         table.add_row(each.mutant.name, each.mutant.breaks, killed_by, f"{each.seconds:.0f}")
     console.print(table)
-    survivors = [each for each in verdicts if not each.killed_by]
-    for each in survivors:
-        console.print(f"{each.mutant.name}:\n{each.said}", markup=False)
+    alive = [each for each in verdicts if each.killed_by is None]
+    for each in alive:
+        console.print(f"{each.mutant.name}: {each.reason}\n{each.output}", markup=False)
     failed = unharmed.result()
     if failed:
         console.print(f"These tests fail without any mutant, too:\n{failed}", markup=False)
-    killed = len(verdicts) - len(survivors)
+    killed = len(verdicts) - len(alive)
     console.print(f"{killed} of {len(verdicts)} mutants killed in {time.monotonic() - begun:.0f} s")
-    return 1 if survivors or failed else 0
+    return 1 if alive or failed else 0
 
 
-def _try(mutant: Mutant) -> Verdict:
+def judge(returncode: int, output: str) -> tuple[str | None, str]:
+    """The test that failed in a run of pytest, or None and the reason why none did.
+
+    A failing test kills a mutant; a failing fixture or import does not.
+    """
+    broken = _CANNOT_RUN.search(output)
+    if broken:
+        return None, f"the copy cannot run ({broken[1]})"
+    failed = re.search(r"^FAILED (\S+)", output, re.MULTILINE)
+    if failed and returncode == _TESTS_FAILED:
+        return failed[1].rpartition("::")[2], ""
+    if returncode:
+        return None, "pytest or a fixture failed, and no test"
+    return None, "it survived"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="parts of names of mutants; all of them when not given")
+    parser.add_argument("--processes", type=int, default=_PROCESSES, help="how many are tried at a time")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=random.randrange(2**32),
+        help="of the histories; another one each time when not given, as in `make test`",
+    )
+    return parser.parse_args()
+
+
+def _try(mutant: Mutant, seed: int) -> Verdict:
     begun = time.monotonic()
     with _copy() as tree:
-        mutant.apply(tree)
-        tested = _test(tree, ["-x", mutant.test])
-    failed = re.search(r"^FAILED (\S+)", tested.stdout, re.MULTILINE)
-    killed_by = failed.group(1).rpartition("::")[2] if failed and tested.returncode == _FAILED_TESTS else None
-    return Verdict(mutant, killed_by, tested.stdout + tested.stderr, time.monotonic() - begun)
+        try:
+            mutant.apply(tree)
+        except LookupError as gone:
+            killed_by, reason, output = None, "its place is gone", str(gone)
+        else:
+            tested = _test(tree, ["-x", mutant.test], seed)
+            output = tested.stdout + tested.stderr
+            killed_by, reason = judge(tested.returncode, output)
+    return Verdict(mutant, killed_by, reason, output, time.monotonic() - begun)
 
 
-def _run_unharmed(tests: Sequence[str]) -> str:
+def _run_unharmed(tests: Sequence[str], seed: int) -> str:
     """What fails in a copy that is right; raises `RuntimeError` when it is not the copy that is tested."""
     with _copy() as tree:
         where = "import pipelines, assets; print(pipelines.__file__, assets.__file__)"
-        imported = _run(tree, "-c", where).stdout.split()
+        imported = _run(tree, seed, "-c", where).stdout.split()
         if len(imported) != 2 or not all(Path(path).is_relative_to(tree) for path in imported):
             raise RuntimeError(f"not the copy in {tree} would be tested but {imported}")
-        tested = _test(tree, tests)
+        tested = _test(tree, tests, seed)
     return tested.stdout + tested.stderr if tested.returncode else ""
 
 
@@ -94,17 +140,19 @@ def _copy() -> Iterator[Path]:
         yield tree
 
 
-def _test(tree: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def _test(tree: Path, arguments: Sequence[str], seed: int) -> subprocess.CompletedProcess[str]:
     # One server is enough to notice.
     options = ["-p", "no:cacheprovider", "-n", "0", "-q", "--tb=short", "-rf", "-k", "not system"]
-    return _run(tree, "-m", "pytest", *options, *arguments)
+    return _run(tree, seed, "-m", "pytest", *options, *arguments)
 
 
-def _run(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _run(tree: Path, seed: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+    # A shell may ask for longer tests or for fewer histories; a mutant is killed by what `make test` runs.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TORTURE")}
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=tree,
-        env=os.environ | SAME_HISTORIES | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"},
+        env=environment | {SEED: str(seed), "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -112,4 +160,4 @@ def _run(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
