@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import random
 import re
 import shutil
 import subprocess
@@ -13,13 +12,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Column, Table
 
-from tests.torture.histories import SEED
 from tests.torture.mutants import MUTANTS
 from tests.torture.mutating import Mutant
 
@@ -55,11 +52,11 @@ def main() -> int:
     asked = _arguments()
     console = Console(width=None if sys.stdout.isatty() else 160)
     chosen = [each for each in MUTANTS if not asked.names or any(name in each.name for name in asked.names)]
-    console.print(f"{len(chosen)} mutants, {asked.processes} at a time, seed {asked.seed}")
+    console.print(f"{len(chosen)} mutants, {asked.processes} at a time")
     begun = time.monotonic()
     with ThreadPoolExecutor(max_workers=asked.processes) as pool:
-        unharmed = pool.submit(_run_unharmed, sorted({each.test for each in chosen}), asked.seed)
-        verdicts = list(pool.map(partial(_try, seed=asked.seed), chosen))
+        unharmed = pool.submit(_run_unharmed, sorted({each.test for each in chosen}))
+        verdicts = list(pool.map(_try, chosen))
     table = Table("mutant", "what it would do", Column("killed by", overflow="fold"), "s")
     for each in verdicts:
         killed_by = each.killed_by or f"[bold red]nothing: {each.reason}"
@@ -96,16 +93,10 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="parts of names of mutants; all of them when not given")
     parser.add_argument("--processes", type=int, default=_PROCESSES, help="how many are tried at a time")
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=random.randrange(2**32),
-        help="of the histories; another one each time when not given, as in `make test`",
-    )
     return parser.parse_args()
 
 
-def _try(mutant: Mutant, seed: int) -> Verdict:
+def _try(mutant: Mutant) -> Verdict:
     begun = time.monotonic()
     with _copy() as tree:
         try:
@@ -113,20 +104,20 @@ def _try(mutant: Mutant, seed: int) -> Verdict:
         except LookupError as gone:
             killed_by, reason, output = None, "its place is gone", str(gone)
         else:
-            tested = _test(tree, ["-x", mutant.test], seed)
+            tested = _test(tree, ["-x", mutant.test])
             output = tested.stdout + tested.stderr
             killed_by, reason = judge(tested.returncode, output)
     return Verdict(mutant, killed_by, reason, output, time.monotonic() - begun)
 
 
-def _run_unharmed(tests: Sequence[str], seed: int) -> str:
+def _run_unharmed(tests: Sequence[str]) -> str:
     """What fails in a copy that is right; raises `RuntimeError` when it is not the copy that is tested."""
     with _copy() as tree:
         where = "import pipelines, assets; print(pipelines.__file__, assets.__file__)"
-        imported = _run(tree, seed, "-c", where).stdout.split()
+        imported = _run(tree, "-c", where).stdout.split()
         if len(imported) != 2 or not all(Path(path).is_relative_to(tree) for path in imported):
             raise RuntimeError(f"not the copy in {tree} would be tested but {imported}")
-        tested = _test(tree, tests, seed)
+        tested = _test(tree, tests)
     return tested.stdout + tested.stderr if tested.returncode else ""
 
 
@@ -140,19 +131,18 @@ def _copy() -> Iterator[Path]:
         yield tree
 
 
-def _test(tree: Path, arguments: Sequence[str], seed: int) -> subprocess.CompletedProcess[str]:
-    # One server is enough to notice.
-    options = ["-p", "no:cacheprovider", "-n", "0", "-q", "--tb=short", "-rf", "-k", "not system"]
-    return _run(tree, seed, "-m", "pytest", *options, *arguments)
+def _test(tree: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    options = ["-n", "0", "--tb=short", "-rf"]
+    return _run(tree, "-m", "pytest", *options, *arguments)
 
 
-def _run(tree: Path, seed: int, *arguments: str) -> subprocess.CompletedProcess[str]:
-    # A shell may ask for longer tests or for fewer histories; a mutant is killed by what `make test` runs.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TORTURE")}
+def _run(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    # A mutant is killed by the sample that `make test` runs, whatever the shell asks for.
+    environment = {name: value for name, value in os.environ.items() if name != "TESTS"}
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=tree,
-        env=environment | {SEED: str(seed), "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"},
+        env=environment | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,

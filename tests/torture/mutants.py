@@ -71,14 +71,14 @@ MUTANTS = (
     Mutant(
         "longer medians come from hourly ones",
         "the median of a day or a month is that of its hours' medians",
-        Python("pipelines.compute.aggregate", "Aggregator.cells").insert_before(
-            'self._duckdb.register("jobs", _Stream(chunk))',
+        Python("pipelines.compute.aggregate", "Numbered.in_buckets").replace(
+            "self.frame.lazy().select",
             """
-            coarse, there = pl.col("duration_us"), jobs.frame.columns
-            if period is not Period.HOUR and "hour" in there:
-                hours = pl.lit(jobs.frame["hour"])
-                coarse = coarse.median().over("organization", hours).cast(pl.Int64)
-            chunk = chunk.with_columns(coarse_us=coarse)
+            self.frame.lazy().with_columns(
+                coarse_us=pl.col("duration_us")
+                if period is Period.HOUR or "hour" not in self.frame.columns
+                else pl.col("duration_us").median().over("organization", "hour").cast(pl.Int64)
+            ).with_columns
             """,
         ),
         Sql("compute/cells.sql").replace("quantile_cont(duration_us", "quantile_cont(coarse_us"),
