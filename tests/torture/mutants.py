@@ -3,8 +3,6 @@
 from tests.torture.mutating import Mutant, Python, Sql
 
 HISTORIES = "tests/laws/test_histories.py"
-CRASHES = "tests/torture/test_crashes.py"
-TIERS = "tests/torture/test_tiers.py"
 ANOMALIES = "tests/torture/test_anomalies.py"
 
 MUTANTS = (
@@ -96,7 +94,8 @@ MUTANTS = (
         Python("pipelines.extract", "gathered").replace(
             "frozenset(reading.swept.horizons) | reading.strangers", "frozenset(reading.organization_ids())"
         ),
-        test=TIERS,
+        test="tests/postgres/test_no_change_is_missed.py"
+        "::test_a_large_table_is_searched_by_its_index_until_a_sweep_is_due",
     ),
     Mutant(
         "the row hash forgets the client",
@@ -130,7 +129,7 @@ MUTANTS = (
         Python("pipelines.storage.aggregates", "Publication.replace").insert_before(
             "passing(FaultPoint.CELLS_UPSERTED)", "self._connection.commit()"
         ),
-        test=CRASHES,
+        test="tests/torture/test_told_again.py::test_cells_are_kept_only_with_what_goes_with_them",
     ),
     Mutant(
         "every day has today's offset from UTC",

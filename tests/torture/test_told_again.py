@@ -74,6 +74,27 @@ def test_what_was_read_and_not_written_is_read_again(
     assert differences(cells(analytics), cells_by_sql(source)) == []
 
 
+def test_cells_are_kept_only_with_what_goes_with_them(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """A run that is killed after it wrote cells, and before it wrote their version, leaves the old cells."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    job = plant_job(source, tenant)
+    plant_job(source, neighbour)
+    refresh(databases, settings)
+    before = cells(analytics)
+    change_job(source, job, status="FAILED")
+
+    with suppress(Killed), at(FaultPoint.CELLS_UPSERTED, kill):
+        refresh(databases, settings)
+    after_kill = cells(analytics)
+    refresh(databases, settings)
+
+    assert after_kill == before
+    assert cells(analytics) != before
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
 def test_a_definition_may_change_and_change_back_around_a_kill(
     databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
 ) -> None:
