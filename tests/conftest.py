@@ -140,9 +140,7 @@ def create_database(server: str) -> Iterator[CreateDatabase]:
         name = f"test_{next(_numbers)}"
         with psycopg.connect(server, autocommit=True) as admin:
             # Copying files takes a tenth of the time of writing their pages to the log.
-            admin.execute(
-                f"CREATE DATABASE {name} TEMPLATE {template} OWNER {OWNER} STRATEGY file_copy"
-            )
+            admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} OWNER {OWNER} STRATEGY file_copy")
         made.append(name)
         return with_user(with_database(server, name), OWNER)
 
