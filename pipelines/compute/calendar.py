@@ -21,6 +21,12 @@ _ZONE: Final = 10**12
 _EVER_SINCE: Final = -(_ZONE // 2)
 
 _UTC: Final = 0
+_SPAN_COLUMNS: Final = {
+    "time_zone": pl.String(),
+    "zone": pl.Int64(),
+    "since_s": pl.Int64(),
+    "shift_s": pl.Int64(),
+}
 _INSTANT: Final = pl.Datetime("us", "UTC")
 _SECOND_US: Final = 1_000_000
 _HOUR_S: Final = 3600
@@ -110,6 +116,11 @@ def _spans(zones: pl.DataFrame, offsets: pl.DataFrame) -> pl.DataFrame:
     without = set(zones["time_zone"]) - set(offsets["time_zone"])
     if without:
         raise ValueError(f"no offsets of {', '.join(sorted(without))}")
+    utc = pl.DataFrame(
+        {"time_zone": [None], "zone": [_UTC], "since_s": [_EVER_SINCE], "shift_s": [0]}, _SPAN_COLUMNS
+    )
+    if not (offsets["offset_s"] != 0).any():
+        return utc
     is_first = pl.int_range(pl.len()).over("time_zone") == 0
     since_s = pl.col("since").to_physical() // _SECOND_US
     spans = (
@@ -125,8 +136,7 @@ def _spans(zones: pl.DataFrame, offsets: pl.DataFrame) -> pl.DataFrame:
             shift_s=pl.col("offset_s").cast(pl.Int64),
         )
     )
-    utc = {"time_zone": None, "zone": _UTC, "since_s": _EVER_SINCE, "shift_s": 0}
-    return pl.concat([pl.DataFrame([utc], schema=spans.schema), spans])
+    return pl.concat([utc, spans])
 
 
 def _row_by_row(of: Callable[[pl.Series, pl.Series], pl.Series], column: str) -> pl.Expr:

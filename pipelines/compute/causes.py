@@ -17,14 +17,15 @@ def with_cause(images: pl.DataFrame) -> pl.DataFrame:
     `images` are those of whole commits, as the feed of the facts has them: rows as they were before and
     after, with `gone`, `_commit_version` and `_change_type`. A job that is new is `late`, whenever it comes.
     """
+    rows = images.lazy()
     before, after = (
-        images.filter(pl.col("_change_type") == kind).select(*_ROW, "gone", "started_at", "completed_at")
+        rows.filter(pl.col("_change_type") == kind).select(*_ROW, "gone", "started_at", "completed_at")
         for kind in ("update_preimage", "update_postimage")
     )
     updates = before.join(after, on=_ROW, suffix="_after").select(*_ROW, update_cause=_cause_of_update())
     left = updates.filter(pl.col("update_cause") == Restated.EDITED).select(*_COMMIT).unique()
     return (
-        images.filter(pl.col("gone").is_null())
+        rows.filter(pl.col("gone").is_null())
         .join(updates, on=_ROW, how="left")
         .join(left.with_columns(moved=True), on=_COMMIT, how="left")
         .with_columns(
@@ -36,6 +37,7 @@ def with_cause(images: pl.DataFrame) -> pl.DataFrame:
             .otherwise(pl.col("update_cause").fill_null(Restated.EDITED.value))
         )
         .drop("update_cause", "moved")
+        .collect()
     )
 
 

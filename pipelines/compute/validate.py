@@ -54,10 +54,14 @@ def anomalies(judged: pl.DataFrame) -> pl.DataFrame:
 
     `detail` says what was seen, where that is a time: never payload, and no text that somebody typed.
     """
-    wrong = judged.lazy().filter(pl.any_horizontal(reason.value for reason in Reason))
+    wrong = judged.filter(pl.any_horizontal(reason.value for reason in Reason))
+    if wrong.is_empty():
+        return pl.DataFrame(schema=FOUND_COLUMNS)
     details = _details()
     return pl.concat(
-        wrong.filter(reason.value).select(
+        wrong.lazy()
+        .filter(reason.value)
+        .select(
             "job_id",
             "organization_id",
             reason=pl.lit(reason.value),

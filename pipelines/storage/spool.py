@@ -60,6 +60,9 @@ class Spool:
             return
         rows = self.scan()
         key, home = self._kind.place
+        if self.rows <= CHUNK_ROWS:
+            yield rows.unique(key).sort(order).collect()
+            return
         yield rows.filter(pl.col(home).is_null()).unique(key).collect()
         rows = rows.filter(pl.col(home).is_not_null())
         days = rows.group_by(home).len().sort(home).collect()
