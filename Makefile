@@ -49,12 +49,13 @@ lock: $(UV) ## Resolve the versions anew
 	"$(UV)" pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --upgrade --extra api pyproject.toml --group dev -o requirements-dev.lock
 
 clean: ## Remove what install made
-	rm -rf .venv .tools
+	rm -rf .venv .tools && find pipelines assets -name __pycache__ -exec rm -rf {} +
 
 .venv/.installed: requirements-dev.lock pyproject.toml | $(UV)
 	"$(UV)" venv -q --clear --python python3 .venv
 	"$(UV)" pip sync -q --compile-bytecode --python .venv/bin/python --require-hashes requirements-dev.lock
 	"$(UV)" pip install -q --python .venv/bin/python --no-deps --no-build-isolation -e .
+	.venv/bin/python -m compileall -q pipelines assets
 	@touch .venv/.installed
 
 .tools/bin/uv: requirements-bootstrap.lock

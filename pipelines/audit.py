@@ -15,7 +15,7 @@ from pipelines.steps.verify import StepDifference
 from pipelines.storage.cursors import find_audit_order, mark_audited
 from pipelines.storage.database import Databases, connect
 from pipelines.storage.lock import refresh_lock
-from pipelines.storage.migrations import require_schema
+from pipelines.storage.schema_checks import require_schema
 from pipelines.storage.step_progress import forget_published_steps
 from pipelines.verify import Difference, verify
 

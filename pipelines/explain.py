@@ -23,8 +23,8 @@ from pipelines.storage.cursors import Progress, find_progress
 from pipelines.storage.database import Connection, Databases, connect
 from pipelines.storage.facts import open_facts
 from pipelines.storage.facts_health import reading_facts
-from pipelines.storage.migrations import require_analytics
 from pipelines.storage.retention import find_removed_before
+from pipelines.storage.schema_checks import require_analytics
 from pipelines.storage.statements import statement
 
 Figures = Mapping[str, float | None]

@@ -14,7 +14,7 @@ from pipelines.storage.facts import Facts, open_facts
 from pipelines.storage.facts_health import examine, remove_set_aside
 from pipelines.storage.facts_table import JOB_FACTS, STEP_FACTS, Kind, location_of, opened
 from pipelines.storage.lock import refresh_lock
-from pipelines.storage.migrations import require_analytics
+from pipelines.storage.schema_checks import require_analytics
 from pipelines.storage.step_progress import (
     disown_lost_step_versions,
     find_step_progress,

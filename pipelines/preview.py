@@ -32,8 +32,8 @@ from pipelines.storage.facts_health import reading_facts
 from pipelines.storage.facts_table import opened
 from pipelines.storage.frames import id_series, uuids
 from pipelines.storage.lock import refresh_lock
-from pipelines.storage.migrations import require_schema
 from pipelines.storage.proposals import CellChange, Proposal, proposal
+from pipelines.storage.schema_checks import require_schema
 from pipelines.storage.spool import Spool
 from pipelines.storage.statements import statement
 

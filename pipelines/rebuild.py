@@ -25,7 +25,7 @@ from pipelines.storage.definitions import find_version
 from pipelines.storage.facts_health import reading_facts
 from pipelines.storage.frames import id_series
 from pipelines.storage.lock import refresh_lock
-from pipelines.storage.migrations import require_analytics
+from pipelines.storage.schema_checks import require_analytics
 from pipelines.workbench import Range, Workbench, workbench
 
 

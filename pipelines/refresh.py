@@ -17,7 +17,7 @@ from pipelines.storage.database import Databases, connections_reused
 from pipelines.storage.facts_health import with_new_facts
 from pipelines.storage.facts_table import JOB_FACTS
 from pipelines.storage.lock import refresh_lock
-from pipelines.storage.migrations import require_schema
+from pipelines.storage.schema_checks import require_schema
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pipelines.model.periods import Period
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases, connect
 from pipelines.storage.lock import refresh_lock
-from pipelines.storage.migrations import require_analytics
 from pipelines.storage.retention import remove_cells, remove_outcomes, remove_restatements
+from pipelines.storage.schema_checks import require_analytics
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pipelines.errors import DeletesNotAccepted
 from pipelines.model.sentinels import ALL_OF_EACH
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases, connect
-from pipelines.storage.facts import open_facts
-from pipelines.storage.migrations import require_analytics
+from pipelines.storage.facts_log import newest_version
+from pipelines.storage.schema_checks import require_analytics
 from pipelines.storage.statements import statement
 
 
@@ -78,4 +78,4 @@ def status(databases: Databases, settings: Settings) -> Status:
             statement("read/organization_status.sql"),
             ALL_OF_EACH | {"withheld": DeletesNotAccepted.__name__},
         ).fetchall()
-    return Status(tuple(OrganizationStatus(*row) for row in rows), open_facts(settings).version)
+    return Status(tuple(OrganizationStatus(*row) for row in rows), newest_version(settings.facts_location))

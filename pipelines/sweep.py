@@ -9,7 +9,7 @@ from pipelines.settings import Settings
 from pipelines.storage.blobs import BlobStore
 from pipelines.storage.database import Databases, connect
 from pipelines.storage.executions import rows
-from pipelines.storage.migrations import has_definitions
+from pipelines.storage.schema_checks import has_definitions
 
 # A backup of the database that is restored within a day finds the blobs that its rows name.
 GRACE: Final = timedelta(days=1)

@@ -30,7 +30,7 @@ from pipelines.storage.database import Databases
 from pipelines.storage.facts import Facts, open_facts
 from pipelines.storage.facts_health import reading_facts
 from pipelines.storage.frames import of_organizations, uuids
-from pipelines.storage.migrations import require_schema
+from pipelines.storage.schema_checks import require_schema
 from pipelines.storage.snapshot import Snapshot, open_snapshot
 from pipelines.storage.source import SourceSnapshot, open_source
 from pipelines.storage.statements import statement

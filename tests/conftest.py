@@ -12,7 +12,6 @@ from itertools import count
 from pathlib import Path
 
 import hypothesis
-import psutil
 import psycopg
 import pytest
 
@@ -21,6 +20,7 @@ from pipelines.storage import embedded_postgres
 from pipelines.storage.database import Databases
 from pipelines.storage.migrations import migrate
 from tests.support.sampling import EVERYTHING
+from tests.support.watchdog import MARK, discard, start_watchdog, stop_watchdog, watch_worker
 
 # A test server may lose everything in a power cut, so it need not wait for the disk.
 UNSAFE_BUT_FAST = {
@@ -45,6 +45,7 @@ _LONG = (
 _ROOM_BYTES = 4 * 1024**3
 
 _FOLDER = pytest.StashKey[Path]()
+_WATCHDOG = pytest.StashKey[subprocess.Popen[bytes]]()
 
 CreateDatabase = Callable[..., str]
 Cluster = Callable[[str], str]
@@ -68,9 +69,15 @@ def pytest_configure(config: pytest.Config) -> None:
     # A test that forgets to say where its home is has none, rather than that of whoever runs it.
     os.environ["EXECMETRICS_HOME"] = os.devnull
     if is_worker(config):
-        config.stash[_FOLDER] = Path(config.workerinput["folder"])
+        whole = Path(config.workerinput["folder"])
+        config.stash[_FOLDER] = folder = whole / config.workerinput["workerid"]
+        watch_worker(folder)
+        if Path(config.option.basetemp).is_relative_to(whole):
+            config.option.basetemp = str(folder / "tmp")
         return
-    config.stash[_FOLDER] = folder = Path(tempfile.mkdtemp(prefix="execmetrics-tests-", dir=_in_memory()))
+    # A run that a test starts has its folder in that of the test.
+    folder = Path(tempfile.mkdtemp(prefix="execmetrics-tests-", dir=os.environ.get(MARK) or _in_memory()))
+    config.stash[_FOLDER], config.stash[_WATCHDOG] = folder, start_watchdog(folder)
     # The account of an embedded server has to pass through it.
     folder.chmod(0o711)
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(folder / "hypothesis")
@@ -84,11 +91,18 @@ def pytest_configure_node(node: object) -> None:
     node.workerinput["folder"] = str(node.config.stash[_FOLDER])
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Give workers that are interrupted a moment to end, whatever their tests are busy with."""
+    watchdog = session.config.stash.get(_WATCHDOG, None)
+    if watchdog and exitstatus == pytest.ExitCode.INTERRUPTED:
+        watchdog.stdin.close()
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Remove the folder, and first whatever a worker that was killed left running in it."""
-    folder = config.stash.get(_FOLDER, None)
-    if folder and not is_worker(config):
-        discard(folder)
+    """Return when the folder and whatever was still running are gone."""
+    if watchdog := config.stash.get(_WATCHDOG, None):
+        stop_watchdog(watchdog)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -109,12 +123,11 @@ def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
 
     A worker has its own: an open transaction of one test would hold back the horizon that another reads.
     """
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
     with ExitStack() as servers:
 
         @cache
         def started(kind: str) -> str:
-            home = pytestconfig.stash[_FOLDER] / f"{worker}-{kind}"
+            home = pytestconfig.stash[_FOLDER] / kind
             programs = system_15() if kind == "system" else None
             url = servers.enter_context(
                 embedded_postgres.running(home, options=UNSAFE_BUT_FAST, programs=programs)
@@ -193,24 +206,6 @@ def home_for_servers(config: pytest.Config) -> Iterator[Path]:
     home.chmod(0o711)
     yield home
     discard(home)
-
-
-def discard(folder: Path) -> None:
-    """Remove a folder of homes, their data elsewhere, and first the servers that still run on them."""
-    places = [folder, *(link.resolve() for link in folder.rglob("elsewhere") if link.is_symlink())]
-    marks = [mark for place in places for mark in place.rglob("postmaster.pid")]
-    killed = []
-    for mark in marks:
-        with suppress(OSError, ValueError, IndexError, psutil.Error):
-            process = psutil.Process(int(mark.read_text().split()[0]))
-            if Path(process.cwd()).samefile(mark.parent):
-                process.send_signal(signal.SIGQUIT)
-                killed.append(process)
-    psutil.wait_procs(killed, timeout=20)
-    for link in [link for place in places for link in place.rglob("socket") if link.is_symlink()]:
-        shutil.rmtree(link.resolve(), ignore_errors=True)
-    for place in places:
-        shutil.rmtree(place, ignore_errors=True)
 
 
 def _in_memory() -> Path | None:

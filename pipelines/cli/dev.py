@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from contextlib import suppress
 from typing import Annotated, Final
 
@@ -70,8 +69,10 @@ def _require_free(port: int) -> None:
 
 def _wait_for(address: str, process: "subprocess.Popen[bytes]") -> None:
     """Return when the UI answers; raises `DagsterFailed` when it ends before that."""
+    from urllib.request import urlopen
+
     while process.poll() is None:
-        with suppress(OSError), urllib.request.urlopen(f"{address}/server_info", timeout=5):
+        with suppress(OSError), urlopen(f"{address}/server_info", timeout=5):
             return
         time.sleep(0.2)
     raise DagsterFailed("(its words are above)")

@@ -2,55 +2,68 @@
 
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from typing import Annotated, Final
+from collections import UserDict
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
-from pipelines.cli.demo import demo
-from pipelines.cli.dev import dev
-from pipelines.cli.doctor import doctor
-from pipelines.cli.explain import explain
-from pipelines.cli.grants import grants
-from pipelines.cli.import_trace import import_trace
-from pipelines.cli.metadata import app as metadata
-from pipelines.cli.migrate import migrate
 from pipelines.cli.output import print_line, tell
-from pipelines.cli.rebuild import rebuild
-from pipelines.cli.refresh import reconcile, refresh
-from pipelines.cli.serve import serve
 from pipelines.cli.signals import INTERRUPTED, StopSignals
-from pipelines.cli.status import status
-from pipelines.cli.token import token
-from pipelines.cli.verify import verify
 from pipelines.errors import ExecutionMetricsError
+
+# The module under pipelines.cli and the name in it, in the order of the help.
+_PLACES: Final = {
+    "migrate": ("migrate", "migrate"),
+    "import": ("import_trace", "import_trace"),
+    "refresh": ("refresh", "refresh"),
+    "reconcile": ("refresh", "reconcile"),
+    "rebuild": ("rebuild", "rebuild"),
+    "verify": ("verify", "verify"),
+    "explain": ("explain", "explain"),
+    "status": ("status", "status"),
+    "grants": ("grants", "grants"),
+    "doctor": ("doctor", "doctor"),
+    "serve": ("serve", "serve"),
+    "token": ("token", "token"),
+    "dev": ("dev", "dev"),
+    "demo": ("demo", "demo"),
+    "metadata": ("metadata", "app"),
+}
+
+
+class _Commands(UserDict[str, Any]):
+    """The commands by their names; the module of one is imported when it is looked up."""
+
+    def __getitem__(self, name: str) -> Any:
+        module, attribute = self.data[name]
+        found = getattr(import_module(f"pipelines.cli.{module}"), attribute)
+        if isinstance(found, typer.Typer):
+            return get_command(found)
+        alone = typer.Typer(add_completion=False)
+        alone.command(name)(found)
+        return get_command(alone)
+
+
+class _Program(TyperGroup):
+    """The program as Typer runs it: the help looks every command up, any other command line only its own."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _Commands(_PLACES)
+
 
 app: Final = typer.Typer(
     name="execmetrics",
+    cls=_Program,
     no_args_is_help=True,
     add_completion=False,
     # Local variables hold patients' rows and passwords.
     pretty_exceptions_enable=False,
 )
-_COMMANDS: Final[dict[str, Callable[..., None]]] = {
-    "migrate": migrate,
-    "import": import_trace,
-    "refresh": refresh,
-    "reconcile": reconcile,
-    "rebuild": rebuild,
-    "verify": verify,
-    "explain": explain,
-    "status": status,
-    "grants": grants,
-    "doctor": doctor,
-    "serve": serve,
-    "token": token,
-    "dev": dev,
-    "demo": demo,
-}
-for name, command in _COMMANDS.items():
-    app.command(name)(command)
-app.add_typer(metadata, name="metadata")
 
 
 def run() -> None:

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from pipelines.storage.execution_metadata import OrganizationDrift
 
 app: Final = typer.Typer(
-    no_args_is_help=True, help="Keep execution_metadata in the source equal to jobs, workflows and clients."
+    name="metadata",
+    no_args_is_help=True,
+    add_completion=False,
+    help="Keep execution_metadata in the source equal to jobs, workflows and clients.",
 )
 
 _COLUMNS: Final = ("organization", "missing", "left over", "differing", "columns", "some jobs")

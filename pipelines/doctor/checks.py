@@ -18,8 +18,8 @@ from pipelines.model.source_contract import (
 )
 from pipelines.storage import contract_views as sql
 from pipelines.storage.contract_views import quoted
+from pipelines.storage.schemas import SOURCE_COLUMNS
 from pipelines.storage.source_catalog import SourceCatalog
-from pipelines.storage.tables import SOURCE_COLUMNS
 
 # From there on the tier that reads by index is chosen, too.
 _LARGE_TABLE_BYTES: Final = 2 * 1024**3

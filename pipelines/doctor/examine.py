@@ -11,8 +11,8 @@ from pipelines.errors import InvalidMapping
 from pipelines.settings import Settings
 from pipelines.storage.contract_views import grant_reading, quoted, show_every_row, think_in_utc
 from pipelines.storage.database import Databases
+from pipelines.storage.schemas import SOURCE_COLUMNS
 from pipelines.storage.source_catalog import SourceCatalog, open_catalog
-from pipelines.storage.tables import SOURCE_COLUMNS
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pipelines.errors import InvalidMapping
 from pipelines.model.jobs import Status
 from pipelines.model.relations import TABLES, Column, Relation
 from pipelines.model.source_contract import OPTIONAL, ROW_VERSION
-from pipelines.storage.tables import SOURCE_COLUMNS
+from pipelines.storage.schemas import SOURCE_COLUMNS
 
 
 @dataclass(frozen=True)

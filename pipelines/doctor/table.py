@@ -12,7 +12,7 @@ from pipelines.model.jobs import Status
 from pipelines.model.relations import TABLES, Column, Holds, Kind, Relation
 from pipelines.model.source_contract import ROW_VERSION, held_by, status_meant_by
 from pipelines.storage import contract_views as sql
-from pipelines.storage.tables import ORCHESTRATION, SOURCE_COLUMNS
+from pipelines.storage.schemas import ORCHESTRATION, SOURCE_COLUMNS
 
 
 @dataclass(frozen=True)

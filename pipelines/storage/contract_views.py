@@ -9,7 +9,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from pipelines.model.relations import Column, Holds, Kind, Relation
 from pipelines.model.source_contract import ROW_VERSION, held_by
 from pipelines.storage.grants import reading_the_source
-from pipelines.storage.tables import ORCHESTRATION, SOURCE_COLUMNS
+from pipelines.storage.schemas import ORCHESTRATION, SOURCE_COLUMNS
 
 # What a text that is a UUID looks like, and what is left of it without its digits: a regular expression takes
 # longer. Small letters only: two ids that differ in nothing else must not become one.

@@ -10,8 +10,6 @@ from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
 
 from pipelines.errors import (
     CommitUnknown,
@@ -22,6 +20,7 @@ from pipelines.errors import (
 )
 from pipelines.settings import Settings
 from pipelines.storage import embedded_postgres
+from pipelines.storage.database_urls import DatabaseUrl, without_password
 
 _EXHAUSTED = (
     psycopg.errors.DiskFull,
@@ -165,34 +164,9 @@ def commit(connection: Connection, *, made: Callable[[], bool]) -> None:
         raise
 
 
-def sqlalchemy_url(url: str) -> str:
-    """The same database, spelt for SQLAlchemy with psycopg 3."""
-    return make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
-
-
 def with_connect_timeout(url: str, settings: Settings) -> str:
     """The URL for a driver that takes its patience from there."""
-    return _rendered(make_url(url).update_query_dict({"connect_timeout": str(_connect_timeout_s(settings))}))
-
-
-def with_user(url: str, name: str) -> str:
-    """The same database as a role that needs no password."""
-    return _rendered(make_url(url).set(username=None, password=None).update_query_dict({"user": name}))
-
-
-def without_password(url: str) -> str:
-    """The URL as it may be shown."""
-    return (
-        make_url(url)
-        .difference_update_query(["password", "sslpassword"])
-        .render_as_string(hide_password=True)
-    )
-
-
-def _rendered(url: URL) -> str:
-    """The URL as libpq reads it, which takes no plus for a space, and no space at all."""
-    address, question, query = url.render_as_string(hide_password=False).partition("?")
-    return (address + question + query.replace("+", "%20")).replace(" ", "%20")
+    return str(DatabaseUrl.read(url).with_options(connect_timeout=str(_connect_timeout_s(settings))))
 
 
 def _connect_timeout_s(settings: Settings) -> int:
@@ -204,10 +178,9 @@ def _configured(secret: object, variable: str) -> str | None:
     if not url:
         return None
     try:
-        parsed = make_url(url)
-    except ArgumentError:
+        read = DatabaseUrl.read(url)
+    except ValueError:
         raise InvalidSetting(f"{variable} is not a database URL.") from None
-    if parsed.get_backend_name() not in {"postgresql", "postgres"}:
+    if read.scheme not in {"postgresql", "postgres"}:
         raise InvalidSetting(f"{variable} must start with postgresql://.")
-    # libpq, and so ADBC and psycopg, know no SQLAlchemy driver names.
-    return _rendered(parsed.set(drivername="postgresql"))
+    return str(read)

@@ -18,6 +18,7 @@ from pipelines.settings import Settings
 from pipelines.storage.facts_checksums import Checksums
 from pipelines.storage.facts_feed import commits_since
 from pipelines.storage.facts_health import reading_facts
+from pipelines.storage.facts_log import local_folder
 from pipelines.storage.facts_merge import counted_at_home, in_portions, known_columns, needed, portions
 from pipelines.storage.facts_table import (
     FENCED,
@@ -26,7 +27,6 @@ from pipelines.storage.facts_table import (
     Kind,
     created,
     files_of,
-    local_folder,
     location_of,
     opened,
     rows_of,

@@ -9,7 +9,8 @@ from deltalake import DeltaTable
 
 from pipelines.errors import FeedLost
 from pipelines.storage.facts_checksums import LOG, Checksums
-from pipelines.storage.facts_table import Kind, local_folder
+from pipelines.storage.facts_log import local_folder
+from pipelines.storage.facts_table import Kind
 
 
 def commits_since(version: int, table: DeltaTable, location: str, kind: Kind) -> Iterator[pl.DataFrame]:

@@ -14,15 +14,13 @@ from pipelines.errors import FactsUnusable
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.settings import Settings
 from pipelines.storage.facts_checksums import Checksums
+from pipelines.storage.facts_log import local_folder, refuse_what_is_no_damage, shown
 from pipelines.storage.facts_table import (
     JOB_FACTS,
     Kind,
     files_of,
-    local_folder,
     opened,
-    refuse_what_is_no_damage,
     rows_of,
-    shown,
 )
 
 T = TypeVar("T")

@@ -1,7 +1,5 @@
 """The Delta tables behind the facts: their columns, where they lie, and whether all of them is there."""
 
-import errno
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +11,12 @@ from arro3.core import Table
 from deltalake import CommitProperties, DeltaTable, Schema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from pipelines.errors import FactsNotReadable, FactsUnusable
+from pipelines.errors import FactsUnusable
 from pipelines.model.jobs import FACT_COLUMNS
 from pipelines.model.steps import STEP_FACT_COLUMNS
 from pipelines.settings import Settings
-from pipelines.storage.facts_checksums import LOG, Checksums
+from pipelines.storage.facts_checksums import Checksums
+from pipelines.storage.facts_log import damaged_log, local_folder, refuse_what_is_no_damage, shown, told
 
 # `gone` is NULL while the job counts, and says why when it no longer does.
 STORED_COLUMNS: Final[dict[str, pl.DataType]] = FACT_COLUMNS | {
@@ -64,8 +63,6 @@ _CONFIGURATION: Final = {
     "delta.deletedFileRetentionDuration": "interval 30 days",
 }
 
-_NO_DAMAGE: Final = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE}
-
 # Whoever wrote since a version was read may have changed the same jobs, so nothing is written over it.
 FENCED: Final = CommitProperties(max_commit_retries=0)
 
@@ -84,7 +81,7 @@ def opened(location: str, kind: Kind = JOB_FACTS) -> DeltaTable | None:
     folder = local_folder(location)
     try:
         # First of all, because a damaged checkpoint can end the whole process.
-        damage = folder and _damaged_log(folder)
+        damage = folder and damaged_log(folder)
         if not damage:
             table = DeltaTable(location)
             expected = table.schema() == Schema.from_arrow(_arrow_schema(kind))
@@ -99,16 +96,6 @@ def opened(location: str, kind: Kind = JOB_FACTS) -> DeltaTable | None:
     if damage:
         raise FactsUnusable(f"({shown(location)}: {damage})")
     return table
-
-
-def refuse_what_is_no_damage(location: str, failure: BaseException) -> None:
-    """Raise `FactsNotReadable` for what is the fault of the machine or of the store, not of the files."""
-    said = re.search(r"os error (\d+)", str(failure))
-    number = failure.errno if isinstance(failure, OSError) and failure.errno else said and int(said[1])
-    # What a store that is out of reach, or does not know us, makes of every request.
-    unreachable = local_folder(location) is None and str(failure).startswith("Generic ")
-    if number in _NO_DAMAGE or unreachable:
-        raise FactsNotReadable(f"({shown(location)})") from failure
 
 
 def created(location: str, kind: Kind = JOB_FACTS) -> DeltaTable:
@@ -152,16 +139,6 @@ def files_of(table: DeltaTable, kind: Kind = JOB_FACTS) -> pl.DataFrame:
     )
 
 
-def local_folder(location: str) -> Path | None:
-    """The folder of facts that lie on a disk of this machine."""
-    return None if "://" in location else Path(location)
-
-
-def shown(location: str) -> str:
-    """The location as it may be shown: what follows a question mark may be a key to the store."""
-    return location.partition("?")[0]
-
-
 def _arrow_schema(kind: Kind) -> Any:
     return Table.from_arrow(pl.DataFrame(schema=dict(kind.columns))).schema
 
@@ -175,24 +152,10 @@ def _oddly_named_rows(table: DeltaTable, kind: Kind) -> pl.LazyFrame:
     return pl.scan_parquet(files, glob=False, hive_schema=partition).select(*kind.columns)
 
 
-def _damaged_log(folder: Path) -> str | None:
-    # What a killed run left half-written has other names.
-    log = [entry for kind in ("*.json", "*.parquet") for entry in (folder / LOG).glob(kind)]
-    for entry in log:
-        # A power cut may leave a commit empty, which Delta Lake takes for one that changed nothing.
-        if not entry.stat().st_size:
-            return f"{entry.name} is empty"
-    return _told(Checksums(folder).changed(f"{LOG}{entry.name}" for entry in log))
-
-
 def _damaged_file(table: DeltaTable, folder: Path, kind: Kind) -> str | None:
     """What a look at the sizes and times of the files in use finds wrong: some 10 ms for a thousand."""
     files = files_of(table, kind)
     for name, size in files.select("path", "size_bytes").iter_rows():
         if (folder / name).stat().st_size != size:
             return f"{name} has another size"
-    return _told(Checksums(folder).changed(files["path"]))
-
-
-def _told(changed: str | None) -> str | None:
-    return f"{changed} is not as it was written" if changed else None
+    return told(Checksums(folder).changed(files["path"]))

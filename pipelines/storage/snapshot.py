@@ -24,7 +24,8 @@ from pipelines.errors import (
     StatementTimedOut,
 )
 from pipelines.settings import Settings
-from pipelines.storage.database import idle_connections, with_connect_timeout, without_password
+from pipelines.storage.database import idle_connections, with_connect_timeout
+from pipelines.storage.database_urls import without_password
 from pipelines.storage.statements import statement
 
 # PostgreSQL's ids of a missing table, schema or column, and of a missing privilege.

@@ -15,8 +15,8 @@ from pipelines.model.relations import Column, Holds, Index, Kind, Read, Relation
 from pipelines.model.source_contract import held_by
 from pipelines.settings import Settings
 from pipelines.storage.database import connect
+from pipelines.storage.schemas import ORCHESTRATION
 from pipelines.storage.statements import statement
-from pipelines.storage.tables import ORCHESTRATION
 
 _HOLDS: Final[Mapping[str, Holds]] = {
     "uuid": Holds.UUID,

@@ -15,9 +15,9 @@ from pipelines.model.steps import STEP_FACT_COLUMNS
 from pipelines.settings import Settings
 from pipelines.storage.asked import array_of, scope
 from pipelines.storage.frames import uuids
+from pipelines.storage.schemas import STEP_SOURCE_COLUMNS
 from pipelines.storage.source import SourceSnapshot
 from pipelines.storage.statements import body, statement
-from pipelines.storage.tables import STEP_SOURCE_COLUMNS
 
 # As the source gives it: `counts` says whether it belongs in the facts.
 EXTRACTED_STEP_COLUMNS: Final[dict[str, pl.DataType]] = STEP_FACT_COLUMNS | {"counts": pl.Boolean()}

@@ -137,17 +137,18 @@ def deployed(home: Path, environment: Mapping[str, str]) -> Iterator[Deployment]
     server = ["-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port)]
     with ExitStack() as processes:
         log = processes.enter_context((home / "servers.log").open("wb"))
-        webserver = processes.enter_context(_running(server, environment, log))
+        webserver = processes.enter_context(running(server, environment, log))
         deployment = Deployment(port)
         _wait_for(deployment, webserver, home / "servers.log")
-        processes.enter_context(_running(["-c", DAEMON], environment, log))
+        processes.enter_context(running(["-c", DAEMON], environment, log))
         yield deployment
 
 
 @contextmanager
-def _running(
+def running(
     arguments: Sequence[str], environment: Mapping[str, str], log: Any
 ) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a Python program with a log, and end it with everything that it started."""
     process = subprocess.Popen(
         [sys.executable, *arguments], cwd=CHECKOUT, env=environment, stdout=log, stderr=log
     )

@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable
@@ -24,6 +25,12 @@ from pipelines.storage.migrations import migrate
 from tests.cli.conftest import PROGRAM, server_processes, started
 from tests.planting import plant_job, plant_tenant
 
+# What is slow to import, each of which some command needs.
+SLOW = {
+    *("adbc_driver_manager", "alembic", "dagster", "deltalake", "duckdb", "fastapi", "obstore", "polars"),
+    *("psycopg", "pydantic", "rich.progress", "sqlalchemy", "urllib.request", "uvicorn"),
+}
+
 COLOUR = re.compile(r"\x1b\[[0-9;]*[34][0-7][0-9;]*m")
 
 
@@ -33,6 +40,20 @@ def test_the_program_names_its_version() -> None:
 
     assert re.fullmatch(r"execution-metrics \d+\.\d+\.\d+\n", said.stdout)
     assert said.stderr == ""
+
+
+def test_the_help_imports_nothing_slow() -> None:
+    """Whoever asks how the program is used does not wait for what its commands need."""
+    assert imported_by("--help") & SLOW == set()
+
+
+def test_status_imports_what_it_uses(databases: Databases, tmp_path: Path) -> None:
+    """It asks the database and the log of the facts; nothing that reads, computes or serves is imported."""
+    imported = imported_by(
+        "status", EXECMETRICS_DATABASE_URL=databases.analytics_url, EXECMETRICS_HOME=str(tmp_path)
+    )
+
+    assert imported & SLOW == {"deltalake", "psycopg", "pydantic"}
 
 
 @pytest.mark.parametrize("no_color", ["", "1"])
@@ -157,3 +178,19 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def imported_by(command: str, **environment: str) -> set[str]:
+    """The modules that a process holds after it has carried out a command."""
+    code = (
+        "import sys; from pipelines.cli.main import main; failed = main(sys.argv[1:]);"
+        "print(*sys.modules, file=sys.stderr); sys.exit(failed)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code, command],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(said.stderr.split())

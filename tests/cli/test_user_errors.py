@@ -1,8 +1,5 @@
 """A mistake ends with one plain sentence on stderr and the exit code that says whose it is."""
 
-import subprocess
-import sys
-
 import psycopg
 import pytest
 
@@ -161,21 +158,6 @@ def test_what_nobody_expected_shows_where_but_no_values(
     assert "pipelines/status.py" in ended.stderr
     assert "An unexpected ValueError" in ended.stderr
     assert "John Smith" not in ended.stderr
-
-
-def test_the_program_is_quick_to_say_how_it_is_used() -> None:
-    """What is slow to load is loaded by the commands that need it."""
-    slow = {"polars", "duckdb", "dagster", "sqlalchemy", "psycopg", "deltalake", "pydantic", "alembic"}
-
-    loaded = _modules_after("import pipelines.cli.main")
-
-    assert not slow & loaded
-
-
-def _modules_after(statement: str) -> set[str]:
-    code = f"{statement}; import sys; print(*sys.modules)"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return set(said.stdout.split())
 
 
 def _fail(*_: object) -> None:

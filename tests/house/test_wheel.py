@@ -44,11 +44,11 @@ def test_the_wheel_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> 
     """Unpacked somewhere else it finds its own statements and its own history of migrations."""
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     question = (
-        "from pipelines.storage import migrations, statements\n"
-        "print(migrations.__file__)\n"
+        "from pipelines.storage import schema_checks, statements\n"
+        "print(schema_checks.__file__)\n"
         "print(len(statements.statement('load/lock.sql')) > 0, statements._PACKAGED.is_dir())\n"
-        "print(migrations._folder())\n"
-        "print(migrations._history('orchestration'), migrations._history('analytics'))\n"
+        "print(schema_checks.migrations_folder())\n"
+        "print(schema_checks.revisions('orchestration'), schema_checks.revisions('analytics'))\n"
     )
 
     said = subprocess.run(
@@ -62,7 +62,7 @@ def test_the_wheel_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> 
 
     site = tmp_path / "site" / "pipelines"
     assert said == [
-        str(site / "storage" / "migrations.py"),
+        str(site / "storage" / "schema_checks.py"),
         "True True",
         str(site / "_migrations"),
         f"{revisions('orchestration', 3)} {revisions('analytics', 5)}",

@@ -7,12 +7,13 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.schema import CreateSchema
 
 from pipelines.model.metrics import FIGURE_COLUMNS
-from pipelines.storage.database import Databases, sqlalchemy_url
-from pipelines.storage.tables import METADATA, SOURCE_COLUMNS
+from pipelines.storage.database import Databases
+from pipelines.storage.schemas import SOURCE_COLUMNS
+from pipelines.storage.tables import METADATA
 from tests.conftest import CreateDatabase
 from tests.migrations.catalog import constraints, things
 
@@ -30,7 +31,7 @@ def test_alembic_finds_no_difference_between_models_and_migrations(databases: Da
         "compare_type": True,
         "compare_server_default": True,
     }
-    engine = create_engine(sqlalchemy_url(databases.analytics_url))
+    engine = engine_of(databases.analytics_url)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts=options)
 
@@ -46,7 +47,7 @@ def test_tables_made_from_the_models_are_the_migrated_ones(
 ) -> None:
     """PostgreSQL's catalog is the same to the letter: types, CHECKs, keys, indexes, names and comments."""
     modelled = create_bare_database()
-    engine = create_engine(sqlalchemy_url(modelled))
+    engine = engine_of(modelled)
     with engine.begin() as connection:
         connection.execute(CreateSchema(schema))
         METADATA[schema].create_all(connection)
@@ -121,3 +122,8 @@ def of_ours(found: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         for kind, name, definition, comment in found
         if "alembic_version" not in name and kind not in ("view", "view column", "policy")
     ]
+
+
+def engine_of(url: str) -> Engine:
+    """SQLAlchemy on a database, by psycopg 3."""
+    return create_engine(make_url(url).set(drivername="postgresql+psycopg"))

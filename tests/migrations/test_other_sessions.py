@@ -12,7 +12,8 @@ from pipelines.refresh import refresh
 from pipelines.settings import Settings, load_settings
 from pipelines.storage import migrations
 from pipelines.storage.database import Databases
-from pipelines.storage.migrations import downgrade, migrate, require_analytics
+from pipelines.storage.migrations import downgrade, migrate
+from pipelines.storage.schema_checks import require_analytics
 from tests.conftest import CreateDatabase
 from tests.migrations.catalog import HEADS, things
 

@@ -2,11 +2,14 @@
 
 import psycopg
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 from pipelines.errors import MigrationRefused
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
 from pipelines.storage.migrations import downgrade, migrate
+from pipelines.storage.schema_checks import migrations_folder, revisions
 from tests.migrations.catalog import HEADS, things
 
 BRANCHES = ("orchestration", "analytics")
@@ -76,6 +79,19 @@ def test_walking_back_leaves_what_others_keep_in_the_schema(bare: Databases, pat
         ("table", "of_somebody_else"),
         ("column", "of_somebody_else.id"),
     }
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_the_files_are_named_after_their_revisions(branch: str) -> None:
+    """Which revision is the newest is known without Alembic, as it reads them itself."""
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()))
+    config.set_main_option("version_locations", str(migrations_folder() / branch))
+    config.set_main_option("path_separator", "newline")
+
+    walked = tuple(script.revision for script in ScriptDirectory.from_config(config).walk_revisions())
+
+    assert revisions(branch) == walked
 
 
 def test_walking_back_refuses_what_does_not_exist(bare: Databases, patience: Settings) -> None:

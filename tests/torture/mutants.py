@@ -327,7 +327,7 @@ MUTANTS = (
     Mutant(
         "whatever cannot be read is damaged",
         "sound facts are thrown away for want of open files",
-        Python("pipelines.storage.facts_table", "refuse_what_is_no_damage").replace(
+        Python("pipelines.storage.facts_log", "refuse_what_is_no_damage").replace(
             "number in _NO_DAMAGE or unreachable", "False"
         ),
         test="tests/unit/test_damaged_facts.py::test_want_of_open_files_is_no_damage",

@@ -11,7 +11,8 @@ from pipelines.settings import load_settings
 from pipelines.storage import embedded_postgres
 from pipelines.storage.database import Databases
 from pipelines.storage.migrations import migrate
-from tests.conftest import UNSAFE_BUT_FAST, discard, with_database
+from tests.conftest import UNSAFE_BUT_FAST, with_database
+from tests.support.watchdog import discard
 
 _TEMPLATE = "template_of_histories"
 

@@ -20,6 +20,7 @@ from pipelines.settings import Settings, load_settings
 from pipelines.storage.facts import Facts, FactsNotWritten, open_facts
 from pipelines.storage.facts_checksums import Checksums
 from pipelines.storage.facts_health import examine, reading_facts, remove_set_aside, set_aside
+from pipelines.storage.facts_log import newest_version
 from tests.changes import DAY, MINUTE, NOON, change, frame, id_of
 
 JOBS = [
@@ -158,6 +159,15 @@ def test_damage_is_seen_before_anything_is_read(damage: Damage, settings: Settin
     assert (anew.version, anew.rows, anew.empty) == (0, 0, True)
     anew.fill(frame(*JOBS))
     assert open_facts(settings).rows == len(JOBS)
+
+
+@pytest.mark.parametrize("name", [name for name in SEEN_AT_ONCE if "commit" in name or "checkpoint" in name])
+def test_a_damaged_log_has_no_newest_version(name: str, settings: Settings, folder: Path) -> None:
+    """Whoever asks for nothing else is told of it as well."""
+    SEEN_AT_ONCE[name](folder)
+
+    with pytest.raises(FactsUnusable, match=f"rebuilt from the source.*{folder.name}"):
+        newest_version(settings.facts_location)
 
 
 WAYS_TO_READ: dict[str, Callable[[Facts], object]] = {

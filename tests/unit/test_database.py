@@ -5,7 +5,8 @@ import pytest
 
 from pipelines.errors import InvalidSetting
 from pipelines.settings import load_settings
-from pipelines.storage.database import open_databases, with_connect_timeout, without_password
+from pipelines.storage.database import open_databases, with_connect_timeout
+from pipelines.storage.database_urls import DatabaseUrl, with_user, without_password
 
 URL = "postgresql://me:a%20b%2Bc@/my%20jobs?host=%2Fvar%2Frun%2Fmy%20server&application_name=a%2Bb"
 MEANT = {
@@ -23,6 +24,35 @@ def test_spaces_and_pluses_reach_the_driver_as_they_were_meant() -> None:
         understood = psycopg.conninfo.conninfo_to_dict(databases.analytics_url)
 
     assert understood == MEANT
+
+
+@pytest.mark.parametrize(
+    ("written", "understood"),
+    [
+        ("postgresql+psycopg://me@host/jobs", {"user": "me", "host": "host", "dbname": "jobs"}),
+        (
+            "postgres://me:a%2Fb%40c:d@[::1]:5433/jobs",
+            {"user": "me", "password": "a/b@c:d", "host": "::1", "port": "5433", "dbname": "jobs"},
+        ),
+        ("postgresql://one:1,two:2/jobs", {"host": "one,two", "port": "1,2", "dbname": "jobs"}),
+        ("postgresql:///jobs?options=-c+geqo%3Doff", {"dbname": "jobs", "options": "-c geqo=off"}),
+    ],
+)
+def test_a_url_means_to_the_driver_what_it_says(written: str, understood: dict[str, str]) -> None:
+    """Whatever SQLAlchemy writes in front of it, whoever several hosts or an address are."""
+    with open_databases(load_settings(database_url=written)) as databases:
+        assert psycopg.conninfo.conninfo_to_dict(databases.analytics_url) == understood
+
+
+def test_another_role_needs_no_password() -> None:
+    """Neither of whoever the URL names."""
+    as_reader = with_user("postgresql://me:s3cr3t@host/jobs?user=me", "a reader")
+
+    assert psycopg.conninfo.conninfo_to_dict(as_reader) == {
+        "user": "a reader",
+        "host": "host",
+        "dbname": "jobs",
+    }
 
 
 def test_a_timeout_changes_nothing_else() -> None:
@@ -43,6 +73,7 @@ def test_a_timeout_changes_nothing_else() -> None:
 def test_no_password_is_shown(url: str) -> None:
     """Wherever libpq lets it be written."""
     assert "s3cr3t" not in without_password(url)
+    assert "s3cr3t" not in repr(DatabaseUrl.read(url))
 
 
 @pytest.mark.parametrize("url", ["mysql://host/db", "nonsense"])

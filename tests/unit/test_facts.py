@@ -20,6 +20,7 @@ from pipelines.errors import FactsConflict, FeedLost
 from pipelines.settings import Settings, load_settings
 from pipelines.storage import facts as facts_module
 from pipelines.storage.facts import Absorbed, Facts, open_facts
+from pipelines.storage.facts_log import newest_version
 from tests.changes import DAY, MINUTE, NOON, Row, change, frame, id_of
 
 NEIGHBOUR = [
@@ -61,6 +62,19 @@ def test_twice_is_once(facts: Facts) -> None:
     again = facts.absorb(frame(change(1), change(2, gone="deleted"), change(3, gone="retried")))
 
     assert (again, facts.version) == (Absorbed(), before)
+
+
+def test_the_newest_version_is_known_without_a_row(facts: Facts, settings: Settings) -> None:
+    """The log alone tells it."""
+    facts.absorb(frame(change(1)))
+
+    assert newest_version(settings.facts_location) == facts.version > 1
+
+
+def test_asking_for_the_newest_version_makes_no_table(settings: Settings) -> None:
+    """Before the first hand-off it is the one that the first commit will have."""
+    assert newest_version(settings.facts_location) == 0
+    assert not Path(settings.facts_location).exists()
 
 
 def test_jobs_that_never_counted_are_never_written(facts: Facts) -> None:

@@ -4,8 +4,7 @@ from typing import Any, Final
 
 from sqlalchemy import Column, DateTime, MetaData
 
-ORCHESTRATION: Final = "orchestration"
-ANALYTICS: Final = "analytics"
+from pipelines.storage.schemas import ANALYTICS, ORCHESTRATION
 
 # An error message quotes the constraint's name, so the name is the sentence that was broken.
 _NAMES: Final = {

@@ -1,4 +1,4 @@
-"""The tables of the orchestration schema as the migrations leave them, and what the metrics read of them."""
+"""The tables of the orchestration schema as the migrations leave them."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -27,50 +27,8 @@ from sqlalchemy.schema import SchemaItem
 
 from pipelines.model.logs import Level
 from pipelines.model.sentinels import RESERVED_IDS, RESERVED_INITIATORS
-from pipelines.storage.tables.columns import ORCHESTRATION, listed, orchestration_metadata, time
-
-# What the pipeline reads from a source, and so what its role must be allowed to read: nothing else.
-SOURCE_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
-    "organizations": ("id", "name", "time_zone", "deleted_at", "xmin", "tableoid"),
-    "workflows": ("id", "organization_id", "name", "deleted_at", "xmin", "tableoid"),
-    "clients": ("id", "organization_id", "name", "deleted_at", "xmin", "tableoid"),
-    "jobs": (
-        "id",
-        "organization_id",
-        "workflow_id",
-        "client_id",
-        "initiator_type",
-        "status",
-        "created_at",
-        "started_at",
-        "completed_at",
-        "updated_at",
-        "deleted_at",
-        "xmin",
-        "tableoid",
-    ),
-}
-
-
-# What the metrics of steps read besides, where a source has logs: no message, no metadata.
-STEP_SOURCE_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
-    "execution_logs": (
-        "id",
-        "organization_id",
-        "job_id",
-        "level",
-        "timestamp",
-        "step_name",
-        "duration_ms",
-        "xmin",
-        "tableoid",
-    ),
-}
-
-# And which months of them were dropped.
-MONTHS_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
-    "execution_log_months": ("month_start", "month_end", "dropped_at"),
-}
+from pipelines.storage.schemas import ORCHESTRATION
+from pipelines.storage.tables.columns import listed, orchestration_metadata, time
 
 # A JSON value takes no more: the application may set a lower limit, and reading one is bounded.
 _MEBIBYTE: Final = 1_048_576

@@ -1,0 +1,66 @@
+"""The log of a table of facts: its newest version, and what is wrong with it; no row is read for either."""
+
+import errno
+import re
+from pathlib import Path
+from typing import Final
+
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from pipelines.errors import FactsNotReadable, FactsUnusable
+from pipelines.storage.facts_checksums import LOG, Checksums
+
+_NO_DAMAGE: Final = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE}
+
+
+def newest_version(location: str) -> int:
+    """The number of the newest commit, 0 before the first one; raises `FactsUnusable`, `FactsNotReadable`."""
+    folder = local_folder(location)
+    try:
+        # First of all, because a damaged checkpoint can end the whole process.
+        damage = damaged_log(folder) if folder else None
+        if not damage:
+            return int(DeltaTable(location).version())
+    except TableNotFoundError:
+        return 0
+    except (DeltaError, OSError) as broken:
+        refuse_what_is_no_damage(location, broken)
+        raise FactsUnusable(f"({shown(location)})") from broken
+    raise FactsUnusable(f"({shown(location)}: {damage})")
+
+
+def damaged_log(folder: Path) -> str | None:
+    """What is wrong with the log in a folder, if anything; asked before it is read."""
+    # What a killed run left half-written has other names.
+    log = [entry for kind in ("*.json", "*.parquet") for entry in (folder / LOG).glob(kind)]
+    for entry in log:
+        # A power cut may leave a commit empty, which Delta Lake takes for one that changed nothing.
+        if not entry.stat().st_size:
+            return f"{entry.name} is empty"
+    return told(Checksums(folder).changed(f"{LOG}{entry.name}" for entry in log))
+
+
+def refuse_what_is_no_damage(location: str, failure: BaseException) -> None:
+    """Raise `FactsNotReadable` for what is the fault of the machine or of the store, not of the files."""
+    said = re.search(r"os error (\d+)", str(failure))
+    number = failure.errno if isinstance(failure, OSError) and failure.errno else said and int(said[1])
+    # What a store that is out of reach, or does not know us, makes of every request.
+    unreachable = local_folder(location) is None and str(failure).startswith("Generic ")
+    if number in _NO_DAMAGE or unreachable:
+        raise FactsNotReadable(f"({shown(location)})") from failure
+
+
+def told(changed: str | None) -> str | None:
+    """What is wrong with a file whose checksum is another."""
+    return f"{changed} is not as it was written" if changed else None
+
+
+def local_folder(location: str) -> Path | None:
+    """The folder of facts that lie on a disk of this machine."""
+    return None if "://" in location else Path(location)
+
+
+def shown(location: str) -> str:
+    """The location as it may be shown: what follows a question mark may be a key to the store."""
+    return location.partition("?")[0]
