@@ -33,7 +33,7 @@ torture: install ## Random histories with kills against the oracle (MINUTES=20)
 	.venv/bin/python -m tests.torture.torture --minutes $(MINUTES)
 
 mutants: install ## Make each known mistake in a copy and see a test fail for it
-	.venv/bin/python -m tests.torture.kill_mutants
+	.venv/bin/python -m tests.mutants.kill_mutants
 
 bench: install ## Measure speed and memory beside PostgreSQL alone (JOBS=1000000)
 	.venv/bin/python tests/bench/bench.py --jobs $(JOBS)

@@ -37,7 +37,7 @@ _FOREIGN_SETTINGS = ("EXECMETRICS_", "DAGSTER_", "PG")
 
 # What takes longest, by parts of names.
 _LONG = (
-    *("/torture/", "/laws/", "/faults/", "/page/", "/real_data/"),
+    *("/torture/", "/laws/", "/browser/", "/traces/"),
     *("test_demo", "test_many_anomalies", "test_backfill", "test_rebuild", "test_standby", "test_embedded"),
 )
 
@@ -180,7 +180,7 @@ def settings(databases: Databases, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def source(databases: Databases) -> Iterator[psycopg.Connection]:
-    """A connection to the source that commits every statement; `tests/planting.py` plants with it."""
+    """A connection to the source that commits every statement; `tests/support/planting.py` plants with it."""
     with psycopg.connect(databases.source_url, autocommit=True) as connection:
         yield connection
 

@@ -11,8 +11,8 @@ from pipelines.compute.calendar import OFFSET_COLUMNS, ZONE_COLUMNS, Calendar
 from pipelines.model.jobs import FACT_COLUMNS
 from pipelines.model.rollup_plan import ROLLUP_PLAN
 from pipelines.storage.statements import statement
-from tests.laws.generated import OFFSETS, ZONES
-from tests.oracle import Cells, Job
+from tests.support.generated_jobs import OFFSETS, ZONES
+from tests.support.oracle import Cells, Job
 
 IDS = ("organization_id", "workflow_id", "client_id")
 

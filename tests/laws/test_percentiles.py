@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from psycopg.rows import dict_row
 
-from tests.laws.generated import ZONES, some_jobs
-from tests.oracle import ALL, NO_CLIENT, PLAN, Cells, Job, differences
+from tests.support.generated_jobs import ZONES, some_jobs
+from tests.support.oracle import ALL, NO_CLIENT, PLAN, Cells, Job, differences
 
 # Each job joined to each combination it is in, then one plain GROUP BY.
 SAID_BY_POSTGRES = f"""

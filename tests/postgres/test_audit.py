@@ -12,8 +12,8 @@ from pipelines.audit import AuditReport, audit
 from pipelines.refresh import refresh
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
-from tests.oracle import cells_by_sql, differences
-from tests.planting import (
+from tests.support.oracle import cells_by_sql, differences
+from tests.support.planting import (
     DAY,
     HOUR,
     KEY,

@@ -17,8 +17,8 @@ from pipelines.storage.calendars import ReadCalendar, calendar_in, find_calendar
 from pipelines.storage.cursors import Progress
 from pipelines.storage.database import Databases
 from pipelines.storage.source import open_source
-from tests.oracle import Job, cells_by_hand, cells_by_sql, differences
-from tests.planting import DAY, HOUR, MINUTE, new_id, plant_jobs, plant_tenant
+from tests.support.oracle import Job, cells_by_hand, cells_by_sql, differences
+from tests.support.planting import DAY, HOUR, MINUTE, new_id, plant_jobs, plant_tenant
 
 SECOND, MICROSECOND = timedelta(seconds=1), timedelta(microseconds=1)
 

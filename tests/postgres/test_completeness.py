@@ -10,7 +10,7 @@ from pipelines.extract import Request
 from pipelines.refresh import extract_changes, publish_changes, reconcile, refresh
 from pipelines.settings import Settings, Tier
 from pipelines.storage.database import Databases
-from tests.planting import DAY, HOUR, NOON, Tenant, cells, plant_job, plant_tenant
+from tests.support.planting import DAY, HOUR, NOON, Tenant, cells, plant_job, plant_tenant
 
 
 def test_everything_written_down_before_is_in_the_figures(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipelines.storage import copying
 from pipelines.storage.copying import copy_frame
 from tests.conftest import Cluster
-from tests.planting import NOON
+from tests.support.planting import NOON
 
 SCHEMA = {
     "id": pl.Binary(),

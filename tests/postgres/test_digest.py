@@ -17,7 +17,7 @@ from pipelines.settings import Settings
 from pipelines.storage.asked import Swept
 from pipelines.storage.database import Databases
 from pipelines.storage.source import DIGEST_COLUMNS, SourceSnapshot, open_source
-from tests.planting import (
+from tests.support.planting import (
     DAY,
     HOUR,
     MINUTE,

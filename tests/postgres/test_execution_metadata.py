@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import timedelta
-from pathlib import Path
 from uuid import UUID
 
 import psycopg
@@ -20,8 +19,9 @@ from pipelines.settings import Settings
 from pipelines.storage.database import Databases
 from pipelines.storage.grants import grants
 from tests.conftest import with_user
-from tests.copied import copies, written_between, wrong
-from tests.planting import NOON, Tenant, change_job, new_id, plant_job, plant_jobs, plant_tenant
+from tests.support.metadata_oracle import copies, written_between, wrong
+from tests.support.places import ROOT
+from tests.support.planting import NOON, Tenant, change_job, new_id, plant_job, plant_jobs, plant_tenant
 
 Pair = tuple[Tenant, Tenant]
 
@@ -455,7 +455,7 @@ def printed_grants(settings: Settings) -> Sequence[str]:
 
 def documented_grants() -> list[str]:
     """What the page about it has the owner of a source run, without its comments."""
-    page = (Path(__file__).resolve().parents[2] / "docs/execution-metadata.md").read_text("utf-8")
+    page = (ROOT / "docs/execution-metadata.md").read_text("utf-8")
     text = re.sub(r"--[^\n]*\n", "", page.partition("```sql\n")[2].partition("```")[0])
     return [grant.strip() for grant in text.split(";") if grant.strip()]
 

@@ -17,7 +17,7 @@ from pipelines.settings import Settings
 from pipelines.storage.database import Databases
 from pipelines.storage.tenant_reading import reading_as
 from pipelines.tenancy import admit
-from tests.planting import MINUTE, NOON, Tenant, new_id, plant_job, plant_jobs, plant_tenant
+from tests.support.planting import MINUTE, NOON, Tenant, new_id, plant_job, plant_jobs, plant_tenant
 
 Opened = Callable[[Tenant], Any]
 

@@ -17,8 +17,8 @@ from pipelines.refresh import extract_changes, refresh
 from pipelines.retain import retain
 from pipelines.settings import Settings, load_settings
 from pipelines.storage.database import Databases
-from tests.oracle import ALL, NO_CLIENT, bucket
-from tests.planting import (
+from tests.support.oracle import ALL, NO_CLIENT, bucket
+from tests.support.planting import (
     DAY,
     HOUR,
     KEY,
@@ -34,7 +34,7 @@ from tests.planting import (
     plant_tenant,
     row_versions,
 )
-from tests.restated import complete_through, figures
+from tests.support.restatement_oracle import complete_through, figures
 
 MICROSECOND = timedelta(microseconds=1)
 

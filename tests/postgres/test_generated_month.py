@@ -17,7 +17,7 @@ from pipelines.storage.generated_month import GeneratedMonth, generate_month, se
 from pipelines.storage.migrations import downgrade
 from pipelines.verify import verify
 from tests.conftest import Cluster, CreateDatabase, with_database
-from tests.planting import plant_job, plant_tenant
+from tests.support.planting import plant_job, plant_tenant
 
 TABLES = ("organizations", "workflows", "clients", "jobs")
 

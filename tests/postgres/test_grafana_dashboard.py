@@ -2,7 +2,6 @@
 
 import json
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -13,9 +12,10 @@ from pipelines.settings import Settings
 from pipelines.storage.database import Databases
 from pipelines.storage.tenant_reading import reading_as
 from pipelines.tenancy import admit
-from tests.planting import DAY, NOON, Tenant, plant_jobs, plant_tenant
+from tests.support.places import ROOT
+from tests.support.planting import DAY, NOON, Tenant, plant_jobs, plant_tenant
 
-DASHBOARD = json.loads((Path(__file__).parents[2] / "docs/grafana/dashboard.json").read_text("utf-8"))
+DASHBOARD = json.loads((ROOT / "docs/grafana/dashboard.json").read_text("utf-8"))
 QUERIES = {panel["title"]: panel["targets"][0]["rawSql"] for panel in DASHBOARD["panels"]}
 
 

@@ -13,8 +13,8 @@ from pipelines.settings import Settings
 from pipelines.storage.database import Databases
 from pipelines.storage.migrations import downgrade
 from pipelines.storage.trace import import_trace
-from tests.planting import plant_job, plant_tenant
-from tests.traces import (
+from tests.support.planting import plant_job, plant_tenant
+from tests.support.small_traces import (
     ANOTHER_JOB,
     CLIENT,
     FILES,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipelines.errors import InvalidTrace
 from pipelines.storage.trace_files import read_trace
-from tests.traces import (
+from tests.support.small_traces import (
     ANOTHER_JOB,
     CLIENT,
     FILES,

@@ -20,8 +20,8 @@ from pipelines.storage.cursors import find_progress
 from pipelines.storage.database import Databases
 from pipelines.storage.facts import open_facts
 from pipelines.verify import verify
-from tests.oracle import ALL, Cells, cells_by_sql, differences
-from tests.planting import (
+from tests.support.oracle import ALL, Cells, cells_by_sql, differences
+from tests.support.planting import (
     DAY,
     HOUR,
     MINUTE,

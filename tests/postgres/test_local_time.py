@@ -9,8 +9,8 @@ from pipelines.refresh import refresh
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
 from pipelines.verify import verify
-from tests.oracle import cells_by_sql, differences
-from tests.planting import (
+from tests.support.oracle import cells_by_sql, differences
+from tests.support.planting import (
     DAY,
     HOUR,
     NOON,

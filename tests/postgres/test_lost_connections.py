@@ -19,7 +19,7 @@ from pipelines.settings import Settings, load_settings
 from pipelines.storage.asked import Swept
 from pipelines.storage.database import Databases, connect
 from pipelines.storage.source import SourceSnapshot, open_source
-from tests.planting import plant_job, plant_jobs, plant_tenant
+from tests.support.planting import plant_job, plant_jobs, plant_tenant
 
 
 @pytest.mark.every_postgres

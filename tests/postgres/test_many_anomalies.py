@@ -6,7 +6,7 @@ from pipelines.refresh import refresh
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
 from pipelines.verify import verify
-from tests.planting import cells, plant_tenant, row_versions, without_constraints
+from tests.support.planting import cells, plant_tenant, row_versions, without_constraints
 from tests.support.sampling import EVERYTHING
 
 KINDS = 10

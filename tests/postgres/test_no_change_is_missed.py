@@ -12,9 +12,9 @@ from pipelines.refresh import reconcile_created, refresh
 from pipelines.settings import Settings, Tier, load_settings
 from pipelines.storage.database import Databases
 from pipelines.verify import verify
-from tests.oracle import cells_by_sql, differences
-from tests.planting import DAY, NOON, cells, plant_job, plant_tenant, without_constraints
-from tests.postgres.writers import NaiveReader, run_writers
+from tests.support.concurrent_writers import NaiveReader, run_writers
+from tests.support.oracle import cells_by_sql, differences
+from tests.support.planting import DAY, NOON, cells, plant_job, plant_tenant, without_constraints
 
 SECONDS, SEED = 8.0, 20261124
 

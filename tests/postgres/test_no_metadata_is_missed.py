@@ -12,9 +12,9 @@ from pipelines.execution_metadata import SyncReport, find_drift, sync_metadata
 from pipelines.settings import load_settings
 from pipelines.storage.database import Databases
 from tests.conftest import CreateDatabase
-from tests.copied import wrong
-from tests.planting import Tenant, plant_job, plant_tenant
-from tests.postgres.writers import NaiveReader, run_writers
+from tests.support.concurrent_writers import NaiveReader, run_writers
+from tests.support.metadata_oracle import wrong
+from tests.support.planting import Tenant, plant_job, plant_tenant
 
 SECONDS, SEED = 5.0, 20261127
 

@@ -31,9 +31,19 @@ from pipelines.storage.database import Databases
 from pipelines.storage.facts import open_facts
 from pipelines.storage.source import Moment
 from pipelines.verify import Difference, verify
-from tests.oracle import cells_by_sql, differences
-from tests.planting import DAY, HOUR, NOON, Tenant, cells, change_job, plant_job, plant_jobs, plant_tenant
-from tests.postgres.writers import run_writers
+from tests.support.concurrent_writers import run_writers
+from tests.support.oracle import cells_by_sql, differences
+from tests.support.planting import (
+    DAY,
+    HOUR,
+    NOON,
+    Tenant,
+    cells,
+    change_job,
+    plant_job,
+    plant_jobs,
+    plant_tenant,
+)
 
 SECONDS, SEED = 5.0, 20241125
 

@@ -7,7 +7,7 @@ from pipelines.refresh import refresh
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
 from pipelines.verify import verify
-from tests.planting import (
+from tests.support.planting import (
     Tenant,
     cells,
     listed,

@@ -13,8 +13,8 @@ from pipelines.refresh import reconcile, refresh
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
 from pipelines.verify import verify
-from tests.oracle import cells_by_sql, differences
-from tests.planting import DAY, MINUTE, NOON, cells, change_job, plant_job, plant_tenant
+from tests.support.oracle import cells_by_sql, differences
+from tests.support.planting import DAY, MINUTE, NOON, cells, change_job, plant_job, plant_tenant
 
 pytestmark = pytest.mark.every_postgres
 

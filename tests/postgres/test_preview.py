@@ -18,7 +18,7 @@ from pipelines.retain import retain
 from pipelines.settings import Settings, load_settings
 from pipelines.storage.database import Databases
 from pipelines.storage.tables import METADATA
-from tests.planting import (
+from tests.support.planting import (
     DAY,
     HOUR,
     KEY,
@@ -34,7 +34,7 @@ from tests.planting import (
     plant_jobs,
     plant_tenant,
 )
-from tests.restated import figures
+from tests.support.restatement_oracle import figures
 
 RANGE: dict[str, Any] = {"since": NOON - DAY, "until": NOON + 5 * DAY}
 

@@ -10,7 +10,7 @@ import pytest
 from pipelines.refresh import reconcile, refresh
 from pipelines.settings import Settings, load_settings
 from pipelines.storage.database import Databases
-from tests.planting import DAY, MINUTE, NOON, Tenant, plant_job, plant_tenant
+from tests.support.planting import DAY, MINUTE, NOON, Tenant, plant_job, plant_tenant
 
 # What the server writes for a simple and for a prepared statement; its log is the honest witness.
 STATEMENT = re.compile(r"LOG:  (?:statement|execute [^:]*): ")

@@ -23,9 +23,9 @@ from pipelines.settings import Settings, load_settings
 from pipelines.storage.database import Databases
 from pipelines.storage.facts import open_facts
 from pipelines.verify import verify
-from tests import oracle
-from tests.oracle import cells_by_sql, differences
-from tests.planting import (
+from tests.support import oracle
+from tests.support.oracle import cells_by_sql, differences
+from tests.support.planting import (
     DAY,
     HOUR,
     MINUTE,
@@ -40,7 +40,7 @@ from tests.planting import (
     plant_tenant,
     row_versions,
 )
-from tests.restated import figures
+from tests.support.restatement_oracle import figures
 
 DEFINITIONS = {
     "more dimensions": "hour=2 day=3 week=3 month=3",

@@ -16,8 +16,8 @@ from pipelines.storage.cursors import forget_published
 from pipelines.storage.database import Databases
 from pipelines.storage.facts import open_facts
 from pipelines.verify import verify
-from tests.oracle import ALL, cells_by_sql, differences
-from tests.planting import (
+from tests.support.oracle import ALL, cells_by_sql, differences
+from tests.support.planting import (
     DAY,
     NOON,
     Tenant,

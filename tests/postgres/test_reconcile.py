@@ -11,8 +11,8 @@ from pipelines.preview import preview
 from pipelines.refresh import reconcile, refresh
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
-from tests.oracle import ALL, cells_by_sql, differences
-from tests.planting import (
+from tests.support.oracle import ALL, cells_by_sql, differences
+from tests.support.planting import (
     DAY,
     MINUTE,
     NOON,
@@ -27,7 +27,7 @@ from tests.planting import (
     row_versions,
     without_constraints,
 )
-from tests.restated import figures, restated
+from tests.support.restatement_oracle import figures, restated
 
 
 def test_a_refresh_does_not_see_hard_deletes_and_a_reconcile_does(

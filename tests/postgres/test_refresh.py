@@ -11,8 +11,8 @@ from pipelines.refresh import refresh
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
 from pipelines.storage.facts import open_facts
-from tests.oracle import ALL, NO_CLIENT, cells_by_sql, differences
-from tests.planting import (
+from tests.support.oracle import ALL, NO_CLIENT, cells_by_sql, differences
+from tests.support.planting import (
     DAY,
     HOUR,
     MINUTE,

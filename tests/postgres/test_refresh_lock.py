@@ -11,8 +11,8 @@ from pipelines.errors import AnotherRunHoldsTheLock
 from pipelines.refresh import reconcile, refresh
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
-from tests.oracle import cells_by_sql, differences
-from tests.planting import DAY, NOON, cells, plant_job, plant_tenant
+from tests.support.oracle import cells_by_sql, differences
+from tests.support.planting import DAY, NOON, cells, plant_job, plant_tenant
 
 pytestmark = pytest.mark.every_postgres
 

@@ -42,8 +42,19 @@ from pipelines.settings import Settings
 from pipelines.storage.database import Databases
 from pipelines.storage.tenant_reading import reading_as
 from pipelines.tenancy import admit
-from tests.oracle import ALL
-from tests.planting import DAY, HOUR, MINUTE, NOON, Tenant, cells, new_id, plant_job, plant_jobs, plant_tenant
+from tests.support.oracle import ALL
+from tests.support.planting import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NOON,
+    Tenant,
+    cells,
+    new_id,
+    plant_job,
+    plant_jobs,
+    plant_tenant,
+)
 
 JOBS = 150
 

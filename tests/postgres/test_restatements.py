@@ -13,7 +13,7 @@ from pipelines.model.restatements import Restated as Reason
 from pipelines.refresh import reconcile_created, refresh
 from pipelines.settings import Settings, load_settings
 from pipelines.storage.database import Databases
-from tests.planting import (
+from tests.support.planting import (
     DAY,
     HOUR,
     MINUTE,
@@ -27,7 +27,7 @@ from tests.planting import (
     plant_jobs,
     plant_tenant,
 )
-from tests.restated import Restated, changes, complete_through, restated
+from tests.support.restatement_oracle import Restated, changes, complete_through, restated
 
 # What is done to a job that counts, and why its cells are other ones afterwards.
 EDITS: dict[str, tuple[dict[str, Any], str]] = {

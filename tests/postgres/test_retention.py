@@ -16,8 +16,8 @@ from pipelines.retain import RetentionReport, retain
 from pipelines.settings import Settings, load_settings
 from pipelines.storage.database import Databases
 from pipelines.verify import verify
-from tests.oracle import cells_by_sql, differences
-from tests.planting import (
+from tests.support.oracle import cells_by_sql, differences
+from tests.support.planting import (
     DAY,
     HOUR,
     NOON,
@@ -32,7 +32,7 @@ from tests.planting import (
     plant_tenant,
     row_versions,
 )
-from tests.restated import restated
+from tests.support.restatement_oracle import restated
 
 # Thirty days before this is in the afternoon of NOON's day, whose hours are then the oldest that are kept.
 NOW = NOON + 30 * DAY + 4 * HOUR

@@ -16,7 +16,17 @@ from pipelines.storage.database import Databases
 from pipelines.storage.grants import grants
 from pipelines.storage.tenant_reading import read_as, reading_as
 from pipelines.tenancy import admit
-from tests.planting import DAY, HOUR, NOON, Tenant, new_id, plant_job, plant_jobs, plant_lines, plant_tenant
+from tests.support.planting import (
+    DAY,
+    HOUR,
+    NOON,
+    Tenant,
+    new_id,
+    plant_job,
+    plant_jobs,
+    plant_lines,
+    plant_tenant,
+)
 
 # Which column says whose a row is.
 OWNED = {

@@ -20,7 +20,7 @@ from pipelines.storage.grants import grants
 from pipelines.storage.snapshot import open_snapshot
 from pipelines.storage.source import SourceSnapshot, open_source
 from pipelines.storage.source_statements import digest_statement, jobs_statement
-from tests.planting import (
+from tests.support.planting import (
     DAY,
     HOUR,
     NOON,

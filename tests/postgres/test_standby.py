@@ -24,9 +24,9 @@ from pipelines.storage.grants import grants
 from pipelines.storage.source import Moment, SourceSnapshot, open_source
 from pipelines.verify import verify
 from tests.conftest import home_for_servers, system_15
-from tests.oracle import cells_by_sql, differences
-from tests.planting import cells, change_job, plant_job, plant_tenant
-from tests.standby import Pair, replicated, wait_until
+from tests.support.oracle import cells_by_sql, differences
+from tests.support.planting import cells, change_job, plant_job, plant_tenant
+from tests.support.standby_server import Pair, replicated, wait_until
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 

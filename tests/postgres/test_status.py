@@ -11,7 +11,7 @@ from pipelines.refresh import refresh
 from pipelines.settings import Settings, load_settings
 from pipelines.status import OrganizationStatus, status
 from pipelines.storage.database import Databases
-from tests.planting import DAY, MINUTE, NOON, Tenant, cells, plant_job, plant_jobs, plant_tenant
+from tests.support.planting import DAY, MINUTE, NOON, Tenant, cells, plant_job, plant_jobs, plant_tenant
 
 
 def test_status_counts_each_organization_apart(

@@ -12,8 +12,8 @@ from pipelines.refresh import refresh
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
 from pipelines.verify import verify
-from tests.oracle import ALL
-from tests.planting import (
+from tests.support.oracle import ALL
+from tests.support.planting import (
     DAY,
     HOUR,
     MINUTE,

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+from tests.support.places import ROOT
 
 # No setting of ours: those of whoever runs the tests are deleted.
 MARK = "TESTS_OF_EXECMETRICS"
@@ -35,7 +35,7 @@ def start_watchdog(folder: Path) -> subprocess.Popen[bytes]:
     """Watch a run until its end of the pipe is closed, by hand or because the process that holds it ended."""
     process = subprocess.Popen(
         [sys.executable, "-m", __name__, str(folder)],
-        cwd=CHECKOUT,
+        cwd=ROOT,
         env={name: value for name, value in os.environ.items() if name != MARK},
         stdin=subprocess.PIPE,
         # Whoever reads what the tests say waits until nobody can say more.

@@ -9,10 +9,10 @@ from pipelines.fault_points import FaultPoint, watched_by
 from pipelines.refresh import refresh
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
-from tests.oracle import cells_by_sql, differences
-from tests.planting import DAY, NOON, cells, change_job, plant_job, plant_tenant
-from tests.torture.runs import Killed, portions_of
-from tests.torture.world import PLANS, World
+from tests.support.histories.runs import Killed, portions_of
+from tests.support.histories.world import PLANS, World
+from tests.support.oracle import cells_by_sql, differences
+from tests.support.planting import DAY, NOON, cells, change_job, plant_job, plant_tenant
 
 
 @contextmanager

@@ -16,9 +16,9 @@ from multiprocessing.queues import Queue
 from pathlib import Path
 from queue import Empty
 
-from tests.torture.profiles import PROFILES
-from tests.torture.servers import fresh_database, running_server, temporary_folder
-from tests.torture.tally import Tally
+from tests.support.histories.profiles import PROFILES
+from tests.support.histories.servers import fresh_database, running_server, temporary_folder
+from tests.support.histories.tally import Tally
 
 # A round is the histories of one profile on one database, and ends before anything adds up.
 _HISTORIES, _STEPS = 12, 25
@@ -102,7 +102,7 @@ def _work(asked: argparse.Namespace, seed: int, home: Path, rounds: "Queue[Round
     # Imported where Hypothesis has been told which folder is its own.
     from hypothesis import Phase
 
-    from tests.torture.histories import run_histories
+    from tests.support.histories.histories import run_histories
 
     home.mkdir(mode=0o711)
     with running_server(home / "server") as url:

@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.compute.causes import with_cause
 from pipelines.storage.facts import STORED_COLUMNS
-from tests.changes import DAY, MINUTE, NOON, Row, change
+from tests.support.fact_changes import DAY, MINUTE, NOON, Row, change
 
 COUNTS = change(1)
 LATER = {"started_at": NOON + DAY, "completed_at": NOON + DAY + MINUTE}

@@ -12,8 +12,8 @@ from pipelines.compute.cover import Cover, Span
 from pipelines.compute.wall_clock import WallClock
 from pipelines.errors import RangeNotStored
 from pipelines.model.periods import Period
-from tests.clocks import offsets_of
-from tests.oracle import bucket
+from tests.support.oracle import bucket
+from tests.support.zone_offsets import offsets_of
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 JANUARY = datetime(2024, 1, 1, tzinfo=UTC)

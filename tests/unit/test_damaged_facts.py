@@ -21,7 +21,7 @@ from pipelines.storage.facts import Facts, FactsNotWritten, open_facts
 from pipelines.storage.facts_checksums import Checksums
 from pipelines.storage.facts_health import examine, reading_facts, remove_set_aside, set_aside
 from pipelines.storage.facts_log import newest_version
-from tests.changes import DAY, MINUTE, NOON, change, frame, id_of
+from tests.support.fact_changes import DAY, MINUTE, NOON, change, frame, id_of
 
 JOBS = [
     change(job, workflow_id=random.Random(job).randbytes(16), row_hash=random.Random(job).getrandbits(63))

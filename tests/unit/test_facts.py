@@ -21,7 +21,7 @@ from pipelines.settings import Settings, load_settings
 from pipelines.storage import facts as facts_module
 from pipelines.storage.facts import Absorbed, Facts, open_facts
 from pipelines.storage.facts_log import newest_version
-from tests.changes import DAY, MINUTE, NOON, Row, change, frame, id_of
+from tests.support.fact_changes import DAY, MINUTE, NOON, Row, change, frame, id_of
 
 NEIGHBOUR = [
     change(900 + day, organization_id=id_of(9), created_at=NOON + day * DAY, row_hash=day - 5)

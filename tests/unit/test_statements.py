@@ -1,12 +1,11 @@
 """Statements live alone in files that say what they are for."""
 
-from pathlib import Path
-
 import pytest
 
 from pipelines.storage.statements import statement
+from tests.support.places import ROOT
 
-SQL = Path(__file__).resolve().parents[2] / "sql"
+SQL = ROOT / "sql"
 PATHS = sorted(str(path.relative_to(SQL)) for path in SQL.rglob("*.sql"))
 
 

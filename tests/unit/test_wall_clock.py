@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pipelines.compute.calendar import OFFSET_COLUMNS, Calendar
 from pipelines.compute.wall_clock import WallClock
 from pipelines.model.periods import Period
-from tests.clocks import FIRST, offsets_of
-from tests.oracle import bucket
+from tests.support.oracle import bucket
+from tests.support.zone_offsets import FIRST, offsets_of
 
 TENANT = UUID(int=7)
 

@@ -1,0 +1,135 @@
+"""What Dagster loads, and what its catalogue says about the tables."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import dagster as dg
+import psycopg
+import pytest
+import yaml
+from deltalake import DeltaTable
+
+from assets.definitions import defs
+from pipelines.settings import Settings
+from tests.support.dagster_runs import day_key, refresh_run
+from tests.support.places import ROOT
+from tests.support.planting import NOON, plant_job, plant_tenant
+
+KINDS = {
+    "job_facts": {"deltalake", "polars"},
+    "aggregate_metrics": {"duckdb", "postgres"},
+    "aggregate_step_metrics": {"duckdb", "deltalake", "postgres"},
+    "execution_metadata": {"postgres"},
+}
+
+ASSETS = {asset.key.path[-1]: asset for asset in defs.assets if isinstance(asset, dg.AssetsDefinition)}
+
+
+def test_the_definitions_load() -> None:
+    """Every asset, check, job and schedule resolves, as the code server resolves them."""
+    dg.Definitions.validate_loadable(defs)
+
+    repository = defs.get_repository_def()
+    assert set(ASSETS) == {
+        "job_facts",
+        "aggregate_metrics",
+        "aggregate_step_metrics",
+        "execution_metadata",
+    }
+    assert set(repository.job_names) >= {"refresh", "tidy_job_facts"}
+    assert {schedule.name for schedule in repository.schedule_defs} == {
+        "hourly_refresh",
+        "standing_checks_schedule",
+        "nightly_digest_schedule",
+        "weekly_digest_schedule",
+        "tidy_job_facts_schedule",
+        "retention_schedule",
+        "keep_log_partitions_schedule",
+        "blob_sweeping_schedule",
+        "sync_execution_metadata_schedule",
+        "check_execution_metadata_schedule",
+    }
+
+
+def test_loading_says_nothing() -> None:
+    """Nobody who starts a command has to read warnings about how it is made."""
+    loading = subprocess.run(
+        [sys.executable, "-c", "import assets.definitions"], cwd=ROOT, capture_output=True, text=True
+    )
+
+    assert (loading.returncode, loading.stdout, loading.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("name", ASSETS)
+def test_an_asset_says_what_it_is(name: str) -> None:
+    """Owner, kinds, group, table and description are in the catalogue."""
+    asset = ASSETS[name]
+    spec = asset.get_asset_spec()
+
+    assert spec.owners == ["team:data-platform"]
+    assert spec.kinds == KINDS[name]
+    assert spec.group_name == "execution_metrics"
+    assert spec.metadata["dagster/table_name"].endswith(name)
+    assert spec.description
+
+
+@pytest.mark.parametrize("name", ["job_facts", "aggregate_metrics", "aggregate_step_metrics"])
+def test_an_asset_returns_what_a_range_run_needs(name: str) -> None:
+    """Without this annotation a run over several days fails after its work is done."""
+    returned = ASSETS[name].op.compute_fn.decorated_fn.__annotations__["return"]
+
+    assert returned.__origin__ is dg.MaterializeResult
+
+
+@pytest.mark.parametrize("name", ["job_facts", "aggregate_metrics", "aggregate_step_metrics"])
+def test_an_asset_can_be_backfilled_by_days(name: str) -> None:
+    """Days in UTC, today among them; a month in a run; a failed step is tried twice more."""
+    asset = ASSETS[name]
+    days = asset.partitions_def
+
+    assert isinstance(days, dg.DailyPartitionsDefinition)
+    assert days.timezone == "UTC"
+    assert days.has_partition_key(day_key(datetime.now(UTC)))
+    assert days.get_first_partition_key() == "2010-01-01"
+    assert asset.backfill_policy == dg.BackfillPolicy.multi_run(max_partitions_per_run=31)
+    assert asset.op.retry_policy.max_retries == 2
+
+
+@pytest.mark.parametrize("job", ["refresh", "tidy_job_facts", "__ASSET_JOB"])
+def test_every_job_runs_in_one_process(job: str) -> None:
+    """A process per step would cost five seconds and lose what the first asset hands to the second."""
+    assert defs.get_repository_def().get_job(job).executor_def.name == "in_process"
+
+
+def test_the_workspace_is_this_folder() -> None:
+    """Another package called assets, somewhere in site-packages, is not taken for ours."""
+    workspace = yaml.safe_load((ROOT / "workspace.yaml").read_text())
+
+    module = workspace["load_from"][0]["python_module"]
+    assert (module["module_name"], module["working_directory"]) == ("assets.definitions", ".")
+
+
+@pytest.mark.parametrize("table", ["analytics.aggregate_metrics", "orchestration.execution_metadata"])
+def test_the_catalogue_has_the_columns_of_the_tables(analytics: psycopg.Connection, table: str) -> None:
+    """Names, order, NULLs and meanings are those of the real table."""
+    columns = analytics.execute(
+        "SELECT attname, NOT attnotnull, col_description(attrelid, attnum) FROM pg_attribute"
+        " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+        [table],
+    ).fetchall()
+
+    schema = ASSETS[table.partition(".")[2]].get_asset_spec().metadata["dagster/column_schema"]
+    assert [(c.name, c.constraints.nullable, c.description) for c in schema.columns] == columns
+
+
+@pytest.mark.usefixtures("configured")
+def test_the_catalogue_has_the_columns_of_the_facts(source: psycopg.Connection, settings: Settings) -> None:
+    """The catalogue lists what a reader of the Delta table finds, in its order."""
+    plant_job(source, plant_tenant(source))
+    assert refresh_run(NOON).success
+
+    stored = [field.name for field in DeltaTable(settings.facts_location).schema().fields]
+
+    schema = ASSETS["job_facts"].get_asset_spec().metadata["dagster/column_schema"]
+    assert [column.name for column in schema.columns] == stored

@@ -1,0 +1,104 @@
+"""The clock: when the tables are refreshed, and what each tick asks for."""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import psycopg
+import pytest
+
+from assets.definitions import defs
+from assets.maintenance import weekly_tidying
+from assets.schedules import hourly_refresh
+from tests.support.dagster_runs import partitions
+from tests.support.oracle import cells_by_sql, differences
+from tests.support.planting import HOUR, NOON, cells, plant_job, plant_tenant
+
+
+def test_an_hour_is_refreshed_soon_after_it_ended() -> None:
+    """Every hour, by UTC, from the day it is deployed: nobody has to switch it on."""
+    assert (hourly_refresh.cron_schedule, hourly_refresh.execution_timezone) == ("7 * * * *", "UTC")
+    assert hourly_refresh.default_status is dg.DefaultScheduleStatus.RUNNING
+    assert (weekly_tidying.cron_schedule, weekly_tidying.execution_timezone) == ("37 3 * * 0", "UTC")
+    assert weekly_tidying.default_status is dg.DefaultScheduleStatus.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("tick", "yesterday", "today"),
+    [
+        ("2024-02-01T00:07", "2024-01-31", "2024-02-01"),
+        ("2024-01-31T23:07", "2024-01-30", "2024-01-31"),
+        ("2024-03-01T00:07", "2024-02-29", "2024-03-01"),
+        ("2025-03-01T00:07", "2025-02-28", "2025-03-01"),
+        ("2025-01-01T12:07", "2024-12-31", "2025-01-01"),
+    ],
+)
+def test_a_tick_names_yesterday_and_today(tick: str, yesterday: str, today: str) -> None:
+    """Both days exist as partitions by then, at midnight, at the end of a month, in leap years."""
+    moment = datetime.fromisoformat(tick).replace(tzinfo=UTC)
+
+    request = ticked(moment)
+
+    assert request.tags["dagster/asset_partition_range_start"] == yesterday
+    assert request.tags["dagster/asset_partition_range_end"] == today
+    assert request.tags["dagster/priority"] == "10"
+
+
+def test_today_is_a_partition_at_the_first_tick_of_a_day() -> None:
+    """Seven minutes past midnight the new day can be materialized already."""
+    days = defs.resolve_job_def("refresh").partitions_def
+    moment = datetime(2024, 2, 1, 0, 7, tzinfo=UTC)
+
+    with dg.partition_loading_context(moment):
+        newest = days.get_last_partition_key()
+
+    assert newest == "2024-02-01" == ticked(moment).tags["dagster/asset_partition_range_end"]
+
+
+def test_no_two_ticks_share_a_key() -> None:
+    """Over a year's end too; the same tick evaluated twice is one run."""
+    begin = datetime(2024, 12, 31, 20, 7, tzinfo=UTC)
+    ticks = [begin + timedelta(hours=hours) for hours in range(30)]
+
+    keys = [ticked(moment).run_key for moment in ticks]
+
+    assert len(set(keys)) == 30
+    assert keys == [ticked(moment).run_key for moment in ticks]
+
+
+@pytest.mark.usefixtures("configured")
+def test_a_tick_refreshes_the_table(source: psycopg.Connection, analytics: psycopg.Connection) -> None:
+    """The run that a tick asks for is valid, publishes everything and shows up in both days."""
+    plant_job(source, plant_tenant(source))
+    plant_job(source, plant_tenant(source, "Neighbour"), completed_at=NOON - 9 * HOUR)
+    request = ticked(datetime(2024, 2, 1, 0, 7, tzinfo=UTC))
+    job = defs.resolve_job_def("refresh")
+    assert dg.validate_run_config(job, request.run_config)
+
+    result = job.execute_in_process(run_config=request.run_config, tags=request.tags)
+
+    assert partitions(result, "job_facts") == ["2024-01-31", "2024-02-01"]
+    assert partitions(result, "aggregate_metrics") == ["2024-01-31", "2024-02-01"]
+    assert len(cells(analytics)) == 54
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
+def test_a_tick_asks_for_what_changed_and_not_for_the_days() -> None:
+    """Both assets are told to refresh: reading two days again every hour would be work for nothing."""
+    request = ticked(datetime(2024, 2, 1, 0, 7, tzinfo=UTC))
+
+    for asset in ("job_facts", "aggregate_metrics"):
+        assert request.run_config["ops"][asset]["config"] == {
+            "mode": "refresh",
+            "organization_ids": [],
+            "accept_deletes": False,
+        }
+
+
+def ticked(moment: datetime) -> dg.RunRequest:
+    """What the schedule asks for at a moment."""
+    with dg.build_schedule_context(
+        scheduled_execution_time=moment, repository_def=defs.get_repository_def()
+    ) as context:
+        requests = hourly_refresh.evaluate_tick(context).run_requests
+    assert len(requests) == 1
+    return requests[0]

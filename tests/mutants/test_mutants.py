@@ -1,0 +1,229 @@
+"""The proof itself: enough histories, and mutants that can be made and are killed by a test."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.mutants.kill_mutants import FOLDERS, ROOT, judge
+from tests.mutants.mutants import MUTANTS
+from tests.mutants.mutating import Change, Mutant, Python, Sql
+from tests.support.histories.profiles import PROFILES
+
+# A module and a statement to make mistakes in.
+TILL = """
+TAXES = (7, 19)
+
+class Till:
+    def total(self, prices):
+        for price in prices:
+            if price < 0:
+                raise ValueError(price)
+        return round(sum(prices), 2)
+
+    def change(self, paid, prices):
+        due = self.total(prices)
+        return round(paid - due, 2)
+"""
+SALES = """
+-- Which sales of a customer were paid: AND sale.paid.
+SELECT sale.id, sale.price
+FROM shop.sales AS sale
+WHERE sale.customer_id = %(customer_id)s AND sale.paid
+"""
+CHANGE, TAXES = Python("pipelines.till", "Till.change"), Python("pipelines.till", "TAXES")
+TOTAL, PAID = Python("pipelines.till", "Till.total"), Sql("read/sales.sql")
+
+
+def test_the_whole_suite_tells_two_hundred_histories() -> None:
+    """Each profile has a test that tells so many as it says, when everything is run."""
+    assert sum(profile.histories for profile in PROFILES.values()) >= 200
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_mutant_can_still_be_made(mutant: Mutant) -> None:
+    """Each of its places is in the product, once, and the test that has to notice it is in the suite."""
+    texts = mutant.make_texts(ROOT)
+
+    assert all(text != path.read_text("utf-8") for path, text in texts.items())
+    path, _, name = mutant.test.partition("::")
+    assert f"def {name}" in (ROOT / path).read_text("utf-8")
+    assert Path(path).parts[0] in FOLDERS
+
+
+def test_the_page_about_reliability_lists_every_mutant() -> None:
+    """And no other, in their order."""
+    page = (
+        (ROOT / "docs/reliability.md").read_text("utf-8").partition("\n## Mutants\n")[2].partition("\n## ")[0]
+    )
+
+    rows = [line for line in page.splitlines() if line.startswith("| ")][2:]
+
+    assert rows == [
+        f"| {mutant.name} | {mutant.breaks} | `{mutant.test.rpartition('::')[2]}` |" for mutant in MUTANTS
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "old", "new"),
+    [
+        (CHANGE.replace("paid - due", "paid"), "paid - due", "paid"),
+        (CHANGE.replace("due = self.total(prices)", "due = 0"), "due = self.total(prices)", "due = 0"),
+        (CHANGE.replace("self.total(...)", "max(...)"), "self.total(prices)", "max(prices)"),
+        (CHANGE.replace("round(..., 2)", "..."), "round(paid - due, 2)", "paid - due"),
+        (TOTAL.replace("if price < 0: ...", "if False: ..."), "if price < 0:", "if False:"),
+        (TOTAL.remove("raise ValueError(price)"), "raise ValueError(price)", "pass"),
+        (TOTAL.insert_before("raise ...", "prices = []"), "raise", "prices = []; raise"),
+        (CHANGE.insert_after("due = ...", "due += 1"), "self.total(prices)", "self.total(prices); due += 1"),
+        (TAXES.replace("7", "0"), "(7, 19)", "(0, 19)"),
+    ],
+)
+def test_a_mistake_is_made_in_its_function_alone(change: Change, old: str, new: str, tmp_path: Path) -> None:
+    """An expression or a statement is replaced, removed or inserted, and all other code stays."""
+    make_product(tmp_path)
+
+    Mutant("of the till", "the change", change, test="").apply(tmp_path)
+
+    assert TILL.count(old) == 1
+    made = (tmp_path / "pipelines/till.py").read_text("utf-8")
+    assert ast.dump(ast.parse(made)) == ast.dump(ast.parse(TILL.replace(old, new)))
+
+
+def test_a_mistake_is_made_in_its_statement_alone(tmp_path: Path) -> None:
+    """A fragment of SQL is replaced or removed, and the comments stay."""
+    make_product(tmp_path)
+    changes = PAID.replace("sale.customer_id =", "sale.id ="), PAID.remove("AND sale.paid")
+
+    Mutant("of the sales", "the list", *changes, test="").apply(tmp_path)
+
+    condition = "WHERE sale.customer_id = %(customer_id)s AND sale.paid"
+    assert SALES.count(condition) == 1
+    made = (tmp_path / "sql/read/sales.sql").read_text("utf-8")
+    assert made == SALES.replace(condition, "WHERE sale.id = %(customer_id)s ")
+
+
+@pytest.mark.parametrize(
+    "till",
+    [
+        # Line breaks, comments and numbers are written otherwise.
+        TILL.replace("paid - due, 2", "\n  paid  # in cash\n  - due,\n  0x2,\n"),
+        # Another function says the same.
+        f"{TILL}\ndef rest(paid, due):\n    return round(paid - due, 2)\n",
+        # The function has another statement.
+        TILL.replace("due = self", "paid = paid or 0\n        due = self"),
+    ],
+)
+def test_how_a_function_is_written_makes_no_difference(till: str, tmp_path: Path) -> None:
+    """A mutant does not depend on formatting, comments, other functions and other statements."""
+    make_product(tmp_path, till)
+    change = CHANGE.replace("round(paid - due, 2)", "0")
+
+    Mutant("of the till", "the change", change, test="").apply(tmp_path)
+
+    assert till != TILL
+    assert (tmp_path / "pipelines/till.py").read_text("utf-8").count("return 0") == 1
+
+
+def test_how_a_statement_is_written_makes_no_difference(tmp_path: Path) -> None:
+    """A mutant does not depend on spaces, comments and the case of words."""
+    make_product(tmp_path, sales=SALES.replace("AND sale.paid\n", "\n    and -- in cash\n Sale . PAID\n"))
+
+    Mutant("of the sales", "the list", PAID.remove("AND sale.paid"), test="").apply(tmp_path)
+
+    made = (tmp_path / "sql/read/sales.sql").read_text("utf-8")
+    assert made == SALES.replace("AND sale.paid\n", "\n    \n")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (Python("pipelines.shop", "Till.total").remove("raise ..."), "module pipelines.shop is gone"),
+        (
+            Python("pipelines.till", "total").remove("raise ..."),
+            "module pipelines.till has no definition of total",
+        ),
+        (
+            CHANGE.replace("due - paid", "0"),
+            "Till.change of module pipelines.till has no place like `due - paid`",
+        ),
+        # It is an expression, and no statement of its own.
+        (CHANGE.remove("self.total(prices)"), "has no place like `self.total(prices)`"),
+        (Sql("read/refunds.sql").remove("AND sale.paid"), "statement read/refunds.sql is gone"),
+        # What a comment says is no SQL.
+        (PAID.remove("were paid"), "statement read/sales.sql has no place like `were paid`"),
+    ],
+)
+def test_a_mutant_without_its_place_says_so(change: Change, reason: str, tmp_path: Path) -> None:
+    """The message names the mutant, the function or the statement, and what is not found in it."""
+    make_product(tmp_path)
+
+    with pytest.raises(LookupError) as gone:
+        Mutant("of the till", "the change", change, test="").apply(tmp_path)
+
+    assert str(gone.value).startswith('The mutant "of the till" cannot be made: ')
+    assert reason in str(gone.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (TOTAL.replace("price", "0"), "Till.total of module pipelines.till has 2 places like `price`"),
+        (PAID.replace("sale", "sold"), "statement read/sales.sql has 5 places like `sale`"),
+        (
+            Python("pipelines.till", "Twice").remove("pass"),
+            "module pipelines.till has 2 definitions of Twice",
+        ),
+    ],
+)
+def test_a_place_that_is_there_twice_is_refused(change: Change, reason: str, tmp_path: Path) -> None:
+    """The place that is meant is not guessed, and nothing is written."""
+    till = f"{TILL}\nclass Twice:\n    pass\nclass Twice:\n    pass\n"
+    make_product(tmp_path, till)
+
+    with pytest.raises(LookupError, match=reason):
+        Mutant("of the till", "the change", change, test="").apply(tmp_path)
+
+    assert (tmp_path / "pipelines/till.py").read_text("utf-8") == till
+
+
+@pytest.mark.parametrize(
+    ("test", "killed_by", "reason"),
+    [
+        ("def test(): assert 1 == 2", "test", ""),
+        ("def test(): raise ValueError('of the product')", "test", ""),
+        ("def test(): pass", None, "it survived"),
+        ("def test(): unknown()", None, "the copy cannot run (NameError)"),
+        ("import unknown\ndef test(): pass", None, "the copy cannot run (ModuleNotFoundError)"),
+        (
+            "import pytest\n@pytest.fixture\ndef one(): raise ValueError\ndef test(one): pass",
+            None,
+            "pytest or a fixture failed, and no test",
+        ),
+    ],
+)
+def test_only_a_failing_test_kills_a_mutant(
+    test: str, killed_by: str | None, reason: str, tmp_path: Path
+) -> None:
+    """A copy that cannot be imported or cannot run proves nothing about the suite."""
+    (tmp_path / "test_it.py").write_text(test, "utf-8")
+
+    tested = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "--tb=short", "-rf", "test_it.py"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert judge(tested.returncode, tested.stdout + tested.stderr) == (killed_by, reason)
+
+
+def make_product(tree: Path, till: str = TILL, sales: str = SALES) -> None:
+    """Write a product of one module and one statement."""
+    for path, text in {"pipelines/till.py": till, "sql/read/sales.sql": sales}.items():
+        (tree / path).parent.mkdir(parents=True)
+        (tree / path).write_text(text, "utf-8")

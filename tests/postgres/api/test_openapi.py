@@ -1,0 +1,111 @@
+"""The description is complete: whatever it allows is answered as it says."""
+
+from contextlib import suppress
+from uuid import UUID
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    ignored_auth,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+
+from tests.postgres.api.conftest import QUESTIONS, Api, path_of, token_of
+
+ASKED = [*(path_of("{organization_id}", question) for question in QUESTIONS), "/v1/definitions"]
+OF_HEALTH = ["/healthz", "/readyz", "/metrics"]
+
+# What takes no parameter cannot be asked for wrongly.
+TRIED = [
+    *((path, GenerationMode.POSITIVE) for path in ASKED + OF_HEALTH),
+    *((path, GenerationMode.NEGATIVE) for path in ASKED),
+]
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    unsupported_method,
+    ignored_auth,
+]
+
+
+@pytest.mark.parametrize(("path", "mode"), TRIED)
+def test_whatever_is_described_is_answered_as_described(shared: Api, path: str, mode: GenerationMode) -> None:
+    """No failure, and no status, header, type or shape that is not described, whatever is asked."""
+    tenant = shared.tenants[0]
+    operation = schemathesis.openapi.from_asgi("/openapi.json", shared.client.app)[path]["GET"]
+
+    @given(case=operation.as_strategy(generation_mode=mode))
+    @settings(
+        max_examples=40,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    def ask(case: schemathesis.Case) -> None:
+        with suppress(KeyError, ValueError):
+            UUID(case.path_parameters["organization_id"])
+            # Any other would be answered by 404.
+            case.path_parameters["organization_id"] = str(tenant.organization)
+        case.call_and_validate(headers={"Authorization": f"Bearer {token_of(tenant)}"}, checks=CHECKS)
+
+    ask()
+
+
+def test_nothing_is_served_that_is_not_described(shared: Api) -> None:
+    """Each path is tried above."""
+    described = shared.client.get("/openapi.json").json()["paths"]
+
+    assert set(described) == {*ASKED, *OF_HEALTH}
+
+
+def test_every_question_is_described(shared: Api) -> None:
+    """With each status that it can have, how to say who asks, and every parameter in words."""
+    described = shared.client.get("/openapi.json").json()
+    for question in QUESTIONS:
+        operation = described["paths"][f"/v1/organizations/{{organization_id}}/{question}"]["get"]
+
+        assert set(operation["responses"]) == {"200", "304", "401", "404", "422", "503"}
+        assert set(operation["responses"]["200"]["content"]) == {"application/json", "text/csv"}
+        assert operation["security"] == [{"token": []}]
+        assert all(parameter["description"] for parameter in operation["parameters"])
+        assert operation["description"]
+    assert described["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+    assert set(described["paths"]["/v1/definitions"]["get"]["responses"]) == {
+        "200",
+        "304",
+        "401",
+        "422",
+        "503",
+    }
+    assert set(described["paths"]["/readyz"]["get"]["responses"]) == {"200", "503"}
+
+
+def test_every_failure_is_described_as_a_problem(shared: Api) -> None:
+    """In one media type, wherever it may happen."""
+    described = shared.client.get("/openapi.json").json()["paths"]
+    failures = [
+        response
+        for path in described.values()
+        for status, response in path["get"]["responses"].items()
+        if status >= "400"
+    ]
+
+    assert len(failures) > 20
+    assert {media_type for each in failures for media_type in each["content"]} == {"application/problem+json"}
+
+
+def test_no_page_loads_programs_from_elsewhere(shared: Api) -> None:
+    """The framework's own pages of documentation would, so they are not served."""
+    assert [shared.client.get(path).status_code for path in ("/docs", "/redoc")] == [404, 404]

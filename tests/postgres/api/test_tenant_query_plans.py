@@ -1,0 +1,123 @@
+"""How the database finds thirty days of one tenant among two hundred: by the key, and nothing else's rows."""
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import psycopg
+import pytest
+
+from pipelines.model.periods import Period
+from pipelines.model.sentinels import ALL_OF_EACH
+from pipelines.repositories.analytics import AnalyticsRepository
+from pipelines.storage.database import Connection
+from pipelines.storage.reading_pool import ReadingPool
+from pipelines.tenancy import Tenant, admit
+from tests.conftest import OWNER, Cluster, with_database, with_user
+from tests.postgres.api.conftest import reading_role, settled
+from tests.support.planting import DAY, NOON
+
+UNTIL = (NOON + 40 * DAY).replace(hour=0)
+ASKED = {"since": UNTIL - timedelta(days=30), "until": UNTIL}
+
+# Forty days of two workflows and of all together for two hundred, as refreshes would have left them.
+STORED = """
+    INSERT INTO analytics.aggregate_metrics
+    SELECT
+        md5('organization ' || number)::uuid, period, moment, workflow, %(all_clients)s, %(all_initiators)s,
+        3, 3, 0, 3, 100, 9, 3, 3, 3, 3, 3, 3, 3, now(), 1,
+        CASE WHEN period = 'day' THEN ARRAY[404]::smallint[] END, CASE WHEN period = 'day' THEN ARRAY[3] END
+    FROM generate_series(1, 200) AS organization (number)
+    CROSS JOIN (VALUES ('hour', interval '1 hour'), ('day', interval '1 day')) AS periods (period, length)
+    CROSS JOIN generate_series(%(until)s - interval '40 days', %(until)s, length) AS moments (moment)
+    CROSS JOIN (VALUES (%(all_workflows)s), (md5('one')::uuid), (md5('two')::uuid)) AS workflows (workflow)
+    WHERE period = 'day' OR workflow = %(all_workflows)s
+"""
+NAMED = """
+    INSERT INTO analytics.workflows (id, organization_id, name)
+    SELECT md5(name)::uuid, md5('organization 77')::uuid, name FROM (VALUES ('one'), ('two')) AS named (name)
+"""
+
+Question = Callable[[AnalyticsRepository], object]
+
+KEY, BY_TIME = "aggregate_metrics_primary_key", ("organization_id", "period", "period_start")
+
+# A question, what its rows are searched by, and how many it may look at: what it tells of, and histograms.
+QUESTIONS: dict[str, tuple[Question, tuple[str, ...], int]] = {
+    "the days": (lambda metrics: metrics.get_metrics(period=Period.DAY, **ASKED), BY_TIME, 30 * 3),
+    "the hours": (lambda metrics: metrics.get_metrics(period=Period.HOUR, **ASKED), BY_TIME, 30 * 24),
+    "a summary": (lambda metrics: metrics.get_execution_stats(**ASKED), BY_TIME, 2 * 30 * 3),
+    # For so few rows of so many workflows, all of the tenant's are as good.
+    "all workflows": (
+        lambda metrics: metrics.get_workflow_execution_stats(**ASKED),
+        ("organization_id", "client_id", "initiator_type"),
+        2 * 41 * (24 + 3),
+    ),
+}
+
+
+class Recorded(psycopg.Cursor[Any]):
+    """A cursor that remembers what it was told to execute."""
+
+    told: ClassVar[list[tuple[Any, Any]]] = []
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> "Recorded":
+        self.told.append((query, params))
+        return super().execute(query, params, **options)
+
+
+@pytest.fixture(scope="module")
+def reader(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Connection, Tenant]]:
+    """A connection in a transaction of one of them, as the API has it."""
+    server, name = cluster("embedded"), "plans_of_the_dashboard"
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE template_of_tests OWNER {OWNER}")
+    url = with_user(with_database(server, name), OWNER)
+    databases, settings = settled(url, tmp_path_factory.mktemp("plans"))
+    with psycopg.connect(url, autocommit=True) as owner:
+        owner.execute(STORED, ALL_OF_EACH | {"until": UNTIL})
+        owner.execute(NAMED)
+        owner.execute("VACUUM (ANALYZE) analytics.aggregate_metrics")
+        (organization,) = owner.execute("SELECT md5('organization 77')::uuid").fetchone()
+    tenant = admit(organization)
+    with (
+        reading_role(databases, settings) as role,
+        ReadingPool(role, settings) as pool,
+        pool.reading_as(tenant) as connection,
+    ):
+        yield connection, tenant
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_a_tenants_rows_are_found_by_the_key(
+    reader: tuple[Connection, Tenant], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Each look at the table is a search by its key, and meets few rows that are not asked for."""
+    connection, tenant = reader
+    question, searched_by, rows = QUESTIONS[name]
+    monkeypatch.setattr(connection, "cursor_factory", Recorded)
+    monkeypatch.setattr(Recorded, "told", [])
+    assert question(AnalyticsRepository(connection, tenant))
+    query, values = Recorded.told[-1]
+
+    (told,) = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", values).fetchone()
+
+    looks = [node for node in nodes(told[0]["Plan"]) if node.get("Relation Name") == "aggregate_metrics"]
+    for look in looks:
+        (search,) = [node for node in nodes(look) if node.get("Index Name") == KEY]
+        for column in searched_by:
+            assert re.search(rf"\b{column} [=<>]", search["Index Cond"])
+    looked_at = sum(
+        look["Actual Loops"] * (look["Actual Rows"] + look.get("Rows Removed by Filter", 0)) for look in looks
+    )
+    assert 0 < looked_at <= rows
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A plan's node and all below it."""
+    yield plan
+    for inner in plan.get("Plans", []):
+        yield from nodes(inner)

@@ -1,0 +1,417 @@
+"""What the reporting commands print: one JSON document, or tables, and an exit code."""
+
+from datetime import datetime
+
+import psycopg
+import pytest
+
+from pipelines.extract import Request
+from pipelines.refresh import extract_changes
+from pipelines.settings import Settings
+from pipelines.storage.database import Databases
+from tests.postgres.cli.conftest import Execmetrics
+from tests.support.planting import (
+    DAY,
+    MINUTE,
+    NOON,
+    cells,
+    change_job,
+    plant_job,
+    plant_jobs,
+    plant_lines,
+    plant_tenant,
+    row_versions,
+)
+
+REFRESHED = {
+    "organizations",
+    "jobs_read",
+    "facts_inserted",
+    "facts_updated",
+    "facts_deleted",
+    "cells_computed",
+    "cells_written",
+    "cells_deleted",
+    "cells_restated",
+    "anomalies",
+    "failed",
+    "steps",
+    "seconds",
+}
+STAGES = {
+    *("extract", "facts", "compute", "publish", "extract_steps", "publish_steps", "total"),
+    *("snapshot", "longest_statement"),
+}
+
+
+def test_a_refresh_reports_what_it_did(
+    execmetrics: Execmetrics, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """The document has the figures of the pass and the seconds of each stage; stderr stays empty."""
+    plant_job(source, plant_tenant(source))
+    plant_job(source, plant_tenant(source, "Neighbour"))
+
+    ended = execmetrics("refresh", "--json")
+
+    assert (ended.exit_code, ended.stderr) == (0, "")
+    assert set(ended.document) == REFRESHED
+    assert ended.document["jobs_read"] == 2
+    assert ended.document["cells_written"] == len(cells(analytics))
+    assert (ended.document["cells_restated"], ended.document["failed"]) == (0, [])
+    assert set(ended.document["seconds"]) == STAGES
+
+
+def test_steps_are_reported_beside_the_jobs(
+    execmetrics: Execmetrics, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """Lines read and cells written; `verify` names a figure that differs, and exits with 1."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    for each in (tenant, neighbour):
+        plant_lines(source, each, plant_job(source, each), [{"step_name": "send"}, {"step_name": "open"}])
+
+    refreshed = execmetrics("refresh", "--json").document["steps"]
+    shown = execmetrics("refresh").stdout
+    right = execmetrics("verify")
+    analytics.execute(
+        "UPDATE analytics.aggregate_step_metrics SET warned_executions = 1, completed_executions = 0"
+        " WHERE organization_id = %s AND step_name = 'send' AND period = 'month'",
+        [tenant.organization],
+    )
+    wrong = execmetrics("verify")
+    document = execmetrics("verify", "--json").document["steps"]
+
+    assert (refreshed["lines_read"], refreshed["cells_written"], refreshed["failed"]) == (4, 32, {})
+    assert "steps: cells written" in shown
+    assert right.exit_code == 0
+    assert "32 cells of steps compared with the logs, 0 differences" in right.stdout
+    assert wrong.exit_code == 1
+    assert "32 cells of steps compared with the logs, 4 differences" in wrong.stdout
+    assert {each["step_name"] for each in document["differences"]} == {"send"}
+    assert {each["organization_id"] for each in document["differences"]} == {str(tenant.organization)}
+
+
+def test_a_refresh_can_be_of_one_organization(
+    execmetrics: Execmetrics, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """`--organization` may be given several times, and everybody else stays as they were."""
+    one, other, neighbour = (plant_tenant(source, name) for name in ("One", "Other", "Neighbour"))
+    for tenant in (one, other, neighbour):
+        plant_job(source, tenant)
+
+    ended = execmetrics(
+        *("refresh", "--organization", str(one.organization), "--organization", str(other.organization))
+    )
+
+    assert ended.exit_code == 0
+    assert "cells written" in ended.stdout
+    assert cells(analytics, one.organization)
+    assert cells(analytics, other.organization)
+    assert not cells(analytics, neighbour.organization)
+
+
+@pytest.mark.parametrize(
+    ("since", "until"),
+    [
+        ("2024-01-31", "2024-02-01"),
+        ("2024-01-31T14:00:00+02:00", "2024-01-31T07:00:00.000001-05:00"),
+        ("2024-01-31t12:00:00z", "2024-01-31 12:01:00Z"),
+    ],
+)
+def test_a_reconciled_range_is_exact(
+    execmetrics: Execmetrics,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    since: str,
+    until: str,
+) -> None:
+    """A job that was deleted from the source leaves the cells when its completion is in the range."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    gone, just_before, just_after = plant_jobs(
+        source, tenant, [{}, {"completed_at": NOON - DAY}, {"completed_at": NOON + DAY}]
+    )
+    plant_job(source, neighbour)
+    execmetrics("refresh")
+    source.execute("DELETE FROM orchestration.jobs WHERE id = any(%s)", [[gone, just_before, just_after]])
+
+    ended = execmetrics("reconcile", "--since", since, "--until", until, "--json")
+
+    assert ended.exit_code == 0
+    assert set(ended.document) == REFRESHED
+    assert ended.document["facts_deleted"] == 1
+    assert cells(analytics, neighbour.organization)
+
+
+def test_organizations_that_failed_are_named(
+    execmetrics: Execmetrics, source: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the class of the failure, in the document and in the table; the others are published."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    plant_job(source, tenant)
+    plant_job(source, neighbour)
+    source.execute(
+        "UPDATE orchestration.organizations SET time_zone = 'Mars/Olympus_Mons' WHERE id = %s",
+        [tenant.organization],
+    )
+    refused = execmetrics("refresh")
+    monkeypatch.setenv("EXECMETRICS_TOLERATED_FAILURES_PCT", "100")
+
+    document, table = execmetrics("refresh", "--json"), execmetrics("refresh")
+
+    assert refused.exit_code == 1
+    assert f"(1 of 2: {tenant.organization} UnknownTimeZone)" in refused.stderr
+    assert (document.exit_code, table.exit_code) == (0, 0)
+    assert document.document["failed"] == [
+        {"organization_id": str(tenant.organization), "error_class": "UnknownTimeZone"}
+    ]
+    assert f"{tenant.organization} UnknownTimeZone" in table.stdout
+    assert str(neighbour.organization) not in table.stdout
+
+
+def test_a_dry_run_prints_what_would_change(
+    execmetrics: Execmetrics, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """How many cells of which organization, and the largest changes; the tables stay as they were."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    jobs = plant_jobs(source, tenant, [{}, {}, {}])
+    plant_job(source, neighbour)
+    execmetrics("refresh")
+    source.execute("DELETE FROM orchestration.jobs WHERE id = any(%s)", [list(jobs[:2])])
+    before = row_versions(analytics)
+    arguments = ("reconcile", "--since", "2024-01-31", "--until", "2024-02-01", "--dry-run")
+
+    document, table = execmetrics(*arguments, "--json"), execmetrics(*arguments)
+
+    assert (document.exit_code, table.exit_code) == (0, 0)
+    assert row_versions(analytics) == before
+    (said,) = document.document["organizations"]
+    assert {name: said[name] for name in said if name != "largest"} == {
+        "organization_id": str(tenant.organization),
+        "jobs": 2,
+        "cells": 27,
+        "deletes_withheld": 0,
+        "would_fail": None,
+    }
+    assert len(said["largest"]) == 5
+    assert {(cell["old_total_executions"], cell["new_total_executions"]) for cell in said["largest"]} == {
+        (3, 1)
+    }
+    assert f"{tenant.organization}: 2 jobs, 27 cells would change." in table.stdout
+    assert table.stdout.count("3 → 1") == 5
+    assert "27 cells of 1 organizations would change; nothing was written." in table.stdout
+    assert str(neighbour.organization) not in table.stdout
+
+
+def test_many_deletions_want_to_be_accepted(
+    execmetrics: Execmetrics, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """A dry run says so, a reconcile ends with 1 and keeps everything, and the option lets it pass."""
+    tenant = plant_tenant(source)
+    plant_job(source, plant_tenant(source, "Neighbour"))
+    plant_jobs(source, tenant, [{"completed_at": NOON + second * MINUTE / 60} for second in range(1_001)])
+    execmetrics("refresh")
+    source.execute("DELETE FROM orchestration.jobs WHERE organization_id = %s", [tenant.organization])
+    before = row_versions(analytics)
+    arguments = ("reconcile", "--since", "2024-01-31", "--until", "2024-02-01")
+
+    dry, refused = execmetrics(*arguments, "--dry-run"), execmetrics(*arguments)
+    kept = row_versions(analytics)
+    accepted = execmetrics(*arguments, "--accept-deletes", "--json")
+
+    assert "1,001 of its jobs are gone from the source." in dry.stdout
+    assert "It would stay as it is, because of DeletesNotAccepted." in dry.stdout
+    assert refused.exit_code == 1
+    assert f"{tenant.organization} DeletesNotAccepted" in refused.stderr
+    assert kept == before
+    assert accepted.exit_code == 0
+    assert not cells(analytics, tenant.organization)
+
+
+def test_a_rebuild_says_what_it_did(
+    execmetrics: Execmetrics,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing while the definition is the same; else its cells, with a source that is out of reach."""
+    for name in ("Acme", "Neighbour"):
+        plant_job(source, plant_tenant(source, name))
+    execmetrics("refresh")
+    monkeypatch.setenv("EXECMETRICS_SOURCE_URL", "postgresql://127.0.0.1:1/nowhere")
+    unneeded = execmetrics("rebuild")
+    monkeypatch.setenv("EXECMETRICS_ROLLUP_PLAN", "hour=0 day=3 week=3 month=3")
+
+    document, again = execmetrics("rebuild", "--json"), execmetrics("rebuild", "--json")
+
+    assert "Every cell is of the current definition already." in unneeded.stdout
+    assert (unneeded.exit_code, document.exit_code, again.exit_code) == (0, 0, 0)
+    assert document.document == {
+        "cells_computed": 50,
+        "cells_written": 50,
+        "cells_deleted": 6,
+        "cells_restated": 8,
+        "failed": [],
+        "waiting": [],
+    }
+    assert again.document["cells_computed"] == 0
+    assert len(cells(analytics)) == 50
+
+
+def test_a_rebuild_that_cannot_finish_says_who_waits(
+    execmetrics: Execmetrics,
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Facts that no refresh has published yet are shown by none; exit code 1 until one has."""
+    tenant = plant_tenant(source)
+    plant_job(source, tenant)
+    plant_job(source, plant_tenant(source, "Neighbour"))
+    execmetrics("refresh")
+    plant_job(source, tenant)
+    extract_changes(databases, settings, Request())
+    monkeypatch.setenv("EXECMETRICS_ROLLUP_PLAN", "hour=1 day=3 week=3 month=3")
+
+    document, table = execmetrics("rebuild", "--json"), execmetrics("rebuild")
+
+    assert (document.exit_code, table.exit_code) == (1, 1)
+    assert document.document["waiting"] == [str(tenant.organization)]
+    assert document.document["cells_written"] > 0
+    assert "1 organizations wait for a refresh" in table.stderr
+    assert execmetrics("refresh").exit_code == 0
+    assert execmetrics("rebuild").exit_code == 0
+
+
+def test_status_counts_cells_per_job(execmetrics: Execmetrics, source: psycopg.Connection) -> None:
+    """Each organization has its progress and its cost, and so have all together."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    plant_job(source, tenant)
+    plant_jobs(source, neighbour, [{}, {}])
+    execmetrics("refresh")
+
+    ended = execmetrics("status", "--json")
+
+    assert ended.exit_code == 0
+    assert set(ended.document) == {"organizations", "facts_version", "jobs", "cells", "cells_per_job"}
+    biggest, smallest = ended.document["organizations"]
+    assert set(biggest) == {
+        "organization_id",
+        "name",
+        "time_zone",
+        "complete_through",
+        "verified_at",
+        "cursor",
+        "jobs",
+        "cells",
+        "anomalies",
+        "failing",
+        "cells_per_job",
+    }
+    assert (biggest["time_zone"], biggest["verified_at"], biggest["failing"]) == ("UTC", None, None)
+    assert (biggest["organization_id"], biggest["name"]) == (str(neighbour.organization), "Neighbour")
+    assert (biggest["jobs"], biggest["cells"], biggest["cells_per_job"]) == (2, 27, 13.5)
+    assert (smallest["organization_id"], smallest["cells_per_job"]) == (str(tenant.organization), 27)
+    assert datetime.fromisoformat(biggest["complete_through"]).utcoffset() is not None
+
+
+def test_a_name_is_shown_as_it_is(execmetrics: Execmetrics, source: psycopg.Connection) -> None:
+    """Markup in a tenant's name is text, and control characters do not reach the terminal."""
+    plant_job(source, plant_tenant(source, "[red]Acme[/red] :smile: \x1b[31m"))
+    execmetrics("refresh")
+
+    ended = execmetrics("status")
+
+    assert "[red]Acme[/red] :smile: " in ended.stdout
+    assert "\x1b" not in ended.stdout
+    assert "1 jobs of 1 organizations in 27 cells, 27.00 per job." in ended.stdout
+
+
+def test_verify_agrees(execmetrics: Execmetrics, source: psycopg.Connection) -> None:
+    """Without differences the exit code is 0, and the cells that wait for a refresh are counted apart."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    changing = plant_job(source, tenant)
+    plant_job(source, neighbour)
+    execmetrics("refresh")
+    change_job(source, changing, status="FAILED")
+
+    ended = execmetrics("verify", "--json")
+
+    assert ended.exit_code == 0
+    said = ended.document
+    assert datetime.fromisoformat(said.pop("as_of")).utcoffset() is not None
+    assert said == {
+        "organizations": 2,
+        "cells_compared": 27,
+        "cells_pending": 27,
+        "cells_sealed": 0,
+        "waiting": [],
+        "differences": [],
+        "steps": {"cells_compared": 0, "cells_pending": 0, "cells_sealed": 0, "differences": []},
+    }
+
+
+def test_verify_prints_each_difference(
+    execmetrics: Execmetrics, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """A figure that differs makes the exit code 1 and is named with its cell, stored and expected."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    plant_job(source, tenant)
+    plant_job(source, neighbour)
+    execmetrics("refresh")
+    analytics.execute(
+        "UPDATE analytics.aggregate_metrics SET total_duration_ms = 5"
+        " WHERE organization_id = %s AND period = 'hour' AND initiator_type <> 'all'",
+        [tenant.organization],
+    )
+
+    document, table = execmetrics("verify", "--json"), execmetrics("verify")
+
+    assert (document.exit_code, table.exit_code) == (1, 1)
+    (difference,) = document.document["differences"]
+    assert difference == {
+        "organization_id": str(tenant.organization),
+        "period": "hour",
+        "period_start": "2024-01-31T12:00:00+00:00",
+        "workflow_id": "00000000-0000-0000-0000-000000000000",
+        "client_id": "00000000-0000-0000-0000-000000000000",
+        "initiator_type": "USER",
+        "column": "total_duration_ms",
+        "stored": 5.0,
+        "expected": 60_000.0,
+    }
+    assert "60,000.000" in table.stdout
+    assert "54 cells of 2 organizations compared with the source, 1 differences" in table.stdout
+
+
+def test_verify_can_look_at_a_part(
+    execmetrics: Execmetrics, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """A range and an organization leave other cells out, wrong ones included."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    plant_job(source, tenant)
+    plant_job(source, neighbour)
+    execmetrics("refresh")
+    analytics.execute(
+        "UPDATE analytics.aggregate_metrics SET total_duration_ms = 5"
+        " WHERE organization_id = %s OR period = 'month'",
+        [neighbour.organization],
+    )
+
+    ended = execmetrics(
+        *("verify", "--json", "--organization", str(tenant.organization)),
+        *("--since", "2024-01-31", "--until", "2024-02-01"),
+    )
+
+    assert ended.exit_code == 0
+    # An hour in 4 and a day in 7 combinations; the week and the month began before.
+    assert ended.document["cells_compared"] == 11
+
+
+def test_migrate_says_what_became_of_each_schema(execmetrics: Execmetrics) -> None:
+    """A second migration changes nothing and says so."""
+    document, lines = execmetrics("migrate", "--json"), execmetrics("migrate")
+
+    assert (document.exit_code, lines.exit_code) == (0, 0)
+    assert document.document["changed"] is False
+    assert [branch["branch"] for branch in document.document["branches"]] == ["orchestration", "analytics"]
+    assert "analytics: nothing to do" in lines.stdout

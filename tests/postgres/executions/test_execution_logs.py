@@ -1,0 +1,246 @@
+"""What an execution said is written whole, found by its tenant alone, and paged without a gap."""
+
+from datetime import UTC, datetime
+
+import hypothesis
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
+
+from pipelines.errors import AccessNotLogged, InvalidRange, JobNotVisible, JsonTooLarge, RowRefused
+from pipelines.model.logs import Level
+from pipelines.repositories.execution_records import LogLine
+from tests.postgres.executions.conftest import Begin
+from tests.support.log_lines import all_pages, line, lines
+from tests.support.planting import DAY, MINUTE, NOON, Tenant, change_job, new_id, plant_job
+
+pytestmark = pytest.mark.every_postgres
+
+
+def test_a_line_comes_back_as_it_was_written(
+    source: psycopg.Connection, begin: Begin, acme: Tenant, neighbour: Tenant
+) -> None:
+    """Every column and character, nothing where nothing was said, and an id that orders by time."""
+    job, theirs = plant_job(source, acme), plant_job(source, neighbour)
+    written = [
+        line(
+            job,
+            1,
+            level=Level.FATAL,
+            timestamp=datetime(2024, 1, 31, 12, 0, 0, 1, tzinfo=UTC),
+            step_name="Łódź\t😀",
+            message='tab\t, "quotes", \\N and\nlines',
+            duration_ms=-0.1,
+            metadata={"try": [1, None, "é"]},
+        ),
+        line(job, 0, message=None),
+        line(job, 2, timestamp=datetime(1969, 1, 1, tzinfo=UTC), metadata={}, step_name=""),
+    ]
+    with begin(neighbour) as work:
+        work.logs.create_many([line(theirs)])
+        work.commit()
+
+    with begin(acme) as work:
+        count = work.logs.create_many(written)
+        work.commit()
+
+    with begin(acme) as work:
+        found = work.logs.find_by_job(job)
+    assert count == 3
+    assert [without_id(each) for each in found] == [without_id(each) for each in written]
+    assert sorted(each.id for each in found) == [found[0].id, found[1].id, found[2].id]
+    assert {each.id.version for each in found} == {7}
+
+
+def test_lines_of_another_tenants_job_cannot_be_written(
+    source: psycopg.Connection, begin: Begin, acme: Tenant, neighbour: Tenant
+) -> None:
+    """Nor of one that does not exist: not one line of the batch is kept."""
+    mine, theirs = plant_job(source, acme), plant_job(source, neighbour)
+
+    for foreign in (theirs, new_id()):
+        with begin(acme) as work, pytest.raises(JobNotVisible):
+            work.logs.create_many([line(mine), line(foreign)])
+
+    assert stored(source) == 0
+
+
+def test_a_line_that_cannot_be_stored_stores_nothing(
+    source: psycopg.Connection, begin: Begin, acme: Tenant
+) -> None:
+    """Whatever is wrong is a sentence without the value, and the lines beside it are not kept."""
+    job = plant_job(source, acme)
+    refused = {
+        "sequence_is_not_negative": {"sequence": -1},
+        "duration_is_a_number": {"duration_ms": float("nan")},
+        "timestamp_is_a_moment": {"timestamp": datetime(9999, 2, 1, tzinfo=UTC)},
+        "cannot be stored": {"sequence": 2**31},
+        "cannot be stored in": {"message": "Jane\0Doe"},
+        "cannot be stored in its": {"message": "Jane \ud800"},
+        "cannot be stored in its column": {"timestamp": datetime(2024, 1, 31)},  # noqa: DTZ001
+    }
+
+    for sentence, columns in refused.items():
+        with begin(acme) as work, pytest.raises(RowRefused, match=sentence) as refusal:
+            work.logs.create_many([line(job), line(job, **columns)])
+        assert "Jane" not in str(refusal.value)
+    with (
+        begin(acme, json_limit_bytes=20) as work,
+        pytest.raises(JsonTooLarge, match=r"execution_logs\.metadata"),
+    ):
+        work.logs.create_many([line(job), line(job, metadata="x" * 20)])
+
+    assert stored(source) == 0
+
+
+def test_a_tenant_sees_only_its_own_lines(
+    source: psycopg.Connection, begin: Begin, acme: Tenant, neighbour: Tenant
+) -> None:
+    """Of a neighbour's job there are no lines, no counts, and nothing to delete."""
+    mine, theirs = plant_job(source, acme), plant_job(source, neighbour)
+    for tenant, job in ((acme, mine), (neighbour, theirs)):
+        with begin(tenant) as work:
+            work.logs.create_many([line(job, level=level) for level in Level])
+            work.commit()
+
+    with begin(acme) as work:
+        found = work.logs.find_by_job(theirs), work.logs.find_errors_by_job(theirs)
+        counts = work.logs.get_level_counts(theirs)
+        deleted = work.logs.delete_by_job(theirs)
+        own = work.logs.get_level_counts(mine)
+        work.commit()
+
+    assert (found, deleted) == (((), ()), 0)
+    assert counts == dict.fromkeys(Level, 0)
+    assert own == dict.fromkeys(Level, 1)
+    assert stored(source) == 12
+
+
+def test_lines_are_chosen_by_level_and_time(
+    source: psycopg.Connection, begin: Begin, acme: Tenant, neighbour: Tenant
+) -> None:
+    """A range begins with its first moment and ends before its last; errors begin at ERROR, or at WARN."""
+    job, theirs = plant_job(source, acme), plant_job(source, neighbour)
+    with begin(neighbour) as work:
+        work.logs.create_many([line(theirs, level=Level.ERROR)])
+        work.commit()
+    with begin(acme) as work:
+        work.logs.create_many(
+            [
+                line(job, number, level=level, timestamp=NOON + number * DAY)
+                for number, level in enumerate(Level)
+            ]
+        )
+        asked = {"since": NOON + DAY, "until": NOON + 4 * DAY}
+        found = {
+            "a level": levels(work.logs.find_by_job(job, level=Level.WARN)),
+            "a level out of range": levels(work.logs.find_by_job(job, level=Level.TRACE, **asked)),
+            "a range": levels(work.logs.find_by_job(job, **asked)),
+            "errors": levels(work.logs.find_errors_by_job(job)),
+            "errors and warnings": levels(work.logs.find_errors_by_job(job, with_warnings=True)),
+            "errors of a range": levels(work.logs.find_errors_by_job(job, with_warnings=True, **asked)),
+            "counted": [level for level, count in work.logs.get_level_counts(job, **asked).items() if count],
+        }
+        with pytest.raises(InvalidRange):
+            work.logs.find_by_job(job, since=NOON, until=NOON)
+
+    assert found == {
+        "a level": ["WARN"],
+        "a level out of range": [],
+        "a range": ["WARN", "INFO", "DEBUG"],
+        "errors": ["FATAL", "ERROR"],
+        "errors and warnings": ["FATAL", "ERROR", "WARN"],
+        "errors of a range": ["WARN"],
+        "counted": ["DEBUG", "INFO", "WARN"],
+    }
+
+
+def test_a_deleted_jobs_lines_are_not_there(source: psycopg.Connection, begin: Begin, acme: Tenant) -> None:
+    """Unless deleted ones are asked for; deleting the lines works either way, and is for good."""
+    job, another = plant_job(source, acme), plant_job(source, acme)
+    with begin(acme) as work:
+        work.logs.create_many([line(job), line(another, level=Level.ERROR)])
+        work.commit()
+    change_job(source, another, deleted_at=NOON)
+
+    with begin(acme) as work:
+        hidden = work.logs.find_errors_by_job(another), sum(work.logs.get_level_counts(another).values())
+        shown = work.logs.find_errors_by_job(another, include_deleted=True)
+        counted = sum(work.logs.get_level_counts(another, include_deleted=True).values())
+        deleted = work.logs.delete_by_job(another)
+        work.commit()
+
+    assert (hidden, len(shown), counted, deleted) == (((), 0), 1, 1, 1)
+    assert source.execute("SELECT job_id FROM orchestration.execution_logs").fetchall() == [(job,)]
+
+
+def test_every_reading_is_logged_before_it(
+    source: psycopg.Connection, begin: Begin, acme: Tenant, neighbour: Tenant
+) -> None:
+    """Who, of which job and why, also of a job that is not theirs; without that no line is given out."""
+    mine, theirs = plant_job(source, acme), plant_job(source, neighbour)
+
+    with begin(acme) as work:
+        work.logs.create_many([line(mine)])
+        work.logs.find_by_job(mine)
+        work.logs.find_errors_by_job(mine)
+        work.logs.get_level_counts(theirs)
+
+    assert source.execute(
+        "SELECT organization_id, accessed_by, accessed, job_id, purpose FROM orchestration.phi_access_log"
+        " ORDER BY id"
+    ).fetchall() == [
+        (acme.organization, "dr.who", "execution_logs", job, "treatment") for job in (mine, mine, theirs)
+    ]
+    source.execute("ALTER TABLE orchestration.phi_access_log RENAME TO elsewhere")
+    with begin(acme) as work, pytest.raises(AccessNotLogged):
+        work.logs.find_by_job(mine)
+
+
+# Every example has jobs of its own.
+@hypothesis.settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    moments=st.lists(st.sampled_from([NOON, NOON + MINUTE, NOON + 2 * DAY]), max_size=9),
+    rows=st.integers(1, 5),
+    errors=st.booleans(),
+)
+def test_pages_are_the_whole(
+    source: psycopg.Connection,
+    begin: Begin,
+    acme: Tenant,
+    neighbour: Tenant,
+    moments: list[datetime],
+    rows: int,
+    errors: bool,
+) -> None:
+    """Whatever their size and however many lines have the same time: no line is left out or told twice."""
+    job, theirs = plant_job(source, acme), plant_job(source, neighbour)
+    # Two lines of one place but for their ids.
+    said = [each for each in lines(job, moments, level=Level.ERROR) for _ in range(2)]
+    with begin(neighbour) as work:
+        work.logs.create_many(lines(theirs, moments, level=Level.ERROR))
+        work.commit()
+    with begin(acme) as work:
+        work.logs.create_many(said)
+        find = work.logs.find_errors_by_job if errors else work.logs.find_by_job
+        whole = find(job)
+        paged = list(all_pages(lambda **page: find(job, **page), rows))
+
+    assert len(whole) == len(said)
+    assert paged == list(whole) == sorted(whole, key=lambda each: each.place, reverse=True)
+
+
+def without_id(each: object) -> dict:
+    """The columns of a line but for its id."""
+    return {name: value for name, value in vars(each).items() if name != "id"}
+
+
+def levels(found: tuple[LogLine, ...]) -> list[str]:
+    """The levels of lines, in their order."""
+    return [each.level.value for each in found]
+
+
+def stored(source: psycopg.Connection) -> int:
+    """How many lines anybody can see."""
+    return source.execute("SELECT count(*) FROM orchestration.execution_logs").fetchone()[0]

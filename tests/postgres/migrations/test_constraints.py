@@ -1,0 +1,374 @@
+"""Each constraint refuses the row that would break it, and its name says what was broken."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+import pytest
+
+from pipelines.storage.database import Databases
+from tests.support.broken_rows import BROKEN, NOBODY, accepted
+from tests.support.oracle import ALL, NO_CLIENT
+from tests.support.planting import NOON, Tenant, new_id, plant_job, plant_tenant
+from tests.support.postgres_catalog import constraints
+
+pytestmark = pytest.mark.every_postgres
+
+# A cell of one completed job that took a second, which every constraint accepts.
+CELL: Mapping[str, Any] = {
+    "organization_id": NOBODY,
+    "period": "hour",
+    "period_start": NOON,
+    "workflow_id": ALL,
+    "client_id": ALL,
+    "initiator_type": "all",
+    "total_executions": 1,
+    "completed_executions": 1,
+    "failed_executions": 0,
+    "timed_executions": 1,
+    "definition_version": 1,
+    "success_rate_pct": 100.0,
+    **dict.fromkeys(
+        [
+            f"{figure}_duration_ms"
+            for figure in ("total", "average", "min", "max", "median", "p90", "p95", "p99")
+        ],
+        1000.0,
+    ),
+    "computed_at": NOON,
+}
+
+UNTIMED = {name: None for name in CELL if name.endswith("_duration_ms")} | {
+    "timed_executions": 0,
+    "total_duration_ms": 0,
+}
+
+# By constraint, what to change in that cell so that this constraint is the one that is broken.
+TOLD = {"total_executions": 3, "completed_executions": 3, "timed_executions": 3} | {
+    "histogram_buckets": [-1, 700],
+    "histogram_counts": [1, 2],
+}
+
+IMPOSSIBLE_CELLS = {
+    "aggregate_metrics_period_is_known": [{"period": "year"}, {"period": "HOUR"}],
+    "aggregate_metrics_counts_are_not_negative": [
+        {"completed_executions": 2, "failed_executions": -1},
+        {"completed_executions": -1, "failed_executions": 2},
+        UNTIMED | {"timed_executions": -1},
+    ],
+    "aggregate_metrics_total_is_completed_plus_failed": [{"total_executions": 2}],
+    "aggregate_metrics_counts_at_least_one_job": [
+        UNTIMED | {"total_executions": 0, "completed_executions": 0}
+    ],
+    "aggregate_metrics_timed_are_among_the_counted": [{"timed_executions": 2}],
+    "aggregate_metrics_success_rate_is_a_percentage": [
+        {"success_rate_pct": 100.1},
+        {"success_rate_pct": -0.1},
+        {"success_rate_pct": float("nan")},
+    ],
+    "aggregate_metrics_durations_are_null_when_none_is_timed": [
+        {"timed_executions": 0, "total_duration_ms": 0},
+        {"p99_duration_ms": None},
+        {"average_duration_ms": None},
+        UNTIMED | {"timed_executions": 1},
+    ],
+    "aggregate_metrics_total_duration_is_zero_when_none_is_timed": [UNTIMED | {"total_duration_ms": 1}],
+    "aggregate_metrics_durations_are_numbers": [
+        {"total_duration_ms": -1},
+        {"total_duration_ms": float("nan")},
+        {"average_duration_ms": -1},
+        {"average_duration_ms": float("inf")},
+        {"max_duration_ms": float("nan")},
+    ],
+    "aggregate_metrics_durations_are_in_order": [
+        {"min_duration_ms": -1},
+        {"min_duration_ms": 1001},
+        {"median_duration_ms": 1001},
+        {"p90_duration_ms": 1001},
+        {"p95_duration_ms": 1001},
+        {"p99_duration_ms": 1001},
+        {"max_duration_ms": 999},
+    ],
+    "aggregate_metrics_histogram_is_whole": [
+        TOLD | {"histogram_counts": [2]},
+        TOLD | {"histogram_counts": None},
+        TOLD | {"histogram_buckets": None},
+        TOLD | {"period": "week"},
+        TOLD | {"timed_executions": 2},
+    ],
+}
+
+
+# A cell of one step that completed in a second, and what breaks each of its constraints.
+STEP_CELL: Mapping[str, Any] = {
+    name: value
+    for name, value in CELL.items()
+    if name not in ("client_id", "initiator_type", "success_rate_pct")
+} | {"step_name": "Open chart", "warned_executions": 0}
+
+IMPOSSIBLE_STEP_CELLS: Mapping[str, list[dict[str, Any]]] = {
+    "period_is_known": [{"period": "year"}],
+    "step_has_a_name": [{"step_name": ""}],
+    "counts_are_not_negative": [
+        {"completed_executions": 2, "failed_executions": -1},
+        {"completed_executions": 2, "warned_executions": -1},
+        {"completed_executions": -1, "failed_executions": 2},
+        UNTIMED | {"timed_executions": -1},
+    ],
+    "counts_at_least_one_step": [UNTIMED | {"total_executions": 0, "completed_executions": 0}],
+    "total_is_the_sum_of_the_outcomes": [{"total_executions": 2}, {"warned_executions": 1}],
+    "timed_are_among_the_counted": [{"timed_executions": 2}],
+    "durations_are_null_when_none_is_timed": [
+        {"timed_executions": 0, "total_duration_ms": 0},
+        {"p99_duration_ms": None},
+        UNTIMED | {"timed_executions": 1},
+    ],
+    "total_is_zero_when_none_is_timed": [UNTIMED | {"total_duration_ms": 1}],
+    "durations_are_numbers": [
+        {"total_duration_ms": -1},
+        {"average_duration_ms": float("nan")},
+        {"max_duration_ms": float("inf")},
+    ],
+    "durations_are_in_order": [
+        {"min_duration_ms": -1},
+        {"median_duration_ms": 1001},
+        {"p90_duration_ms": 1001},
+        {"p95_duration_ms": 1001},
+        {"p99_duration_ms": 1001},
+        {"max_duration_ms": 999},
+    ],
+    "histogram_is_whole": [
+        TOLD | {"histogram_counts": [2]},
+        TOLD | {"histogram_counts": None},
+        TOLD | {"period": "week"},
+        TOLD | {"timed_executions": 2},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("constraint", "broken"),
+    [(name, broken) for name, all_of in IMPOSSIBLE_CELLS.items() for broken in all_of],
+)
+def test_an_impossible_cell_is_refused(
+    analytics: psycopg.Connection, constraint: str, broken: dict[str, Any]
+) -> None:
+    """Neither a bug nor a person at a prompt can store figures that no set of jobs has."""
+    with pytest.raises(psycopg.errors.CheckViolation) as refusal:
+        insert(analytics, "analytics.aggregate_metrics", CELL | broken)
+
+    assert refusal.value.diag.constraint_name == constraint
+
+
+def test_an_impossible_cell_of_steps_is_refused(analytics: psycopg.Connection) -> None:
+    """The same for steps, each rule by its name; what steps can have is kept, and once."""
+    table = "aggregate_step_metrics"
+    for possible in ({}, UNTIMED, TOLD):
+        insert(analytics, f"analytics.{table}", STEP_CELL | possible | {"organization_id": new_id()})
+
+    for rule, all_of in IMPOSSIBLE_STEP_CELLS.items():
+        for broken in all_of:
+            assert refused_by(analytics, f"analytics.{table}", STEP_CELL | broken) == f"{table}_{rule}"
+    insert(analytics, f"analytics.{table}", STEP_CELL)
+    assert refused_by(analytics, f"analytics.{table}", STEP_CELL) == f"{table}_primary_key"
+
+
+@pytest.mark.parametrize("possible", [{}, UNTIMED, TOLD, {"min_duration_ms": 0.0}, {"client_id": NO_CLIENT}])
+def test_a_possible_cell_is_kept_once(analytics: psycopg.Connection, possible: dict[str, Any]) -> None:
+    """The six columns of the key name one cell; a neighbour may have the same five others."""
+    insert(analytics, "analytics.aggregate_metrics", CELL | possible)
+    insert(analytics, "analytics.aggregate_metrics", CELL | possible | {"organization_id": new_id()})
+
+    with pytest.raises(psycopg.errors.UniqueViolation) as refusal:
+        insert(analytics, "analytics.aggregate_metrics", CELL | possible)
+
+    assert refusal.value.diag.constraint_name == "aggregate_metrics_primary_key"
+
+
+def test_an_anomaly_has_a_known_effect_and_is_listed_once(analytics: psycopg.Connection) -> None:
+    """A row is left out of the counts or out of the durations; there is no third effect."""
+    anomaly = {
+        "job_id": new_id(),
+        "organization_id": NOBODY,
+        "reason": "negative_duration",
+        "effect": "not_timed",
+        "first_seen_at": NOON,
+        "last_seen_at": NOON,
+    }
+    insert(analytics, "analytics.job_anomalies", anomaly)
+    insert(analytics, "analytics.job_anomalies", anomaly | {"reason": "future_timestamp"})
+
+    with pytest.raises(psycopg.errors.CheckViolation) as unknown:
+        insert(analytics, "analytics.job_anomalies", anomaly | {"job_id": new_id(), "effect": "ignored"})
+    with pytest.raises(psycopg.errors.UniqueViolation) as twice:
+        insert(analytics, "analytics.job_anomalies", anomaly)
+
+    assert unknown.value.diag.constraint_name == "job_anomalies_effect_is_known"
+    assert twice.value.diag.constraint_name == "job_anomalies_primary_key"
+
+
+IMPOSSIBLE_RECORDS: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "refresh_outcomes_outcome_is_known": ("refresh_outcomes", {"outcome": "skipped"}),
+    "refresh_outcomes_failures_have_a_class": ("refresh_outcomes", {"outcome": "failed"}),
+    "restatements_reason_is_known": ("restatements", {"reason": "mood"}),
+    "restatements_something_was_restated": ("restatements", {"new_total_executions": None}),
+}
+RECORDS: Mapping[str, dict[str, Any]] = {
+    "refresh_outcomes": {
+        "run_id": NOBODY,
+        "organization_id": NOBODY,
+        "outcome": "published",
+        "finished_at": NOON,
+        "milliseconds": 1,
+    },
+    "restatements": {
+        **{name: CELL[name] for name in ("organization_id", "period", "period_start", "workflow_id")},
+        **{name: CELL[name] for name in ("client_id", "initiator_type")},
+        "reason": "late",
+        "run_id": NOBODY,
+        "restated_at": NOON,
+        "new_total_executions": 1,
+    },
+}
+
+
+@pytest.mark.parametrize("constraint", IMPOSSIBLE_RECORDS)
+def test_an_impossible_record_is_refused(analytics: psycopg.Connection, constraint: str) -> None:
+    """What a run writes about itself has a known outcome or reason, and is kept once."""
+    table, broken = IMPOSSIBLE_RECORDS[constraint]
+    insert(analytics, f"analytics.{table}", RECORDS[table])
+
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        insert(analytics, f"analytics.{table}", RECORDS[table])
+    with pytest.raises(psycopg.errors.CheckViolation) as refusal:
+        insert(analytics, f"analytics.{table}", RECORDS[table] | broken)
+
+    assert refusal.value.diag.constraint_name == constraint
+
+
+IMPOSSIBLE_JOBS = {
+    "jobs_finished_has_completed_at": [
+        {"completed_at": None},
+        {"completed_at": None, "status": "FAILED"},
+    ],
+    "jobs_initiator_type_is_not_reserved": [{"initiator_type": "all"}],
+    "jobs_workflow_is_of_the_same_organization": [
+        {"workflow_id": "the neighbour's"},
+        {"workflow_id": NOBODY},
+    ],
+    "jobs_client_is_of_the_same_organization": [{"client_id": "the neighbour's"}, {"client_id": NOBODY}],
+}
+
+
+@pytest.mark.parametrize(
+    ("constraint", "broken"),
+    [(name, broken) for name, all_of in IMPOSSIBLE_JOBS.items() for broken in all_of],
+)
+def test_an_impossible_job_is_refused(
+    source: psycopg.Connection, constraint: str, broken: dict[str, Any]
+) -> None:
+    """A job names its own organization's workflow and client, and a finished one says when it finished."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    theirs = {"workflow_id": neighbour.workflows[0], "client_id": neighbour.clients[0]}
+    columns = {name: theirs[name] if value == "the neighbour's" else value for name, value in broken.items()}
+
+    with pytest.raises(psycopg.IntegrityError) as refusal:
+        plant_job(source, tenant, **columns)
+
+    assert refusal.value.diag.constraint_name == constraint
+
+
+@pytest.mark.parametrize("table", BROKEN)
+def test_an_impossible_row_of_executions_is_refused(source: psycopg.Connection, table: str) -> None:
+    """Each rule refuses what breaks it, by its name; what breaks none is kept, and kept once."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    job, theirs = plant_job(source, tenant), {"client_id": neighbour.clients[0]}
+    theirs["job_id"] = plant_job(source, neighbour)
+
+    for rule, all_of in BROKEN[table].items():
+        for broken in all_of:
+            changes = {name: theirs[name] if value == "theirs" else value for name, value in broken.items()}
+            row = accepted(table, tenant, job) | changes
+            assert refused_by(source, f"orchestration.{table}", row) == f"{table}_{rule}"
+    row = accepted(table, tenant, job)
+    insert(source, f"orchestration.{table}", row)
+    # Where the database makes the id, the next row has another.
+    if table not in ("execution_logs", "execution_screenshots", "phi_access_log"):
+        assert refused_by(source, f"orchestration.{table}", row) == f"{table}_primary_key"
+
+
+def test_what_real_data_has_is_accepted(source: psycopg.Connection) -> None:
+    """Ends before starts, starts before requests, no start and no client are kept for the metrics to list."""
+    tenant = plant_tenant(source)
+
+    for columns in (
+        {"started_at": NOON, "completed_at": NOON.replace(hour=1)},
+        {"started_at": None},
+        {"created_at": NOON.replace(year=2099)},
+        {"client_id": None, "initiator_type": None},
+        {"initiator_type": "unknown"},
+        {"status": "RUNNING", "completed_at": None},
+        {"status": "CANCELLED", "completed_at": None, "started_at": None},
+    ):
+        plant_job(source, tenant, **columns)
+
+    assert source.execute("SELECT count(*) FROM orchestration.jobs").fetchone() == (7,)
+
+
+def test_a_deleted_organization_takes_its_rows_along(source: psycopg.Connection) -> None:
+    """Deleting a tenant leaves no orphan of it, and nothing of a neighbour goes."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    plant_job(source, tenant)
+    kept = plant_job(source, neighbour)
+
+    source.execute("DELETE FROM orchestration.organizations WHERE id = %s", [tenant.organization])
+
+    assert source.execute("SELECT id FROM orchestration.jobs").fetchall() == [(kept,)]
+    assert rows_of(source, tenant) == [0, 0]
+    assert rows_of(source, neighbour) == [2, 2]
+
+
+def test_no_constraint_is_left_untried(databases: Databases) -> None:
+    """Every CHECK and foreign key of both schemas is broken by a test above."""
+    tried = {
+        *IMPOSSIBLE_CELLS,
+        *IMPOSSIBLE_JOBS,
+        *IMPOSSIBLE_RECORDS,
+        "job_anomalies_effect_is_known",
+        *(f"aggregate_step_metrics_{rule}" for rule in IMPOSSIBLE_STEP_CELLS),
+        *(f"{table}_{rule}" for table, rules in BROKEN.items() for rule in rules),
+    }
+
+    there = {
+        name
+        for schema in ("orchestration", "analytics")
+        for name in constraints(databases.analytics_url, schema, "cf")
+    }
+
+    assert there == tried
+
+
+def insert(connection: psycopg.Connection, table: str, row: Mapping[str, Any]) -> None:
+    """Insert one row, its columns as named."""
+    connection.execute(
+        f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join(f'%({name})s' for name in row)})", row
+    )
+
+
+def refused_by(connection: psycopg.Connection, table: str, row: Mapping[str, Any]) -> str | None:
+    """The constraint that refuses a row, if one does."""
+    try:
+        insert(connection, table, row)
+    except psycopg.IntegrityError as refusal:
+        return refusal.diag.constraint_name
+    return None
+
+
+def rows_of(source: psycopg.Connection, tenant: Tenant) -> list[int]:
+    """How many workflows and clients a tenant has."""
+    return [
+        source.execute(
+            f"SELECT count(*) FROM orchestration.{table} WHERE organization_id = %s", [tenant.organization]
+        ).fetchone()[0]
+        for table in ("workflows", "clients")
+    ]

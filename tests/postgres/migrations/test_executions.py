@@ -1,0 +1,96 @@
+"""The tables of executions come beside jobs that are there, and their levels change under way."""
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from pipelines.errors import MigrationRefused
+from pipelines.settings import Settings
+from pipelines.storage.database import Databases
+from pipelines.storage.migrations import downgrade, migrate
+from tests.support.oracle import ALL
+from tests.support.planting import plant_job, plant_tenant
+from tests.support.postgres_catalog import things
+
+pytestmark = pytest.mark.every_postgres
+
+BEFORE = ["DEBUG", "INFO", "WARN", "ERROR"]
+LEVELS = ["TRACE", *BEFORE, "FATAL"]
+
+
+def test_levels_are_added_while_the_logs_are_locked(databases: Databases, patience: Settings) -> None:
+    """Whoever writes logs need not stop for it: no table is locked, however long somebody holds one."""
+    downgrade(databases, patience, branch="orchestration", revision="orchestration_0002")
+    before = levels(databases)
+    with psycopg.connect(databases.source_url) as holder:
+        holder.execute("LOCK TABLE orchestration.execution_logs IN ACCESS EXCLUSIVE MODE")
+
+        migrate(databases, patience)
+
+    assert (before, levels(databases)) == (BEFORE, LEVELS)
+
+
+def test_levels_walk_back_and_come_again(
+    databases: Databases, patience: Settings, source: psycopg.Connection
+) -> None:
+    """A line keeps the nearest level that is left; the schema is the same again, and takes all six."""
+    tenant = plant_tenant(source)
+    job = plant_job(source, tenant)
+    write = (
+        "INSERT INTO orchestration.execution_logs (organization_id, job_id, sequence, level)"
+        " SELECT %s, %s, %s + number, level::orchestration.log_level"
+        " FROM unnest(%s::text[]) WITH ORDINALITY AS lines (level, number)"
+    )
+    source.execute(write, [tenant.organization, job, 0, LEVELS])
+    shape = things(databases.source_url, "orchestration")
+
+    downgrade(databases, patience, branch="orchestration", revision="orchestration_0002")
+    written_down = written(source)
+    migrate(databases, patience)
+    source.execute(write, [tenant.organization, job, len(LEVELS), LEVELS])
+
+    assert written_down == ["DEBUG", *BEFORE, "ERROR"]
+    assert written(source) == written_down + LEVELS
+    assert things(databases.source_url, "orchestration") == shape
+
+
+@pytest.mark.parametrize(
+    ("rule", "table"),
+    [
+        ("jobs_result_is_at_most_a_mebibyte", "jobs"),
+        ("organizations_id_is_not_reserved", "organizations"),
+    ],
+)
+def test_rows_that_break_a_new_rule_are_named_by_it(
+    databases: Databases, patience: Settings, source: psycopg.Connection, rule: str, table: str
+) -> None:
+    """A person reads which rule of which table, and no value; nothing was changed."""
+    downgrade(databases, patience, branch="orchestration", revision="orchestration_0001")
+    if table == "jobs":
+        plant_job(source, plant_tenant(source), result=Jsonb("private " * 200_000))
+    else:
+        source.execute("INSERT INTO orchestration.organizations (id, name) VALUES (%s, 'private')", [ALL])
+    before = things(databases.source_url, "orchestration")
+
+    with pytest.raises(MigrationRefused) as refusal:
+        migrate(databases, patience)
+
+    assert str(refusal.value).endswith(
+        f"nothing was changed. Rows of orchestration.{table} break a rule of this version ({rule});"
+        " correct them and migrate again."
+    )
+    assert "private" not in str(refusal.value)
+    assert things(databases.source_url, "orchestration") == before
+
+
+def levels(databases: Databases) -> list[str]:
+    """The levels there are, the least grave first."""
+    with psycopg.connect(databases.source_url) as connection:
+        found = connection.execute("SELECT unnest(enum_range(NULL::orchestration.log_level))::text")
+        return [level for (level,) in found]
+
+
+def written(source: psycopg.Connection) -> list[str]:
+    """The levels of the lines that were written, in order."""
+    found = source.execute("SELECT level::text FROM orchestration.execution_logs ORDER BY sequence")
+    return [level for (level,) in found]

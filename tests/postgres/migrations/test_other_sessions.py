@@ -1,0 +1,198 @@
+"""A migration waits for its turn, gives up in time, and leaves alone what is not ours."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+
+from pipelines.errors import MigrationBlocked, MigrationRefused, SchemaMissing, SchemaNewer
+from pipelines.refresh import refresh
+from pipelines.settings import Settings, load_settings
+from pipelines.storage import migrations
+from pipelines.storage.database import Databases
+from pipelines.storage.migrations import downgrade, migrate
+from pipelines.storage.schema_checks import require_analytics
+from tests.conftest import CreateDatabase
+from tests.support.postgres_catalog import HEADS, things
+
+pytestmark = pytest.mark.every_postgres
+
+LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('execmetrics migrate', 0))"
+
+
+def test_two_migrations_at_once_wait_for_each_other(bare: Databases, patience: Settings) -> None:
+    """Whoever comes second waits, finds the work done and changes nothing."""
+    with ThreadPoolExecutor(2) as pool, psycopg.connect(bare.analytics_url) as first:
+        first.execute(LOCK)
+        both = [pool.submit(migrate, bare, longer(patience)) for _ in range(2)]
+        eventually(lambda: waiting(bare) == 2)
+        nothing_yet = things(bare.analytics_url, "analytics")
+        first.commit()
+
+        reports = [run.result() for run in both]
+
+    assert nothing_yet == []
+    assert sorted(report.changed for report in reports) == [False, True]
+
+
+def test_a_migration_that_waits_too_long_gives_up(bare: Databases, patience: Settings) -> None:
+    """Another one is waited for only so long as EXECMETRICS_LOCK_TIMEOUT says; then nothing was changed."""
+    with psycopg.connect(bare.analytics_url) as other:
+        other.execute(LOCK)
+
+        with pytest.raises(MigrationBlocked, match=r"nothing was changed.*Another session holds a lock\.$"):
+            migrate(bare, patience)
+
+    assert things(bare.analytics_url, "analytics") == []
+
+
+def test_a_table_in_use_blocks_the_migration_and_nothing_is_changed(
+    databases: Databases, patience: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An open transaction on one table stops the whole walk, the tables changed before it included."""
+    monkeypatch.setattr(migrations, "_TABLE_PATIENCE", "200ms")
+    before = things(databases.analytics_url, "analytics")
+    with psycopg.connect(databases.analytics_url) as reader:
+        reader.execute("SELECT FROM analytics.aggregate_metrics")
+
+        with pytest.raises(MigrationBlocked, match=r"Another session holds a lock\.$"):
+            downgrade(databases, patience, branch="analytics", revision="base")
+
+    assert things(databases.analytics_url, "analytics") == before
+
+
+def test_a_statement_that_takes_too_long_is_ended(databases: Databases, patience: Settings) -> None:
+    """EXECMETRICS_STATEMENT_TIMEOUT bounds each statement of a migration, whatever holds it up."""
+    hurried = patience.model_copy(
+        update={"statement_timeout": load_settings(statement_timeout=1).statement_timeout}
+    )
+    before = things(databases.analytics_url, "analytics")
+    with psycopg.connect(databases.analytics_url) as reader:
+        reader.execute("SELECT FROM analytics.aggregate_metrics")
+
+        with pytest.raises(MigrationBlocked, match=r"A statement took longer than the limit\.$"):
+            downgrade(databases, hurried, branch="analytics", revision="base")
+
+    assert things(databases.analytics_url, "analytics") == before
+
+
+def test_a_newer_schema_is_left_to_a_newer_version(
+    databases: Databases, settings: Settings, analytics: psycopg.Connection
+) -> None:
+    """An unknown revision means that a later version was here: nothing of ours touches its tables."""
+    analytics.execute("UPDATE analytics.alembic_version SET version_num = 'analytics_9999'")
+
+    for attempt in (
+        lambda: migrate(databases, settings),
+        lambda: downgrade(databases, settings, branch="analytics", revision="base"),
+        lambda: require_analytics(databases, settings),
+        lambda: refresh(databases, settings),
+    ):
+        with pytest.raises(SchemaNewer, match="migrated by a newer execution-metrics"):
+            attempt()
+
+    assert analytics.execute("SELECT version_num FROM analytics.alembic_version").fetchone() == (
+        "analytics_9999",
+    )
+
+
+def test_a_schema_that_is_not_there_says_what_to_run(bare: Databases, patience: Settings) -> None:
+    """A refresh before the first migration names the command instead of a missing table."""
+    with pytest.raises(SchemaMissing, match="run `execmetrics migrate` first"):
+        refresh(bare, patience)
+
+
+def test_a_source_of_another_program_is_left_alone(bare: Databases, patience: Settings) -> None:
+    """Tables that Prisma made stay as they are, asked for or not; analytics is made beside them."""
+    with psycopg.connect(bare.source_url) as prisma:
+        prisma.execute("CREATE SCHEMA orchestration")
+        prisma.execute("CREATE TABLE orchestration._prisma_migrations (id text PRIMARY KEY)")
+        prisma.execute("CREATE TABLE orchestration.jobs (id uuid PRIMARY KEY, status text)")
+    before = things(bare.source_url, "orchestration")
+
+    reports = [migrate(bare, patience), migrate(bare, patience, with_source=True)]
+    walked_back = downgrade(bare, patience, branch="orchestration", revision="base")
+
+    assert [report.changed for report in reports] == [True, False]
+    assert str(reports[0]) == (
+        "orchestration: left alone, its tables were made by another program\n"
+        f"analytics: from no tables to {HEADS['analytics']}"
+    )
+    assert not walked_back.changed
+    assert things(bare.source_url, "orchestration") == before
+
+
+def test_a_source_in_another_database_is_touched_only_when_asked(
+    create_bare_database: CreateDatabase, patience: Settings
+) -> None:
+    """Two databases: `migrate` makes analytics in its own, and the source only with --with-source."""
+    apart = Databases(create_bare_database(), create_bare_database())
+
+    without = migrate(apart, patience)
+    untouched = things(apart.source_url, "orchestration")
+    with_source = migrate(apart, patience, with_source=True)
+
+    assert [branch.branch for branch in without.branches] == ["analytics"]
+    assert untouched == []
+    assert [(branch.branch, branch.changed) for branch in with_source.branches] == [
+        ("orchestration", True),
+        ("analytics", False),
+    ]
+    assert things(apart.source_url, "orchestration") != []
+    assert things(apart.source_url, "analytics") == things(apart.analytics_url, "orchestration") == []
+
+
+def test_a_table_of_the_same_name_that_is_not_ours_is_kept(bare: Databases, patience: Settings) -> None:
+    """Somebody's own analytics.aggregate_metrics is never replaced; the migration undoes itself."""
+    with psycopg.connect(bare.analytics_url) as other:
+        other.execute("CREATE SCHEMA analytics")
+        other.execute("CREATE TABLE analytics.aggregate_metrics (mine text)")
+    before = things(bare.analytics_url, "analytics")
+
+    with pytest.raises(MigrationRefused, match=r"A table of the same name is there that is not ours\.$"):
+        migrate(bare, patience)
+
+    assert things(bare.analytics_url, "analytics") == before
+    assert things(bare.analytics_url, "orchestration") == []
+
+
+def test_a_role_without_the_right_to_create_is_refused(bare: Databases, patience: Settings) -> None:
+    """A missing privilege is a sentence too, and leaves nothing half made."""
+    with psycopg.connect(bare.analytics_url, autocommit=True) as admin:
+        admin.execute("DROP ROLE IF EXISTS execmetrics_reader_only")
+        admin.execute("CREATE ROLE execmetrics_reader_only LOGIN")
+    try:
+        url = f"{bare.analytics_url}&user=execmetrics_reader_only"
+
+        with pytest.raises(MigrationRefused, match=r"may not create or change these tables\.$"):
+            migrate(Databases(url, url), patience)
+    finally:
+        with psycopg.connect(bare.analytics_url, autocommit=True) as admin:
+            admin.execute("DROP ROLE execmetrics_reader_only")
+
+    assert things(bare.analytics_url, "analytics") == []
+
+
+def longer(settings: Settings) -> Settings:
+    """The same settings with the patience of half a minute."""
+    return settings.model_copy(update={"lock_timeout": load_settings(lock_timeout=30).lock_timeout})
+
+
+def waiting(databases: Databases) -> int:
+    """How many sessions of this database wait for an advisory lock."""
+    with psycopg.connect(databases.analytics_url) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_locks JOIN pg_database AS d ON d.oid = database"
+            " WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()"
+        ).fetchone()
+    return 0 if row is None else row[0]
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until something is so, at most twenty seconds."""
+    limit = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < limit, "it never came to that"
+        time.sleep(0.02)

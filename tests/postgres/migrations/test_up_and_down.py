@@ -1,0 +1,123 @@
+"""Migrations can be walked up and down, and every run of them says what it did."""
+
+import psycopg
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from pipelines.errors import MigrationRefused
+from pipelines.settings import Settings
+from pipelines.storage.database import Databases
+from pipelines.storage.migrations import downgrade, migrate
+from pipelines.storage.schema_checks import migrations_folder, revisions
+from tests.support.postgres_catalog import HEADS, things
+
+BRANCHES = ("orchestration", "analytics")
+
+pytestmark = pytest.mark.every_postgres
+
+
+def test_up_down_and_up_again_leaves_the_same_schema(bare: Databases, patience: Settings) -> None:
+    """Nothing of a table is lost or left over by walking back: the second time up gives the first."""
+    migrate(bare, patience)
+    first = shapes(bare)
+
+    for branch in reversed(BRANCHES):
+        downgrade(bare, patience, branch=branch, revision="base")
+    between = shapes(bare)
+    migrate(bare, patience)
+
+    assert between == {"orchestration": [], "analytics": []}
+    assert shapes(bare) == first
+    assert min(len(found) for found in first.values()) > 50
+
+
+def test_migrating_twice_changes_nothing(bare: Databases, patience: Settings) -> None:
+    """The second run finds both branches at their newest revision and says so."""
+    first = migrate(bare, patience)
+    before = shapes(bare)
+
+    second = migrate(bare, patience)
+
+    assert str(first) == (
+        f"orchestration: from no tables to {HEADS['orchestration']}\n"
+        f"analytics: from no tables to {HEADS['analytics']}"
+    )
+    assert str(second) == (
+        f"orchestration: nothing to do, already at {HEADS['orchestration']}\n"
+        f"analytics: nothing to do, already at {HEADS['analytics']}"
+    )
+    assert (first.changed, second.changed) == (True, False)
+    assert shapes(bare) == before
+
+
+@pytest.mark.parametrize(("gone", "kept"), [BRANCHES, BRANCHES[::-1]])
+def test_a_branch_walks_back_alone(bare: Databases, patience: Settings, gone: str, kept: str) -> None:
+    """Taking one schema down leaves the other as it was, and can be undone."""
+    migrate(bare, patience)
+    before = shapes(bare)
+
+    report = downgrade(bare, patience, branch=gone, revision="base")
+
+    assert str(report) == f"{gone}: from {HEADS[gone]} to no tables"
+    assert shapes(bare) == {gone: [], kept: before[kept]}
+    migrate(bare, patience)
+    assert shapes(bare) == before
+
+
+def test_walking_back_leaves_what_others_keep_in_the_schema(bare: Databases, patience: Settings) -> None:
+    """Somebody's own view or table beside ours survives, and so does the schema that holds it."""
+    migrate(bare, patience)
+    with psycopg.connect(bare.analytics_url) as connection:
+        connection.execute("CREATE TABLE analytics.of_somebody_else (id int)")
+
+    downgrade(bare, patience, branch="analytics", revision="base")
+
+    kept = {(kind, name) for kind, name, _, _ in things(bare.analytics_url, "analytics")}
+    assert kept == {
+        ("schema", "analytics"),
+        ("table", "of_somebody_else"),
+        ("column", "of_somebody_else.id"),
+    }
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_the_files_are_named_after_their_revisions(branch: str) -> None:
+    """Which revision is the newest is known without Alembic, as it reads them itself."""
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()))
+    config.set_main_option("version_locations", str(migrations_folder() / branch))
+    config.set_main_option("path_separator", "newline")
+
+    walked = tuple(script.revision for script in ScriptDirectory.from_config(config).walk_revisions())
+
+    assert revisions(branch) == walked
+
+
+def test_walking_back_refuses_what_does_not_exist(bare: Databases, patience: Settings) -> None:
+    """A branch or a revision that is not ours is named in a sentence, and nothing is changed."""
+    migrate(bare, patience)
+    before = shapes(bare)
+
+    with pytest.raises(MigrationRefused, match=r"no branch 'billing', only orchestration and analytics\.$"):
+        downgrade(bare, patience, branch="billing", revision="base")
+    with pytest.raises(
+        MigrationRefused, match=r"The branch analytics has no revision 'orchestration_0001'\.$"
+    ):
+        downgrade(bare, patience, branch="analytics", revision="orchestration_0001")
+
+    assert shapes(bare) == before
+
+
+def test_walking_back_nothing_changes_nothing(bare: Databases, patience: Settings) -> None:
+    """A database that was never migrated has nothing to take down."""
+    report = downgrade(bare, patience, branch="analytics", revision="base")
+
+    assert not report.changed
+    assert str(report) == "analytics: nothing to do, already at no tables"
+    assert shapes(bare) == {"orchestration": [], "analytics": []}
+
+
+def shapes(databases: Databases) -> dict[str, list]:
+    """Both schemas as the catalog knows them."""
+    return {branch: things(databases.analytics_url, branch) for branch in BRANCHES}

@@ -1,0 +1,110 @@
+"""What a tenant may ask of its steps: one query, its own rows, exact or honestly estimated."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import pairwise
+
+import psycopg
+import pytest
+
+from pipelines.errors import InvalidRange, RangeNotStored, WorkflowNotVisible
+from pipelines.refresh import refresh
+from pipelines.repositories.records import StepDurationStats
+from pipelines.repositories.step_analytics import StepAnalyticsRepository
+from pipelines.settings import Settings
+from pipelines.storage.database import Databases
+from pipelines.storage.tenant_reading import reading_as
+from pipelines.tenancy import admit
+from tests.support.planting import DAY, HOUR, NOON, Tenant, new_id, plant_job, plant_lines
+
+pytestmark = pytest.mark.every_postgres
+
+JANUARY, FEBRUARY, MARCH = (datetime(2024, month, 1, tzinfo=UTC) for month in (1, 2, 3))
+
+
+@pytest.fixture
+def measured(
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    tenant: Tenant,
+    neighbour: Tenant,  # noqa: ARG001
+) -> Tenant:
+    """A tenant with 100 sends of 1 to 100 ms in January, one of a second in February, and an opening."""
+    first, second = (plant_job(source, tenant, workflow_id=each) for each in tenant.workflows)
+    sends = [{"step_name": "send", "duration_ms": ms, "timestamp": NOON - ms * HOUR} for ms in range(1, 101)]
+    plant_lines(source, tenant, first, sends)
+    plant_lines(
+        source,
+        tenant,
+        second,
+        [
+            {"step_name": "send", "duration_ms": 1000, "timestamp": NOON + 3 * DAY, "level": "ERROR"},
+            {"step_name": "open", "level": "WARN"},
+        ],
+    )
+    refresh(databases, settings)
+    return tenant
+
+
+@pytest.fixture
+def steps(databases: Databases, settings: Settings, measured: Tenant) -> Iterator[StepAnalyticsRepository]:
+    """What the tenant asks."""
+    with reading_as(databases.analytics_url, settings, admit(measured.organization)) as connection:
+        yield StepAnalyticsRepository(connection, admit(measured.organization))
+
+
+def test_one_bucket_is_exact(steps: StepAnalyticsRepository) -> None:
+    """A whole month has its percentiles itself; the steps that took longest together come first."""
+    send, opened = steps.get_step_duration_stats(since=JANUARY, until=FEBRUARY)
+
+    assert (send.step_name, opened.step_name) == ("send", "open")
+    assert (send.total_executions, send.timed_executions, send.failed_executions) == (100, 100, 0)
+    assert (send.average_duration_ms, send.min_duration_ms, send.max_duration_ms) == (50.5, 1, 100)
+    assert send.percentiles.median_duration_ms == 50.5
+    assert send.percentiles.p90_duration_ms == pytest.approx(90.1, rel=1e-12)
+    assert (send.percentiles.estimated, send.percentiles.relative_error) == (False, 0)
+    assert (opened.warned_executions, opened.timed_executions, opened.average_duration_ms) == (1, 0, None)
+
+
+def test_several_buckets_are_added_up(steps: StepAnalyticsRepository) -> None:
+    """Counts and means of two months are exact, percentiles are within the error they state."""
+    send, _ = steps.get_step_duration_stats(since=JANUARY, until=MARCH)
+
+    assert (send.total_executions, send.failed_executions, send.max_duration_ms) == (101, 1, 1000)
+    assert send.average_duration_ms == pytest.approx((5050 + 1000) / 101)
+    assert send.percentiles.estimated
+    assert send.percentiles.median_duration_ms == pytest.approx(51, rel=send.percentiles.relative_error)
+
+
+def test_one_workflow_is_asked_for(steps: StepAnalyticsRepository, measured: Tenant) -> None:
+    """Steps of the same name in another workflow are left out."""
+    (send, opened) = steps.get_step_duration_stats(measured.workflows[1], since=JANUARY, until=MARCH)
+
+    assert (send.step_name, send.total_executions, opened.step_name) == ("send", 1, "open")
+    assert steps.get_step_duration_stats(measured.workflows[0], since=FEBRUARY, until=MARCH) == ()
+
+
+def test_nobody_elses_workflow_is_visible(steps: StepAnalyticsRepository, neighbour: Tenant) -> None:
+    """A neighbour's workflow is refused like one that never was; so are ranges backwards and of minutes."""
+    for workflow in (neighbour.workflows[0], new_id()):
+        with pytest.raises(WorkflowNotVisible):
+            steps.get_step_duration_stats(workflow, since=JANUARY, until=FEBRUARY)
+    with pytest.raises(InvalidRange):
+        steps.get_step_duration_stats(since=FEBRUARY, until=JANUARY)
+    with pytest.raises(RangeNotStored):
+        steps.get_step_duration_stats(since=NOON, until=NOON + HOUR / 2)
+
+
+def test_days_add_up_to_their_month(steps: StepAnalyticsRepository) -> None:
+    """Each step's counts over the days of a month are those of the month."""
+    days = [JANUARY + number * DAY for number in range(32)]
+    daily: dict[str, int] = {}
+    for since, until in pairwise(days):
+        for stats in steps.get_step_duration_stats(since=since, until=until):
+            daily[stats.step_name] = daily.get(stats.step_name, 0) + stats.total_executions
+
+    monthly = steps.get_step_duration_stats(since=JANUARY, until=FEBRUARY)
+
+    assert daily == {stats.step_name: stats.total_executions for stats in monthly}
+    assert all(isinstance(stats, StepDurationStats) for stats in monthly)

@@ -1,0 +1,76 @@
+"""What the repository keeps, and what it must not."""
+
+import re
+
+from tests.support.source_texts import ROOT, kept_files, python_files, strings
+
+# The oracles of the tests say sentinels in their own words; the model is where they are defined.
+HOME_OF_SENTINELS = ROOT / "pipelines" / "model" / "sentinels.py"
+
+# One file, as its project publishes it; its sum is in a manifest.
+CHARTS = ROOT / "pipelines/dashboard/page/vendor/echarts/echarts.esm.min.js"
+
+# A word of its own, which happens to be spelt the same: how far an extraction reaches.
+OTHER_WORDS = {(ROOT / "pipelines" / "storage" / "asked.py", "all")}
+
+
+def test_sentinels_are_spelt_in_one_module() -> None:
+    """A value that means "all", "none" or "unknown" has a name, and only its module knows the value."""
+    spelt = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in python_files("pipelines", "assets", "migrations")
+        for line, value in strings(path)
+        if path != HOME_OF_SENTINELS
+        and (path, value) not in OTHER_WORDS
+        and (
+            value in ("all", "unknown")
+            or re.search("0{8}-0{4}-|f{8}-f{4}-|^0{32}$|^f{32}$", value, re.IGNORECASE)
+        )
+    ]
+    built = [
+        str(path.relative_to(ROOT))
+        for path in python_files("pipelines", "assets", "migrations")
+        if path != HOME_OF_SENTINELS and re.search(r"UUID\((int|bytes)=(0|2|b\")", path.read_text("utf-8"))
+    ]
+
+    assert spelt == built == []
+
+
+def test_no_file_records_where_packages_come_from() -> None:
+    """Locks hold versions and hashes; the address of a registry belongs to a machine, not to the project."""
+    addresses = re.compile(r"pypi\.org|pythonhosted\.org|(extra-)?index-url|artifactory|find-links|npmjs\.")
+
+    found = {path.relative_to(ROOT).as_posix() for path in kept_files() if addresses.search(text(path))}
+    locks = [path for path in kept_files() if path.suffix == ".lock"]
+
+    assert found - {"tests/project/test_committed_files.py"} == set()
+    assert {path.name for path in locks} == {
+        "requirements.lock",
+        "requirements-dev.lock",
+        "requirements-bootstrap.lock",
+    }
+    assert [path.name for path in locks if "://" in text(path) or "--hash=sha256:" not in text(path)] == []
+
+
+def test_no_file_knows_this_machine() -> None:
+    """A path of one person's disk would break on the next one's."""
+    absolute = re.compile(r"[\"'= (]/(work|home|Users|root)/")
+
+    found = [path.relative_to(ROOT).as_posix() for path in kept_files() if absolute.search(text(path))]
+
+    assert found == []
+
+
+def test_no_real_data_is_kept() -> None:
+    """Traces stay where they are published; a lock is the largest file but for a library of the page."""
+    kept = [path for path in kept_files() if path != CHARTS]
+
+    assert [
+        path.name for path in kept if path.suffix in (".gz", ".parquet", ".csv", ".db", ".sqlite", ".whl")
+    ] == []
+    assert max(path.stat().st_size for path in kept) < 600_000
+
+
+def text(path) -> str:
+    """A file as text, whatever it is."""
+    return path.read_text("utf-8", errors="replace")

@@ -1,0 +1,106 @@
+"""Repositories are named alike, return records, and leave it to the unit of work to commit."""
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType, NoneType
+from typing import Any, get_args, get_origin, get_type_hints
+
+import pytest
+
+from tests.support.source_texts import ROOT, python_files
+
+MODULES = python_files("pipelines/repositories")
+
+# Where a transaction, or a row of the log of accesses, is kept for good.
+COMMITTING = {"accesses.py", "unit_of_work.py"}
+
+STATEMENTS = sorted((ROOT / "sql/orchestration").glob("*/*.sql"))
+QUESTIONS = [path for path in STATEMENTS if path.stem.startswith(("find_", "get_"))]
+BEGINNINGS = [path for path in STATEMENTS if path.stem == "visible"]
+OF_A_TENANT = [path for path in STATEMENTS if path.with_stem("visible") in BEGINNINGS]
+
+
+def module_of(path: Path) -> ModuleType:
+    """The module of a file."""
+    return import_module(f"pipelines.repositories.{path.stem}")
+
+
+def methods() -> Iterator[tuple[str, str, Any]]:
+    """Yield the public methods of each repository: class, name and function."""
+    for path in MODULES:
+        for name, kind in vars(module_of(path)).items():
+            if inspect.isclass(kind) and name.endswith("Repository") and kind.__module__.endswith(path.stem):
+                for method, function in vars(kind).items():
+                    if not method.startswith("_"):
+                        yield name, method, function
+
+
+METHODS = list(methods())
+
+
+def test_there_are_repositories() -> None:
+    """The control: what is read is really there."""
+    assert len({name for name, _, _ in METHODS}) >= 6
+    assert len(QUESTIONS) >= 7
+
+
+@pytest.mark.parametrize(("repository", "method", "function"), METHODS)
+def test_a_method_says_what_it_does_with_rows(repository: str, method: str, function: Any) -> None:
+    """find_* gives entities, get_* computed figures, create* and delete* do that; there is no other."""
+    assert repository
+    assert re.fullmatch(r"(find|get)_[a-z_]+|(create|delete)(_[a-z_]+)?|sync_metadata", method)
+    if method.startswith("find_"):
+        assert gives_records(get_type_hints(function)["return"])
+
+
+def gives_records(kind: Any) -> bool:
+    """Whether it is a frozen record, perhaps none, or a tuple of such."""
+    if get_origin(kind) is tuple:
+        inner, more = get_args(kind)
+        return more is Ellipsis and gives_records(inner)
+    records = [each for each in get_args(kind) or [kind] if each is not NoneType]
+    return all(is_dataclass(each) and each.__dataclass_params__.frozen for each in records)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_no_repository_commits(path: Path) -> None:
+    """Whoever began the transaction ends it, or half a change would stay."""
+    ending = {
+        node.func.attr
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("commit", "rollback", "close")
+    }
+
+    assert not ending or path.name in COMMITTING
+
+
+@pytest.mark.parametrize("path", QUESTIONS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_question_begins_with_the_visible_rows(path: Path) -> None:
+    """Whose rows, and that deleted ones are left out, is said once for all questions of a folder."""
+    assert path.with_stem("visible") in BEGINNINGS
+    assert "{visible}" in path.read_text("utf-8")
+
+
+@pytest.mark.parametrize("path", OF_A_TENANT, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_statement_of_a_repository_names_the_organization(path: Path) -> None:
+    """Itself, or by beginning with rows that do."""
+    statement = path.read_text("utf-8")
+
+    assert "%(organization_id)s" in statement or "{visible}" in statement
+
+
+@pytest.mark.parametrize("path", BEGINNINGS, ids=lambda path: path.parent.name)
+def test_the_visible_rows_are_the_tenants_own_and_not_deleted(path: Path) -> None:
+    """Unless they are asked for."""
+    statement = path.read_text("utf-8")
+
+    assert "organization_id = %(organization_id)s" in statement
+    assert "deleted_at IS NULL" in statement
+    assert "%(include_deleted)s" in statement

@@ -1,0 +1,110 @@
+"""Cutting a run off at each of its points, and looking at what each organization is left with."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+
+from pipelines.fault_points import FaultPoint
+from pipelines.refresh import refresh
+from pipelines.verify import verify
+from tests.support.faults.history import History
+from tests.support.faults.published import Published, by_organization
+from tests.support.faults.runs import Killed, killed_at, recorded
+from tests.support.faults.scenarios import Scenario
+from tests.support.faults.starting_point import Place, StartingPoint
+from tests.support.oracle import differences
+from tests.support.planting import cells
+from tests.support.sampling import EVERYTHING
+
+
+@dataclass(frozen=True)
+class CutOff:
+    """How often a run was cut off, at which points, and how many different states that left to heal."""
+
+    fired: Counter[FaultPoint]
+    states: int
+
+    def __str__(self) -> str:
+        return f"{self.fired.total()} kills at {len(self.fired)} points, healed from {self.states} states"
+
+
+class Witness:
+    """Knows how each organization was and is to be, and whether what it sees is one of the two."""
+
+    def __init__(self, scenario: Scenario, history: History, place: Place) -> None:
+        self._scenario, self._place = scenario, place
+        self._rows = place.published()
+        # One that changes hands is published with its former owner.
+        self._owners = history.owners() | {
+            row["id"]: row["organization_id"]
+            for table in ("workflows", "clients")
+            for row in self._rows[table]
+        }
+        self._expected = history.cells()
+        self._in_no_zone = history.in_no_zone()
+        self.before = self.after = self._published()
+
+    def sees_the_end(self) -> None:
+        """Remember how it is to be: different for most."""
+        self.after = self._published()
+
+    def sees_before_or_after(self) -> Published:
+        """Look at all that is published, and return it."""
+        now = self._published()
+        for key in self.before.keys() | self.after.keys() | now.keys():
+            assert now.get(key) in (self.before.get(key), self.after.get(key)), f"{key} is neither"
+        return now
+
+    def sees_it_heal(self, *, thoroughly: bool = EVERYTHING) -> None:
+        """After one more run every cell is right, and after that there is nothing left to do."""
+        databases, settings = self._place.databases, self._place.settings
+        self._scenario.heal(self._place)
+        with psycopg.connect(databases.analytics_url) as analytics:
+            stored = {key: cell for key, cell in cells(analytics).items() if key[0] != self._in_no_zone}
+        assert differences(stored, self._expected) == []
+        if not thoroughly:
+            return
+        well = sorted({key[0] for key in self._expected})
+        verified = verify(databases, settings, organization_ids=well)
+        assert (verified.differences, verified.steps.differences) == ((), ())
+        again = refresh(databases, settings)
+        assert (again.cells_written, again.cells_deleted) == (0, 0)
+        assert again.steps is not None
+        assert (again.steps.cells_written, again.steps.cells_deleted) == (0, 0)
+
+    def _published(self) -> Published:
+        return by_organization(self._place.published(), self._rows, self._owners)
+
+
+def cut_off(scenario: Scenario, history: History, place: Place, *, every: int = 1) -> CutOff:
+    """Cut the scenario's run off at each point that it passes, from the same state each time.
+
+    In a sample, at `every` so many of them, and once at those that no other run passes.
+    """
+    scenario.prepared(history, place)
+    beginning, witness = StartingPoint(place), Witness(scenario, history, place)
+    with recorded() as points:
+        scenario.run(place)
+    witness.sees_the_end()
+    fired: Counter[FaultPoint] = Counter()
+    healed: list[Any] = []
+    for occurrence, point in enumerate(points):
+        enough = point in fired or point not in scenario.alone_passes
+        if not EVERYTHING and occurrence % every and enough:
+            continue
+        beginning.again()
+        with killed_at(occurrence) as passed, pytest.raises(Killed):
+            scenario.run(place)
+        assert passed == points[: occurrence + 1]
+        fired[point] += 1
+        left = witness.sees_before_or_after(), place.facts()
+        # In a sample, what several kills left behind is healed once if it is the very same.
+        if EVERYTHING or left not in healed:
+            witness.sees_it_heal(thoroughly=True)
+            healed.append(left)
+    assert witness.before != witness.after
+    assert fired.keys() >= scenario.alone_passes
+    return CutOff(fired, len(healed))

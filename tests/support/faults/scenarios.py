@@ -1,0 +1,154 @@
+"""What may be cut off: each kind of run, with something to do."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+
+from pipelines.audit import audit
+from pipelines.extract import Request
+from pipelines.fault_points import FaultPoint
+from pipelines.maintenance import tidy_facts
+from pipelines.rebuild import rebuild
+from pipelines.refresh import extract_changes, reconcile, refresh
+from pipelines.retain import retain
+from pipelines.settings import load_settings
+from tests.support.faults.history import SINCE, UNTIL, History
+from tests.support.faults.starting_point import Place
+from tests.support.oracle import ALL
+
+Run = Callable[[Place], object]
+
+
+def refreshes(place: Place) -> object:
+    """What every hour runs."""
+    return refresh(place.databases, place.settings)
+
+
+def reconciles(place: Place) -> object:
+    """The same, with a digest."""
+    return reconcile(place.databases, place.settings, since=SINCE, until=UNTIL)
+
+
+def rebuilds(place: Place) -> object:
+    """Compute by the definition of the settings what was computed by another."""
+    return rebuild(place.databases, place.settings)
+
+
+def audits(place: Place) -> object:
+    """Compare with the source, and repair."""
+    return audit(place.databases, place.settings)
+
+
+def tidies(place: Place) -> object:
+    """Give up what is not published, as if it were a week old, and merge files."""
+    impatient = place.settings.model_copy(update={"feed_retention": timedelta(milliseconds=1)})
+    return tidy_facts(place.databases, impatient)
+
+
+def retains(place: Place) -> object:
+    """Let go of what will be too old in some years."""
+    return retain(place.databases, place.settings, now=datetime.now(UTC) + timedelta(days=3_000))
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What happens after the first refresh, the run that is cut off then, and the one that heals it."""
+
+    happens: Callable[[History, Place], object]
+    run: Run
+    heal: Run = refreshes
+    # The points that no other kind of run passes.
+    alone_passes: frozenset[FaultPoint] = frozenset()
+    # How cells were computed before, if not as they are now.
+    plan_before: str | None = None
+
+    def prepared(self, history: History, place: Place) -> None:
+        """Bring a place to where the run begins."""
+        settings = place.settings
+        if self.plan_before:
+            other = load_settings(rollup_plan=self.plan_before).rollup_plan
+            settings = settings.model_copy(update={"rollup_plan": other})
+        assert refresh(place.databases, settings).failed == ()
+        self.happens(history, place)
+
+
+def nothing(_history: History, _place: Place) -> None:
+    """Let nothing happen."""
+
+
+def goes_on(history: History, _place: Place) -> None:
+    """Let all that happens which a refresh follows."""
+    history.goes_on()
+
+
+def loses_jobs(history: History, _place: Place) -> None:
+    """And let jobs go that only a digest misses."""
+    history.goes_on()
+    history.loses_jobs()
+
+
+def facts_are_damaged(history: History, place: Place) -> None:
+    """And cut the largest of the facts' files short."""
+    history.goes_on()
+    damage_facts(place)
+
+
+def damage_facts(place: Place) -> None:
+    """Cut the largest of the facts' files short."""
+    files = Path(place.settings.facts_location).glob("created_date=*/*.parquet")
+    largest = max(files, key=lambda file: file.stat().st_size)
+    os.truncate(largest, largest.stat().st_size // 2)
+
+
+def cells_are_damaged(_history: History, place: Place) -> None:
+    """Change cells by hand, and delete some."""
+    with psycopg.connect(place.databases.analytics_url) as analytics:
+        analytics.execute(
+            "UPDATE analytics.aggregate_metrics SET total_executions = total_executions + 1,"
+            " failed_executions = failed_executions + 1 WHERE period = 'hour' AND workflow_id <> %s",
+            [ALL],
+        )
+        analytics.execute(
+            "DELETE FROM analytics.aggregate_metrics WHERE period = 'week' AND client_id = %s", [ALL]
+        )
+
+
+def cells_were_restated(history: History, place: Place) -> None:
+    """Let all that happens be published, and restate what was."""
+    history.goes_on()
+    refreshes(place)
+
+
+def facts_are_ahead(history: History, place: Place) -> None:
+    """Bring the facts up to date, and publish nothing."""
+    history.goes_on()
+    extract_changes(place.databases, place.settings, Request())
+
+
+SCENARIOS = {
+    "refresh": Scenario(goes_on, refreshes),
+    "refresh of damaged facts": Scenario(
+        facts_are_damaged, refreshes, alone_passes=frozenset({FaultPoint.FACTS_SET_ASIDE})
+    ),
+    "rebuild": Scenario(
+        nothing,
+        rebuilds,
+        alone_passes=frozenset({FaultPoint.REBUILD_SETTLED}),
+        plan_before="hour=0 day=3 week=1 month=2",
+    ),
+    "audit": Scenario(cells_are_damaged, audits, heal=audits),
+    "tidying": Scenario(facts_are_ahead, tidies),
+    "retention": Scenario(cells_were_restated, retains),
+}
+
+# All that is left: a point that is new has to be passed by a reconcile, or be named above.
+SCENARIOS["reconcile"] = Scenario(
+    loses_jobs,
+    reconciles,
+    heal=reconciles,
+    alone_passes=frozenset(FaultPoint).difference(*(each.alone_passes for each in SCENARIOS.values())),
+)

@@ -1,0 +1,69 @@
+"""Running histories of a profile on a database."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import randrange
+from typing import Any
+from unittest.mock import patch
+
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.internal.conjecture.engine import ConjectureRunner
+from hypothesis.stateful import get_state_machine_test
+
+from pipelines.storage.database import Databases, connections_reused
+from tests.support.histories.machine import machine_of
+from tests.support.histories.profiles import Profile
+from tests.support.histories.tally import Tally
+from tests.support.histories.world import World
+from tests.support.sampling import EVERYTHING
+
+# Shrinking would run databases for minutes; the steps that failed are printed as they are.
+QUICK = (Phase.generate,)
+
+# A sample is the same histories each time, so that a mistake is noticed every time or never.
+SAMPLE_SEED, SAMPLE_HISTORIES = 1, 12
+
+
+def run_histories(
+    profile: Profile,
+    databases: Databases,
+    home: Path,
+    *,
+    number: int | None = None,
+    tally: Tally | None = None,
+    **options: Any,
+) -> Tally:
+    """Run a sample of a profile's histories, all of them, or `max_examples`; raise at the first difference.
+
+    The same seed, which is the number, gives the same histories. Fewer than asked for are an error, too.
+    """
+    if number is None:
+        number = randrange(2**32) if EVERYTHING else SAMPLE_SEED
+    world, tally = World(databases, home, loose=profile.loose), Tally() if tally is None else tally
+    options = {
+        "max_examples": profile.histories if EVERYTHING else SAMPLE_HISTORIES,
+        "stateful_step_count": profile.steps,
+        "phases": QUICK,
+    } | options
+    test = get_state_machine_test(
+        machine_of(world, profile, tally),
+        settings=settings(deadline=None, suppress_health_check=list(HealthCheck), database=None, **options),
+    )
+    try:
+        with _each_unlike_the_last(), connections_reused():
+            seed(number)(test)()
+    except BaseException as failed:
+        failed.add_note(f"profile {profile.name}, seed {number}: {tally}")
+        raise
+    finally:
+        world.close()
+    assert tally.histories >= options["max_examples"]
+    return tally
+
+
+@contextmanager
+def _each_unlike_the_last() -> Iterator[None]:
+    """Five of six histories would be the one before with a part of it repeated."""
+    with patch.object(ConjectureRunner, "generate_mutations_from", lambda _self, _data: None):
+        yield

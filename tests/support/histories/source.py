@@ -1,0 +1,160 @@
+"""The source in PostgreSQL: whatever is changed there is written into the books as well."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from tests.support.histories.books import Books, Row
+from tests.support.histories.unseen import Unseen
+
+COLUMNS = Row._fields
+
+
+@dataclass
+class Transaction:
+    """Writes that nobody else sees yet: what they say goes into the books when they are committed."""
+
+    connection: psycopg.Connection
+    locked: set[UUID] = field(default_factory=set)
+    entries: list[Callable[[], None]] = field(default_factory=list)
+
+
+class Source:
+    """The only one who writes to the source; jobs that an open transaction holds are left alone."""
+
+    def __init__(self, connection: psycopg.Connection, url: str, books: Books, unseen: Unseen) -> None:
+        self._connection, self._url = connection, url
+        self.books, self.unseen = books, unseen
+        self.open: list[Transaction] = []
+
+    @property
+    def free(self) -> list[UUID]:
+        """The jobs that can be changed without waiting for somebody."""
+        locked = {job for transaction in self.open for job in transaction.locked}
+        return [job for job in self.books.jobs if job not in locked]
+
+    def begin(self) -> Transaction:
+        """Open a transaction, which has a snapshot already."""
+        connection = psycopg.connect(self._url)
+        connection.execute("SELECT FROM orchestration.jobs LIMIT 1")
+        self.open.append(Transaction(connection))
+        return self.open[-1]
+
+    def end(self, transaction: Transaction, *, commit: bool) -> None:
+        """Commit or roll back."""
+        self.open.remove(transaction)
+        if commit:
+            transaction.connection.commit()
+            for entry in transaction.entries:
+                entry()
+        transaction.connection.close()
+
+    def insert(self, job: UUID, row: Row, within: Transaction | None = None) -> None:
+        """A new job."""
+        values = ", ".join(f"%({name})s" for name in ("id", *COLUMNS))
+
+        def entry() -> None:
+            self.books.jobs[job] = row
+            self.unseen.write(job, row.organization_id)
+
+        self._write(
+            f"INSERT INTO orchestration.jobs (id, {', '.join(COLUMNS)}) VALUES ({values})",
+            {"id": job, **row._asdict()},
+            job,
+            entry,
+            within,
+        )
+
+    def change(self, job: UUID, within: Transaction | None = None, **columns: Any) -> None:
+        """New values in some columns; `updated_at` stays what it was unless it is one of them."""
+        assignments = ", ".join(f"{name} = %({name})s" for name in columns)
+
+        def entry() -> None:
+            before = self.books.jobs[job]
+            after = before._replace(**columns)
+            self.books.jobs[job] = after
+            self.unseen.write(job, before.organization_id, after.organization_id)
+
+        self._write(
+            f"UPDATE orchestration.jobs SET {assignments} WHERE id = %(id)s",
+            {"id": job, **columns},
+            job,
+            entry,
+            within,
+        )
+
+    def delete_job(self, job: UUID) -> None:
+        """Nothing is left of a job."""
+        self._connection.execute("DELETE FROM orchestration.jobs WHERE id = %s", [job])
+        self._forget(job)
+
+    def delete_workflow(self, workflow: UUID, *, cascades: bool) -> None:
+        """Its jobs go with it, or stay and name a workflow that is nowhere."""
+        self._connection.execute("DELETE FROM orchestration.workflows WHERE id = %s", [workflow])
+        del self.books.workflows[workflow]
+        for job, row in list(self.books.jobs.items()):
+            if row.workflow_id == workflow and cascades:
+                self._forget(job)
+            elif row.workflow_id == workflow:
+                self.unseen.affect(row.organization_id)
+
+    def delete_client(self, client: UUID, *, sets_null: bool) -> None:
+        """Its jobs lose it without a word in `updated_at`, or keep naming a client that is nowhere."""
+        self._connection.execute("DELETE FROM orchestration.clients WHERE id = %s", [client])
+        del self.books.clients[client]
+        for job, row in list(self.books.jobs.items()):
+            if row.client_id == client and sets_null:
+                self.books.jobs[job] = row._replace(client_id=None)
+                self.unseen.write(job, row.organization_id)
+            elif row.client_id == client:
+                self.unseen.affect(row.organization_id)
+
+    def hand_over(self, table: str, id_: UUID, organization: UUID) -> None:
+        """A workflow or a client gets another owner."""
+        owners = self.books.workflows if table == "workflows" else self.books.clients
+        self._connection.execute(
+            f"UPDATE orchestration.{table} SET organization_id = %s WHERE id = %s", [organization, id_]
+        )
+        concerned = {owners[id_], organization}
+        owners[id_] = organization
+        for row in self.books.jobs.values():
+            if id_ in (row.workflow_id, row.client_id):
+                concerned.add(row.organization_id)
+        self.unseen.move(concerned)
+
+    def resettle(self, organization: UUID, zone: str) -> None:
+        """An organization moves to another time zone."""
+        self._connection.execute(
+            "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s", [zone, organization]
+        )
+        self.books.zones[organization] = zone
+        self.unseen.affect(organization)
+
+    def _write(
+        self,
+        text: str,
+        values: dict[str, Any],
+        job: UUID,
+        entry: Callable[[], None],
+        within: Transaction | None,
+    ) -> None:
+        if within is None:
+            self._connection.execute(text, values)
+            entry()
+        else:
+            within.connection.execute(text, values)
+            within.locked.add(job)
+            within.entries.append(entry)
+
+    def _forget(self, job: UUID) -> None:
+        row = self.books.jobs.pop(job)
+        self.unseen.delete(job, row.organization_id)
+
+
+def now(skew_s: float = 0) -> datetime:
+    """What the clock of an application server shows, which may be some seconds off."""
+    return datetime.now(UTC) + timedelta(seconds=skew_s)

@@ -1,0 +1,72 @@
+"""The texts of the repository, and the words that its Python code spells."""
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from tests.support.places import ROOT
+
+
+def python_files(*folders: str) -> list[Path]:
+    """Every module below these folders."""
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def sql_files() -> list[Path]:
+    """Every statement."""
+    return sorted((ROOT / "sql").rglob("*.sql"))
+
+
+def page_files() -> list[Path]:
+    """Every file of the dashboard's page, its libraries included."""
+    return sorted(path for path in (ROOT / "pipelines/dashboard/page").rglob("*") if path.is_file())
+
+
+def kept_files() -> list[Path]:
+    """Every file that is committed, or would be by adding everything."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def strings(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield each string of a module with its line; docstrings and the pieces of f-strings too."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.lineno, node.value
+
+
+@cache
+def spelt_in_code() -> tuple[frozenset[str], tuple[str, ...]]:
+    """The whole strings in the code, and a pattern for each f-string, its holes as groups."""
+    words: set[str] = set()
+    patterns: list[str] = []
+    for path in python_files("pipelines", "assets", "tests/bench"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                words.add(node.value)
+            elif isinstance(node, ast.JoinedStr) and len(node.values) > 1:
+                patterns.append(
+                    "".join(
+                        re.escape(str(piece.value)) if isinstance(piece, ast.Constant) else "(.+)"
+                        for piece in node.values
+                    )
+                )
+    return frozenset(words), tuple(pattern for pattern in patterns if pattern.strip("(.+)"))
+
+
+def can_be_spelt(word: str) -> bool:
+    """Whether the code spells this word, whole or by filling an f-string with words that it spells."""
+    words, patterns = spelt_in_code()
+    if word in words:
+        return True
+    matches = (re.fullmatch(pattern, word) for pattern in patterns)
+    return any(all(can_be_spelt(part) for part in match.groups()) for match in matches if match)

@@ -1,0 +1,144 @@
+"""A server that ends our sessions, or itself, in the middle of a run: a sentence, and the next run heals."""
+
+import signal
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+
+import psutil
+import psycopg
+
+from pipelines.errors import ExecutionMetricsError
+from pipelines.fault_points import FaultPoint
+from pipelines.refresh import refresh
+from pipelines.settings import load_settings
+from pipelines.storage import embedded_postgres
+from pipelines.storage.database import Databases
+from pipelines.storage.migrations import migrate
+from tests.conftest import UNSAFE_BUT_FAST, with_database
+from tests.support.faults.cutting_off import Witness
+from tests.support.faults.history import History
+from tests.support.faults.runs import recorded, struck_at
+from tests.support.faults.scenarios import SCENARIOS
+from tests.support.faults.starting_point import Place, StartingPoint
+from tests.support.planting import NOON
+from tests.support.sampling import EVERYTHING
+from tests.torture.conftest import Tell
+
+REFRESH = SCENARIOS["refresh"]
+
+# The machine does not crash with the server, so that only what it has not handed over is lost.
+CRASH_SAFE = {name: value for name, value in UNSAFE_BUT_FAST.items() if name != "synchronous_commit"}
+
+# In the short form the sessions are ended the first time that a run is here.
+WHILE_PUBLISHING = [
+    FaultPoint.BATCH_BEGUN,
+    FaultPoint.CHUNK_WRITTEN,
+    FaultPoint.CELLS_UPSERTED,
+    FaultPoint.BEFORE_COMMIT,
+]
+WHILE_COMMITTING = [FaultPoint.CELLS_UPSERTED, FaultPoint.BEFORE_COMMIT, FaultPoint.AFTER_COMMIT]
+WHILE_READING = [FaultPoint.SNAPSHOT_OPENED, FaultPoint.JOBS_STREAMING, FaultPoint.JOBS_READ]
+
+
+def test_sessions_on_the_aggregates_are_ended(history: History, place: Place, tell: Tell) -> None:
+    """While a batch is under way: no batch is half published, and no organization is blamed for it."""
+    ended = strike_everywhere(
+        history, place, WHILE_PUBLISHING, lambda: end_sessions(place.databases.analytics_url)
+    )
+
+    tell(f"sessions on the aggregates ended: {dict(ended)}.")
+    assert ended["DatabaseUnreachable"] >= len(WHILE_PUBLISHING)
+
+
+def test_sessions_on_the_source_are_ended(history: History, place: Place, tell: Tell) -> None:
+    """While more jobs stream than are under way: nothing of what was read is kept."""
+    history.source.execute(
+        "INSERT INTO orchestration.jobs (id, organization_id, workflow_id, status, created_at)"
+        " SELECT gen_random_uuid(), %s, %s, 'PENDING', %s FROM generate_series(1, 60000)",
+        [history.acme.organization, history.acme.workflows[0], NOON],
+    )
+    mine = history.source.info.backend_pid
+
+    ended = strike_everywhere(history, place, WHILE_READING, lambda: end_sessions(history.url, mine))
+
+    tell(f"sessions on the source ended: {dict(ended)}.")
+    assert ended["DatabaseUnreachable"] >= 2
+
+
+def test_a_server_is_stopped_at_once(embedded_home: Path, tmp_path: Path, tell: Tell) -> None:
+    """As by `pg_ctl stop -m immediate`, which is a crash: what was committed is there when it is back."""
+
+    def running() -> AbstractContextManager[str]:
+        return embedded_postgres.running(embedded_home, options=CRASH_SAFE)
+
+    def start() -> None:
+        # The server stays when this one leaves it, because we are there as well.
+        with running():
+            pass
+
+    with running() as url:
+        databases = Databases(url, with_database(url, "source"))
+        with psycopg.connect(url, autocommit=True) as admin:
+            admin.execute("CREATE DATABASE source")
+            (data,) = admin.execute("SHOW data_directory").fetchone()
+        settings = load_settings(home=tmp_path / "home", batch_organizations=2, tolerated_failures_pct=100)
+        migrate(databases, settings, with_source=True)
+        with psycopg.connect(databases.source_url, autocommit=True) as source:
+            history = History.begun(databases.source_url, source)
+            ended = strike_everywhere(
+                history, Place(databases, settings), WHILE_COMMITTING, lambda: stop(Path(data)), start
+            )
+
+    tell(f"server stopped at once: {dict(ended)}.")
+    assert ended.keys() == {"DatabaseUnreachable", "CommitUnknown"}
+
+
+def strike_everywhere(
+    history: History,
+    place: Place,
+    points: list[FaultPoint],
+    strike: Callable[[], object],
+    afterwards: Callable[[], object] = lambda: None,
+) -> Counter[str]:
+    """Refresh from the same state again and again, and strike at another point each time; count the ends."""
+    REFRESH.prepared(history, place)
+    beginning, witness = StartingPoint(place), Witness(REFRESH, history, place)
+    with recorded() as passed:
+        refresh(place.databases, place.settings)
+    witness.sees_the_end()
+    ended: Counter[str] = Counter()
+    for occurrence, point in enumerate(passed):
+        if point not in points or not (EVERYTHING or point not in passed[:occurrence]):
+            continue
+        beginning.again()
+        try:
+            with struck_at(occurrence, strike):
+                report = refresh(place.databases, place.settings)
+            assert [each.organization_id for each in report.failed] == [history.troubled.organization]
+            ended["success"] += 1
+        except ExecutionMetricsError as failure:
+            ended[type(failure).__name__] += 1
+        afterwards()
+        witness.sees_before_or_after()
+        witness.sees_it_heal()
+    return ended
+
+
+def end_sessions(url: str, *spared: int) -> None:
+    """Terminate every session of a database but these and our own, and wait until they are gone."""
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND pid <> ALL (%s)",
+            [list(spared)],
+        )
+
+
+def stop(data: Path) -> None:
+    """Have a server end without a checkpoint or a farewell, and wait until it has."""
+    server = psutil.Process(int((data / "postmaster.pid").read_text().split()[0]))
+    server.send_signal(signal.SIGQUIT)
+    with suppress(psutil.TimeoutExpired):
+        server.wait(timeout=20)

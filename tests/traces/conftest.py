@@ -1,0 +1,68 @@
+"""A real trace in a database of its own, imported and refreshed once for all tests of a module."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from pipelines.refresh import RefreshReport, refresh
+from pipelines.settings import Settings, load_settings
+from pipelines.storage.database import Databases
+from pipelines.storage.trace import ImportReport, import_trace
+from tests.conftest import Cluster, with_database
+from tests.support.places import TRACES
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A trace, where it was loaded to, what was reported, and the figures that others computed from it."""
+
+    folder: Path
+    databases: Databases
+    settings: Settings
+    imported: ImportReport
+    refreshed: RefreshReport
+    oracle: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def loaded(
+    request: pytest.FixtureRequest, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Loaded]:
+    """The trace that the module names, after one import and one refresh."""
+    name: str = request.module.TRACE
+    folder = TRACES / name
+    if not folder.is_dir():
+        pytest.skip(f"the trace {name} is not beside this repository")
+    server = cluster("embedded")
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE template_of_tests")
+    try:
+        url = with_database(server, name)
+        databases = Databases(url, url)
+        settings = load_settings(
+            database_url=url, source_url=url, home=tmp_path_factory.mktemp(name) / "home"
+        )
+        yield Loaded(
+            folder=folder,
+            databases=databases,
+            settings=settings,
+            imported=import_trace(folder, databases, settings),
+            refreshed=refresh(databases, settings),
+            oracle=json.loads((folder / "oracle.json").read_text("utf-8")),
+        )
+    finally:
+        with psycopg.connect(server, autocommit=True) as admin:
+            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def stored(loaded: Loaded) -> Iterator[psycopg.Connection]:
+    """A connection to the aggregates of the trace."""
+    with psycopg.connect(loaded.databases.analytics_url, autocommit=True) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        yield connection
