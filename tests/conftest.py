@@ -41,6 +41,9 @@ _LONG = (
     *("test_demo", "test_many_anomalies", "test_backfill", "test_rebuild", "test_standby", "test_embedded"),
 )
 
+# What a sample tries on both servers, too: the SQL that reads a source, locks, and PostgreSQL's own catalog.
+_VERSIONS_DIFFER = ("test_source.py", "test_refresh_lock.py", "test_models.py", "test_log_partitions.py")
+
 # What the databases and facts of all workers together take at most.
 _ROOM_BYTES = 4 * 1024**3
 
@@ -59,6 +62,7 @@ _numbers = count()
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare one folder for whatever the tests leave behind; it goes when they end, however they end."""
     config.addinivalue_line("markers", "every_postgres: runs on the embedded server and on the system's 15")
+    config.addinivalue_line("markers", "only_in_everything: too long for a sample")
     # Nor whether it runs them in the background: they would ignore Ctrl-C, and Dagster then SIGTERM as well.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # How long an example takes says more about the machine than about the code.
@@ -105,8 +109,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         stop_watchdog(watchdog)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest, so that no worker is left alone with one of them."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out of a sample what is too long for it.
+
+    Begin with the files that take longest, so that no worker is left alone with one of them.
+    """
+    if not EVERYTHING:
+        left_out = [item for item in items if item.get_closest_marker("only_in_everything")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
     items.sort(key=lambda item: not any(name in item.nodeid for name in _LONG))
 
 
@@ -114,7 +125,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "server" in metafunc.fixturenames and metafunc.definition.get_closest_marker("every_postgres"):
         absent = pytest.mark.skipif(system_15() is None, reason="PostgreSQL 15 is not installed here")
         kinds = ["embedded", pytest.param("system", marks=absent)]
-        metafunc.parametrize("server", kinds if EVERYTHING else kinds[:1], indirect=True)
+        both = EVERYTHING or any(name in metafunc.definition.nodeid for name in _VERSIONS_DIFFER)
+        metafunc.parametrize("server", kinds if both else kinds[:1], indirect=True)
 
 
 @pytest.fixture(scope="session")

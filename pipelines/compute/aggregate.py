@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import Final
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Final
 
-import duckdb
 import polars as pl
 
 from pipelines.compute.calendar import Calendar
@@ -14,6 +13,9 @@ from pipelines.model.histogram import NO_DURATION, TOLD_BY_EXTREMES, borders_us
 from pipelines.model.metrics import PERCENTILES, WITH_HISTOGRAM
 from pipelines.model.periods import Period
 from pipelines.model.rollup_plan import RollupPlan
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 _BUCKET: Final = pl.Int16()
 _NUMBER: Final = pl.UInt32()
@@ -47,14 +49,20 @@ class Aggregator:
         self._statement = statement.format(
             shares=list(PERCENTILES.values()), told_by_extremes=TOLD_BY_EXTREMES
         )
-        self._duckdb = _in_memory().cursor()
-        self._duckdb.execute("SET TimeZone = 'UTC'")
 
     def __enter__(self) -> "Aggregator":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._duckdb.close()
+        if "_duckdb" in vars(self):
+            self._duckdb.close()
+
+    @cached_property
+    def _duckdb(self) -> "DuckDBPyConnection":
+        """Opened when there is something to compute, which most hours of most organizations do not have."""
+        connection = _in_memory().cursor()
+        connection.execute("SET TimeZone = 'UTC'")
+        return connection
 
     def cells(
         self, jobs: "Numbered", plan: RollupPlan, buckets: pl.DataFrame | None = None
@@ -164,8 +172,10 @@ class Numbered:
 
 
 @cache
-def _in_memory() -> duckdb.DuckDBPyConnection:
+def _in_memory() -> "DuckDBPyConnection":
     """The one of this process: to begin another takes as long as all cells of a quiet hour."""
+    import duckdb
+
     return duckdb.connect(
         config={
             "memory_limit": f"{_MEMORY_LIMIT_MB}MB",

@@ -131,6 +131,7 @@ def test_a_backfill_of_one_organization_touches_no_other(running: Running) -> No
         assert differences(cells(source, tenant.organization), expected) == []
 
 
+@pytest.mark.only_in_everything
 def test_a_second_daemon_and_the_program_are_in_nobodys_way(running: Running, tmp_path: Path) -> None:
     """Refreshes and backfills of two deployments and two programs at once: all succeed, and it is right."""
     with psycopg.connect(running.databases.source_url, autocommit=True) as source:
