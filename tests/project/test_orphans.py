@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.places import ROOT
 
-RUN = ROOT / "tests" / "house" / "endless_run.py"
+RUN = ROOT / "tests/support/endless_run.py"
 STARTED_S, LEFT_S = 120, 10
 
 
@@ -33,7 +33,7 @@ class Started:
 def test_a_run_that_is_stopped_leaves_nothing(tmp_path: Path, number: signal.Signals, name: str) -> None:
     """Told to the first process alone, as by a supervisor."""
     with running(name, tmp_path, workers=1) as main:
-        started = wait_for(tmp_path, name)
+        started = wait_for(main, tmp_path, name)
         family = [main, *main.children(recursive=True)]
 
         main.send_signal(number)
@@ -44,7 +44,7 @@ def test_a_run_that_is_stopped_leaves_nothing(tmp_path: Path, number: signal.Sig
 def test_a_worker_that_is_killed_leaves_nothing_and_ctrl_c_ends_the_rest(tmp_path: Path) -> None:
     """What a worker had started goes, the others work on; then the terminal's group is interrupted."""
     with running("everything or nobody", tmp_path, workers=2) as main:
-        everything, nobody = wait_for(tmp_path, "everything"), wait_for(tmp_path, "nobody")
+        everything, nobody = (wait_for(main, tmp_path, name) for name in ("everything", "nobody"))
 
         everything.worker.kill()
 
@@ -76,10 +76,11 @@ def running(name: str, said: Path, workers: int) -> Iterator[psutil.Process]:
         process.wait()
 
 
-def wait_for(said: Path, name: str) -> Started:
+def wait_for(main: psutil.Process, said: Path, name: str) -> Started:
     """What the test of this name has started, as soon as all of it is there."""
     deadline = time.monotonic() + STARTED_S
     while not (said / name).exists():
+        assert runs(main), (said / "log").read_text()
         assert time.monotonic() < deadline, (said / "log").read_text()
         time.sleep(0.1)
     told = json.loads((said / name).read_text())
