@@ -93,6 +93,19 @@ def plant_lines(
     return [line["id"] for line in lines]
 
 
+def plant_long_jobs(source: psycopg.Connection, tenant: Tenant) -> None:
+    """Insert unfinished jobs whose rows are small in the table and together 48 MB on their way.
+
+    That is more than a reader takes at a time, so it can be disturbed while its rows are streamed.
+    """
+    source.execute(
+        "INSERT INTO orchestration.jobs"
+        " (id, organization_id, workflow_id, status, created_at, initiator_type)"
+        " SELECT gen_random_uuid(), %s, %s, 'PENDING', %s, repeat('x', 8000) FROM generate_series(1, 6000)",
+        [tenant.organization, tenant.workflows[0], NOON],
+    )
+
+
 def change_job(source: psycopg.Connection, job_id: UUID, **columns: Any) -> None:
     """Change columns of a job, and its `updated_at` as the application would."""
     settings = ", ".join(f"{name} = %({name})s" for name in columns)

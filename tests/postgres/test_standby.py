@@ -24,7 +24,7 @@ from pipelines.storage.source import Moment, SourceSnapshot, open_source
 from pipelines.verify import verify
 from tests.conftest import home_for_servers, system_15
 from tests.oracle import cells_by_sql, differences
-from tests.planting import cells, change_job, plant_job, plant_tenant
+from tests.planting import cells, change_job, plant_job, plant_long_jobs, plant_tenant
 from tests.standby import Pair, replicated, wait_until
 from tests.support.sampling import EVERYTHING
 
@@ -208,14 +208,9 @@ def test_a_read_that_is_in_the_way_of_the_standby_can_be_tried_again(
     when: str, pair: Pair, settings: Settings, source: psycopg.Connection
 ) -> None:
     """It is named for what it is, whatever the server does to get rid of it, and it works the next time."""
-    job = plant_job(source, plant_tenant(source))
-    # Few rows that are small where they lie and long where they arrive: more than a reader takes at a time.
-    source.execute(
-        "INSERT INTO orchestration.jobs"
-        " (id, organization_id, workflow_id, status, created_at, initiator_type)"
-        " SELECT gen_random_uuid(), organization_id, workflow_id, 'PENDING', created_at, repeat('x', 8000)"
-        " FROM orchestration.jobs, generate_series(1, 6000)"
-    )
+    tenant = plant_tenant(source)
+    job = plant_job(source, tenant)
+    plant_long_jobs(source, tenant)
     pair.catch_up()
 
     def conflict() -> None:
