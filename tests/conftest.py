@@ -63,6 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Prepare one folder for whatever the tests leave behind; it goes when they end, however they end."""
     config.addinivalue_line("markers", "every_postgres: runs on the embedded server and on the system's 15")
     config.addinivalue_line("markers", "only_in_everything: too long for a sample")
+    config.addinivalue_line("markers", "changes_the_planted: has its own copy of what a module's tests share")
     # Nor whether it runs them in the background: they would ignore Ctrl-C, and Dagster then SIGTERM as well.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # How long an example takes says more about the machine than about the code.
@@ -159,6 +160,25 @@ def server(request: pytest.FixtureRequest, cluster: Cluster) -> str:
 @pytest.fixture
 def create_database(server: str) -> Iterator[CreateDatabase]:
     """A function that makes another database, migrated and empty unless told otherwise, and gives its URL."""
+    with creating_databases(server) as create:
+        yield create
+
+
+@pytest.fixture(scope="module")
+def create_shared_database() -> Iterator[Callable[..., str]]:
+    """The same for the server whose URL it is given; the tests of a module share what it makes."""
+    with ExitStack() as servers:
+
+        @cache
+        def on(server: str) -> CreateDatabase:
+            return servers.enter_context(creating_databases(server))
+
+        yield lambda server, *template: on(server)(*template)
+
+
+@contextmanager
+def creating_databases(server: str) -> Iterator[CreateDatabase]:
+    """Yield a function that makes databases on a server, which are dropped when the block ends."""
     made: list[str] = []
 
     def create(template: str = "template_of_tests") -> str:

@@ -62,8 +62,7 @@ def test_a_failing_batch_is_halved_until_the_culprit_is_alone(
     guilty = [tenants[number] for number in culprits]
     before = [everything_of(analytics, tenant) for tenant in guilty]
     for tenant in tenants:
-        plant_job(source, tenant, completed_at=NOON + 2 * HOUR)
-        plant_job(source, tenant, started_at=NOON + HOUR)
+        plant_jobs(source, tenant, [{"completed_at": NOON + 2 * HOUR}, {"started_at": NOON + HOUR}])
         source.execute(
             "UPDATE orchestration.workflows SET name = 'Renamed' WHERE id = %s", [tenant.workflows[0]]
         )
@@ -153,7 +152,7 @@ def test_an_organization_recovers_by_itself(
     culprit, *_ = plant_tenants(source, 4)
     refresh(databases, patient)
     with refusing(analytics, culprit):
-        for day in range(3):
+        for day in range(2):
             plant_job(source, culprit, completed_at=NOON + day * DAY)
             assert refresh(databases, patient).failed == (FailedOrganization(culprit.organization, REFUSED),)
 

@@ -19,7 +19,7 @@ from pipelines.settings import Settings, load_settings
 from pipelines.storage.asked import Swept
 from pipelines.storage.database import Databases, connect
 from pipelines.storage.source import SourceSnapshot, open_source
-from tests.support.planting import plant_job, plant_jobs, plant_tenant
+from tests.support.planting import plant_jobs, plant_long_jobs, plant_tenant
 
 
 @pytest.mark.every_postgres
@@ -50,7 +50,7 @@ def test_a_stream_that_is_ended_by_the_server_is_named(
     databases: Databases, settings: Settings, source: psycopg.Connection
 ) -> None:
     """And for one who is in the middle of more rows than fit into what is under way."""
-    plant_many(source)
+    plant_long_jobs(source, plant_tenant(source))
 
     with pytest.raises(DatabaseUnreachable, match="does not answer"):
         read_jobs(databases, settings, after_each_frame=lambda: end_everybody(databases.source_url))
@@ -60,7 +60,7 @@ def test_a_stream_that_somebody_cancels_is_named(
     databases: Databases, settings: Settings, source: psycopg.Connection
 ) -> None:
     """By the database's administrator, for one, who ends the statement and not the connection."""
-    plant_many(source)
+    plant_long_jobs(source, plant_tenant(source))
 
     with pytest.raises(StatementCancelled):
         read_jobs(databases, settings, after_each_frame=lambda: cancel_everybody(databases.source_url))
@@ -162,16 +162,6 @@ def read_jobs(
         meanwhile()
         for _ in snapshot.jobs(Swept({})):
             after_each_frame()
-
-
-def plant_many(source: psycopg.Connection) -> None:
-    """Insert more jobs than a connection holds under way."""
-    plant_job(source, plant_tenant(source))
-    source.execute(
-        "INSERT INTO orchestration.jobs (id, organization_id, workflow_id, status, created_at)"
-        " SELECT gen_random_uuid(), organization_id, workflow_id, 'PENDING', created_at"
-        " FROM orchestration.jobs, generate_series(1, 200000)"
-    )
 
 
 def running(source: psycopg.Connection) -> int:

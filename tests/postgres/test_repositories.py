@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import product
 from random import Random
@@ -12,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
 from pipelines.errors import (
@@ -38,23 +40,14 @@ from pipelines.repositories.records import (
 )
 from pipelines.repositories.slices import EACH
 from pipelines.retain import retain
-from pipelines.settings import Settings
+from pipelines.settings import Settings, load_settings
 from pipelines.storage.database import Databases
 from pipelines.storage.tenant_reading import reading_as
 from pipelines.tenancy import admit
+from tests.conftest import Cluster, CreateDatabase
 from tests.support.oracle import ALL
-from tests.support.planting import (
-    DAY,
-    HOUR,
-    MINUTE,
-    NOON,
-    Tenant,
-    cells,
-    new_id,
-    plant_job,
-    plant_jobs,
-    plant_tenant,
-)
+from tests.support.planting import DAY, HOUR, MINUTE, NOON, Tenant, cells, new_id, plant_jobs, plant_tenant
+from tests.support.sampling import EVERYTHING
 
 JOBS = 150
 
@@ -87,19 +80,46 @@ NOT_VISIBLE = {"workflow_id": WorkflowNotVisible, "client": ClientNotVisible}
 INITIATORS = ("USER", "SCHEDULE", "unknown")
 
 
-@pytest.fixture
-def tenants(databases: Databases, settings: Settings, source: psycopg.Connection) -> dict[str, Tenant]:
-    """An organization in each zone with jobs in three months, all of the same ids' neighbours; refreshed."""
-    chance = Random(4)
+@dataclass(frozen=True)
+class Planted:
+    """A database whose jobs are in its aggregates, and its tenants by their zone."""
+
+    url: str
+    tenants: dict[str, Tenant]
+
+
+@pytest.fixture(scope="module")
+def planted(
+    cluster: Cluster, create_shared_database: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Planted:
+    """An organization in each zone with jobs in three months, each with three neighbours; refreshed."""
+    url, chance = create_shared_database(cluster("embedded")), Random(4)
     found = {}
-    for zone in ZONES:
-        found[zone] = tenant = plant_tenant(source, f"Acme of {zone}", workflows=3)
-        source.execute(
-            "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s", [zone, tenant.organization]
-        )
-        plant_jobs(source, tenant, [any_job(tenant, chance) for _ in range(JOBS)])
-    refresh(databases, settings)
-    return found
+    with psycopg.connect(url, autocommit=True) as source:
+        for zone in ZONES:
+            found[zone] = tenant = plant_tenant(source, f"Acme of {zone}", workflows=3)
+            source.execute(
+                "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s",
+                [zone, tenant.organization],
+            )
+            plant_jobs(source, tenant, [any_job(tenant, chance) for _ in range(JOBS)])
+    refresh(Databases(url, url), load_settings(database_url=url, home=tmp_path_factory.mktemp("home")))
+    return Planted(url, found)
+
+
+@pytest.fixture
+def tenants(planted: Planted) -> dict[str, Tenant]:
+    """The tenants of the planted database."""
+    return planted.tenants
+
+
+@pytest.fixture
+def databases(request: pytest.FixtureRequest, planted: Planted, create_database: CreateDatabase) -> Databases:
+    """The planted database, or a copy of it for a test that changes something."""
+    url = planted.url
+    if request.node.get_closest_marker("changes_the_planted"):
+        url = create_database(conninfo_to_dict(url)["dbname"])
+    return Databases(url, url)
 
 
 @pytest.fixture
@@ -121,15 +141,15 @@ def test_counts_and_means_of_any_hours_are_those_of_the_jobs(
 ) -> None:
     """From hour to hour, for the whole tenant and for each workflow, across days, weeks and months."""
     chance, tenant = Random(zone), tenants[zone]
-    for _ in range(12):
-        since = NOON + chance.randrange(-24 * 40, 24 * 40) * HOUR
-        until = since + chance.choice([1, 7, 30, 24 * 7, 24 * 31, 24 * 80]) * HOUR
-        for workflow in (None, *tenant.workflows):
-            with repository(tenant) as metrics:
+    with repository(tenant) as metrics:
+        for _ in range(12):
+            since = NOON + chance.randrange(-24 * 40, 24 * 40) * HOUR
+            until = since + chance.choice([1, 7, 30, 24 * 7, 24 * 31, 24 * 80]) * HOUR
+            for workflow in (None, *tenant.workflows):
                 found = metrics.get_average_execution_duration(since=since, until=until, workflow_id=workflow)
 
-            true = truth(source, tenant, since, until, workflow)
-            assert_counted(found, true, (since, until, workflow))
+                true = truth(source, tenant, since, until, workflow)
+                assert_counted(found, true, (since, until, workflow))
 
 
 @pytest.mark.parametrize("zone", ZONES)
@@ -138,20 +158,20 @@ def test_any_days_are_told_by_two_dimensions(
 ) -> None:
     """From one local midnight to another, the figures of each pair are those of its jobs."""
     chance, tenant, clocks = Random(zone), tenants[zone], ZoneInfo(zone)
-    for named in combinations(tenant, 2):
-        first = date(2023, 12, 25) + chance.randrange(40) * DAY
-        last = first + chance.choice([1, 2, 6, 7, 30, 45]) * DAY
-        since, until = (datetime(*day.timetuple()[:3], tzinfo=clocks) for day in (first, last))
-        with repository(tenant) as metrics:
+    with repository(tenant) as metrics:
+        for named in combinations(tenant, 2):
+            first = date(2023, 12, 25) + chance.randrange(40) * DAY
+            last = first + chance.choice([1, 2, 6, 7, 30, 45]) * DAY
+            since, until = (datetime(*day.timetuple()[:3], tzinfo=clocks) for day in (first, last))
             found = metrics.get_average_execution_duration(since=since, until=until, **named)
             percentiles = metrics.get_execution_duration_percentiles(since=since, until=until, **named)
             both = metrics.get_execution_stats(since=since, until=until, **named)
 
-        true = truth(source, tenant, since, until, *named.values())
-        exact = last - first == DAY or (last - first == 7 * DAY and first.weekday() == 0)
-        assert_counted(found, true, (named, since, until))
-        assert_percentiles(percentiles, true, (named, since, until), exact=exact)
-        assert both == ExecutionStats(found, percentiles)
+            true = truth(source, tenant, since, until, *named.values())
+            exact = last - first == DAY or (last - first == 7 * DAY and first.weekday() == 0)
+            assert_counted(found, true, (named, since, until))
+            assert_percentiles(percentiles, true, (named, since, until), exact=exact)
+            assert both == ExecutionStats(found, percentiles)
 
 
 @pytest.mark.parametrize("zone", ZONES)
@@ -168,18 +188,18 @@ def test_weeks_and_months_are_told_by_three_dimensions(
         (month, datetime(2024, 3, 1, tzinfo=clocks), False),
     ]
     timed = 0
-    for (since, until, exact), named in product(ranges, combinations(tenant, 3)):
-        with repository(tenant) as metrics:
+    with repository(tenant) as metrics:
+        for (since, until, exact), named in product(ranges, combinations(tenant, 3)):
             found = metrics.get_execution_stats(since=since, until=until, **named)
 
-        true = truth(source, tenant, since, until, *named.values())
-        assert_counted(found.durations, true, (named, since, until))
-        if exact:
-            assert_percentiles(found.percentiles, true, (named, since, until), exact=True)
-        else:
-            timed += true["timed"]
-            assert figures_of(found.percentiles) == [None] * 4
-            assert (found.percentiles.estimated, found.percentiles.relative_error) == (False, None)
+            true = truth(source, tenant, since, until, *named.values())
+            assert_counted(found.durations, true, (named, since, until))
+            if exact:
+                assert_percentiles(found.percentiles, true, (named, since, until), exact=True)
+            else:
+                timed += true["timed"]
+                assert figures_of(found.percentiles) == [None] * 4
+                assert (found.percentiles.estimated, found.percentiles.relative_error) == (False, None)
 
     assert timed > 0
 
@@ -203,17 +223,15 @@ def test_percentiles_are_exact_for_what_is_stored_and_close_otherwise(
         (NOON - 3 * HOUR, NOON + 900 * HOUR),
         (NOON - 5 * HOUR, NOON - 4 * HOUR + 24 * HOUR),
     ]
-    for since, until in buckets + others:
-        for workflow in (None, tenant.workflows[0]):
-            with repository(tenant) as metrics:
-                found = metrics.get_execution_duration_percentiles(
-                    since=since, until=until, workflow_id=workflow
-                )
+    with repository(tenant) as metrics:
+        for (since, until), workflow in product(buckets + others, (None, tenant.workflows[0])):
+            found = metrics.get_execution_duration_percentiles(since=since, until=until, workflow_id=workflow)
 
             true = truth(source, tenant, since, until, workflow)
             assert_percentiles(found, true, (since, until), exact=(since, until) in buckets)
 
 
+@pytest.mark.changes_the_planted
 def test_missing_histograms_are_not_made_up_for(
     tenants: dict[str, Tenant], repository: Any, analytics: psycopg.Connection
 ) -> None:
@@ -240,6 +258,7 @@ def test_missing_histograms_are_not_made_up_for(
     assert None not in figures_of(rows[tenant.workflows[1]].percentiles)
 
 
+@pytest.mark.changes_the_planted
 def test_every_workflow_is_told_with_its_name(
     tenants: dict[str, Tenant],
     repository: Any,
@@ -276,6 +295,7 @@ def test_every_workflow_is_told_with_its_name(
         assert each.percentiles.median_duration_ms == pytest.approx(true["percentiles"][0], rel=0.01)
 
 
+@pytest.mark.changes_the_planted
 def test_every_client_is_told_with_its_name_and_the_jobs_without_one(
     tenants: dict[str, Tenant],
     repository: Any,
@@ -347,28 +367,29 @@ def test_each_is_told_of_a_part_of_the_jobs(
         "client": ("get_client_execution_stats", {*tenant.clients, NO_CLIENT}),
         "initiator": ("get_initiator_execution_stats", set(INITIATORS)),
     }
-    for (kind, (question, every)), dimensions in product(listed.items(), (1, 2)):
-        for named in combinations(tenant, dimensions):
-            if named.pop(kind) is not None:
-                continue
-            with repository(tenant) as metrics:
+    with repository(tenant) as metrics:
+        for (kind, (question, every)), dimensions in product(listed.items(), (1, 2)):
+            for named in combinations(tenant, dimensions):
+                if named.pop(kind) is not None:
+                    continue
                 found = getattr(metrics, question)(since=since, until=until, **named)
 
-            assert_slowest_first(found)
-            told = {key_of(each): each for each in found}
-            assert told.keys() <= every
-            for key in every:
-                true = truth(source, tenant, since, until, **by_truth(named | {kind: key}))
-                if key not in told:
-                    assert true["total"] == 0
-                    continue
-                assert_counted(told[key].durations, true, (named, key))
-                if dimensions == 1:
-                    assert_percentiles(told[key].percentiles, true, (named, key), exact=False)
-                else:
-                    assert told[key].percentiles.relative_error is None
+                assert_slowest_first(found)
+                told = {key_of(each): each for each in found}
+                assert told.keys() <= every
+                for key in every:
+                    true = truth(source, tenant, since, until, **by_truth(named | {kind: key}))
+                    if key not in told:
+                        assert true["total"] == 0
+                        continue
+                    assert_counted(told[key].durations, true, (named, key))
+                    if dimensions == 1:
+                        assert_percentiles(told[key].percentiles, true, (named, key), exact=False)
+                    else:
+                        assert told[key].percentiles.relative_error is None
 
 
+@pytest.mark.changes_the_planted
 def test_who_is_no_workflow_or_client_of_the_tenant_is_not_visible(
     tenants: dict[str, Tenant],
     repository: Any,
@@ -390,10 +411,11 @@ def test_who_is_no_workflow_or_client_of_the_tenant_is_not_visible(
         ("client", client, (*of_workflow, "workflow_execution_stats", "initiator_execution_stats")),
     ):
         foreign = neighbour.workflows[0] if name == "workflow_id" else neighbour.clients[0]
-        for each, question in product((foreign, absent, new_id()), questions):
-            with pytest.raises(NOT_VISIBLE[name]) as refused, repository(tenant) as metrics:
-                getattr(metrics, f"get_{question}")(**day, **{name: each})
-            said[name].add(str(refused.value))
+        with repository(tenant) as metrics:
+            for each, question in product((foreign, absent, new_id()), questions):
+                with pytest.raises(NOT_VISIBLE[name]) as refused:
+                    getattr(metrics, f"get_{question}")(**day, **{name: each})
+                said[name].add(str(refused.value))
 
     assert {name: len(words) for name, words in said.items()} == {"workflow_id": 1, "client": 1}
 
@@ -458,6 +480,7 @@ def test_what_is_not_stored_is_refused_in_a_sentence(tenants: dict[str, Tenant],
             metrics.get_metrics(period=Period.DAY, since=NOON, until=NOON + DAY, measures=["p50"])
 
 
+@pytest.mark.changes_the_planted
 def test_hours_that_were_removed_are_not_taken_for_none(
     tenants: dict[str, Tenant], repository: Any, databases: Databases, settings: Settings
 ) -> None:
@@ -516,12 +539,8 @@ def test_nobody_sees_a_neighbour_whatever_is_asked(
         assert (complete.time_zone, complete.organization_name) == (zone, f"Acme of {zone}")
 
 
-def test_one_who_was_never_published_has_nothing(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_one_who_was_never_published_has_nothing(databases: Databases, settings: Settings) -> None:
     """No row is no error: zero jobs, no names, and completeness of nothing."""
-    plant_job(source, plant_tenant(source, "Neighbour"))
-    refresh(databases, settings)
     identity = admit(new_id())
 
     with reading_as(databases.analytics_url, settings, identity) as connection:
@@ -538,7 +557,8 @@ def test_one_who_was_never_published_has_nothing(
     assert shown == [(), (), ()]
 
 
-@pytest.mark.parametrize("many", [1, 1_000])
+@pytest.mark.changes_the_planted
+@pytest.mark.parametrize("many", [1, 1_000 if EVERYTHING else 100])
 def test_many_are_asked_for_in_one_query(
     many: int, databases: Databases, settings: Settings, source: psycopg.Connection
 ) -> None:
@@ -553,7 +573,6 @@ def test_many_are_asked_for_in_one_query(
             for workflow, client, number in each
         ],
     )
-    plant_job(source, plant_tenant(source, "Neighbour"))
     refresh(databases, settings)
     identity = admit(tenant.organization)
     asked = {"since": NOON - DAY, "until": NOON + DAY}

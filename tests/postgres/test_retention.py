@@ -93,7 +93,6 @@ def test_without_limits_nothing_goes(
     assert row_versions(analytics) == before
 
 
-@pytest.mark.usefixtures("pair")
 def test_by_default_hours_are_kept_for_ever(settings: Settings) -> None:
     """Whoever sets nothing loses no figure; only what tells of changes and runs has an end."""
     assert settings.keep_hours is None

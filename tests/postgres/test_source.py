@@ -1,8 +1,11 @@
 """What is asked of the source is what comes, found in the cheapest way, and it is the same for everybody."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -51,6 +54,38 @@ def reader_url(databases: Databases, settings: Settings, source: psycopg.Connect
     yield f"{databases.source_url}&user={role}"
     source.execute(f"DROP OWNED BY {role}")
     source.execute(f"DROP ROLE {role}")
+
+
+@dataclass(frozen=True)
+class Many:
+    """A database with so many jobs that the planner has a choice; whoever changes it rolls back."""
+
+    source: psycopg.Connection
+    tenant: Tenant
+    neighbour: Tenant
+
+
+@pytest.fixture(scope="module")
+def planted(create_shared_database: Callable[[str], str]) -> Iterator[Callable[[str], Many]]:
+    """A function that gives the one such database of a server."""
+    with ExitStack() as connections:
+
+        @cache
+        def of(server: str) -> Many:
+            source = connections.enter_context(
+                psycopg.connect(create_shared_database(server), autocommit=True)
+            )
+            many = Many(source, plant_tenant(source), plant_tenant(source, "Neighbour"))
+            plant_many(source, many.tenant, many.neighbour)
+            return many
+
+        yield of
+
+
+@pytest.fixture
+def many(server: str, planted: Callable[[str], Many]) -> Many:
+    """Many jobs of two tenants, on the server of the test."""
+    return planted(server)
 
 
 def test_a_sweep_reads_what_was_written_at_the_horizon_or_later(
@@ -317,35 +352,32 @@ def test_the_server_s_own_time_zone_decides_nothing(
     assert elsewhere == in_utc
 
 
-def test_an_index_on_updated_at_is_used(source: psycopg.Connection) -> None:
+def test_an_index_on_updated_at_is_used(many: Many) -> None:
     """The indexed tier reads what changed by the index, and of no table the whole."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    plant_many(source, tenant, neighbour)
+    source, tenant, neighbour = many.source, many.tenant, many.neighbour
     latest = source.execute("SELECT max(updated_at) FROM orchestration.jobs").fetchone()[0]
 
     for since in (latest - HOUR, latest - 10 * DAY):
         plan = plan_of(source, Indexed({tenant.organization: since, neighbour.organization: since}))
         assert re.search(r"(Index Scan using|Bitmap Index Scan on) jobs_by_updated_at", plan), plan
         assert "Seq Scan" not in plan
-    source.execute("DROP INDEX orchestration.jobs_by_updated_at")
-    assert "Seq Scan on jobs" in plan_of(source, Indexed({tenant.organization: latest}))
+    with source.transaction(force_rollback=True):
+        source.execute("DROP INDEX orchestration.jobs_by_updated_at")
+        assert "Seq Scan on jobs" in plan_of(source, Indexed({tenant.organization: latest}))
 
 
-def test_ids_are_found_by_the_primary_key(source: psycopg.Connection) -> None:
+def test_ids_are_found_by_the_primary_key(many: Many) -> None:
     """One, or as many as are asked for at a time: the table is not read through for them."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    plant_many(source, tenant, neighbour)
-    some = [row[0] for row in source.execute("SELECT id FROM orchestration.jobs LIMIT 1000")]
+    some = [row[0] for row in many.source.execute("SELECT id FROM orchestration.jobs LIMIT 1000")]
 
-    for plan in (plan_of(source, Listed(some[:1])), plan_of(source, Listed(some))):
+    for plan in (plan_of(many.source, Listed(some[:1])), plan_of(many.source, Listed(some))):
         assert re.search(r"Index Scan (using|on) jobs_primary_key", plan), plan
         assert "Seq Scan on jobs" not in plan
 
 
-def test_many_days_are_looked_up_in_one_pass_over_the_table(source: psycopg.Connection) -> None:
+def test_many_days_are_looked_up_in_one_pass_over_the_table(many: Many) -> None:
     """However many there are, no organization is read once for each of its days."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    plant_many(source, tenant, neighbour)
+    source, tenant, neighbour = many.source, many.tenant, many.neighbour
     first = date(2024, 1, 1)
     days = days_of(*((who, first + number * DAY) for who in (tenant, neighbour) for number in range(35)))
 
@@ -353,14 +385,14 @@ def test_many_days_are_looked_up_in_one_pass_over_the_table(source: psycopg.Conn
 
     assert len(re.findall(r"Scan.* on jobs j", plan)) == 1, plan
     assert "hashed SubPlan" in plan
-    source.execute("CREATE INDEX jobs_by_created_at ON orchestration.jobs (created_at)")
-    assert "jobs_by_created_at" in plan_of(source, CreatedOn(days[:1]))
+    with source.transaction(force_rollback=True):
+        source.execute("CREATE INDEX jobs_by_created_at ON orchestration.jobs (created_at)")
+        assert "jobs_by_created_at" in plan_of(source, CreatedOn(days[:1]))
 
 
-def test_a_sweep_decides_in_the_scan_of_the_jobs_alone(source: psycopg.Connection) -> None:
+def test_a_sweep_decides_in_the_scan_of_the_jobs_alone(many: Many) -> None:
     """A row that did not change costs no look at its workflow, its client or its organization's cursor."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    plant_many(source, tenant, neighbour)
+    source, tenant, neighbour = many.source, many.tenant, many.neighbour
     now = int(source.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text").fetchone()[0])
 
     plan = plan_of(
@@ -373,11 +405,9 @@ def test_a_sweep_decides_in_the_scan_of_the_jobs_alone(source: psycopg.Connectio
 
 
 def test_a_digest_of_everything_reads_the_table_once_and_one_of_a_range_goes_by_the_index(
-    source: psycopg.Connection,
+    many: Many,
 ) -> None:
     """Bounds that are not asked for mislead nobody into an index, and those that are asked for are used."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    plant_many(source, tenant, neighbour)
     believed = {
         "execmetrics.earliest": "2000-01-01Z",
         "execmetrics.latest": "infinity",
@@ -389,8 +419,8 @@ def test_a_digest_of_everything_reads_the_table_once_and_one_of_a_range_goes_by_
         "execmetrics.completed_until": "2024-01-20 01:00Z",
     }
 
-    everything_planned = explained(source, digest_statement([]), believed)
-    a_range_planned = explained(source, digest_statement(["completed_in"]), believed | an_hour)
+    everything_planned = explained(many.source, digest_statement([]), believed)
+    a_range_planned = explained(many.source, digest_statement(["completed_in"]), believed | an_hour)
 
     assert "Seq Scan on jobs" in everything_planned
     assert "Hash" in everything_planned
@@ -402,9 +432,7 @@ def test_the_size_is_that_of_the_table_and_its_partitions(
     reader_url: str, settings: Settings, source: psycopg.Connection
 ) -> None:
     """It needs no right to read; a table cut into parts is as large as all of them, a view as its table."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    plant_many(source, tenant, neighbour)
-    source.execute("ANALYZE orchestration.jobs")
+    plant_many(source, plant_tenant(source), plant_tenant(source, "Neighbour"), jobs=5_000)
     pages = source.execute(
         "SELECT relpages FROM pg_class WHERE oid = 'orchestration.jobs'::regclass"
     ).fetchone()
@@ -625,17 +653,23 @@ def explained(source: psycopg.Connection, text: str, settings: Any, options: str
         return "\n".join(line for (line,) in source.execute(f"EXPLAIN ({options}) {text}"))
 
 
-def plant_many(source: psycopg.Connection, *tenants: Tenant) -> None:
-    """Insert so many jobs, one every minute, that the planner has a choice: updated in another order."""
+def plant_many(source: psycopg.Connection, *tenants: Tenant, jobs: int = 40_000) -> None:
+    """Insert so many jobs in five weeks that the planner has a choice: updated in another order."""
     for tenant in tenants:
         source.execute(
             "INSERT INTO orchestration.jobs (id, organization_id, workflow_id, client_id, status,"
             " created_at, started_at, completed_at, updated_at)"
-            " SELECT gen_random_uuid(), %s, %s, %s, 'COMPLETED', t, t, t, updated_at FROM ("
-            " SELECT timestamptz '2024-01-01Z' + n * interval '1 minute' AS t,"
+            " SELECT gen_random_uuid(), %(organization)s, %(workflow)s, %(client)s, 'COMPLETED', t, t, t,"
+            " updated_at FROM ("
+            " SELECT timestamptz '2024-01-01Z' + n * interval '35 days' / %(jobs)s AS t,"
             " timestamptz '2024-01-01Z' + random() * interval '35 days' AS updated_at"
-            " FROM generate_series(1, 50000) AS n) AS times",
-            [tenant.organization, tenant.workflows[0], tenant.clients[0]],
+            " FROM generate_series(1, %(jobs)s) AS n) AS times",
+            {
+                "organization": tenant.organization,
+                "workflow": tenant.workflows[0],
+                "client": tenant.clients[0],
+                "jobs": jobs,
+            },
         )
     source.execute("VACUUM ANALYZE orchestration.jobs, orchestration.workflows, orchestration.clients")
 

@@ -17,6 +17,9 @@ MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 KEY = "organization_id, period, period_start, workflow_id, client_id, initiator_type"
 
+# A statement has at most 65,535 values, and a job has some twelve.
+_ROWS_OF_A_STATEMENT = 4_000
+
 _ids = (UUID(int=number) for number in count(0xA0000000_0000_4000_8000_000000000000))
 
 Cell = dict[str, Any]
@@ -66,13 +69,7 @@ def plant_jobs(
 ) -> tuple[UUID, ...]:
     """Insert a job for each dictionary of columns, in one transaction."""
     jobs = [_job(tenant, columns) for columns in many]
-    with source.transaction():
-        for job in jobs:
-            source.execute(
-                f"INSERT INTO orchestration.jobs ({', '.join(job)})"
-                f" VALUES ({', '.join(f'%({name})s' for name in job)})",
-                job,
-            )
+    _insert(source, "jobs", jobs)
     return tuple(job["id"] for job in jobs)
 
 
@@ -92,14 +89,21 @@ def plant_lines(
         | columns
         for number, columns in enumerate(many)
     ]
-    with source.transaction():
-        for line in lines:
-            source.execute(
-                f"INSERT INTO orchestration.execution_logs ({', '.join(line)})"
-                f" VALUES ({', '.join(f'%({name})s' for name in line)})",
-                line,
-            )
+    _insert(source, "execution_logs", lines)
     return [line["id"] for line in lines]
+
+
+def plant_long_jobs(source: psycopg.Connection, tenant: Tenant) -> None:
+    """Insert unfinished jobs whose rows are small in the table and together 48 MB on their way.
+
+    That is more than a reader takes at a time, so it can be disturbed while its rows are streamed.
+    """
+    source.execute(
+        "INSERT INTO orchestration.jobs"
+        " (id, organization_id, workflow_id, status, created_at, initiator_type)"
+        " SELECT gen_random_uuid(), %s, %s, 'PENDING', %s, repeat('x', 8000) FROM generate_series(1, 6000)",
+        [tenant.organization, tenant.workflows[0], NOON],
+    )
 
 
 def change_job(source: psycopg.Connection, job_id: UUID, **columns: Any) -> None:
@@ -155,6 +159,21 @@ def listed(analytics: psycopg.Connection, organization: UUID | None = None) -> s
         {"organization": organization},
     )
     return set(rows.fetchall())
+
+
+def _insert(source: psycopg.Connection, table: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert rows in one transaction and few statements; a column that a row lacks has its default."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with source.transaction():
+        for first in range(0, len(rows), _ROWS_OF_A_STATEMENT):
+            chunk = rows[first : first + _ROWS_OF_A_STATEMENT]
+            source.execute(
+                f"INSERT INTO orchestration.{table} ({', '.join(columns)}) VALUES "
+                + ", ".join(
+                    f"({', '.join('%s' if name in row else 'DEFAULT' for name in columns)})" for row in chunk
+                ),
+                [row[name] for row in chunk for name in columns if name in row],
+            )
 
 
 def _job(tenant: Tenant, columns: dict[str, Any]) -> dict[str, Any]:

@@ -38,14 +38,24 @@ class Pair:
         self.catch_up()
         return Pair(with_database(self.primary, name), with_database(self.standby, name))
 
+    def written(self) -> str:
+        """How far the primary has written its log."""
+        with psycopg.connect(self.primary, autocommit=True) as primary:
+            return primary.execute("SELECT pg_current_wal_flush_lsn()").fetchone()[0]
+
+    def has_replayed(self, written: str) -> bool:
+        """Whether the standby has replayed the log that far; no if it throws out whoever asks."""
+        with (
+            suppress(psycopg.OperationalError),
+            psycopg.connect(self.standby, autocommit=True) as standby,
+        ):
+            return standby.execute("SELECT pg_last_wal_replay_lsn() >= %s", [written]).fetchone()[0]
+        return False
+
     def catch_up(self) -> None:
         """Wait until the standby has replayed everything that the primary has written."""
-        with psycopg.connect(self.primary, autocommit=True) as primary:
-            written = primary.execute("SELECT pg_current_wal_flush_lsn()").fetchone()[0]
-        with psycopg.connect(self.standby, autocommit=True) as standby:
-            wait_until(
-                lambda: standby.execute("SELECT pg_last_wal_replay_lsn() >= %s", [written]).fetchone()[0]
-            )
+        written = self.written()
+        wait_until(lambda: self.has_replayed(written))
 
     @contextmanager
     def cut_off(self) -> Iterator[None]:
@@ -105,9 +115,9 @@ def replicated(home: Path, *, programs: Path | None = None) -> Iterator[Pair]:
             yield Pair(primary, standby)
 
 
-def wait_until(true: Callable[[], bool]) -> None:
+def wait_until(true: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
     """Ask again and again until something is so."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while not true():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.02)

@@ -20,6 +20,7 @@ from pipelines.verify import verify
 from tests.postgres.steps.conftest import step_cells
 from tests.support.oracle import ALL, SHARES, bucket
 from tests.support.planting import DAY, HOUR, NOON, Tenant, change_job, plant_job, plant_lines, plant_tenant
+from tests.support.sampling import EVERYTHING
 
 ZONES = {"Acme": "America/New_York", "Borealis": "UTC"}
 NAMES = ("open", "send", None)
@@ -73,7 +74,7 @@ def test_every_history_ends_in_the_right_cells(
 ) -> None:
     """Lines come late, are edited, deleted, and lose or change their jobs, between runs that are cut off."""
 
-    @examples(max_examples=8, suppress_health_check=list(HealthCheck))
+    @examples(max_examples=8 if EVERYTHING else 4, suppress_health_check=list(HealthCheck))
     @given(st.lists(acts, min_size=4, max_size=12))
     def told(history: list[tuple[str, Any, Any]]) -> None:
         jobs = [plant_job(source, tenant) for tenant in tenants for _ in range(3)]
