@@ -107,7 +107,8 @@ def connect(
         with ExitStack() as ending:
             ending.enter_context(connection)
             yield connection
-            if kept is not None and not last:
+            # One whose commit got no answer is lost, even where the commit was found to be made.
+            if kept is not None and not last and not connection.closed:
                 connection.commit()
                 ending.pop_all()
                 kept.append(connection)

@@ -47,12 +47,12 @@ LOOKING = (ADDS_UP, COUNTED_ONCE, FEW_LEFT_OUT)
 
 
 @pytest.fixture
-def tenant(configured: pytest.MonkeyPatch, source: psycopg.Connection) -> Tenant:  # noqa: ARG001
-    """One of two tenants with jobs in many combinations, refreshed and found to be right."""
+def tenant(databases: Databases, settings: Settings, source: psycopg.Connection) -> Tenant:
+    """One of two tenants with jobs in many combinations, refreshed."""
     tenants = plant_tenant(source), plant_tenant(source, "Neighbour")
     for one in tenants:
         plant_jobs(source, one, mixed_jobs(one))
-    assert all(verdicts(refresh_run(NOON)).values())
+    refresh(databases, settings)
     return tenants[0]
 
 

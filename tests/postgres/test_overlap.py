@@ -176,7 +176,7 @@ def test_a_run_that_comes_second_by_a_hair_is_refused(
     tenant, _ = plant_two_tenants(source)
     refresh(databases, settings)
 
-    with paused(refresh, databases, settings, FaultPoint.ANOMALIES_LISTED) as older:
+    with paused(refresh, databases, settings, FaultPoint.CELLS_STAGED) as older:
         older.lose_lock(analytics)
         plant_job(source, tenant)
         with paused(refresh, databases, settings, FaultPoint.BEFORE_COMMIT) as newer:

@@ -11,7 +11,11 @@ from tests.support.places import ROOT
 
 @pytest.mark.parametrize(
     "arguments",
-    [["ruff", "check", "--no-cache", "."], ["ruff", "format", "--no-cache", "--check", "."], ["mypy"]],
+    [
+        ["ruff", "check", "--no-cache", "."],
+        ["ruff", "format", "--no-cache", "--check", "."],
+        pytest.param(["mypy"], marks=pytest.mark.only_in_everything),
+    ],
 )
 def test_a_checker_has_nothing_to_say(tmp_path: Path, arguments: list[str]) -> None:
     """Style, format and strict types are part of the suite, so that a green suite is a mergeable one."""

@@ -17,6 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.support.watchdog import MARK
+
 _MAIN = threading.main_thread()
 # (operation, seconds that operations inside it took) of each operation that is running.
 _running: list[list[Any]] = []
@@ -136,15 +138,13 @@ def pytest_runtest_call(item: pytest.Item) -> None:
 def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
     """Before the last test's fixtures end, ask the servers of this run what processor time they took."""
     if nextitem is None:
-        for process in psutil.process_iter(["name", "cpu_times", "ppid"]):
-            if process.info["name"] != "postgres" or process.info["cpu_times"] is None:
-                continue
+        folder = os.environ[MARK]
+        for process in psutil.process_iter(["cmdline", "cpu_times"]):
             times = process.info["cpu_times"]
-            own = times.user + times.system
-            parent = psutil.Process(process.info["ppid"]).name() if process.info["ppid"] else ""
-            ended = 0.0 if parent == "postgres" else times.children_user + times.children_system
-            # Every worker sees the servers of all of them; the last one's figure is the whole.
-            _spent["cpu"]["PostgreSQL servers that still ran"] += own + ended
+            if times and any(word.startswith(folder) for word in process.info["cmdline"] or ()):
+                # Sessions that ended are among the children; those that did not have no such word.
+                ended = times.children_user + times.children_system
+                _spent["cpu"]["PostgreSQL servers that still ran"] += times.user + times.system + ended
         times = os.times()
         _spent["cpu"]["workers"] += times.user + times.system
         _spent["cpu"]["processes that workers started and waited for"] += (

@@ -18,6 +18,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.postgres.api.conftest import QUESTIONS, Api, path_of, token_of
+from tests.support.sampling import EVERYTHING
 
 ASKED = [*(path_of("{organization_id}", question) for question in QUESTIONS), "/v1/definitions"]
 OF_HEALTH = ["/healthz", "/readyz", "/metrics"]
@@ -46,7 +47,7 @@ def test_whatever_is_described_is_answered_as_described(shared: Api, path: str, 
 
     @given(case=operation.as_strategy(generation_mode=mode))
     @settings(
-        max_examples=40,
+        max_examples=40 if EVERYTHING else 10,
         deadline=None,
         derandomize=True,
         database=None,
