@@ -28,6 +28,12 @@ UNSAFE_BUT_FAST = {
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "max_connections": "60",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "4GB",
+    # What is vacuumed or run in parallel is one test's, and gone with it.
+    "autovacuum": "off",
+    "max_parallel_workers_per_gather": "0",
     # Compiling a plan takes longer than any query of a test.
     "jit": "off",
 }
@@ -85,6 +91,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_FOLDER], config.stash[_WATCHDOG] = folder, start_watchdog(folder)
     # The account of an embedded server has to pass through it.
     folder.chmod(0o711)
+    if not EVERYTHING:
+        # The workers keep all cores busy: threads of theirs would only take turns.
+        os.environ.setdefault("POLARS_MAX_THREADS", "1")
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(folder / "hypothesis")
     config.option.basetemp = config.option.basetemp or str(folder / "tmp")
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,18 @@ _MAIN = threading.main_thread()
 # (operation, seconds that operations inside it took) of each operation that is running.
 _running: list[list[Any]] = []
 _spent: dict[str, Counter[str]] = {
-    name: Counter() for name in ("folder", "file", "phase", "fixture", "operation", "inclusive", "cpu")
+    name: Counter()
+    for name in (
+        "folder",
+        "file",
+        "phase",
+        "fixture",
+        "operation",
+        "inclusive",
+        "processor time of",
+        "processor time by folder",
+        "processor time by file",
+    )
 }
 _counted: dict[str, Counter[str]] = {name: Counter() for name in _spent}
 _current = {"folder": "-", "file": "-"}
@@ -101,13 +113,6 @@ def pytest_configure() -> None:
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    place = Path(item.nodeid.partition("::")[0])
-    _current.update(folder="/".join(place.parts[1:-1]) or "-", file=str(place))
-    yield
-
-
-@pytest.hookimpl(hookwrapper=True)
 def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> Iterator[None]:
     began = time.perf_counter()
     yield
@@ -134,22 +139,31 @@ def pytest_runtest_call(item: pytest.Item) -> None:
     _is_random[item.nodeid] = bool(made) or "/torture/" in item.nodeid
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
-    """Before the last test's fixtures end, ask the servers of this run what processor time they took."""
-    if nextitem is None:
-        folder = os.environ[MARK]
-        for process in psutil.process_iter(["cmdline", "cpu_times"]):
-            times = process.info["cpu_times"]
-            if times and any(word.startswith(folder) for word in process.info["cmdline"] or ()):
-                # Sessions that ended are among the children; those that did not have no such word.
-                ended = times.children_user + times.children_system
-                _spent["cpu"]["PostgreSQL servers that still ran"] += times.user + times.system + ended
-        times = os.times()
-        _spent["cpu"]["workers"] += times.user + times.system
-        _spent["cpu"]["processes that workers started and waited for"] += (
-            times.children_user + times.children_system
-        )
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Count the processor time of a test, that of its worker's servers included."""
+    place = Path(item.nodeid.partition("::")[0])
+    _current.update(folder="/".join(place.parts[1:-1]) or "-", file=str(place))
+    before = _processor_time()
+    yield
+    for who, seconds in (_processor_time() - before).items():
+        _add("processor time of", who, seconds)
+        _add("processor time by folder", _current["folder"], seconds)
+        _add("processor time by file", _current["file"], seconds)
+
+
+def _processor_time() -> Counter[str]:
+    times = os.times()
+    found = Counter({"workers": times.user + times.system})
+    found["processes they waited for"] = times.children_user + times.children_system
+    for mark in Path(os.environ[MARK]).glob("*/postgres/data/postmaster.pid"):
+        with suppress(OSError, ValueError, psutil.Error):
+            server = psutil.Process(int(mark.read_text().split()[0]))
+            for process in (server, *server.children()):
+                spent = process.cpu_times()
+                ended = spent.children_user + spent.children_system if process is server else 0.0
+                found["PostgreSQL"] += spent.user + spent.system + ended
+    return found
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -173,6 +187,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     write(f"{total:,.0f} worker-seconds")
     for name, rows in _spent.items():
         write(f"\n{name:60} {'seconds':>9} {'%':>5} {'times':>8}")
-        for row, seconds in rows.most_common(200 if name == "file" else 40):
+        for row, seconds in rows.most_common(60):
             if seconds >= total / 5000:
                 write(f"{row:60} {seconds:9,.1f} {100 * seconds / total:5.1f} {_counted[name][row]:8,}")
