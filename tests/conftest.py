@@ -91,9 +91,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_FOLDER], config.stash[_WATCHDOG] = folder, start_watchdog(folder)
     # The account of an embedded server has to pass through it.
     folder.chmod(0o711)
-    if not EVERYTHING:
-        # The workers keep all cores busy: threads of theirs would only take turns.
-        os.environ.setdefault("POLARS_MAX_THREADS", "1")
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(folder / "hypothesis")
     config.option.basetemp = config.option.basetemp or str(folder / "tmp")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
