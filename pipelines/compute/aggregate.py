@@ -115,9 +115,11 @@ class Numbered:
         subject: Subject = JOBS,
     ) -> "Numbered":
         """Number the ids of facts (the measured columns) from 1; 0 is "all"."""
-        jobs = with_named_groups(facts.lazy(), subject).collect().lazy()
+        jobs = with_named_groups(facts.lazy(), subject).collect(engine="in-memory").lazy()
         numbers = _numbers(subject)
-        found = pl.collect_all([jobs.select(pl.col(column).unique()) for column in numbers])
+        found = pl.collect_all(
+            [jobs.select(pl.col(column).unique()) for column in numbers], engine="in-memory"
+        )
         ids = {frame.columns[0]: frame.to_series() for frame in found}
         # Number 0 of each dictionary is what the statement answers for a dimension that is "all".
         every = {"organization_id": b"", **subject.every}
@@ -135,7 +137,7 @@ class Numbered:
             **subject.outcomes,
             duration_us=_honest(subject.duration_us),
         ).with_columns(_duration_bucket())
-        return cls(frame.collect(), names)
+        return cls(frame.collect(engine="in-memory"), names)
 
     def in_buckets(
         self, periods: Iterable[Period], subject: Subject, buckets: pl.DataFrame | None
@@ -157,7 +159,7 @@ class Numbered:
             for period in periods
         )
         if buckets is None:
-            return rows.collect()
+            return rows.collect(engine="in-memory")
         organizations = self.names["organization_id"].to_frame().lazy().with_row_index("organization")
         wanted = (
             buckets.lazy()
@@ -168,7 +170,7 @@ class Numbered:
                 pl.col("period_start").to_physical(),
             )
         )
-        return rows.join(wanted, on=wanted.collect_schema().names(), how="semi").collect()
+        return rows.join(wanted, on=wanted.collect_schema().names(), how="semi").collect(engine="in-memory")
 
 
 @cache
@@ -277,4 +279,8 @@ def _histograms(sorted_buckets: pl.Series) -> pl.DataFrame:
         .group_by("cell", maintain_order=True)
         .agg(histogram_buckets="bucket", histogram_counts="count")
     )
-    return lists.join(runs, on="cell", how="left", maintain_order="left").select(*_BESIDE_FIGURES).collect()
+    return (
+        lists.join(runs, on="cell", how="left", maintain_order="left")
+        .select(*_BESIDE_FIGURES)
+        .collect(engine="in-memory")
+    )

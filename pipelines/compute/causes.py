@@ -37,7 +37,7 @@ def with_cause(images: pl.DataFrame) -> pl.DataFrame:
             .otherwise(pl.col("update_cause").fill_null(Restated.EDITED.value))
         )
         .drop("update_cause", "moved")
-        .collect()
+        .collect(engine="in-memory")
     )
 
 

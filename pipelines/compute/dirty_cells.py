@@ -31,5 +31,5 @@ def dirty_cells(
     rows = in_periods.join(masks_of(plan, subject).lazy(), on="period").with_columns(of_each)
     keys = subject.key_columns
     if WEIGHT in images.columns:
-        return rows.group_by(keys).agg(pl.col(WEIGHT).min()).select(*keys, WEIGHT).collect()
-    return rows.select(*keys).unique().collect()
+        return rows.group_by(keys).agg(pl.col(WEIGHT).min()).select(*keys, WEIGHT).collect(engine="in-memory")
+    return rows.select(*keys).unique().collect(engine="in-memory")

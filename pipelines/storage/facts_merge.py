@@ -35,7 +35,7 @@ def needed(changes: pl.DataFrame, known: pl.DataFrame, kind: Kind) -> pl.DataFra
         .select(*kind.place, gone=pl.col("why").fill_null(Gone.EDITED.value), known=True)
     )
     written = pl.concat([entering, leaving], how="diagonal")
-    return written.select(*changes.columns, pl.col("known").fill_null(False)).collect()
+    return written.select(*changes.columns, pl.col("known").fill_null(False)).collect(engine="in-memory")
 
 
 def portions(rows: pl.DataFrame, facts_per_day: pl.DataFrame, limit: int, kind: Kind) -> list[pl.DataFrame]:

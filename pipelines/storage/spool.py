@@ -61,7 +61,7 @@ class Spool:
         rows = self.scan()
         key, home = self._kind.place
         if self.rows <= CHUNK_ROWS:
-            yield rows.unique(key).sort(order).collect()
+            yield rows.unique(key).sort(order).collect(engine="in-memory")
             return
         yield rows.filter(pl.col(home).is_null()).unique(key).collect()
         rows = rows.filter(pl.col(home).is_not_null())
