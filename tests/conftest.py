@@ -44,7 +44,7 @@ _FOREIGN_SETTINGS = ("EXECMETRICS_", "DAGSTER_", "PG")
 # What takes longest, by parts of names.
 _LONG = (
     *("/torture/", "/laws/", "/browser/", "/traces/"),
-    *("test_demo", "test_many_anomalies", "test_backfill", "test_rebuild", "test_standby", "test_embedded"),
+    *("test_demo", "test_orphans", "test_backfill", "test_program", "test_rebuild", "test_embedded"),
 )
 
 # What a sample tries on both servers, too: the SQL that reads a source, locks, and PostgreSQL's own catalog.
