@@ -1,0 +1,130 @@
+"""A use case connects once to each database and uses the connection again."""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import psycopg
+import pytest
+
+from pipelines.refresh import refresh
+from pipelines.settings import Settings
+from pipelines.storage.database import Databases, connect, connections_reused
+from pipelines.storage.lock import refresh_lock
+from pipelines.storage.source import open_source
+from tests.support.planting import plant_job, plant_tenant
+
+Session = Callable[[], int]
+
+OPEN = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+
+
+@pytest.fixture(params=["psycopg", "ADBC"])
+def session(request: pytest.FixtureRequest, databases: Databases, settings: Settings) -> Session:
+    """A function that connects, and says which session of the server it had."""
+
+    def by_psycopg() -> int:
+        with connect(databases.analytics_url, settings) as connection:
+            return pid_of(connection)
+
+    def by_adbc() -> int:
+        with open_source(databases.source_url, settings) as source:
+            return int(source.rows_of("SELECT pg_backend_pid() AS pid")["pid"].item())
+
+    return by_psycopg if request.param == "psycopg" else by_adbc
+
+
+def test_a_use_case_uses_its_connection_again(session: Session, source: psycopg.Connection) -> None:
+    """Inside the same session, outside another each time; at the end all of them are closed."""
+    with connections_reused():
+        inside = {session() for _ in range(3)}
+
+    assert len(inside) == 1
+    assert len({session(), session(), *inside}) == 3
+    assert is_soon_alone(source)
+
+
+def test_a_session_that_the_server_ended_is_not_used_again(
+    session: Session, source: psycopg.Connection
+) -> None:
+    """Whether a timeout or an administrator ended it, the use case goes on with a new one."""
+    with connections_reused():
+        first = session()
+        source.execute("SELECT pg_terminate_backend(%s, 10000)", [first])
+
+        assert session() != first
+
+
+def test_a_connection_that_met_a_failure_is_not_used_again(databases: Databases, settings: Settings) -> None:
+    """Whatever its session is left with is nobody's."""
+    with connections_reused():
+        with suppress(ZeroDivisionError), connect(databases.analytics_url, settings) as connection:
+            first = pid_of(connection)
+            raise ZeroDivisionError
+        with connect(databases.analytics_url, settings) as connection:
+            assert pid_of(connection) != first
+
+
+def test_nothing_of_a_transaction_is_left(databases: Databases, settings: Settings) -> None:
+    """The next use finds it committed, by autocommit or not as it asked for."""
+    with connections_reused():
+        with connect(databases.analytics_url, settings) as connection:
+            connection.execute("CREATE TABLE public.left_over ()")
+        with connect(databases.analytics_url, settings, autocommit=True) as connection:
+            assert connection.info.transaction_status is psycopg.pq.TransactionStatus.IDLE
+            assert connection.execute("SELECT to_regclass('public.left_over')").fetchone() != (None,)
+            assert connection.info.transaction_status is psycopg.pq.TransactionStatus.IDLE
+
+
+def test_the_lock_ends_with_its_session(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """Although other connections of the use case stay open."""
+    with connections_reused():
+        with refresh_lock(databases, settings):
+            assert advisory_locks(source) == 1
+        assert advisory_locks(source) == 0
+
+
+def test_a_refresh_needs_four_sessions(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """One holds the lock, one reads and writes the aggregates, one reads the source, one looks types up."""
+    plant_job(source, plant_tenant(source))
+    plant_job(source, plant_tenant(source, "Neighbour"))
+
+    before = sessions(source)
+    refresh(databases, settings)
+
+    assert sessions(source) - before <= 4
+
+
+def pid_of(connection: psycopg.Connection) -> int:
+    """Which session of the server it is."""
+    return connection.info.backend_pid
+
+
+def advisory_locks(source: psycopg.Connection) -> int:
+    """How many are held in this database."""
+    row = source.execute(
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database ="
+        " (SELECT oid FROM pg_database WHERE datname = current_database())"
+    ).fetchone()
+    return row[0]
+
+
+def sessions(source: psycopg.Connection) -> int:
+    """How many sessions this database has had."""
+    source.execute("SELECT pg_stat_force_next_flush()")
+    row = source.execute(
+        "SELECT sessions FROM pg_stat_database WHERE datname = current_database()"
+    ).fetchone()
+    return row[0]
+
+
+def is_soon_alone(source: psycopg.Connection) -> bool:
+    """Whether nobody else is connected within two seconds: a server takes a moment to notice."""
+    for _ in range(100):
+        if source.execute(OPEN).fetchone() == (0,):
+            return True
+        source.execute("SELECT pg_sleep(0.02)")
+    return False
