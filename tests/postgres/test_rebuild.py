@@ -91,13 +91,13 @@ def pair(databases: Databases, settings: Settings, source: psycopg.Connection) -
             tenant,
             [
                 {
-                    "completed_at": NOON + number * 16 * DAY + 13 * HOUR,
-                    "started_at": NOON + number * 16 * DAY + 13 * HOUR - (number + 1) * MINUTE,
+                    "completed_at": NOON + number * 11 * DAY + 13 * HOUR,
+                    "started_at": NOON + number * 11 * DAY + 13 * HOUR - (number + 1) * MINUTE,
                     "workflow_id": tenant.workflows[number % 2],
                     "client_id": (*tenant.clients, None)[number % 3],
                     "status": ("COMPLETED", "FAILED")[number % 4 == 0],
                 }
-                for number in range(10)
+                for number in range(14)
             ],
         )
     refresh(databases, settings)
