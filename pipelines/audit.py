@@ -13,7 +13,7 @@ from pipelines.repair import repair_cells
 from pipelines.settings import Settings
 from pipelines.steps.verify import StepDifference
 from pipelines.storage.cursors import find_audit_order, mark_audited
-from pipelines.storage.database import Databases, connect
+from pipelines.storage.database import Databases, connect, connections_reused
 from pipelines.storage.lock import refresh_lock
 from pipelines.storage.schema_checks import require_schema
 from pipelines.storage.step_progress import forget_published_steps
@@ -52,6 +52,7 @@ class AuditReport:
         return tuple(key for key in self.organization_ids if key not in wrong and key not in self.waiting)
 
 
+@connections_reused()
 def audit(databases: Databases, settings: Settings, *, slices: int = SLICES) -> AuditReport:
     """Compare the organizations whose turn was longest ago with plain SQL on the source.
 

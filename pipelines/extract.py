@@ -247,15 +247,11 @@ class _Reading:
 
     def calendar(self) -> ReadCalendar:
         """Where the days of these organizations begin."""
-        there = self._organizations.select("id", "time_zone")
+        there = self._organizations
+        zones = dict(zip(uuids(there["id"]), there["time_zone"], strict=True))
         # One that is no longer in the source keeps the zone in which its days were counted.
-        vanished = (self._scope & self._seen.keys()) - set(uuids(there["id"]))
-        zones = pl.DataFrame(
-            [(key.bytes, self._seen[key].time_zone) for key in vanished],
-            schema=there.schema,
-            orient="row",
-        )
-        mine = pl.concat([there, zones]).filter(pl.col("id").is_in(id_series("id", self._scope).implode()))
+        seen = {key: progress.time_zone for key, progress in self._seen.items()}
+        mine = {key: zone for key, zone in (seen | zones).items() if key in self._scope}
         calendar = read_calendar(self._source, mine, self._settings)
         passing(FaultPoint.CALENDAR_READ)
         return calendar
@@ -382,12 +378,14 @@ class _Reading:
                 tolerance=self._settings.future_tolerance,
             )
             found = anomalies(judged).rows()
-            # Made anew, because a few rows of a frame keep all of its ids in memory.
-            self._found.append(pl.DataFrame(found, schema=FOUND_COLUMNS, orient="row"))
-            owners = judged.select("job_id", owner="organization_id")
-            self._looked_at.append(self._listed.join(owners, on="job_id"))
+            if found:
+                # Made anew, because a few rows of a frame keep all of its ids in memory.
+                self._found.append(pl.DataFrame(found, schema=FOUND_COLUMNS, orient="row"))
+            if self._listed.height:
+                owners = judged.select("job_id", owner="organization_id")
+                self._looked_at.append(self._listed.join(owners, on="job_id"))
             self._met.update(uuids(judged["organization_id"].unique()))
-            self._spool.add(changes(judged).select(self._columns))
+            self._spool.add(changes(judged))
             self._stages.tell("extract", self._spool.rows)
 
     def _unread(self, facts: pl.LazyFrame) -> pl.DataFrame:
@@ -400,18 +398,18 @@ class _Reading:
 
     def found(self) -> pl.DataFrame:
         """What is wrong with the jobs that were read, one row per job and reason."""
-        every = pl.concat([pl.DataFrame(schema=FOUND_COLUMNS), *self._found])
-        return every.unique(["job_id", "reason"], keep="last")
+        if not self._found:
+            return pl.DataFrame(schema=FOUND_COLUMNS)
+        return pl.concat(self._found).unique(["job_id", "reason"], keep="last")
 
     def healed(self) -> pl.DataFrame:
         """What was listed, was looked at, and was not found again.
 
         It leaves the list with the organization that has the job now, whose cursor moves past the repair.
         """
-        none = self._listed.clear().with_columns(owner="organization_id")
-        looked_at = pl.concat([none, *self._looked_at]).unique(
-            ["job_id", "reason"], keep="first", maintain_order=True
-        )
+        if not self._looked_at:
+            return self._listed.clear()
+        looked_at = pl.concat(self._looked_at).unique(["job_id", "reason"], keep="first", maintain_order=True)
         owner = (
             pl.when(of_organizations(self.organization_ids(), "owner"))
             .then("owner")

@@ -9,7 +9,7 @@ from uuid import UUID
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.settings import Settings
 from pipelines.storage.cursors import Shown, disown_lost_versions, find_progress, forget_published
-from pipelines.storage.database import Connection, Databases, connect
+from pipelines.storage.database import Connection, Databases, connect, connections_reused
 from pipelines.storage.facts import Facts, open_facts
 from pipelines.storage.facts_health import examine, remove_set_aside
 from pipelines.storage.facts_table import JOB_FACTS, STEP_FACTS, Kind, location_of, opened
@@ -44,6 +44,7 @@ class TidyReport:
         )
 
 
+@connections_reused()
 def tidy_facts(databases: Databases, settings: Settings) -> TidyReport:
     """Merge small files; remove what nobody needs any more: replaced files, and jobs gone for long.
 

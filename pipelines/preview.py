@@ -25,7 +25,7 @@ from pipelines.refresh import completed_in
 from pipelines.repair import reaching
 from pipelines.settings import Settings
 from pipelines.stages import OnProgress, Stages
-from pipelines.storage.database import Databases, connect
+from pipelines.storage.database import Databases, connect, connections_reused
 from pipelines.storage.definitions import find_version
 from pipelines.storage.facts import Facts
 from pipelines.storage.facts_health import reading_facts
@@ -59,6 +59,7 @@ class OrganizationPreview:
     largest: tuple[CellChange, ...]
 
 
+@connections_reused()
 def preview(
     databases: Databases,
     settings: Settings,

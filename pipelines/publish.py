@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 from uuid import UUID
 
@@ -117,8 +118,7 @@ def publish(databases: Databases, settings: Settings, extraction: Extraction, st
             ),
             removed_before=removed_before,
         )
-        desk = Desk(facts.scan(), extraction.calendar.calendar, settings.rollup_plan, aggregator)
-        press = _Press(databases, settings, extraction, stages, seen, facts, plan, edition, desk, images)
+        press = _Press(databases, settings, extraction, stages, seen, plan, edition, aggregator, images)
         for batch in batches:
             press.settle(batch)
         for key, why in withheld.items():
@@ -157,7 +157,7 @@ def recent_images(
     Which images count is asked of `counted`, whole commits at a time. Raises `FeedLost`.
     """
     versions = {key: seen.published_version for key, seen in published.items() if seen.shows(facts)}
-    if not versions:
+    if not versions or min(versions.values()) == facts.version:
         return
     seen = pl.DataFrame(
         {
@@ -166,8 +166,8 @@ def recent_images(
         }
     )
     for written in facts.images_since(min(versions.values())):
-        known = counted(written).join(seen, on="organization_id")
-        yield known.filter(pl.col("_commit_version") > pl.col("seen"))
+        known = counted(written).lazy().join(seen.lazy(), on="organization_id")
+        yield known.filter(pl.col("_commit_version") > pl.col("seen")).collect(engine="in-memory")
 
 
 def find_unpublished(facts: Facts, published: Mapping[UUID, Progress]) -> set[UUID]:
@@ -263,16 +263,15 @@ class _Press:
         extraction: Extraction,
         stages: Stages,
         seen: Mapping[UUID, Progress],
-        facts: Facts,
         plan: _Plan,
         edition: Edition,
-        desk: Desk,
+        aggregator: Aggregator,
         images: Spool,
     ) -> None:
         self._databases, self._settings = databases, settings
         self._extraction, self._stages, self._seen = extraction, stages, seen
-        self._facts, self._plan, self._edition = facts, plan, edition
-        self._desk, self._images = desk, images
+        self._plan, self._edition = plan, edition
+        self._aggregator, self._images = aggregator, images
         self._begun = 0.0
         self.published = Published()
 
@@ -346,6 +345,11 @@ class _Press:
                 self._commit(analytics, batch)
             self._count(publication, computed)
 
+    @cached_property
+    def _desk(self) -> Desk:
+        extraction, plan = self._extraction, self._settings.rollup_plan
+        return Desk(extraction.facts.scan(), extraction.calendar.calendar, plan, self._aggregator)
+
     def _changed(self, organization_ids: Collection[UUID]) -> pl.LazyFrame:
         return self._images.scan().filter(of_organizations(organization_ids))
 
@@ -376,7 +380,7 @@ class _Press:
             self._advances(batch),
             seen=self._seen,
             extracted_at=extraction.moment.extracted_at,
-            facts=self._facts,
+            facts=extraction.facts,
             run_id=extraction.run_id,
             current_definition=self._edition.definition_version,
             settled_since=extraction.request.settled_since,

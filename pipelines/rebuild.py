@@ -20,7 +20,7 @@ from pipelines.settings import Settings
 from pipelines.stages import OnProgress, Stages
 from pipelines.storage import outcomes
 from pipelines.storage.cursors import Progress, find_progress, settle_rebuild
-from pipelines.storage.database import Connection, Databases, connect
+from pipelines.storage.database import Connection, Databases, connect, connections_reused
 from pipelines.storage.definitions import find_version
 from pipelines.storage.facts_health import reading_facts
 from pipelines.storage.frames import id_series
@@ -37,6 +37,7 @@ class _Portion:
     within: Range
 
 
+@connections_reused()
 def rebuild(databases: Databases, settings: Settings, *, on_progress: OnProgress | None = None) -> Published:
     """Compute every cell anew that is of an older definition; the source is not touched.
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.model.periods import Period
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases, connect
+from pipelines.storage.database import Databases, connect, connections_reused
 from pipelines.storage.lock import refresh_lock
 from pipelines.storage.retention import remove_cells, remove_outcomes, remove_restatements
 from pipelines.storage.schema_checks import require_analytics
@@ -21,6 +21,7 @@ class RetentionReport:
     outcomes: int
 
 
+@connections_reused()
 def retain(databases: Databases, settings: Settings, *, now: datetime | None = None) -> RetentionReport:
     """Remove hourly cells, restatements and outcomes that are older than EXECMETRICS_KEEP_... say.
 

@@ -47,17 +47,21 @@ class Calendar:
         `offsets` (OFFSET_COLUMNS) says since when which one holds in each of these zones; the first holds
         for whatever was before, too, and the last for whatever comes.
         """
-        spans = _spans(zones, offsets)
-        self.has_whole_hours = spans.filter(
-            (pl.col("shift_s") % _HOUR_S != 0)
-            | ((pl.col("since_s") % _HOUR_S != 0) & (pl.col("since_s") != _EVER_SINCE))
-        ).is_empty()
+        self._spans = spans = _spans(zones, offsets)
         self._begun = spans["zone"] * _ZONE + spans["since_s"]
         self._begun_by_clock = self._begun + spans["shift_s"]
         self._shift_us = spans["shift_s"] * _SECOND_US
         numbers = spans.select("time_zone", "zone").unique()
         abroad = zones.join(numbers, on="time_zone")
         self._organizations, self._zone = abroad["organization_id"], abroad["zone"]
+
+    @property
+    def has_whole_hours(self) -> bool:
+        """Whether no bucket begins within an hour of UTC."""
+        return self._spans.filter(
+            (pl.col("shift_s") % _HOUR_S != 0)
+            | ((pl.col("since_s") % _HOUR_S != 0) & (pl.col("since_s") != _EVER_SINCE))
+        ).is_empty()
 
     @classmethod
     def utc(cls) -> "Calendar":

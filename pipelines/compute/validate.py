@@ -43,9 +43,11 @@ def with_verdict(
     }
     hindrances = [reason.value for reason in Reason if EFFECTS[reason] is Effect.NOT_COUNTED]
     return (
-        jobs.with_columns(reported=reported)
+        jobs.lazy()
+        .with_columns(reported=reported)
         .with_columns((pl.col("reported") & wrong).alias(reason.value) for reason, wrong in applies.items())
         .select(pl.exclude("reported"), counts=pl.col("reported") & ~pl.any_horizontal(hindrances))
+        .collect(engine="in-memory")
     )
 
 
@@ -73,7 +75,7 @@ def anomalies(judged: pl.DataFrame) -> pl.DataFrame:
 
 
 def changes(judged: pl.DataFrame) -> pl.DataFrame:
-    """What the facts need of each row: FACT_COLUMNS, `created_date` (UTC) and `gone`.
+    """What the facts need of each row: FACT_COLUMNS, `gone` and `created_date` (UTC).
 
     `gone` says why the job does not count, as a `Gone`, and is NULL while it does.
     """
@@ -87,7 +89,7 @@ def changes(judged: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit(Gone.RETRIED.value))
         .otherwise(pl.lit(Gone.EDITED.value))
     )
-    return judged.select(*FACT_COLUMNS, pl.col("created_at").dt.date().alias("created_date"), gone=gone)
+    return judged.select(*FACT_COLUMNS, gone=gone, created_date=pl.col("created_at").dt.date())
 
 
 def _details() -> dict[Reason, pl.Expr]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 from uuid import UUID
 
@@ -87,8 +88,9 @@ def publish_steps(
             removed_before=removed_before,
             sealed_before=extraction.sealed_before,
         )
-        desk = Desk(facts.scan(), calendar.calendar, STEP_ROLLUP_PLAN, aggregator, STEPS)
-        press = _Press(databases, settings, extraction, facts, calendar, plan, edition, desk, images, stages)
+        press = _Press(
+            databases, settings, extraction, facts, calendar, plan, edition, aggregator, images, stages
+        )
         for batch in plan.batches(facts, images, settings.batch_organizations):
             settle(batch, press.publish, overtaken=press.overtaken, give_up=press.give_up)
         for key in extraction.withheld:
@@ -168,13 +170,13 @@ class _Press:
         calendar: ReadCalendar,
         plan: _Plan,
         edition: StepEdition,
-        desk: Desk,
+        aggregator: Aggregator,
         images: Spool,
         stages: Stages,
     ) -> None:
         self._databases, self._settings, self._extraction = databases, settings, extraction
         self._facts, self._calendar, self._plan = facts, calendar, plan
-        self._edition, self._desk, self._images, self._stages = edition, desk, images, stages
+        self._edition, self._aggregator, self._images, self._stages = edition, aggregator, images, stages
         self.published = PublishedSteps()
 
     def overtaken(self, batch: Batch) -> bool:
@@ -224,6 +226,11 @@ class _Press:
             computed += chunk.height
             self._stages.tell("publish_steps", self.published.computed + computed)
         return computed
+
+    @cached_property
+    def _desk(self) -> Desk:
+        jobs, calendar = self._facts.scan(), self._calendar.calendar
+        return Desk(jobs, calendar, STEP_ROLLUP_PLAN, self._aggregator, STEPS)
 
     def _changed(self, organization_ids: Collection[UUID]) -> pl.LazyFrame:
         return self._images.scan().filter(of_organizations(organization_ids))

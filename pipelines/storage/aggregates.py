@@ -150,5 +150,5 @@ class Publication:
         kept = self._kept(cells)
         if kept.is_empty():
             return 0
-        rows = kept.sort(*KEY_COLUMNS).select(*CELL_COLUMNS, *more)
-        return copy_frame(self._connection, statement(path), rows)
+        rows = kept.lazy().sort(*KEY_COLUMNS).select(*CELL_COLUMNS, *more)
+        return copy_frame(self._connection, statement(path), rows.collect(engine="in-memory"))

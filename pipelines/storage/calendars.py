@@ -13,16 +13,18 @@ from uuid import UUID
 import polars as pl
 import psycopg
 
-from pipelines.compute.calendar import OFFSET_COLUMNS, ZONE_COLUMNS, Calendar
+from pipelines.compute.calendar import OFFSET_COLUMNS, Calendar
 from pipelines.model.periods import Period
 from pipelines.settings import Settings
 from pipelines.storage.cursors import Shown
-from pipelines.storage.frames import id_series, uuids
+from pipelines.storage.frames import id_series
 from pipelines.storage.source import SourceSnapshot
 from pipelines.storage.statements import statement
 
 UTC: Final = "UTC"
 _EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+_OFFSETS_OF_UTC: Final = pl.DataFrame([(UTC, _EPOCH, 0)], schema=OFFSET_COLUMNS, orient="row")
 
 # A bucket begins and ends so much before and after the jobs in it.
 _MONTH: Final = timedelta(days=40)
@@ -35,17 +37,25 @@ _ANY_FUTURE: Final = timedelta(days=_YEARS * 365)
 
 @dataclass(frozen=True)
 class ReadCalendar:
-    """The calendar, and what it was made of: `offsets` (OFFSET_COLUMNS) of every zone in `time_zones`.
+    """What the calendar is made of: `offsets` (OFFSET_COLUMNS) of every zone in `time_zones`.
 
     An organization that is not in `time_zones` lives in UTC. Those in `unknown` live in a zone that the
     server does not list, and their days cannot be told.
     """
 
-    calendar: Calendar
     offsets: pl.DataFrame
     time_zones: Mapping[UUID, str]
     unknown: frozenset[UUID]
     tolerance: timedelta | None = timedelta(0)
+
+    @cached_property
+    def calendar(self) -> Calendar:
+        """Made when something is computed, which most hours of most organizations do not need."""
+        zones = {
+            "organization_id": id_series("organization_id", self.time_zones),
+            "time_zone": pl.Series(list(self.time_zones.values()), dtype=pl.String),
+        }
+        return Calendar(pl.DataFrame(zones), self.offsets)
 
     def zone_of(self, organization_id: UUID) -> str:
         """The zone that an organization lives in."""
@@ -70,37 +80,37 @@ class ReadCalendar:
             }
         )
         return pl.concat(
-            moments.select(
+            moments.lazy().select(
                 "organization_id",
                 pl.lit(period.value).alias("period"),
                 self.calendar.period_start(period),
             )
             for period in Period
-        )
+        ).collect(engine="in-memory")
 
     @cached_property
     def _digests(self) -> dict[str, tuple[list[datetime], list[str]]]:
         """When each offset of a zone began, and the digest of all up to it."""
-        found = {}
-        for (zone,), rows in self.offsets.sort("since").group_by("time_zone"):
-            digest = hashlib.md5(usedforsecurity=False)
-            since, digests = rows["since"].to_list(), []
+        found: dict[str, tuple[list[datetime], list[str]]] = {}
+        digest = hashlib.md5(usedforsecurity=False)
+        for zone, since, offset_s in sorted(self.offsets.iter_rows()):
+            if zone not in found:
+                found[zone], digest = ([], []), hashlib.md5(usedforsecurity=False)
+            begun, digests = found[zone]
             # From where on the first was read is no rule of the zone.
-            for begun, offset_s in zip([None, *since[1:]], rows["offset_s"], strict=True):
-                digest.update(f"{begun and begun.isoformat()} {offset_s}\n".encode())
-                digests.append(digest.hexdigest())
-            found[str(zone)] = (since, digests)
+            digest.update(f"{since.isoformat() if begun else None} {offset_s}\n".encode())
+            begun.append(since)
+            digests.append(digest.hexdigest())
         return found
 
 
-def read_calendar(snapshot: SourceSnapshot, organizations: pl.DataFrame, settings: Settings) -> ReadCalendar:
-    """Ask the source for the calendar of organizations (`id, time_zone`), for all jobs that may count."""
-    zone = pl.col("time_zone")
-    zones = organizations.select(
-        organization_id="id", time_zone=pl.when(zone != "").then(zone).otherwise(pl.lit(UTC))
-    ).cast(pl.Schema(ZONE_COLUMNS))
+def read_calendar(
+    snapshot: SourceSnapshot, time_zones: Mapping[UUID, str | None], settings: Settings
+) -> ReadCalendar:
+    """Ask the source for the calendar of organizations in these zones, for all jobs that may count."""
+    zones = {key: zone or UTC for key, zone in time_zones.items()}
     until = _latest_completion(snapshot.moment.extracted_at, settings.future_tolerance)
-    names = sorted(set(zones["time_zone"]) - {UTC})
+    names = sorted(set(zones.values()) - {UTC})
     offsets = pl.DataFrame(schema=OFFSET_COLUMNS)
     if names:
         snapshot.set(
@@ -126,37 +136,21 @@ def find_calendar(connection: psycopg.Connection) -> ReadCalendar:
     """The calendar that the stored cells go by."""
     zones = connection.execute(statement("read/published_zones.sql")).fetchall()
     offsets = connection.execute(statement("read/time_zone_offsets.sql")).fetchall()
-    return _calendar(_zones(dict(zones)), pl.DataFrame(offsets, schema=OFFSET_COLUMNS, orient="row"))
+    return _calendar(dict(zones), pl.DataFrame(offsets, schema=OFFSET_COLUMNS, orient="row"))
 
 
 def calendar_in(offsets: pl.DataFrame, time_zones: Mapping[UUID, str]) -> ReadCalendar:
     """The calendar of organizations in these zones by offsets that were kept (OFFSET_COLUMNS)."""
-    return _calendar(_zones(time_zones), offsets.cast(pl.Schema(OFFSET_COLUMNS)))
-
-
-def _zones(time_zones: Mapping[UUID, str]) -> pl.DataFrame:
-    return pl.DataFrame(
-        {
-            "organization_id": id_series("organization_id", time_zones),
-            "time_zone": pl.Series(list(time_zones.values()), dtype=pl.String),
-        }
-    )
+    return _calendar(time_zones, offsets.cast(pl.Schema(OFFSET_COLUMNS)))
 
 
 def _calendar(
-    zones: pl.DataFrame, offsets: pl.DataFrame, tolerance: timedelta | None = timedelta(0)
+    zones: Mapping[UUID, str], offsets: pl.DataFrame, tolerance: timedelta | None = timedelta(0)
 ) -> ReadCalendar:
-    utc = pl.DataFrame([(UTC, _EPOCH, 0)], schema=OFFSET_COLUMNS, orient="row")
-    offsets = pl.concat([utc, offsets.filter(pl.col("time_zone") != UTC)])
-    listed = pl.col("time_zone").is_in(offsets["time_zone"].unique().implode())
-    known = zones.filter(listed)
-    return ReadCalendar(
-        Calendar(known, offsets),
-        offsets,
-        dict(zip(uuids(known["organization_id"]), known["time_zone"], strict=True)),
-        frozenset(uuids(zones.filter(~listed)["organization_id"])),
-        tolerance,
-    )
+    offsets = pl.concat([_OFFSETS_OF_UTC, offsets.filter(pl.col("time_zone") != UTC)])
+    listed = set(offsets["time_zone"])
+    known = {key: zone for key, zone in zones.items() if zone in listed}
+    return ReadCalendar(offsets, known, frozenset(zones.keys() - known.keys()), tolerance)
 
 
 def _latest_completion(moment: datetime, tolerance: timedelta | None) -> datetime:

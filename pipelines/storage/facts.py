@@ -151,11 +151,14 @@ class Facts:
         """
         if changes.is_empty():
             return Absorbed()
-        changes = changes.select(*self._kind.columns)
-        rows = needed(changes, self._known(changes), self._kind)
+        changes, files = changes.select(*self._kind.columns), files_of(self._table, self._kind)
+        facts = int(files["rows"].sum())
+        rows = needed(changes, self._known(changes, few=facts <= _FEW_FACTS), self._kind)
         if rows.is_empty():
             return Absorbed()
-        days = files_of(self._table, self._kind).group_by(self._kind.home).agg(facts=pl.col("rows").sum())
+        if facts <= _MERGED_FACTS:
+            return self._write(rows)
+        days = files.group_by(self._kind.home).agg(facts=pl.col("rows").sum())
         return sum(map(self._write, portions(rows, days, _MERGED_FACTS, self._kind)), Absorbed())
 
     def images_since(self, version: int) -> Iterator[pl.DataFrame]:
@@ -220,27 +223,24 @@ class Facts:
             )
         return int(purged["num_deleted_rows"])
 
-    def _known(self, changes: pl.DataFrame) -> pl.DataFrame:
+    def _known(self, changes: pl.DataFrame, *, few: bool) -> pl.DataFrame:
         """The facts of these jobs wherever they are, the known columns.
 
         Most are on their day. Only of others, new or moved, has every day to be asked: 0.2 s for 5 million.
-        A small table is read once.
+        A table of few facts is read once.
         """
         key, home = self._kind.place
         facts = rows_of(self._table, self._kind).select(*known_columns(self._kind))
-        days = changes[home].unique().implode()
         ids = changes.lazy().select(key)
-        few = int(files_of(self._table, self._kind)["rows"].sum()) <= _FEW_FACTS
-        there = facts if few else facts.filter(pl.col(home).is_in(days))
-        near = self._collect(there.join(ids, on=key, how="semi"))
-        at_home = counted_at_home(near.filter(pl.col(home).is_in(days)), changes, self._kind)
-        strangers = ids.join(at_home.lazy(), on=key, how="anti")
         if few:
-            far = near.lazy().join(strangers, on=key, how="semi").collect()
-        elif (asked := strangers.collect()).height:
-            far = self._collect(facts.join(asked.lazy(), on=key, how="semi"))
-        else:
+            return self._collect(facts.join(ids, on=key, how="semi"))
+        days = changes[home].unique().implode()
+        near = self._collect(facts.filter(pl.col(home).is_in(days)).join(ids, on=key, how="semi"))
+        at_home = counted_at_home(near, changes, self._kind)
+        strangers = ids.join(at_home.lazy(), on=key, how="anti").collect()
+        if strangers.is_empty():
             return at_home
+        far = self._collect(facts.join(strangers.lazy(), on=key, how="semi"))
         return pl.concat([at_home, far])
 
     def _write(self, rows: pl.DataFrame) -> Absorbed:

@@ -135,8 +135,11 @@ class _Kept:
 
 @lru_cache(maxsize=4)
 def _database(url: str) -> adbc_driver_manager.AdbcDatabase:
-    """The types of a server, for as long as the process runs: asking takes ten times what connecting does."""
-    database: adbc_driver_manager.AdbcDatabase = adbc_driver_postgresql.connect(url)
+    """Reads PostgreSQL's own types only, which is all that our statements give: asking a server for its types
+    takes ten times what connecting does."""
+    database: adbc_driver_manager.AdbcDatabase = adbc_driver_postgresql.connect(
+        url, db_kwargs={"adbc.postgresql.type_resolver_mode": "builtin"}
+    )
     return database
 
 
@@ -236,4 +239,4 @@ def _without_extensions(frame: pl.DataFrame) -> pl.DataFrame:
     extensions: list[Any] = [
         pl.col(name).ext.storage() for name, dtype in frame.schema.items() if isinstance(dtype, pl.Extension)
     ]
-    return frame.with_columns(extensions)
+    return frame.with_columns(extensions) if extensions else frame

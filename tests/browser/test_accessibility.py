@@ -18,10 +18,14 @@ SERIOUS = ("serious", "critical")
 @pytest.mark.parametrize(
     ("query", "theme", "viewport"),
     [
-        (RANGE, "light", VIEWPORT),
+        pytest.param(RANGE, "light", VIEWPORT, marks=pytest.mark.only_in_everything),
         (RANGE, "dark", VIEWPORT),
         (f"{RANGE}&tables=durations+executions+hours", "light", PHONE),
-        (f"{RANGE}&initiator=PRN&heat=success&theme=dark", "light", PHONE),
+        pytest.param(
+            f"{RANGE}&initiator=PRN&heat=success&theme=dark",
+            *("light", PHONE),
+            marks=pytest.mark.only_in_everything,
+        ),
         ("", "light", VIEWPORT),
     ],
 )
@@ -37,7 +41,7 @@ def test_nothing_serious_is_wrong(
     assert faults(page) == []
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.only_in_everything)])
 def test_nothing_serious_is_wrong_before_signing_in(seen: Watched, theme: str) -> None:
     """Nor with the sentence that refuses a token."""
     seen.page.emulate_media(color_scheme=theme)

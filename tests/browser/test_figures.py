@@ -60,7 +60,7 @@ def test_a_change_is_told_from_as_many_days_before(seen: Watched, service: Servi
     ("dimension", "of"),
     [
         ("workflow", lambda job: job.workflow),
-        ("client", lambda job: job.client),
+        pytest.param("client", lambda job: job.client, marks=pytest.mark.only_in_everything),
         ("initiator", lambda job: job.initiator),
     ],
 )

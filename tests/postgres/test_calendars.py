@@ -111,7 +111,7 @@ def test_a_zone_that_nobody_knows_concerns_its_organization_alone(
     }
 
     with open_source(databases.source_url, settings) as snapshot:
-        read = read_calendar(snapshot, frame(strange | neighbours), settings)
+        read = read_calendar(snapshot, strange | neighbours, settings)
         still_there = snapshot.organizations()
 
     assert still_there.is_empty()
@@ -151,8 +151,8 @@ def test_the_zone_of_the_server_is_irrelevant(
 def test_nothing_is_asked_when_all_live_in_utc(databases: Databases, settings: Settings) -> None:
     """Most sources pay nothing for zones."""
     with open_source(databases.source_url, settings) as snapshot:
-        read = read_calendar(snapshot, frame({new_id(): "UTC", new_id(): None}), settings)
-        nobody = read_calendar(snapshot, frame({}), settings)
+        read = read_calendar(snapshot, {new_id(): "UTC", new_id(): None}, settings)
+        nobody = read_calendar(snapshot, {}, settings)
         asked = snapshot.rows_of("SELECT current_setting('execmetrics.time_zones', true) AS zones")
 
     assert asked["zones"].item() is None
@@ -290,14 +290,14 @@ def test_the_calendar_of_what_is_published_needs_no_source(
         schema=OFFSET_COLUMNS,
         orient="row",
     )
-    again = calendar_in(offsets, found.time_zones).calendar
+    again = calendar_in(offsets, found.time_zones)
 
     moment = datetime(2024, 9, 30, 22, 30, tzinfo=UTC)
     expected = [datetime(2024, 9, 30, 22, tzinfo=UTC), datetime(2024, 9, 30, tzinfo=UTC)]
     assert before_any.time_zones == {}
     assert found.time_zones == {here: AMSTERDAM, nobody: "UTC"}
     assert days(found, [here, nobody], moment) == expected
-    assert days(replace(found, calendar=again), [here, nobody], moment) == expected
+    assert days(again, [here, nobody], moment) == expected
     assert found.fingerprint(here, moment) == replace(read, tolerance=timedelta(0)).fingerprint(here, moment)
 
 
@@ -340,13 +340,7 @@ def test_the_oracles_agree_on_local_time(source: psycopg.Connection) -> None:
 def read_for(databases: Databases, settings: Settings, time_zones: dict[UUID, str | None]) -> ReadCalendar:
     """The calendar of organizations that live in these zones."""
     with open_source(databases.source_url, settings) as snapshot:
-        return read_calendar(snapshot, frame(time_zones), settings)
-
-
-def frame(time_zones: dict[UUID, str | None]) -> pl.DataFrame:
-    """Organizations as the source gives them."""
-    rows = [(key.bytes, zone) for key, zone in time_zones.items()]
-    return pl.DataFrame(rows, schema={"id": pl.Binary, "time_zone": pl.String}, orient="row")
+        return read_calendar(snapshot, time_zones, settings)
 
 
 def days(read: ReadCalendar, keys: Sequence[UUID], moment: datetime) -> list[datetime]:

@@ -15,6 +15,11 @@ from tests.support.planting import plant_job, plant_tenant
 
 Session = Callable[[], int]
 
+LOCKS = (
+    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database ="
+    " (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
 OPEN = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
 
@@ -40,7 +45,7 @@ def test_a_use_case_uses_its_connection_again(session: Session, source: psycopg.
 
     assert len(inside) == 1
     assert len({session(), session(), *inside}) == 3
-    assert is_soon_alone(source)
+    assert is_soon(source, OPEN, 0)
 
 
 def test_a_session_that_the_server_ended_is_not_used_again(
@@ -81,8 +86,8 @@ def test_the_lock_ends_with_its_session(
     """Although other connections of the use case stay open."""
     with connections_reused():
         with refresh_lock(databases, settings):
-            assert advisory_locks(source) == 1
-        assert advisory_locks(source) == 0
+            assert source.execute(LOCKS).fetchone() == (1,)
+        assert is_soon(source, LOCKS, 0)
 
 
 def test_a_refresh_needs_four_sessions(
@@ -103,15 +108,6 @@ def pid_of(connection: psycopg.Connection) -> int:
     return connection.info.backend_pid
 
 
-def advisory_locks(source: psycopg.Connection) -> int:
-    """How many are held in this database."""
-    row = source.execute(
-        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database ="
-        " (SELECT oid FROM pg_database WHERE datname = current_database())"
-    ).fetchone()
-    return row[0]
-
-
 def sessions(source: psycopg.Connection) -> int:
     """How many sessions this database has had."""
     source.execute("SELECT pg_stat_force_next_flush()")
@@ -121,10 +117,10 @@ def sessions(source: psycopg.Connection) -> int:
     return row[0]
 
 
-def is_soon_alone(source: psycopg.Connection) -> bool:
-    """Whether nobody else is connected within two seconds: a server takes a moment to notice."""
+def is_soon(source: psycopg.Connection, asked: str, number: int) -> bool:
+    """Whether that is the answer within two seconds: a server takes a moment to notice."""
     for _ in range(100):
-        if source.execute(OPEN).fetchone() == (0,):
+        if source.execute(asked).fetchone() == (number,):
             return True
         source.execute("SELECT pg_sleep(0.02)")
     return False

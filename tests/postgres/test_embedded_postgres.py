@@ -72,13 +72,13 @@ def used_home(data: Path, embedded_home: Path) -> Path:
     return embedded_home
 
 
-def test_what_is_written_is_there_after_a_restart(embedded_home: Path) -> None:
+def test_what_is_written_is_there_after_a_restart(used_home: Path) -> None:
     """The data survives the server's stop, and nobody runs it in between."""
-    with running(embedded_home) as url:
+    with running(used_home) as url:
         execute(url, "CREATE TABLE kept AS SELECT 42 AS answer")
-    stopped = servers_below(embedded_home)
+    stopped = servers_below(used_home)
 
-    with running(embedded_home) as url:
+    with running(used_home) as url:
         answer = execute(url, "SELECT answer FROM kept")
 
     assert (answer, stopped) == (42, [])
@@ -98,9 +98,9 @@ def test_strangers_cannot_reach_it(embedded_home: Path) -> None:
 PRIVATE = ("data_directory", "unix_socket_directories")
 
 
-def test_texts_sort_and_read_the_same_everywhere(embedded_home: Path) -> None:
+def test_texts_sort_and_read_the_same_everywhere(used_home: Path) -> None:
     """UTF-8, the order of code points and UTC, whatever the machine prefers."""
-    with running(embedded_home) as url:
+    with running(used_home) as url:
         encoding = execute(url, "SELECT current_setting('server_encoding')")
         order = execute(url, "SELECT string_agg(t, '' ORDER BY t) FROM unnest(array['a','B','é','Z']) AS t")
         zone = execute(url, "SELECT current_setting('TimeZone')")
@@ -159,7 +159,9 @@ def test_a_killed_holder_counts_as_gone(used_home: Path) -> None:
     assert servers_below(used_home) == []
 
 
-@pytest.mark.parametrize("delay_s", [0.0, 0.1, 0.6])
+@pytest.mark.parametrize(
+    "delay_s", [0.1, *(pytest.param(delay_s, marks=pytest.mark.only_in_everything) for delay_s in (0.0, 0.6))]
+)
 def test_an_interrupted_start_leaves_no_server(embedded_home: Path, delay_s: float) -> None:
     """Ctrl-C at any moment of the start ends with no server, and the next start works."""
     process = start_holder(embedded_home)

@@ -107,11 +107,16 @@ def pair(databases: Databases, settings: Settings, source: psycopg.Connection) -
 @pytest.fixture
 def _small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four jobs fill a range, so that each organization takes several."""
-    for module in (rebuilding, recompute):
-        monkeypatch.setattr(module, "CHUNK_JOBS", 4)
+    monkeypatch.setattr(rebuilding, "CHUNK_JOBS", 4)
 
 
-@pytest.mark.usefixtures("pair", "_small_ranges")
+@pytest.fixture
+def _small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a range takes several portions."""
+    monkeypatch.setattr(recompute, "CHUNK_JOBS", 4)
+
+
+@pytest.mark.usefixtures("pair", "_small_ranges", "_small_portions")
 @pytest.mark.parametrize("plan", DEFINITIONS)
 def test_a_rebuild_needs_the_facts_alone(
     define: Define,

@@ -45,7 +45,7 @@ def strings(path: Path) -> Iterator[tuple[int, str]]:
 
 
 @cache
-def spelt_in_code() -> tuple[frozenset[str], tuple[str, ...]]:
+def spelt_in_code() -> tuple[frozenset[str], tuple[re.Pattern[str], ...]]:
     """The whole strings in the code, and a pattern for each f-string, its holes as groups."""
     words: set[str] = set()
     patterns: list[str] = []
@@ -60,13 +60,14 @@ def spelt_in_code() -> tuple[frozenset[str], tuple[str, ...]]:
                         for piece in node.values
                     )
                 )
-    return frozenset(words), tuple(pattern for pattern in patterns if pattern.strip("(.+)"))
+    return frozenset(words), tuple(re.compile(pattern) for pattern in {*patterns} if pattern.strip("(.+)"))
 
 
+@cache
 def can_be_spelt(word: str) -> bool:
     """Whether the code spells this word, whole or by filling an f-string with words that it spells."""
     words, patterns = spelt_in_code()
     if word in words:
         return True
-    matches = (re.fullmatch(pattern, word) for pattern in patterns)
+    matches = (pattern.fullmatch(word) for pattern in patterns)
     return any(all(can_be_spelt(part) for part in match.groups()) for match in matches if match)

@@ -4,18 +4,28 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
 
+DAY, HALF_AN_HOUR = timedelta(days=1), timedelta(minutes=30)
 FIRST, LAST = datetime(2018, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @cache
 def offsets_of(zone: str) -> tuple[tuple[datetime, int], ...]:
     """Since when by how many seconds, in these years; nothing for UTC."""
-    found: list[tuple[datetime, int]] = []
-    moment = FIRST
-    while zone != "UTC" and moment < LAST:
-        offset = moment.astimezone(ZoneInfo(zone)).utcoffset()
-        assert offset is not None
-        if not found or found[-1][1] != int(offset.total_seconds()):
-            found.append((moment, int(offset.total_seconds())))
-        moment += timedelta(minutes=30)
+    if zone == "UTC":
+        return ()
+    found = [(FIRST, _offset_s(zone, FIRST))]
+    day = FIRST
+    while day < LAST:
+        # On a day that begins and ends alike, clocks do not change.
+        for half_hours in range(1, 49) if _offset_s(zone, day) != _offset_s(zone, day + DAY) else ():
+            moment = day + half_hours * HALF_AN_HOUR
+            if found[-1][1] != _offset_s(zone, moment):
+                found.append((moment, _offset_s(zone, moment)))
+        day += DAY
     return tuple(found)
+
+
+def _offset_s(zone: str, moment: datetime) -> int:
+    offset = moment.astimezone(ZoneInfo(zone)).utcoffset()
+    assert offset is not None
+    return int(offset.total_seconds())

@@ -13,8 +13,10 @@ from pipelines.refresh import RefreshReport, refresh
 from pipelines.settings import Settings, load_settings
 from pipelines.storage.database import Databases
 from pipelines.storage.trace import ImportReport, import_trace
+from pipelines.verify import verify
 from tests.conftest import Cluster, with_database
 from tests.support.places import TRACES
+from tests.support.sampling import EVERYTHING
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,38 @@ def loaded(
             admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture(scope="module")
+def _found_by_index(loaded: Loaded) -> None:
+    """Hundreds of figures are asked for one by one, of everybody: no index of ours is for that."""
+    with psycopg.connect(loaded.databases.analytics_url) as analytics:
+        analytics.execute(
+            "CREATE INDEX ON analytics.aggregate_metrics (period, workflow_id, client_id, initiator_type)"
+        )
+
+
 @pytest.fixture
 def stored(loaded: Loaded) -> Iterator[psycopg.Connection]:
     """A connection to the aggregates of the trace."""
     with psycopg.connect(loaded.databases.analytics_url, autocommit=True) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         yield connection
+
+
+def compare_with_source(loaded: Loaded, stored: psycopg.Connection) -> None:
+    """Hold stored cells against plain SQL on the source; in a sample, those of every fourth organization."""
+    steps = loaded.refreshed.steps
+    assert steps is not None
+    keys = [row[0] for row in stored.execute("SELECT id FROM orchestration.organizations ORDER BY id")]
+    mine = keys if EVERYTHING else keys[::4]
+
+    report = verify(loaded.databases, loaded.settings, organization_ids=mine)
+
+    for compared, written, table in (
+        (report, loaded.refreshed.cells_written, "aggregate_metrics"),
+        (report.steps, steps.cells_written, "aggregate_step_metrics"),
+    ):
+        counted = stored.execute(f"SELECT organization_id, count(*) FROM analytics.{table} GROUP BY 1")
+        there = dict(counted.fetchall())
+        to_compare = sum(there.get(key, 0) for key in mine)
+        assert sum(there.values()) == written
+        assert (compared.cells_compared, compared.cells_pending, compared.differences) == (to_compare, 0, ())

@@ -168,10 +168,8 @@ def test_organizations_share_a_frame_but_not_a_zone() -> None:
 @pytest.mark.parametrize("period", Period)
 def test_the_calendar_answers_wherever_expressions_do(period: Period) -> None:
     """Filters, groups and streams of many morsels say what a plain select says."""
-    rows = [
-        (zone, at("2024-03-09") + number * HOUR / 3) for number in range(15_000) for zone in sorted(ZONES)
-    ]
-    frame = jobs(rows)
+    moments = [at("2024-03-09") + number * HOUR / 3 for number in range(15_000)]
+    frame = jobs([(zone, moment) for moment in moments for zone in sorted(ZONES)])
     expected = frame.with_columns(CALENDAR.period_start(period))
     latest = expected["period_start"].max()
 
@@ -188,7 +186,8 @@ def test_the_calendar_answers_wherever_expressions_do(period: Period) -> None:
 @pytest.mark.parametrize("period", Period)
 def test_parts_hold_every_job_of_their_buckets(period: Period) -> None:
     """Cut into portions and looked up again, no job is lost or comes twice, and no bucket is cut."""
-    rows = [(zone, at("2024-02-25 10:07") + number * HOUR / 2) for number in range(2_000) for zone in ZONES]
+    moments = [at("2024-02-25 10:07") + number * HOUR / 2 for number in range(2_000)]
+    rows = [(zone, moment) for moment in moments for zone in ZONES]
     rows += [("Havana", at("2024-11-03 04:30")), ("Apia", at("2011-12-30 10:00"))]
     every = jobs(rows).with_row_index()
 
@@ -207,7 +206,8 @@ def test_parts_hold_every_job_of_their_buckets(period: Period) -> None:
 @pytest.mark.parametrize("period", Period)
 def test_any_bucket_is_found_again_by_its_name(period: Period, zone: str) -> None:
     """The filter that comes first reaches every job of a bucket, at whatever edge of it."""
-    rows = [(zone, at("2024-01-28 00:07") + number * HOUR / 4) for number in range(3_500)]
+    first = at("2024-01-28 00:07")
+    rows = [(zone, first + number * HOUR / 4) for number in range(3_500)]
     rows += [(zone, begun + number * HOUR / 4) for begun, _ in ZONES[zone] for number in range(-200, 200)]
     rows += [(zone, at("2024-09-30 22:00")), (zone, at("2024-10-31 22:59"))]
     every = jobs(sorted(set(rows))).with_columns(start=CALENDAR.period_start(period))

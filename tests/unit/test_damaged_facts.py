@@ -37,14 +37,21 @@ def settings(tmp_path: Path) -> Settings:
     return load_settings(facts_url=str(tmp_path / "a folder of facts"))
 
 
-@pytest.fixture
-def folder(settings: Settings) -> Path:
-    """The folder of facts with five commits: made, filled, and changed three times."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of facts with five commits: made, filled, and changed three times."""
+    settings = load_settings(facts_url=str(tmp_path_factory.mktemp("made") / "facts"))
     facts = open_facts(settings)
     facts.fill(frame(*JOBS))
     for job in range(3):
         facts.absorb(frame(change(job, created_at=NOON + DAY), change(1000 + job, row_hash=-1 - job)))
     return Path(settings.facts_location)
+
+
+@pytest.fixture
+def folder(settings: Settings, made: Path) -> Path:
+    """The same, times of modification included, for one test to damage."""
+    return Path(shutil.copytree(made, settings.facts_location))
 
 
 def largest(pattern: str) -> Callable[[Path], Path]:

@@ -22,6 +22,7 @@ from pipelines.storage import facts as facts_module
 from pipelines.storage.facts import Absorbed, Facts, open_facts
 from pipelines.storage.facts_log import newest_version
 from tests.support.fact_changes import DAY, MINUTE, NOON, Row, change, frame, id_of
+from tests.support.sampling import EVERYTHING
 
 NEIGHBOUR = [
     change(900 + day, organization_id=id_of(9), created_at=NOON + day * DAY, row_hash=day - 5)
@@ -419,12 +420,20 @@ SAID = st.builds(
 HAND_OVER = st.lists(SAID, min_size=1, max_size=5, unique_by=lambda row: row["job_id"])
 
 
+@pytest.mark.parametrize("few", [0, 50_000])
 @given(history=st.lists(HAND_OVER, min_size=1, max_size=6))
-@budget(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@budget(max_examples=25 if EVERYTHING else 15, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_history_ends_with_what_was_last_said(
-    history: list[list[Row]], tmp_path_factory: pytest.TempPathFactory
+    history: list[list[Row]],
+    few: int,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A job counts as it was last handed over, once; the feed tells what each hand-over changed."""
+    """A job counts as it was last handed over, once; the feed tells what each hand-over changed.
+
+    Whether few facts are read once, or of many those of a day first.
+    """
+    monkeypatch.setattr(facts_module, "_FEW_FACTS", few)
     facts = open_facts(load_settings(facts_url=str(tmp_path_factory.mktemp("facts"))))
     last: dict[bytes, Row] = {}
     for rows in history:

@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from pipelines.compute.validate import FOUND_COLUMNS, anomalies, changes, with_verdict
-from pipelines.model.jobs import EXTRACTED_COLUMNS, FACT_COLUMNS
+from pipelines.model.jobs import EXTRACTED_COLUMNS
+from pipelines.storage.facts_table import STORED_COLUMNS
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -130,7 +131,7 @@ def test_the_facts_need_the_day_of_creation() -> None:
     kept = changes(judge([GOOD | {"created_at": datetime(2024, 2, 29, 23, 59, 59, tzinfo=UTC)}]))
 
     assert kept["created_date"].to_list() == [datetime(2024, 2, 29).date()]  # noqa: DTZ001
-    assert kept.columns == [*FACT_COLUMNS, "created_date", "gone"]
+    assert kept.columns == list(STORED_COLUMNS)
     assert kept["gone"].to_list() == [None]
 
 

@@ -7,22 +7,27 @@ import psycopg
 
 from tests.postgres.cli.conftest import Execmetrics, server_processes, started
 from tests.support.planting import plant_job, plant_tenant
+from tests.support.sampling import EVERYTHING
 
 
 def test_the_demo_shows_the_bad_deployment_and_does_so_again(embedded_home: Path) -> None:
-    """Both runs verify every figure and say the same; the second finds its month and writes nothing."""
+    """Both runs verify every figure and say the same; the second finds its month and writes nothing.
+
+    A sample has the first run alone.
+    """
     shown = []
-    for _ in range(2):
+    for _ in range(2 if EVERYTHING else 1):
         with started(embedded_home, "demo", "--jobs", "30000") as process:
             stdout, said = process.communicate(timeout=300)
         assert process.returncode == 0, said
         shown.append(re.sub(r"\(.*[0-9.]+ s\)", "", stdout))
 
-    first, again = (text.splitlines() for text in shown)
+    first, *again = (text.splitlines() for text in shown)
     assert "Generated 29,988 jobs of 24 organizations" in first[0]
-    assert "Found 29,988 jobs of 24 organizations" in again[0]
-    assert "Dagster wrote 0 of " in again[1]
-    assert first[2:] == again[2:]
+    for found, wrote, *others in again:
+        assert "Found 29,988 jobs of 24 organizations" in found
+        assert "Dagster wrote 0 of " in wrote
+        assert others == first[2:]
     assert "Northgate Health Partners   8,877            96.4   15,208.0  363,848.8" in shown[0]
     assert "Prior authorization of Harborview Medical Group. From 2026-06-17 14:00" in shown[0]
     assert "compared with the source, 0 differences; 0 cells wait" in shown[0]
