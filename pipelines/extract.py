@@ -140,10 +140,8 @@ def gathered(
     facts = open_facts(settings)
     passing(FaultPoint.FACTS_OPENED)
     with connect(databases.analytics_url, settings) as analytics:
-        if not dry:
-            disown_lost_versions(analytics, facts)
+        seen = find_progress(analytics) if dry else disown_lost_versions(analytics, facts)
         passing(FaultPoint.LOST_VERSIONS_DISOWNED)
-        seen = find_progress(analytics)
         listed = find_listed(analytics)
     passing(FaultPoint.PROGRESS_READ)
     with temporary_spool(settings.home) as spool:

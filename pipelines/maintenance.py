@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.settings import Settings
-from pipelines.storage.cursors import Shown, disown_lost_versions, find_progress, forget_published
+from pipelines.storage.cursors import Shown, disown_lost_versions, forget_published
 from pipelines.storage.database import Connection, Databases, connect, connections_reused
 from pipelines.storage.facts import Facts, open_facts
 from pipelines.storage.facts_health import examine, remove_set_aside
@@ -17,7 +17,6 @@ from pipelines.storage.lock import refresh_lock
 from pipelines.storage.schema_checks import require_analytics
 from pipelines.storage.step_progress import (
     disown_lost_step_versions,
-    find_step_progress,
     forget_published_steps,
 )
 
@@ -64,13 +63,12 @@ class _Books:
     """What is on record of how a table of facts was published."""
 
     kind: Kind
-    find: Callable[[Connection], Mapping[UUID, Shown]]
-    disown: Callable[[Connection, Facts], object]
+    disown: Callable[[Connection, Facts], Mapping[UUID, Shown]]
     forget: Callable[[Connection, Collection[UUID]], object]
 
 
-_JOBS: Final = _Books(JOB_FACTS, find_progress, disown_lost_versions, forget_published)
-_STEPS: Final = _Books(STEP_FACTS, find_step_progress, disown_lost_step_versions, forget_published_steps)
+_JOBS: Final = _Books(JOB_FACTS, disown_lost_versions, forget_published)
+_STEPS: Final = _Books(STEP_FACTS, disown_lost_step_versions, forget_published_steps)
 
 
 def _tidied(databases: Databases, settings: Settings, books: _Books) -> TidyReport:
@@ -79,8 +77,7 @@ def _tidied(databases: Databases, settings: Settings, books: _Books) -> TidyRepo
     examine(location, kind=books.kind)
     expired = datetime.now(UTC) - settings.feed_retention
     with connect(databases.analytics_url, settings) as connection:
-        books.disown(connection, facts)
-        forgotten = _behind_since(expired, facts, books.find(connection))
+        forgotten = _behind_since(expired, facts, books.disown(connection, facts))
         books.forget(connection, forgotten)
         passing(FaultPoint.LOST_VERSIONS_DISOWNED)
     gone = facts.purge_gone(expired)

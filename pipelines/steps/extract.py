@@ -23,7 +23,7 @@ from pipelines.storage.facts_table import STEP_FACTS
 from pipelines.storage.frames import of_organizations, uuids
 from pipelines.storage.source import open_source
 from pipelines.storage.spool import Spool, temporary_spool
-from pipelines.storage.step_progress import StepProgress, disown_lost_step_versions, find_step_progress
+from pipelines.storage.step_progress import StepProgress, disown_lost_step_versions
 from pipelines.storage.step_source import Cursor, Frames, StepSource
 from pipelines.withheld import counts, suspicious
 
@@ -75,8 +75,7 @@ def extract_steps(
                 return None
             facts = open_facts(settings, STEP_FACTS)
             with connect(databases.analytics_url, settings) as analytics:
-                disown_lost_step_versions(analytics, facts)
-                seen = find_step_progress(analytics)
+                seen = disown_lost_step_versions(analytics, facts)
             reading = _Reading(steps, source.cancel, settings, request, facts, spool, stages)
             moment, incarnation = source.moment, steps.incarnation
             cursors = {

@@ -103,15 +103,17 @@ def lost_versions(progress: Mapping[UUID, Shown], facts: Facts) -> list[UUID]:
     ]
 
 
-def disown_lost_versions(connection: psycopg.Connection, facts: Facts) -> int:
-    """Have organizations published anew whose version these facts no longer have.
+def disown_lost_versions(connection: psycopg.Connection, facts: Facts) -> dict[UUID, Progress]:
+    """Have organizations published anew whose version these facts no longer have; return all progress.
 
     It is written down before the facts count on, because they would soon reach the same number again.
     """
-    lost = lost_versions(find_progress(connection), facts)
-    if lost:
-        connection.execute(statement("load/disown_facts.sql"), {"organization_ids": lost})
-    return len(lost)
+    seen = find_progress(connection)
+    lost = lost_versions(seen, facts)
+    if not lost:
+        return seen
+    connection.execute(statement("load/disown_facts.sql"), {"organization_ids": lost})
+    return find_progress(connection)
 
 
 def forget_published(connection: psycopg.Connection, organization_ids: Collection[UUID]) -> int:

@@ -26,11 +26,14 @@ def find_step_progress(connection: psycopg.Connection) -> dict[UUID, StepProgres
         return {progress.organization_id: progress for progress in cursor}
 
 
-def disown_lost_step_versions(connection: psycopg.Connection, facts: Facts) -> None:
+def disown_lost_step_versions(connection: psycopg.Connection, facts: Facts) -> dict[UUID, StepProgress]:
     """Have steps published anew whose version these facts no longer have, as for the jobs."""
-    lost = lost_versions(find_step_progress(connection), facts)
-    if lost:
-        connection.execute(statement("load/steps/disown_facts.sql"), {"organization_ids": lost})
+    seen = find_step_progress(connection)
+    lost = lost_versions(seen, facts)
+    if not lost:
+        return seen
+    connection.execute(statement("load/steps/disown_facts.sql"), {"organization_ids": lost})
+    return find_step_progress(connection)
 
 
 def forget_published_steps(connection: psycopg.Connection, organization_ids: Collection[UUID]) -> None:

@@ -83,7 +83,7 @@ def service(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
         pytest.skip(f"the trace {TRACE} is not beside this repository")
     server, name = cluster("embedded"), "seen_on_the_page"
     with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE template_of_tests OWNER {OWNER}")
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE template_of_tests OWNER {OWNER} STRATEGY file_copy")
     try:
         url = with_user(with_database(server, name), OWNER)
         databases, home = Databases(url, url), tmp_path_factory.mktemp("page")

@@ -57,7 +57,7 @@ def running(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
     url = with_user(with_database(server, name), OWNER)
     home = tmp_path_factory.mktemp("deployment")
     with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE template_of_tests OWNER {OWNER}")
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE template_of_tests OWNER {OWNER} STRATEGY file_copy")
         admin.execute(f"ALTER DATABASE {name} SET log_statement = 'all'")
     settings = load_settings(database_url=url, source_url=url, home=home / "home")
     databases = Databases(url, url)

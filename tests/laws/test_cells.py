@@ -16,11 +16,12 @@ from pipelines.model.rollup_plan import ROLLUP_PLAN
 from tests.laws.conftest import CALENDAR, as_cells, facts
 from tests.support.generated_jobs import KATHMANDU, ZONES, some_jobs
 from tests.support.oracle import ALL, COUNTS, PLAN, Cells, Job, bucket, cells_by_hand, differences
+from tests.support.sampling import EVERYTHING
 
 Aggregate = Callable[[Sequence[Job]], Cells]
 
 # An example costs some 50 ms, nearly all of it in the statement of the product.
-fast = settings(max_examples=15)
+fast = settings(max_examples=15 if EVERYTHING else 10)
 
 ORDERED = (
     "min_duration_ms",
@@ -32,7 +33,7 @@ ORDERED = (
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=40 if EVERYTHING else 25)
 @given(jobs=some_jobs)
 def test_cells_are_what_fractions_say(jobs: list[Job], aggregate: Aggregate) -> None:
     """Every key and every figure equals the one computed with exact fractions."""
@@ -123,7 +124,7 @@ def test_figures_lie_in_their_order(jobs: list[Job], aggregate: Aggregate) -> No
         )
 
 
-@settings(max_examples=25)
+@settings(max_examples=25 if EVERYTHING else 15)
 @example(shortest=5_375_316_786_149_530, more=[0, 0, 0, 0, 0, 0, 1])
 @example(shortest=60_639_513_548_279_819, more=[0, 0, 0, 0, 0, 0, 1])
 @given(

@@ -10,6 +10,7 @@ from psycopg.rows import dict_row
 
 from tests.support.generated_jobs import ZONES, some_jobs
 from tests.support.oracle import ALL, NO_CLIENT, PLAN, Cells, Job, differences
+from tests.support.sampling import EVERYTHING
 
 # Each job joined to each combination it is in, then one plain GROUP BY.
 SAID_BY_POSTGRES = f"""
@@ -57,7 +58,7 @@ def postgres(cluster: Callable[[str], str]) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-@settings(max_examples=60)
+@settings(max_examples=60 if EVERYTHING else 40)
 @given(jobs=some_jobs)
 def test_duckdb_equals_postgres(
     jobs: list[Job], aggregate: Callable[[Sequence[Job]], Cells], postgres: psycopg.Connection

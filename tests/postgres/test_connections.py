@@ -93,7 +93,7 @@ def test_the_lock_ends_with_its_session(
 def test_a_refresh_needs_four_sessions(
     databases: Databases, settings: Settings, source: psycopg.Connection
 ) -> None:
-    """One holds the lock, one reads and writes the aggregates, one reads the source, one looks types up."""
+    """One holds the lock, one reads and writes the aggregates, one reads the source, one asks its version."""
     plant_job(source, plant_tenant(source))
     plant_job(source, plant_tenant(source, "Neighbour"))
 

@@ -34,7 +34,7 @@ def month(
     """The demo's own month, generated once, and a connection to look at it."""
     server = cluster("embedded")
     with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute("CREATE DATABASE generated_month TEMPLATE template_of_tests")
+        admin.execute("CREATE DATABASE generated_month TEMPLATE template_of_tests STRATEGY file_copy")
     url = with_database(server, "generated_month")
     databases = Databases(url, url)
     try:

@@ -71,7 +71,7 @@ def shared(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """Three tenants for the tests that only read, all on the same days."""
     server, name = cluster("embedded"), "shared_by_the_dashboard"
     with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE template_of_tests OWNER {OWNER}")
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE template_of_tests OWNER {OWNER} STRATEGY file_copy")
     url = with_user(with_database(server, name), OWNER)
     databases, settings = settled(url, tmp_path_factory.mktemp("shared"))
     with opened(databases, settings, plant_three(databases, settings)) as api:

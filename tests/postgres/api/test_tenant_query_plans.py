@@ -72,7 +72,7 @@ def reader(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """A connection in a transaction of one of them, as the API has it."""
     server, name = cluster("embedded"), "plans_of_the_dashboard"
     with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE template_of_tests OWNER {OWNER}")
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE template_of_tests OWNER {OWNER} STRATEGY file_copy")
     url = with_user(with_database(server, name), OWNER)
     databases, settings = settled(url, tmp_path_factory.mktemp("plans"))
     with psycopg.connect(url, autocommit=True) as owner:

@@ -117,7 +117,7 @@ def logs(
         pytest.skip("PostgreSQL 15 is not installed here")
     server, name = cluster(request.param), "plans_of_logs"
     with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE template_of_tests")
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE template_of_tests STRATEGY file_copy")
     url = with_database(server, name)
     databases, settings = Databases(url, url), load_settings(home=tmp_path_factory.mktemp(name))
     try:
