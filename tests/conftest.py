@@ -122,6 +122,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Return when the folder and whatever was still running are gone."""
+    # Else DuckDB's binding would take for leaked what the interpreter does not tidy away.
+    gc.unfreeze()
     if watchdog := config.stash.get(_WATCHDOG, None):
         stop_watchdog(watchdog)
 
