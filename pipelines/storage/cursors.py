@@ -1,6 +1,6 @@
 """How far each organization has been read from the source and published from the facts."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final, TypeVar
@@ -108,12 +108,22 @@ def disown_lost_versions(connection: psycopg.Connection, facts: Facts) -> dict[U
 
     It is written down before the facts count on, because they would soon reach the same number again.
     """
-    seen = find_progress(connection)
+    return disown(connection, facts, find_progress, "load/disown_facts.sql")
+
+
+def disown(
+    connection: psycopg.Connection,
+    facts: Facts,
+    find: Callable[[psycopg.Connection], dict[UUID, S]],
+    path: str,
+) -> dict[UUID, S]:
+    """The same for the progress that `find` gives and the statement at `path`."""
+    seen = find(connection)
     lost = lost_versions(seen, facts)
     if not lost:
         return seen
-    connection.execute(statement("load/disown_facts.sql"), {"organization_ids": lost})
-    return find_progress(connection)
+    connection.execute(statement(path), {"organization_ids": lost})
+    return find(connection)
 
 
 def forget_published(connection: psycopg.Connection, organization_ids: Collection[UUID]) -> int:

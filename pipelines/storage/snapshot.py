@@ -135,8 +135,10 @@ class _Kept:
 
 @lru_cache(maxsize=4)
 def _database(url: str) -> adbc_driver_manager.AdbcDatabase:
-    """Reads PostgreSQL's own types only, which is all that our statements give: asking a server for its types
-    takes ten times what connecting does."""
+    """A database that is read with PostgreSQL's own types alone, as our statements give no others.
+
+    To ask a server for its types takes ten times as long as to connect.
+    """
     database: adbc_driver_manager.AdbcDatabase = adbc_driver_postgresql.connect(
         url, db_kwargs={"adbc.postgresql.type_resolver_mode": "builtin"}
     )

@@ -9,7 +9,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from pipelines.errors import PublishConflict
-from pipelines.storage.cursors import FORGOTTEN, Shown, lost_versions
+from pipelines.storage.cursors import FORGOTTEN, Shown, disown
 from pipelines.storage.facts import Facts
 from pipelines.storage.statements import statement
 
@@ -28,12 +28,7 @@ def find_step_progress(connection: psycopg.Connection) -> dict[UUID, StepProgres
 
 def disown_lost_step_versions(connection: psycopg.Connection, facts: Facts) -> dict[UUID, StepProgress]:
     """Have steps published anew whose version these facts no longer have, as for the jobs."""
-    seen = find_step_progress(connection)
-    lost = lost_versions(seen, facts)
-    if not lost:
-        return seen
-    connection.execute(statement("load/steps/disown_facts.sql"), {"organization_ids": lost})
-    return find_step_progress(connection)
+    return disown(connection, facts, find_step_progress, "load/steps/disown_facts.sql")
 
 
 def forget_published_steps(connection: psycopg.Connection, organization_ids: Collection[UUID]) -> None:
