@@ -94,15 +94,6 @@ def progress_in(rows: pl.DataFrame, kind: type[S]) -> dict[UUID, S]:
     return found
 
 
-def lost_versions(progress: Mapping[UUID, Shown], facts: Facts) -> list[UUID]:
-    """Who was published from a version that these facts no longer have, as a restored copy has not."""
-    return [
-        key
-        for key, seen in progress.items()
-        if seen.facts_table_id == facts.table_id and not seen.knows(facts)
-    ]
-
-
 def disown_lost_versions(connection: psycopg.Connection, facts: Facts) -> dict[UUID, Progress]:
     """Have organizations published anew whose version these facts no longer have; return all progress.
 
@@ -119,7 +110,7 @@ def disown(
 ) -> dict[UUID, S]:
     """The same for the progress that `find` gives and the statement at `path`."""
     seen = find(connection)
-    lost = lost_versions(seen, facts)
+    lost = [key for key, was in seen.items() if was.facts_table_id == facts.table_id and not was.knows(facts)]
     if not lost:
         return seen
     connection.execute(statement(path), {"organization_ids": lost})
