@@ -19,7 +19,7 @@ from pipelines.errors import EmbeddedPostgresError
 from pipelines.storage import embedded_postgres, postgres_programs
 from pipelines.storage.embedded_postgres import running
 from pipelines.storage.postgres_programs import Account, Programs, find_programs
-from tests.conftest import home_for_servers
+from tests.conftest import copy_server, home_for_servers
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for a zombie")
@@ -56,19 +56,18 @@ ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
 
 
 @pytest.fixture(scope="module")
-def data(pytestconfig: pytest.Config) -> Iterator[Path]:
-    """The data of a server that ran once and was stopped."""
+def made_home(pytestconfig: pytest.Config) -> Iterator[Path]:
+    """A home whose server ran once and was stopped."""
     with home_for_servers(pytestconfig) as home:
         with running(home):
             pass
-        yield home / "postgres/data"
+        yield home
 
 
 @pytest.fixture
-def used_home(data: Path, embedded_home: Path) -> Path:
-    """A home whose server ran before: copying its data takes a tenth of the time of making it."""
-    (embedded_home / "postgres").mkdir()
-    subprocess.run(["cp", "-a", data, embedded_home / "postgres"], check=True)
+def used_home(made_home: Path, embedded_home: Path) -> Path:
+    """A home of a test's own whose server ran before."""
+    copy_server(made_home, embedded_home)
     return embedded_home
 
 
