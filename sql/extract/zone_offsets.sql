@@ -13,25 +13,25 @@ WITH RECURSIVE zones AS MATERIALIZED (
     )
 ),
 -- Stretches in which the offset changes, halved until they are a second long. Two changes that undo each
--- other within the first 36 hours would be overlooked; since 2000 no zone had them within six days.
+-- other within the first three days would be overlooked; since 2000 no zone had them within six days.
 -- "They differ" is said as an equality, of which the planner expects few rows: for many it would compile
 -- the statement first, and that takes longer than all the rest.
 changing AS (
     SELECT
         zones.time_zone,
         stretch.since,
-        131072 AS seconds
+        262144 AS seconds
     FROM zones
     CROSS JOIN generate_series(
         current_setting('execmetrics.calendar_since')::timestamptz,
         current_setting('execmetrics.calendar_until')::timestamptz,
-        interval '131072 seconds'
+        interval '262144 seconds'
     ) AS stretch (since)
     WHERE
         CASE
             WHEN
-                ((stretch.since + interval '131072 seconds') AT TIME ZONE zones.time_zone)
-                - (stretch.since AT TIME ZONE zones.time_zone) <> interval '131072 seconds'
+                ((stretch.since + interval '262144 seconds') AT TIME ZONE zones.time_zone)
+                - (stretch.since AT TIME ZONE zones.time_zone) <> interval '262144 seconds'
                 THEN 1
         END = 1
     UNION ALL

@@ -61,7 +61,7 @@ def test_a_change_is_told_from_as_many_days_before(seen: Watched, service: Servi
     [
         ("workflow", lambda job: job.workflow),
         pytest.param("client", lambda job: job.client, marks=pytest.mark.only_in_everything),
-        ("initiator", lambda job: job.initiator),
+        pytest.param("initiator", lambda job: job.initiator, marks=pytest.mark.only_in_everything),
     ],
 )
 def test_a_filter_changes_the_figures_and_the_address(

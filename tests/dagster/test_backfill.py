@@ -109,6 +109,7 @@ def test_a_backfill_makes_its_days_equal_the_source(running: Running) -> None:
         assert differences(stored, cells_by_sql(source)) == []
 
 
+@pytest.mark.only_in_everything
 def test_a_backfill_of_one_organization_touches_no_other(running: Running) -> None:
     """With `organization_ids` in its configuration not a row of the neighbour is written, whatever waits."""
     with psycopg.connect(running.databases.source_url, autocommit=True) as source:

@@ -225,8 +225,11 @@ def test_a_reused_process_number_is_not_taken_for_a_server(used_home: Path) -> N
 
 @pytest.mark.parametrize(
     "name",
-    ["with space", "-c it's, 50% off é", "l" * 120],
-    ids=["space", "punctuation", "long"],
+    [
+        pytest.param("with space", id="space", marks=pytest.mark.only_in_everything),
+        pytest.param("-c it's, 50% off é", id="punctuation"),
+        pytest.param("l" * 120, id="long", marks=pytest.mark.only_in_everything),
+    ],
 )
 def test_any_folder_name_will_do(embedded_home: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Spaces, quotes, commas and paths longer than a socket's address may be: a home is just a folder."""

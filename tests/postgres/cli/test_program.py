@@ -106,6 +106,7 @@ def test_a_refresh_that_is_stopped_leaves_nothing(embedded_home: Path, number: s
     assert not list(embedded_home.glob("extract-*"))
 
 
+@pytest.mark.only_in_everything
 def test_dev_serves_until_it_is_told_to_stop(embedded_home: Path) -> None:
     """The UI and the dashboard answer at the printed addresses, and go with everything that was started.
 
