@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
 from pipelines.cli.arguments import AnySince, AnyUntil, AsJson, Organizations, require_order
-from pipelines.cli.output import print_json, print_line, print_table
+from pipelines.cli.output import print_json, print_line, print_table, shown
 from pipelines.cli.progress import watched
 from pipelines.cli.session import opened
 
 if TYPE_CHECKING:
-    from pipelines.steps.verify import StepsVerified
-    from pipelines.verify import VerifyReport
+    from pipelines.steps.verify import StepDifference, StepsVerified
+    from pipelines.verify import Difference, VerifyReport
+
+# How many cells are printed, and how many organizations a command is told.
+_CELLS_SHOWN: Final = 20
+_ORGANIZATIONS_SAID: Final = 3
+
+# How long a bucket may be by clocks that change, the shortest first.
+_LONGEST: Final = {
+    "hour": timedelta(hours=1),
+    "day": timedelta(hours=25),
+    "week": timedelta(days=7, hours=1),
+    "month": timedelta(days=31, hours=1),
+}
 
 
 def verify(
@@ -46,25 +60,19 @@ def verify(
 
 def print_steps(steps: StepsVerified) -> None:
     """The same of the cells of steps, where there are any."""
-    from pipelines.steps.verify import NO_STEPS, StepDifference
+    from pipelines.steps.verify import NO_STEPS
 
     if steps == NO_STEPS:
         return
-    if steps.differences:
-        columns = [field.name for field in fields(StepDifference)]
-        print_table(columns, (astuple(difference) for difference in steps.differences))
+    _print_differences(steps.differences)
     compared = f"{steps.cells_compared:,} cells of steps compared with the logs"
     waiting = f"{steps.cells_pending:,} wait for the next refresh, {steps.cells_sealed:,} are sealed"
     print_line(f"{compared}, {len(steps.differences):,} differences; {waiting}.")
 
 
 def print_comparison(report: VerifyReport) -> None:
-    """Print each difference, then how many cells were compared."""
-    from pipelines.verify import Difference
-
-    if report.differences:
-        columns = [field.name for field in fields(Difference)]
-        print_table(columns, (astuple(difference) for difference in report.differences))
+    """Print the cells that differ, how many were compared, and the command that mends them."""
+    _print_differences(report.differences)
     print_line(
         f"{report.cells_compared:,} cells of {report.organizations:,} organizations compared with the source,"
         f" {len(report.differences):,} differences; {report.cells_pending:,} cells wait for the next refresh."
@@ -74,3 +82,65 @@ def print_comparison(report: VerifyReport) -> None:
         print_line(
             f"{report.cells_sealed:,} cells are sealed: they count jobs that the source no longer has."
         )
+    differences: list[Difference | StepDifference] = [*report.differences, *report.steps.differences]
+    if differences:
+        print_line(f"To mend them: {_remedy(differences)}")
+
+
+def _print_differences(differences: Sequence[Difference | StepDifference]) -> None:
+    """Print a line for each cell, those with the most jobs too many or too few first."""
+    if not differences:
+        return
+    cells: dict[tuple[Any, ...], dict[str, tuple[Any, Any]]] = {}
+    for each in differences:
+        *key, column, stored, expected = astuple(each)
+        cells.setdefault(tuple(key), {})[column] = stored, expected
+    ranks = list(_LONGEST)
+    *columns, _, _, _ = (field.name for field in fields(differences[0]))
+    period = columns.index("period")
+    ordered = sorted(cells.items(), key=lambda cell: (-_jobs_apart(cell[1]), -ranks.index(cell[0][period])))
+    print_table(
+        [*columns, "differs"], ((*key, _said(figures)) for key, figures in ordered[:_CELLS_SHOWN]), decimals=1
+    )
+    if len(ordered) > _CELLS_SHOWN:
+        print_line(f"and {len(ordered) - _CELLS_SHOWN:,} more cells; --json prints all of them.")
+
+
+def _jobs_apart(figures: Mapping[str, tuple[Any, Any]]) -> float:
+    """How many jobs a cell has too many or too few, as the count says that differs most."""
+    from pipelines.compute.comparison import ROW
+
+    return max(
+        (
+            abs((stored or 0) - (expected or 0))
+            for column, (stored, expected) in figures.items()
+            if column == ROW or column.endswith("_executions")
+        ),
+        default=0,
+    )
+
+
+def _said(figures: Mapping[str, tuple[Any, Any]]) -> str:
+    """The first figure of a cell that differs, and how many others do."""
+    from pipelines.compute.comparison import ROW
+
+    column, (stored, expected) = next(iter(figures.items()))
+    if column == ROW:
+        return f"is missing, of {expected:,.0f}" if stored is None else f"is left over, of {stored:,.0f}"
+    others = f", and {len(figures) - 1} more" if len(figures) > 1 else ""
+    return f"{column} is {shown(stored)}, not {shown(expected)}{others}"
+
+
+def _remedy(differences: Sequence[Difference | StepDifference]) -> str:
+    """The command that makes these cells equal the source, of whole days in UTC."""
+    since = min(each.period_start for each in differences)
+    until = max(each.period_start + _LONGEST[each.period] for each in differences)
+    keys = sorted({each.organization_id for each in differences})
+    of = "".join(f" --organization {key}" for key in keys) if len(keys) <= _ORGANIZATIONS_SAID else ""
+    return f"execmetrics reconcile --since {since:%Y-%m-%d} --until {_next_day(until):%Y-%m-%d}{of}"
+
+
+def _next_day(moment: datetime) -> datetime:
+    """The midnight that is not before it."""
+    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight if midnight == moment else midnight + timedelta(days=1)

@@ -379,8 +379,39 @@ def test_verify_prints_each_difference(
         "stored": 5.0,
         "expected": 60_000.0,
     }
-    assert "60,000.000" in table.stdout
+    assert "total_duration_ms is 5.000, not 60,000.000" in table.stdout
     assert "54 cells of 2 organizations compared with the source, 1 differences" in table.stdout
+
+
+def test_verify_prints_a_line_for_a_cell_and_what_mends_it(
+    execmetrics: Execmetrics, source: psycopg.Connection
+) -> None:
+    """The cells with most jobs too many come first, the longest of them before others; the rest is counted.
+
+    The command that it names makes every figure right again, and touches no neighbour.
+    """
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    gone = [plant_job(source, tenant) for _ in range(2)]
+    for number in range(20):
+        plant_job(source, tenant, completed_at=NOON + number * DAY)
+    plant_job(source, neighbour)
+    execmetrics("refresh")
+    source.execute("DELETE FROM orchestration.jobs WHERE id = any(%s)", [gone])
+
+    wrong = execmetrics("verify")
+    _, first, *_ = lines = wrong.stdout.splitlines()
+    command = lines[-1].removeprefix("To mend them: execmetrics ")
+    mended, right = execmetrics(*command.split(), "--accept-deletes"), execmetrics("verify")
+
+    assert wrong.exit_code == 1
+    assert len(lines) == 1 + 20 + 3
+    assert first.split()[:2] == [str(tenant.organization), "month"]
+    assert "total_executions is 3, not 1, and " in first
+    assert "and 7 more cells; --json prints all of them." in lines
+    assert command == (
+        f"reconcile --since 2024-01-01 --until 2024-02-06 --organization {tenant.organization}"
+    )
+    assert (mended.exit_code, right.exit_code) == (0, 0)
 
 
 def test_verify_can_look_at_a_part(
