@@ -85,9 +85,14 @@ OptionalDuration = Annotated[timedelta | None, NoDecode, BeforeValidator(_durati
 
 
 class Settings(BaseSettings):
-    """The settings of one process; each field is the environment variable EXECMETRICS_<NAME>."""
+    """The settings of one process; each field is the environment variable EXECMETRICS_<NAME>.
 
-    model_config = SettingsConfigDict(env_prefix="EXECMETRICS_", extra="ignore", frozen=True)
+    A variable that is empty is as if it were not set.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="EXECMETRICS_", extra="ignore", env_ignore_empty=True, frozen=True
+    )
 
     database_url: SecretStr | None = Field(None, description="where aggregates live; embedded when unset")
     source_url: SecretStr | None = Field(None, description="where jobs live; default: the same database")

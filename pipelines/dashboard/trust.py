@@ -1,5 +1,6 @@
 """Whose tokens are believed: those of who knows a secret, or of who publishes their keys at an address."""
 
+import time
 from collections.abc import Callable, Sequence
 from json import JSONDecodeError
 from typing import Any, Final
@@ -16,6 +17,9 @@ SYMMETRIC: Final = "HS256"
 
 _ASYMMETRIC: Final = ("RS256", "ES256")
 _REQUIRED: Final = ["exp", "aud", ORGANIZATION]
+
+# How far the clock of who signs may be ahead of ours.
+_LEEWAY_S: Final = 30
 
 # How long a request waits for the keys' address.
 _PATIENCE_S: Final = 5.0
@@ -35,8 +39,12 @@ class Trust:
                 self._key_of(token),
                 algorithms=self._algorithms,
                 audience=self._audience,
+                leeway=_LEEWAY_S,
                 options={"require": _REQUIRED},
             )
+            # A token that is over is over; only what begins may begin a little early.
+            if int(claims["exp"]) <= time.time():
+                raise TokenNotAccepted
             return UUID(str(claims[ORGANIZATION]))
         except (jwt.PyJWKClientConnectionError, jwt.PyJWKSetError, JSONDecodeError) as failed:
             raise TokenKeysUnreachable from failed

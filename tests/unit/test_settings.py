@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import InvalidSetting
-from pipelines.settings import load_settings
+from pipelines.settings import Settings, load_settings
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_the_tolerance_can_be_off(said: str, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("variable", ["LOCK_TIMEOUT", "STATEMENT_TIMEOUT", "CONNECT_TIMEOUT"])
 @pytest.mark.parametrize(
-    "said", ["off", "0", "0 seconds", "soon", "5 fortnights", "", "25 days", "99999999999999 days", "² days"]
+    "said", ["off", "0", "0 seconds", "soon", "5 fortnights", " ", "25 days", "99999999999999 days", "² days"]
 )
 def test_a_limit_that_limits_nothing_is_refused(
     variable: str, said: str, monkeypatch: pytest.MonkeyPatch
@@ -90,6 +90,16 @@ def test_nothing_need_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.earliest_completion_at == datetime(2000, 1, 1, tzinfo=UTC)
     assert settings.future_tolerance == timedelta(days=1)
     assert settings.lock_timeout == timedelta(minutes=15)
+
+
+def test_what_is_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As compose files and templates write what somebody left out."""
+    monkeypatch.delenv("EXECMETRICS_HOME")
+    defaults = load_settings()
+    for name in Settings.model_fields:
+        monkeypatch.setenv(f"EXECMETRICS_{name.upper()}", "")
+
+    assert load_settings() == defaults
 
 
 def test_the_facts_can_be_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -92,6 +92,17 @@ def test_a_token_that_is_not_right_is_refused(shared: Api, make: Callable[[], st
     assert (answer.text, answer.headers) == (without.text, without.headers)
 
 
+@pytest.mark.parametrize("claim", ["iat", "nbf"])
+def test_the_signers_clock_may_be_a_little_ahead(shared: Api, claim: str) -> None:
+    """Two machines never have the same time to the second."""
+    tenant = shared.tenants[0]
+    token = jwt.encode(claims(tenant, **{claim: datetime.now(UTC) + timedelta(seconds=5)}), SECRET, "HS256")
+
+    answer = shared.ask(tenant, "completeness", headers={"Authorization": f"Bearer {token}"})
+
+    assert answer.status_code == 200
+
+
 @pytest.mark.parametrize("scheme", ["Basic", "Token", "bearer-token"])
 def test_only_a_bearer_is_believed(shared: Api, scheme: str) -> None:
     """A right token under another name is none."""
