@@ -7,15 +7,34 @@ from typing import Final, Self
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 # A driver after the scheme is SQLAlchemy's way to write a URL; libpq, and so ADBC and psycopg, know none.
+# A password that nobody encoded ends at the last @ before the options, else at the last @ of all.
 _URL: Final = re.compile(
     r"(?P<scheme>\w+)(?:\+\w+)?://"
-    r"(?:(?P<user>[^:/]*)(?::(?P<password>[^@]*))?@)?"
+    r"(?:(?P<user>[^:/]*)(?::(?P<password>[^?]*(?=@)|.*(?=@)))?@)?"
     r"(?P<place>[^?]*)"
-    r"(?:\?(?P<options>.*))?",
+    r"(?:\?(?P<options>(?:\w+=.*)?))?",
     re.DOTALL,
 )
 
 _SECRETS: Final = ("password", "sslpassword")
+
+# What Prisma's engine takes from a URL and libpq refuses. They concern Prisma's pool and its own tables, so
+# a URL that is pasted from a Prisma project means the same database without them.
+_OF_PRISMA: Final = frozenset(
+    {
+        "schema",
+        "connection_limit",
+        "pool_timeout",
+        "socket_timeout",
+        "pgbouncer",
+        "statement_cache_size",
+        "single_use_connections",
+        "max_connection_lifetime",
+        "max_idle_connection_lifetime",
+        "sslaccept",
+        "sslidentity",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +49,10 @@ class DatabaseUrl:
 
     @classmethod
     def read(cls, url: str) -> Self:
-        """Read a URL; raises `ValueError`, which does not quote it, when the text is none."""
+        """Read a URL, without what only Prisma knows.
+
+        Raises `ValueError`, which does not quote it, when the text is none.
+        """
         found = _URL.fullmatch(url)
         if not found:
             raise ValueError("It is not a database URL.")
@@ -40,7 +62,11 @@ class DatabaseUrl:
             user and unquote(user),
             password and unquote(password),
             found["place"],
-            dict(parse_qsl(found["options"] or "")),
+            {
+                name: value
+                for name, value in parse_qsl(found["options"] or "", keep_blank_values=True)
+                if name not in _OF_PRISMA
+            },
         )
 
     def with_options(self, **options: str) -> Self:
