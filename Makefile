@@ -59,5 +59,5 @@ clean: ## Remove what install made
 	@touch .venv/.installed
 
 .tools/bin/uv: requirements-bootstrap.lock
-	python3 -m pip install -q --disable-pip-version-check --no-warn-script-location --root-user-action=ignore --upgrade --target .tools --require-hashes -r requirements-bootstrap.lock
+	PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 PIP_PREFIX= PIP_ROOT= python3 -m pip install -q --disable-pip-version-check --no-warn-script-location --root-user-action=ignore --upgrade --target .tools --require-hashes -r requirements-bootstrap.lock
 	@touch .tools/bin/uv
