@@ -45,6 +45,7 @@ from pipelines.retain import RetentionReport, retain
 from pipelines.settings import Settings, load_settings
 from pipelines.steps.refresh import StepsReport
 from pipelines.storage.database import Databases, open_databases
+from pipelines.storage.failures import meaning_of
 from pipelines.sweep import SweepReport, sweep_blobs
 
 # These end by themselves, so another try may succeed.
@@ -191,12 +192,17 @@ def _named_failures() -> Iterator[None]:
     except dg.Failure:
         raise
     except ExecutionMetricsError as failure:
-        hopeless = isinstance(failure, UsageError) and not isinstance(failure, _PASSING)
-        kind = {ERROR: type(failure).__name__}
-        raise dg.Failure(str(failure), metadata=kind, allow_retries=not hopeless) from None
+        raise _failed(failure) from None
     except Exception as unexpected:
+        if meant := meaning_of(unexpected):
+            raise _failed(meant) from None
         kind = {ERROR: type(unexpected).__name__}
         where = "".join(traceback.format_tb(unexpected.__traceback__)[-3:])
         raise dg.Failure(
             f"An unexpected {type(unexpected).__name__}.", metadata=kind | {"where": where}
         ) from None
+
+
+def _failed(failure: ExecutionMetricsError) -> dg.Failure:
+    hopeless = isinstance(failure, UsageError) and not isinstance(failure, _PASSING)
+    return dg.Failure(str(failure), metadata={ERROR: type(failure).__name__}, allow_retries=not hopeless)

@@ -32,11 +32,40 @@ class InvalidOrganization(UsageError):
 
 
 class DatabaseUnreachable(UsageError):
-    """The database does not answer; check the URL and that the server runs."""
+    """The database does not answer or lets nobody in; check the URL, its role, and that the server runs."""
 
 
 class NotPermitted(UsageError):
     """This database role may not do that; `execmetrics grants` prints what each role needs."""
+
+
+class DatabaseReadOnly(ExecutionMetricsError):
+    """The database lets nobody write: it is a standby, or its administrator or a full disk made it so."""
+
+
+class DatabaseTooOld(ExecutionMetricsError):
+    """The server cannot do what a statement of ours needs; use PostgreSQL 14 or newer, without a pooler."""
+
+
+class DatabaseBusy(ExecutionMetricsError):
+    """Another session was in the way; nothing of this transaction was kept, run again."""
+
+
+class LimitExceeded(ExecutionMetricsError):
+    """A value or a statement is larger than the server allows; nothing of this transaction was kept."""
+
+
+class RelationsUnexpected(ExecutionMetricsError):
+    """The database lacks something that a statement of ours names, or has it in another shape; `execmetrics
+    migrate` brings our tables up to date, `execmetrics doctor` examines the source."""
+
+
+class ServerFailed(ExecutionMetricsError):
+    """The server itself failed, at its files or inside; its log says more, run again when it is well."""
+
+
+class ValueRefused(ExecutionMetricsError):
+    """The database refused a value or could not compute with one; nothing of this transaction was kept."""
 
 
 class SchemaMissing(UsageError):

@@ -1,5 +1,6 @@
 """The console command `execmetrics`: its commands, and how each of them ends."""
 
+import os
 import sys
 import traceback
 from collections import UserDict
@@ -83,8 +84,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return app(args=list(arguments), prog_name="execmetrics", standalone_mode=False) or 0
     except ExecutionMetricsError as failure:
-        tell(str(failure))
-        return failure.exit_code
+        return _told(failure, failure)
     except typer.TyperException as misused:
         # Without a command the help is what is said.
         if message := misused.format_message().rstrip("."):
@@ -94,8 +94,20 @@ def main(arguments: Sequence[str]) -> int:
         if isinstance(unexpected.__context__, KeyboardInterrupt):
             # Cleaning up after Ctrl-C met what Ctrl-C had broken.
             return INTERRUPTED
+        from pipelines.storage.failures import meaning_of
+
+        if meant := meaning_of(unexpected):
+            return _told(meant, unexpected)
         _tell_where(unexpected)
         return 1
+
+
+def _told(meant: ExecutionMetricsError, failure: Exception) -> int:
+    """Say what a failure means, and give its exit code; who debugs sees how it came about."""
+    if os.environ.get("EXECMETRICS_DEBUG"):
+        traceback.print_exception(failure)
+    tell(str(meant))
+    return meant.exit_code
 
 
 def _tell_where(unexpected: Exception) -> None:

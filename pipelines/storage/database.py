@@ -9,24 +9,28 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
 
 from pipelines.errors import (
     CommitUnknown,
     DatabaseExhausted,
+    DatabaseReadOnly,
     DatabaseUnreachable,
     InvalidSetting,
     NotPermitted,
+    ServerFailed,
 )
 from pipelines.settings import Settings
 from pipelines.storage import embedded_postgres
 from pipelines.storage.database_urls import DatabaseUrl, without_password
+from pipelines.storage.failures import meaning_by, said_of
+from pipelines.storage.statements import statement
 
-_EXHAUSTED = (
-    psycopg.errors.DiskFull,
-    psycopg.errors.OutOfMemory,
-    psycopg.errors.TooManyConnections,
-    psycopg.errors.ConfigurationLimitExceeded,
+_CONCERNS_EVERYBODY = (
+    DatabaseExhausted,
+    DatabaseReadOnly,
+    DatabaseUnreachable,
+    NotPermitted,
+    ServerFailed,
 )
 
 
@@ -98,9 +102,8 @@ def connect(
 
     Raises `DatabaseUnreachable`, also when the connection is lost meanwhile, and `NotPermitted`.
     """
-    time_zone = " -c TimeZone=UTC" if in_utc else ""
-    kept = idle_connections(url, time_zone)
-    connection = _still_open(kept or []) or _opened(url, settings, time_zone)
+    kept = idle_connections(url, f"in UTC: {in_utc}")
+    connection = _still_open(kept or []) or _opened(url, settings, in_utc)
     if connection.autocommit is not autocommit:
         connection.autocommit = autocommit
     try:
@@ -112,28 +115,27 @@ def connect(
                 connection.commit()
                 ending.pop_all()
                 kept.append(connection)
-    except psycopg.errors.InsufficientPrivilege as refused:
-        raise NotPermitted(f"({without_password(url)})") from refused
-    except _EXHAUSTED as full:
-        raise DatabaseExhausted(f"({without_password(url)})") from full
-    except psycopg.OperationalError as failed:
-        if connection.broken:
-            raise DatabaseUnreachable(f"({without_password(url)})") from failed
+    except psycopg.Error as failed:
+        # What concerns every organization; the rest may be one organization's.
+        means = DatabaseUnreachable if connection.broken else meaning_by(failed.sqlstate)
+        if means in _CONCERNS_EVERYBODY:
+            raise means(said_of(failed, url)) from failed
         raise
 
 
-def _opened(url: str, settings: Settings, time_zone: str) -> Connection:
+def _opened(url: str, settings: Settings, in_utc: bool) -> Connection:
     try:
-        return psycopg.connect(
-            url,
-            connect_timeout=_connect_timeout_s(settings),
-            application_name="execmetrics",
-            # Some of what is copied is written as bytes, whatever the environment says.
-            client_encoding="UTF8",
-            options=f"{conninfo_to_dict(url).get('options') or ''}{time_zone} -c DateStyle=ISO",
-        )
+        with ExitStack() as refusing:
+            connection = psycopg.connect(for_drivers(url, settings), autocommit=True)
+            refusing.callback(connection.close)
+            connection.execute(statement("session/settings.sql"))
+            if not in_utc:
+                connection.execute("RESET TimeZone")
+            connection.autocommit = False
+            refusing.pop_all()
     except psycopg.Error as refused:
-        raise DatabaseUnreachable(f"({without_password(url)})") from refused
+        raise DatabaseUnreachable(said_of(refused, url)) from refused
+    return connection
 
 
 def _still_open(connections: list[Connection]) -> Connection | None:
@@ -165,13 +167,20 @@ def commit(connection: Connection, *, made: Callable[[], bool]) -> None:
         raise
 
 
-def with_connect_timeout(url: str, settings: Settings) -> str:
-    """The URL for a driver that takes its patience from there."""
-    return str(DatabaseUrl.read(url).with_options(connect_timeout=str(_connect_timeout_s(settings))))
+def for_drivers(url: str, settings: Settings) -> str:
+    """The URL with all that a session begins with, so that no variable of the shell decides it.
 
-
-def _connect_timeout_s(settings: Settings) -> int:
-    return max(1, round(settings.connect_timeout.total_seconds()))
+    What else a session goes by is set when it is open (`session/settings.sql`).
+    """
+    read = DatabaseUrl.read(url)
+    ours = {
+        "application_name": "execmetrics",
+        "options": "",
+        **read.options,
+        "client_encoding": "UTF8",
+        "connect_timeout": str(max(1, round(settings.connect_timeout.total_seconds()))),
+    }
+    return str(read.with_options(**ours))
 
 
 def _configured(secret: object, variable: str) -> str | None:

@@ -121,7 +121,9 @@ class _Server:
         return self.url_of(_DATABASE)
 
     def url_of(self, database: str) -> str:
-        return f"postgresql:///{database}?host={quote(str(self.socket.resolve()), safe='')}&user={_DATABASE}"
+        # All of it is said, so that no variable of the shell is asked.
+        host = quote(str(self.socket.resolve()), safe="")
+        return f"postgresql:///{database}?host={host}&hostaddr=&port=5432&user={_DATABASE}"
 
     def start(self, options: Mapping[str, str]) -> None:
         if not self.data.exists():

@@ -15,8 +15,8 @@ from pipelines.storage.database import (
     Connection,
     Databases,
     connect,
+    for_drivers,
     open_databases,
-    with_connect_timeout,
 )
 from pipelines.storage.database_urls import with_user
 from pipelines.storage.grants import grants
@@ -34,9 +34,9 @@ _CONNECTIONS: Final = 8
 _PATIENCE_S: Final = 5.0
 _CROWD: Final = 24
 _EMBEDDED_READER: Final = "dashboard_reader"
-_OPTIONS: Final = (
-    "-c TimeZone=UTC -c DateStyle=ISO -c default_transaction_read_only=on -c statement_timeout=15s"
-    " -c idle_in_transaction_session_timeout=30s"
+_LIMITS: Final = (
+    "SET default_transaction_read_only = on; SET statement_timeout = '15s';"
+    " SET idle_in_transaction_session_timeout = '30s'"
 )
 
 
@@ -45,10 +45,9 @@ class ReadingPool:
 
     def __init__(self, url: str, settings: Settings) -> None:
         self._pool = ConnectionPool(
-            with_connect_timeout(url, settings),
+            for_drivers(url, settings),
             kwargs={
                 "application_name": "execmetrics serve",
-                "options": _OPTIONS,
                 # A plan for any tenant and any range is a good one for nobody's.
                 "prepare_threshold": None,
             },
@@ -136,6 +135,10 @@ def _embedded_reader(databases: Databases, settings: Settings) -> str:
 
 
 def _configure(connection: Connection) -> None:
+    connection.autocommit = True
+    connection.execute(statement("session/settings.sql"))
+    connection.execute(_LIMITS)
+    connection.autocommit = False
     connection.read_only = True
     # The version that an answer is tagged with and its figures are of one moment.
     connection.isolation_level = IsolationLevel.REPEATABLE_READ

@@ -24,8 +24,8 @@ from pipelines.errors import (
     StatementTimedOut,
 )
 from pipelines.settings import Settings
-from pipelines.storage.database import idle_connections, with_connect_timeout
-from pipelines.storage.database_urls import without_password
+from pipelines.storage.database import for_drivers, idle_connections
+from pipelines.storage.failures import said_of
 from pipelines.storage.statements import statement
 
 # PostgreSQL's ids of a missing table, schema or column, and of a missing privilege.
@@ -35,7 +35,10 @@ _NOT_READABLE: Final = {"42P01", "3F000", "42703", "42501", "42883"}
 _CONNECTION_LOST: Final = ("08", "57P")
 
 # For a statement that was cancelled and for one that took too long alike.
-_ENDED_EARLY: Final = "57014"
+_CANCELLED: Final = "57014"
+
+# How long a statement that has failed may run again, to learn why.
+_AGAIN: Final = "10s"
 
 # A standby ends a read that is in the way of what it has to replay; while it connects or between two
 # statements it ends the connection, and then its words are all that is left.
@@ -54,13 +57,14 @@ class Snapshot:
         self._connection = connection
         self._opened, self._closed = time.monotonic(), 0.0
         self._longest_s = settings.snapshot_timeout.total_seconds()
+        self._statement_timeout_s = settings.statement_timeout.total_seconds()
+        self._taken: dict[str, str] = {}
+        self._cancelled = False
         self.longest_statement_s = 0.0
         connection.rollback()
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            milliseconds = int(settings.statement_timeout.total_seconds() * 1000)
-            cursor.execute(f"SET LOCAL statement_timeout = {milliseconds:d}")
-            cursor.execute("SET LOCAL TimeZone = 'UTC'")
+            cursor.execute(f"SET LOCAL statement_timeout = {int(self._statement_timeout_s * 1000):d}")
 
     @property
     def seconds(self) -> float:
@@ -75,13 +79,14 @@ class Snapshot:
 
     def cancel(self) -> None:
         """End the statement that another thread waits for."""
+        self._cancelled = True
         self._connection.adbc_cancel()
 
     def set(self, settings: Mapping[str, str]) -> None:
         """Hand over what statements take, such as `execmetrics.scope`, for the rest of the transaction."""
-        with self._timed(), self._connection.cursor() as cursor:
-            cursor.execute(statement("extract/settings.sql"), [json.dumps(dict(settings))])
-            cursor.fetch_arrow()
+        with self._timed():
+            _hand_over(self._connection, settings)
+        self._taken |= settings
 
     def rows(self, path: str) -> pl.DataFrame:
         """What a statement gives for the settings that were handed over; UUIDs as bytes."""
@@ -89,12 +94,12 @@ class Snapshot:
 
     def rows_of(self, text: str) -> pl.DataFrame:
         """The same for a statement that was put together from several files."""
-        with self._timed():
+        with self._timed(), self._ending_well(text):
             return read(self._connection, text)
 
     def stream(self, text: str) -> Generator[pl.DataFrame, None, None]:
         """Yield what it gives in frames of some ten thousand rows, none of them empty."""
-        with self._timed(), self._connection.cursor() as cursor:
+        with self._timed(), self._ending_well(text), self._connection.cursor() as cursor:
             cursor.execute(text)
             for batch in _batches(cursor):
                 self._go_on()
@@ -105,6 +110,20 @@ class Snapshot:
     def _go_on(self) -> None:
         if self.seconds > self._longest_s:
             raise SnapshotTimedOut
+
+    @contextmanager
+    def _ending_well(self, text: str) -> Iterator[None]:
+        """Give a stream that ended early the SQLSTATE of its end."""
+        begun = time.monotonic()
+        try:
+            yield
+        except _EndedEarly as ended:
+            late = time.monotonic() - begun >= self._statement_timeout_s
+            if late or self._cancelled:
+                ended.sqlstate = _CANCELLED
+            else:
+                ended.sqlstate = _sqlstate_again(self._connection, text, self._taken)
+            raise
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
@@ -146,7 +165,10 @@ def _database(url: str) -> adbc_driver_manager.AdbcDatabase:
 
 
 def _connect(url: str) -> dbapi.Connection:
-    return dbapi.Connection(_Kept(), adbc_driver_manager.AdbcConnection(_database(url)))
+    connection = dbapi.Connection(_Kept(), adbc_driver_manager.AdbcConnection(_database(url)))
+    read(connection, statement("session/settings.sql"))
+    connection.commit()
+    return connection
 
 
 def _still_open(connections: list[dbapi.Connection]) -> dbapi.Connection | None:
@@ -173,11 +195,11 @@ def connected(
     """
     idle = idle_connections(url, "adbc")
     try:
-        connection = _still_open(idle or []) or _connect(with_connect_timeout(url, settings))
+        connection = _still_open(idle or []) or _connect(for_drivers(url, settings))
     except adbc_driver_manager.Error as refused:
         if _CONFLICT in str(refused):
             raise SourceConflict() from refused
-        raise DatabaseUnreachable(f"({without_password(url)})") from refused
+        raise DatabaseUnreachable(said_of(refused, url)) from refused
     begun = time.monotonic()
     with ExitStack() as ending:
         ending.enter_context(connection)
@@ -190,15 +212,15 @@ def connected(
         except adbc_driver_manager.Error as failed:
             sqlstate = getattr(failed, "sqlstate", None)
             if sqlstate in _NOT_READABLE:
-                raise missing() from failed
+                raise missing(said_of(failed, url)) from failed
             if sqlstate in _CONFLICTS or _CONFLICT in str(failed):
                 raise SourceConflict() from failed
-            if sqlstate == _ENDED_EARLY:
+            if sqlstate == _CANCELLED:
                 longest = settings.statement_timeout.total_seconds()
                 late = time.monotonic() - begun >= longest
-                raise StatementTimedOut() if late else StatementCancelled() from failed
+                raise StatementTimedOut() if late else StatementCancelled(said_of(failed, url)) from failed
             if sqlstate is None or sqlstate.startswith(_CONNECTION_LOST):
-                raise DatabaseUnreachable(f"({without_password(url)})") from failed
+                raise DatabaseUnreachable(said_of(failed, url)) from failed
             raise
 
 
@@ -216,6 +238,12 @@ def _batches(cursor: dbapi.Cursor) -> Iterator[RecordBatch]:
         yield from RecordBatchReader.from_arrow(cursor.fetch_arrow())
 
 
+class _EndedEarly(adbc_driver_manager.OperationalError):
+    """A stream of rows that the server has ended: the driver passes on its words, and no SQLSTATE."""
+
+    sqlstate: str | None
+
+
 @contextmanager
 def _streaming() -> Iterator[None]:
     """Give a stream that ends early the driver's class of errors."""
@@ -224,16 +252,36 @@ def _streaming() -> Iterator[None]:
     except Exception as failed:
         if type(failed) is not Exception:
             raise
-        raise adbc_driver_manager.OperationalError(
-            "The stream of rows ended early.", status_code=AdbcStatusCode.IO, sqlstate=_sqlstate(str(failed))
-        ) from failed
+        # What the server said, without how it came here.
+        words = str(failed).partition("]: ")[2] or str(failed)
+        raise _EndedEarly(words, status_code=AdbcStatusCode.IO) from failed
 
 
-def _sqlstate(words: str) -> str:
-    """Such an error has no code beside the server's words."""
-    if _CONFLICT in words:
-        return _CONFLICTS[0]
-    return _ENDED_EARLY if "canceling statement" in words else _CONNECTION_LOST[0]
+def _sqlstate_again(connection: dbapi.Connection, text: str, taken: Mapping[str, str]) -> str | None:
+    """Have the server run a statement for nothing, and learn why it failed; None of a lost connection.
+
+    A conflict on a standby and a person's cancelling do not happen again.
+    """
+    try:
+        connection.rollback()
+        in_recovery = read(connection, "SELECT pg_is_in_recovery() AS there")["there"].item()
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL statement_timeout = '{_AGAIN}'")
+            _hand_over(connection, taken)
+            cursor.execute(f"DECLARE again NO SCROLL CURSOR FOR {text}")
+            cursor.execute("MOVE FORWARD ALL IN again")
+    except adbc_driver_manager.Error as told:
+        return told.sqlstate
+    finally:
+        with suppress(adbc_driver_manager.Error):
+            connection.rollback()
+    return _CONFLICTS[0] if in_recovery else _CANCELLED
+
+
+def _hand_over(connection: dbapi.Connection, settings: Mapping[str, str]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement("extract/settings.sql"), [json.dumps(dict(settings))])
+        cursor.fetch_arrow()
 
 
 def _without_extensions(frame: pl.DataFrame) -> pl.DataFrame:

@@ -5,7 +5,7 @@ import pytest
 
 from pipelines.errors import InvalidSetting
 from pipelines.settings import load_settings
-from pipelines.storage.database import open_databases, with_connect_timeout
+from pipelines.storage.database import for_drivers, open_databases
 from pipelines.storage.database_urls import DatabaseUrl, with_user, without_password
 
 URL = "postgresql://me:a%20b%2Bc@/my%20jobs?host=%2Fvar%2Frun%2Fmy%20server&application_name=a%2Bb"
@@ -35,6 +35,18 @@ def test_spaces_and_pluses_reach_the_driver_as_they_were_meant() -> None:
             {"user": "me", "password": "a/b@c:d", "host": "::1", "port": "5433", "dbname": "jobs"},
         ),
         ("postgresql://one:1,two:2/jobs", {"host": "one,two", "port": "1,2", "dbname": "jobs"}),
+        (
+            "postgresql://me:one@two@host/jobs",
+            {"user": "me", "password": "one@two", "host": "host", "dbname": "jobs"},
+        ),
+        (
+            "postgresql://me:a@b/c?d@host/jobs",
+            {"user": "me", "password": "a@b/c?d", "host": "host", "dbname": "jobs"},
+        ),
+        (
+            "postgresql://me@cloud:s3cr3t@host/jobs",
+            {"user": "me@cloud", "password": "s3cr3t", "host": "host", "dbname": "jobs"},
+        ),
         ("postgresql:///jobs?options=-c+geqo%3Doff", {"dbname": "jobs", "options": "-c geqo=off"}),
     ],
 )
@@ -42,6 +54,16 @@ def test_a_url_means_to_the_driver_what_it_says(written: str, understood: dict[s
     """Whatever SQLAlchemy writes in front of it, whoever several hosts or an address are."""
     with open_databases(load_settings(database_url=written)) as databases:
         assert psycopg.conninfo.conninfo_to_dict(databases.analytics_url) == understood
+
+
+def test_a_url_of_a_prisma_project_is_a_url() -> None:
+    """What concerns Prisma's own pool, or where its tables are, is nothing that PostgreSQL is told."""
+    pasted = "postgresql://me@host/jobs?schema=public&connection_limit=5&pgbouncer=true&sslmode=require"
+
+    with open_databases(load_settings(database_url=pasted)) as databases:
+        understood = psycopg.conninfo.conninfo_to_dict(databases.analytics_url)
+
+    assert understood == {"user": "me", "host": "host", "dbname": "jobs", "sslmode": "require"}
 
 
 def test_another_role_needs_no_password() -> None:
@@ -55,17 +77,23 @@ def test_another_role_needs_no_password() -> None:
     }
 
 
-def test_a_timeout_changes_nothing_else() -> None:
-    """ADBC takes its patience from the URL."""
-    patient = with_connect_timeout(URL, load_settings(connect_timeout=7))
+def test_a_session_begins_with_what_its_url_says() -> None:
+    """And no variable of the shell, such as PGOPTIONS or PGCLIENTENCODING, says anything else."""
+    patient = for_drivers(URL, load_settings(connect_timeout=7))
 
-    assert psycopg.conninfo.conninfo_to_dict(patient) == MEANT | {"connect_timeout": "7"}
+    assert psycopg.conninfo.conninfo_to_dict(patient) == MEANT | {
+        "connect_timeout": "7",
+        "client_encoding": "UTF8",
+        "options": "",
+    }
 
 
 @pytest.mark.parametrize(
     "url",
     [
         "postgresql://me:s3cr3t@host/db",
+        "postgresql://me:one@s3cr3t@host/db",
+        "postgresql://me:one@two/s3cr3t?@host/db",
         "postgresql://host/db?user=me&password=s3cr3t",
         "postgresql:///db?sslpassword=s3cr3t",
     ],

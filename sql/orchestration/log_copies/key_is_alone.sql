@@ -1,11 +1,10 @@
 -- Whether this role may leave out what a new line sets off, and that is the check of its job, everywhere, and nothing
--- else: no other key of the table and no trigger of anybody, on the table or on one of its partitions. An older
--- snapshot could not know.
+-- else: no other key of the table and no trigger of anybody, on the table or on one of its partitions. Our sessions
+-- are read committed, so that it is true when they write.
 -- Takes: key_name text.
 -- Gives: one row, alone boolean.
 SELECT
     has_parameter_privilege('session_replication_role', 'SET')
-    AND current_setting('transaction_isolation') = 'read committed'
     AND NOT EXISTS (
         SELECT
         FROM pg_partition_tree('orchestration.execution_logs') AS tree

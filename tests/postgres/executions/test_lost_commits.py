@@ -63,7 +63,7 @@ def test_a_server_that_is_gone_meanwhile_is_a_sentence(
     wire: Wire, source: psycopg.Connection, settings: Settings, acme: Tenant
 ) -> None:
     """And the end of the unit of work adds no other: there is nothing left to roll back."""
-    wire.told(Rule(2, Cut.BEFORE))
+    wire.told(Rule(3, Cut.BEFORE))
 
     with begun(wire, settings, acme) as work:
         work.jobs.create(acme.workflows[0])

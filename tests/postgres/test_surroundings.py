@@ -1,0 +1,131 @@
+"""Roles, databases and shells with preferences of their own: our sessions do not go by them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+import pytest
+
+from pipelines.refresh import refresh
+from pipelines.settings import Settings
+from pipelines.storage.database import Databases
+from pipelines.storage.reading_pool import ReadingPool
+from pipelines.verify import verify
+from tests.support.oracle import cells_by_sql, differences
+from tests.support.planting import NOON, cells, change_job, plant_job, plant_tenant
+
+# What an administrator may have set for a role. Times are short, and long enough to say hello.
+OF_ROLES: Mapping[str, str] = {
+    "client_encoding": "LATIN1",
+    "DateStyle": "German",
+    "IntervalStyle": "sql_standard",
+    "TimeZone": "Asia/Kathmandu",
+    "search_path": "nowhere",
+    "statement_timeout": "200ms",
+    "lock_timeout": "200ms",
+    "idle_in_transaction_session_timeout": "200ms",
+    "idle_session_timeout": "200ms",
+    "default_transaction_isolation": "serializable",
+    "default_transaction_read_only": "on",
+    "default_transaction_deferrable": "on",
+    "array_nulls": "off",
+    "quote_all_identifiers": "on",
+    "standard_conforming_strings": "off",
+    "backslash_quote": "off",
+    "transform_null_equals": "on",
+    "bytea_output": "escape",
+    "extra_float_digits": "-15",
+    "xmlbinary": "hex",
+    "row_security": "off",
+    "exit_on_error": "on",
+    "client_min_messages": "error",
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "synchronize_seqscans": "off",
+}
+
+# What a shell or a container may have set for whoever runs in it.
+OF_SHELLS: Mapping[str, str] = {
+    "PGCLIENTENCODING": "LATIN1",
+    "PGOPTIONS": "-c search_path=nowhere -c default_transaction_read_only=on",
+    "PGDATESTYLE": "German",
+    "PGTZ": "Asia/Kathmandu",
+    "PGGEQO": "off",
+    "PGAPPNAME": "psql",
+    "PGCONNECT_TIMEOUT": "1",
+    "PGPORT": "1",
+    "PGHOST": "nowhere.invalid",
+    "PGUSER": "nobody",
+    "PGDATABASE": "nowhere",
+    "PGSSLMODE": "require",
+    "LC_ALL": "de_DE.UTF-8",
+    "LANGUAGE": "de",
+    "TZ": "Asia/Kathmandu",
+    "http_proxy": "http://192.0.2.1:9",
+}
+
+
+def one_by_one(all_of_them: Mapping[str, str]) -> list[Any]:
+    """All together, which is what a sample tries, and each alone."""
+    alone = [
+        pytest.param({name: value}, id=name, marks=pytest.mark.only_in_everything)
+        for name, value in all_of_them.items()
+    ]
+    return [pytest.param(all_of_them, id="all of them"), *alone]
+
+
+@pytest.mark.parametrize("preferred", one_by_one(OF_ROLES))
+def test_what_a_role_prefers_changes_nothing(
+    preferred: Mapping[str, str],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """Whoever refreshes, verifies, reads or examines does so in sessions that are set as ours are."""
+    name = source.info.dbname
+    for setting, value in preferred.items():
+        source.execute(f"ALTER ROLE CURRENT_USER IN DATABASE {name} SET {setting} = '{value}'")
+
+    assert_all_is_well(databases, settings, source, analytics)
+
+
+@pytest.mark.parametrize("preferred", one_by_one(OF_SHELLS))
+def test_what_a_shell_prefers_changes_nothing(
+    preferred: Mapping[str, str],
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A URL that says where to connect is not led elsewhere by variables."""
+    for variable, value in preferred.items():
+        monkeypatch.setenv(variable, value)
+
+    assert_all_is_well(databases, settings, source, analytics)
+
+
+def assert_all_is_well(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """Every cell equals SQL on the source, through a change as well, for a tenant and its neighbour."""
+    tenant, neighbour = plant_tenant(source, "Müller & Söhne"), plant_tenant(source, "Nächster")
+    source.execute(
+        "UPDATE orchestration.organizations SET time_zone = 'Europe/Berlin' WHERE id = %s",
+        [tenant.organization],
+    )
+    job = plant_job(source, tenant, initiator_type="Prüfer \\ 'x'")
+    plant_job(source, neighbour, completed_at=NOON)
+
+    refresh(databases, settings)
+    change_job(source, job, status="FAILED")
+    refresh(databases, settings)
+
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert verify(databases, settings).differences == ()
+    assert {
+        row[0] for row in analytics.execute("SELECT initiator_type FROM analytics.aggregate_metrics")
+    } >= {"Prüfer \\ 'x'"}
+    with ReadingPool(databases.analytics_url, settings) as pool:
+        pool.require_ready()
