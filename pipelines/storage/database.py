@@ -1,5 +1,6 @@
 """The two databases of a run: the source, which is not ours, and the one where aggregates live."""
 
+import os
 import select
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -36,6 +37,16 @@ _CONCERNS_EVERYBODY = (
 
 Connection = psycopg.Connection
 
+# Variables of libpq that no URL outvotes, and that were meant for another server than an embedded one.
+_MISLEADING = (
+    "PGSERVICE",
+    "PGSERVICEFILE",
+    "PGREQUIREAUTH",
+    "PGCHANNELBINDING",
+    "PGTARGETSESSIONATTRS",
+    "PGGSSENCMODE",
+)
+
 # Idle connections of the use case that this thread is in, by what they are for; None outside of one.
 _IDLE: ContextVar[dict[tuple[str, str], list[Any]] | None] = ContextVar("_IDLE", default=None)
 
@@ -64,6 +75,9 @@ def open_databases(settings: Settings) -> Iterator[Databases]:
     if analytics:
         yield Databases(analytics, source or analytics)
         return
+    if not source:
+        for variable in _MISLEADING:
+            os.environ.pop(variable, None)
     with embedded_postgres.running(settings.home) as embedded:
         yield Databases(embedded, source or embedded)
 

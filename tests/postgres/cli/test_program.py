@@ -147,6 +147,25 @@ def test_dev_wants_a_port_that_is_free(embedded_home: Path) -> None:
     assert not (embedded_home / "postgres").exists()
 
 
+def test_variables_of_another_server_lead_nowhere(embedded_home: Path) -> None:
+    """Whoever works with another PostgreSQL in the same shell finds the embedded one all the same."""
+    another = {
+        "PGHOST": "nowhere.invalid",
+        "PGHOSTADDR": "192.0.2.1",
+        "PGPORT": "1",
+        "PGUSER": "nobody",
+        "PGDATABASE": "nowhere",
+        "PGSERVICE": "nowhere",
+        "PGREQUIREAUTH": "scram-sha-256",
+        "PGTARGETSESSIONATTRS": "standby",
+        "PGSSLMODE": "verify-full",
+    }
+    with started(embedded_home, "migrate", env=another) as process:
+        _, said = process.communicate(timeout=60)
+
+    assert (process.returncode, said) == (0, "")
+
+
 def someone_waits(url: str) -> bool:
     """Whether a statement of that database waits for a lock."""
     with psycopg.connect(url, autocommit=True) as connection:
