@@ -99,9 +99,7 @@ def _print_differences(differences: Sequence[Difference | StepDifference]) -> No
     *columns, _, _, _ = (field.name for field in fields(differences[0]))
     period = columns.index("period")
     ordered = sorted(cells.items(), key=lambda cell: (-_jobs_apart(cell[1]), -ranks.index(cell[0][period])))
-    print_table(
-        [*columns, "differs"], ((*key, _said(figures)) for key, figures in ordered[:_CELLS_SHOWN]), decimals=1
-    )
+    print_table([*columns, "differs"], ((*key, _said(figures)) for key, figures in ordered[:_CELLS_SHOWN]))
     if len(ordered) > _CELLS_SHOWN:
         print_line(f"and {len(ordered) - _CELLS_SHOWN:,} more cells; --json prints all of them.")
 

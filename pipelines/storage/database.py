@@ -18,7 +18,6 @@ from pipelines.errors import (
     DatabaseUnreachable,
     InvalidSetting,
     NotPermitted,
-    ServerFailed,
 )
 from pipelines.settings import Settings
 from pipelines.storage import embedded_postgres
@@ -31,7 +30,6 @@ _CONCERNS_EVERYBODY = (
     DatabaseReadOnly,
     DatabaseUnreachable,
     NotPermitted,
-    ServerFailed,
 )
 
 
@@ -140,16 +138,22 @@ def connect(
 def _opened(url: str, settings: Settings, in_utc: bool) -> Connection:
     try:
         with ExitStack() as refusing:
-            connection = psycopg.connect(for_drivers(url, settings), autocommit=True)
+            connection = psycopg.connect(for_drivers(url, settings))
             refusing.callback(connection.close)
-            connection.execute(statement("session/settings.sql"))
-            if not in_utc:
-                connection.execute("RESET TimeZone")
-            connection.autocommit = False
+            set_up(connection, "" if in_utc else "RESET TimeZone")
             refusing.pop_all()
     except psycopg.Error as refused:
         raise DatabaseUnreachable(said_of(refused, url)) from refused
     return connection
+
+
+def set_up(connection: Connection, more: str) -> None:
+    """Give a new session our settings, and then what else this one needs."""
+    connection.autocommit = True
+    connection.execute(statement("session/settings.sql"))
+    if more:
+        connection.execute(more)
+    connection.autocommit = False
 
 
 def _still_open(connections: list[Connection]) -> Connection | None:

@@ -48,26 +48,27 @@ _MEANINGS: Final[dict[str, type[ExecutionMetricsError]]] = {
     "XX": ServerFailed,
 }
 
-# Classes whose sentences name relations, roles and settings between quotes; others quote what rows hold.
+# Classes whose sentences name relations, roles and settings between quotes.
 _QUOTING_NAMES: Final = ("08", "0A", "25", "28", "3D", "3F", "42", "53", "55", "57", "58")
+
+# Classes whose sentences quote what rows hold. Those of any other class were written by who knows whom, and
+# may hold it anywhere.
+_QUOTING_VALUES: Final = ("21", "22", "23", "40", "44", "54", "F0", "XX")
 
 # What a driver puts in front of the words of libpq.
 _DRIVERS_PREFIX: Final = re.compile(r"^(?:[A-Z_]+: )?\[libpq\][^:]*: |^connection failed: ")
 
 
-def meaning_of(failure: BaseException, url: str = "") -> ExecutionMetricsError | None:
-    """What a failure of a driver means, and what it said; None of a failure that is no database's.
-
-    `url` is where it was, when that is known: without its password it is part of the sentence.
-    """
+def meaning_of(failure: BaseException) -> ExecutionMetricsError | None:
+    """What a failure of a driver means, and what it said; None of a failure that is no database's."""
     means = meaning_by(sqlstate_of(failure)) or (
         DatabaseUnreachable if _is_of_a_connection(failure) else None
     )
-    return means(said_of(failure, url)) if means else None
+    return means(said_of(failure)) if means else None
 
 
 def said_of(failure: BaseException, url: str = "") -> str:
-    """Where a failure was and what it said, in parentheses."""
+    """Where a failure was, if `url` says so, and what it said, in parentheses."""
     place = f"{without_password(url)}: " if url else ""
     return f"({place}{words_of(failure, url)})"
 
@@ -93,7 +94,8 @@ def words_of(failure: BaseException, url: str = "") -> str:
     words = _DRIVERS_PREFIX.sub("", lines[0]) if lines else type(failure).__name__
     sqlstate = sqlstate_of(failure)
     if sqlstate is not None and not sqlstate.startswith(_QUOTING_NAMES):
-        words = re.sub(r"""(["'«»“„]).*["'«»“”]""", "…", words)
+        hidden = r"""["'«»“„].*["'«»“”]""" if sqlstate.startswith(_QUOTING_VALUES) else ".+"
+        words = re.sub(hidden, "…", words)
     for secret in _secrets(url):
         words = words.replace(secret, "***")
     return words.rstrip(".")

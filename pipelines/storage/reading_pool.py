@@ -17,6 +17,7 @@ from pipelines.storage.database import (
     connect,
     for_drivers,
     open_databases,
+    set_up,
 )
 from pipelines.storage.database_urls import with_user
 from pipelines.storage.grants import grants
@@ -135,10 +136,7 @@ def _embedded_reader(databases: Databases, settings: Settings) -> str:
 
 
 def _configure(connection: Connection) -> None:
-    connection.autocommit = True
-    connection.execute(statement("session/settings.sql"))
-    connection.execute(_LIMITS)
-    connection.autocommit = False
+    set_up(connection, _LIMITS)
     connection.read_only = True
     # The version that an answer is tagged with and its figures are of one moment.
     connection.isolation_level = IsolationLevel.REPEATABLE_READ

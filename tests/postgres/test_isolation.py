@@ -79,16 +79,25 @@ def test_a_failing_batch_is_halved_until_the_culprit_is_alone(
     assert all(listed(analytics, key) and cursor(analytics, key) != before[0]["cursor"] for key in others)
 
 
+@pytest.mark.parametrize(("state", "name"), [("P0001", REFUSED), ("XX001", "DataCorrupted")])
 def test_an_organization_that_was_never_published_may_be_the_culprit(
-    databases: Databases, patient: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+    databases: Databases,
+    patient: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    state: str,
+    name: str,
 ) -> None:
-    """Nothing of it appears, and everything of its neighbours, in the very first run."""
+    """Nothing of it appears, and everything of its neighbours, in the very first run.
+
+    Whether a rule of its rows is broken or the server finds a page damaged.
+    """
     culprit, *others = plant_tenants(source, 5)
 
-    with refusing(analytics, culprit):
+    with refusing(analytics, culprit, state=state):
         report = refresh(databases, patient)
 
-    assert report.failed == (FailedOrganization(culprit.organization, REFUSED),)
+    assert report.failed == (FailedOrganization(culprit.organization, name),)
     assert everything_of(analytics, culprit) == {
         "cells": {},
         "completeness": [],
@@ -382,12 +391,13 @@ def move_to(source: psycopg.Connection, tenant: Tenant, zone: str) -> None:
 
 
 @contextmanager
-def refusing(analytics: psycopg.Connection, *tenants: Tenant) -> Iterator[None]:
-    """Have the database refuse every cell of these organizations."""
+def refusing(analytics: psycopg.Connection, *tenants: Tenant, state: str = "P0001") -> Iterator[None]:
+    """Have the database refuse every cell of these organizations, with an SQLSTATE."""
     ids = ", ".join(f"'{tenant.organization}'" for tenant in tenants)
     analytics.execute(
         f"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-        f" IF new.organization_id IN ({ids}) THEN RAISE EXCEPTION 'never'; END IF; RETURN new; END $$"
+        f" IF new.organization_id IN ({ids}) THEN RAISE EXCEPTION 'never' USING ERRCODE = '{state}';"
+        " END IF; RETURN new; END $$"
     )
     analytics.execute(
         "CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON analytics.aggregate_metrics"

@@ -83,15 +83,19 @@ def test_a_refusal_of_the_source_is_a_sentence(
 def test_what_the_server_said_is_told_without_what_a_row_holds(
     failing: Callable[[str], None], execmetrics: Execmetrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where it names a relation or a role, all of it; where it may quote a value, without that."""
+    """Where it names a relation or a role, all of it; where it quotes values, without those.
+
+    Nothing of a sentence that the source's own functions have written.
+    """
     said = {}
-    for state in ("22P02", "58000"):
+    for state in ("22P02", "P0001", "58000"):
         failing(state)
         said[state] = execmetrics("refresh").stderr
     monkeypatch.setenv("EXECMETRICS_DEBUG", "1")
     chain = execmetrics("refresh").stderr
 
     assert "Müller cannot be …" in said["22P02"]
+    assert "(…)" in said["P0001"]
     assert 'Müller cannot be "s3cret"' in said["58000"]
     assert "Traceback" in chain
     assert chain.splitlines()[-1] == said["58000"].strip()
