@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from math import ceil
 from typing import Any, Final
 from uuid import UUID
@@ -73,7 +74,7 @@ class Facts:
     def __init__(self, table: DeltaTable, location: str, kind: Kind = JOB_FACTS) -> None:
         self._table, self._location, self._kind = table, location, kind
 
-    @property
+    @cached_property
     def table_id(self) -> UUID:
         return UUID(str(self._table.metadata().id))
 

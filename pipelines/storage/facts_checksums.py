@@ -1,8 +1,9 @@
 """A number for what each file of the facts holds: most changed bytes could be read without complaint."""
 
 import json
+import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -49,18 +50,22 @@ class Checksums:
         Of the log, all past that version is new, also where a commit of the same number was lost before.
         """
         self._recorded = {name: at for name, at in self._recorded.items() if _version(name) <= since_version}
-        present = {
-            path.relative_to(self._folder).as_posix(): path
-            for kind in ("**/*.parquet", f"{LOG}*.json")
-            for path in self._folder.glob(kind)
-        }
         with suppress(OSError):
-            self._recorded = {name: self._entry(name, path) for name, path in present.items()}
+            self._recorded = {name: self._entry(name) for name in self._present()}
             new = self._folder / f"{_RECORD}.new"
             new.write_text(json.dumps(self._recorded))
             new.replace(self._folder / _RECORD)
 
-    def _entry(self, name: str, path: Path) -> tuple[int, int]:
+    def _present(self) -> Iterator[str]:
+        """The names of all files that hold rows, and of the commits in the log."""
+        root = f"{self._folder}/"
+        for folder, _, names in os.walk(root):
+            within = Path(folder, "").as_posix().removeprefix(root) + "/"
+            endings = (".parquet", ".json") if within == LOG else ".parquet"
+            yield from (within + name for name in names if name.endswith(endings))
+
+    def _entry(self, name: str) -> tuple[int, int]:
+        path = self._folder / name
         modified = path.stat().st_mtime_ns
         was = self._recorded.get(name)
         if was is None:

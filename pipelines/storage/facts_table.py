@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
@@ -25,7 +26,7 @@ STORED_COLUMNS: Final[dict[str, pl.DataType]] = FACT_COLUMNS | {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kind:
     """A table of facts: a row is known by its `key`, and lives on the UTC day in its column `home`."""
 
@@ -146,6 +147,7 @@ def files_of(table: DeltaTable, kind: Kind = JOB_FACTS) -> pl.DataFrame:
     )
 
 
+@cache
 def _arrow_schema(kind: Kind) -> Any:
     return Table.from_arrow(pl.DataFrame(schema=dict(kind.columns))).schema
 

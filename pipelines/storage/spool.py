@@ -21,30 +21,30 @@ CHUNK_ROWS: Final = 100_000
 
 @contextmanager
 def temporary_spool(home: Path, kind: Kind = JOB_FACTS) -> Iterator["Spool"]:
-    """Yield an empty spool in a folder below `home`, which goes with it."""
-    home.mkdir(parents=True, exist_ok=True)
+    """Yield an empty spool; a folder below `home` that it comes to need goes with it."""
     for abandoned in home.glob("spool-*"):
         if time.time() - abandoned.stat().st_mtime > _ABANDONED_AFTER_S:
             shutil.rmtree(abandoned, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix="spool-", dir=home))
+    spool = Spool(home, kind)
     try:
-        yield Spool(folder, kind)
+        yield spool
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        spool.remove()
 
 
 class Spool:
     """Rows in, in any order; all of them out, or in chunks of some 100,000 rows by the day they live on."""
 
-    def __init__(self, folder: Path, kind: Kind = JOB_FACTS) -> None:
-        self._folder, self._kind = folder, kind
+    def __init__(self, home: Path, kind: Kind = JOB_FACTS) -> None:
+        self._home, self._kind = home, kind
+        self._folder: Path | None = None
         self._held: list[pl.DataFrame] = []
         self._held_rows = 0
-        self._files = 0
+        self._files: list[Path] = []
         self.rows = 0
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Take rows over; a few stay in memory, many go to files under the folder."""
+        """Take rows over; a few stay in memory, many go to files in a new folder."""
         self.rows += rows.height
         self._held.append(rows)
         self._held_rows += rows.height
@@ -79,14 +79,19 @@ class Spool:
     def scan(self) -> pl.LazyFrame:
         """Every row taken over so far."""
         held = [frame.lazy() for frame in self._held]
-        files = [pl.scan_parquet(self._folder / "*.parquet")] if self._files else []
-        return pl.concat(files + held)
+        written = [pl.scan_parquet(self._files, glob=False, hive_partitioning=False)] if self._files else []
+        return pl.concat(written + held)
+
+    def remove(self) -> None:
+        """Remove the folder, if there is one."""
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _write(self) -> None:
-        if self._held:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            pl.concat(self._held).write_parquet(
-                self._folder / f"{self._files:06}.parquet", compression="lz4", row_group_size=16_384
-            )
-            self._files += 1
-            self._held, self._held_rows = [], 0
+        if not self._folder:
+            self._home.mkdir(parents=True, exist_ok=True)
+            self._folder = Path(tempfile.mkdtemp(prefix="spool-", dir=self._home))
+        file = self._folder / f"{len(self._files):06}.parquet"
+        pl.concat(self._held).write_parquet(file, compression="lz4", row_group_size=16_384)
+        self._files.append(file)
+        self._held, self._held_rows = [], 0
