@@ -6,7 +6,7 @@ from typing import Final
 import polars as pl
 
 from pipelines.model.anomalies import EFFECTS, Effect, Reason
-from pipelines.model.jobs import FACT_COLUMNS, FINISHED, UNFINISHED, Gone, Status
+from pipelines.model.jobs import FACT_COLUMNS, FINISHED, LONGEST_INITIATOR_TYPE, UNFINISHED, Gone, Status
 from pipelines.model.sentinels import RESERVED_IDS, RESERVED_INITIATORS
 
 FOUND_COLUMNS: Final[dict[str, pl.DataType]] = {
@@ -37,6 +37,9 @@ def with_verdict(
         Reason.TIMESTAMP_OUT_OF_RANGE: pl.col("timestamp_out_of_range") | too_early,
         Reason.FUTURE_TIMESTAMP: too_late,
         Reason.RESERVED_IDENTIFIER: _reserved(),
+        Reason.INITIATOR_TYPE_TOO_LONG: (
+            pl.col("initiator_type").str.len_chars() > LONGEST_INITIATOR_TYPE
+        ).fill_null(False),
         Reason.FOREIGN_WORKFLOW: pl.col("foreign_workflow"),
         Reason.FOREIGN_CLIENT: pl.col("foreign_client"),
         Reason.UNKNOWN_STATUS: ~finished,

@@ -13,6 +13,7 @@ class Reason(StrEnum):
     TIMESTAMP_OUT_OF_RANGE = "timestamp_out_of_range"
     FUTURE_TIMESTAMP = "future_timestamp"
     RESERVED_IDENTIFIER = "reserved_identifier"
+    INITIATOR_TYPE_TOO_LONG = "initiator_type_too_long"
     FOREIGN_WORKFLOW = "foreign_workflow"
     FOREIGN_CLIENT = "foreign_client"
     UNKNOWN_STATUS = "unknown_status"

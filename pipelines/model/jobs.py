@@ -27,6 +27,9 @@ class Gone(StrEnum):
 FINISHED: Final = (Status.COMPLETED, Status.FAILED)
 UNFINISHED: Final = (Status.PENDING, Status.RUNNING, Status.CANCELLED)
 
+# In characters, up to four bytes each: a key of PostgreSQL's indexes holds 2,704 bytes.
+LONGEST_INITIATOR_TYPE: Final = 500
+
 _TIMESTAMP = pl.Datetime("us", "UTC")
 
 # One finished job; ids are the 16 bytes of their UUID, which hash and compress better than text.

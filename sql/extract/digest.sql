@@ -34,7 +34,8 @@ FROM (
             AND (j.client_id = ANY ((SELECT current_setting('execmetrics.reserved_ids')::uuid[])::uuid[])) IS NOT TRUE
             AND (
                 j.initiator_type::text = ANY ((SELECT current_setting('execmetrics.reserved_initiators')::text[])::text[])
-            ) IS NOT TRUE,
+            ) IS NOT TRUE
+            AND (length(j.initiator_type::text) > 500) IS NOT TRUE,
             false
         )
         AND coalesce(w.organization_id = j.organization_id, true)

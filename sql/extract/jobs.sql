@@ -1,13 +1,14 @@
 -- Jobs as they are judged and kept: one statement for all organizations, ended by what is asked for.
 -- Takes: the expression row_hash.sql and one of asked/*.sql, in their places, with what that one takes.
 -- Gives: one row per job, contract columns only; no payload. A time that other programs cannot hold
---        (infinite, or outside years 1-9999) is NULL beside a flag.
+--        (infinite, or outside years 1-9999) is NULL beside a flag. An initiator_type of more than 500
+--        characters is cut to 501.
 SELECT
     j.id AS job_id,
     j.organization_id,
     j.workflow_id,
     j.client_id,
-    j.initiator_type::text AS initiator_type,
+    left(j.initiator_type::text, 501) AS initiator_type,
     j.status::text AS status,
     CASE WHEN j.created_at >= '0001-01-01Z' AND j.created_at < '10000-01-01Z' THEN j.created_at END AS created_at,
     CASE WHEN j.started_at >= '0001-01-01Z' AND j.started_at < '10000-01-01Z' THEN j.started_at END AS started_at,

@@ -56,6 +56,7 @@ counted AS (
             j.client_id NOT IN ('00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff'), true
         )
         AND j.initiator_type::text IS DISTINCT FROM 'all'
+        AND coalesce(char_length(j.initiator_type::text) <= 500, true)
         -- A cell that begins before `until` may hold jobs of a whole month after it; where clocks go back to
         -- midnight, a day is named after its first hour.
         AND j.completed_at >= current_setting('execmetrics.since')::timestamptz - interval '1 day'

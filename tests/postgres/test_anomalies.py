@@ -31,6 +31,9 @@ NEXT_YEAR = datetime.now(UTC) + 365 * DAY
 
 NEGATIVE = "completed before it started"
 
+# So mixed that PostgreSQL cannot make it small enough for a key.
+PAGE = "".join(chr(33 + (number * number * 7919) % 90) for number in range(3_200))
+
 # What is written into a good job to spoil it, and the one reason that must be given for it.
 SPOILT: dict[str, tuple[str, dict[str, Any]]] = {
     NEGATIVE: ("negative_duration", {"started_at": NOON + MINUTE}),
@@ -52,6 +55,8 @@ SPOILT: dict[str, tuple[str, dict[str, Any]]] = {
     "for the client that means all": ("reserved_identifier", {"client_id": ALL}),
     "for the client that means none": ("reserved_identifier", {"client_id": NO_CLIENT}),
     "started by all": ("reserved_identifier", {"initiator_type": "all"}),
+    "started by a whole page of text": ("initiator_type_too_long", {"initiator_type": PAGE}),
+    "started by one sign too many": ("initiator_type_too_long", {"initiator_type": "x" * 501}),
     "of an unheard-of status": ("unknown_status", {"status": "ARCHIVED"}),
 }
 

@@ -67,6 +67,7 @@ def test_only_a_negative_duration_leaves_a_job_counted() -> None:
         "timestamp_out_of_range",
         "future_timestamp",
         "reserved_identifier",
+        "initiator_type_too_long",
         "foreign_workflow",
         "foreign_client",
         "unknown_status",

@@ -98,6 +98,7 @@ def _hindrances(row: Row, books: Books, clocks: Mapping[UUID, datetime]) -> set[
         "future_timestamp": completed is not None and completed > clocks[row.organization_id] + TOLERANCE,
         "reserved_identifier": bool(RESERVED & {row.organization_id, row.workflow_id, row.client_id})
         or row.initiator_type == "all",
+        "initiator_type_too_long": len(row.initiator_type or "") > 500,
         "unknown_status": not finished,
     }
     wrong |= {reason: owner not in (None, row.organization_id) for reason, owner in owners}
