@@ -58,7 +58,7 @@ def keep_logs(
         left_alone = why_not_ours(connection)
         if left_alone:
             return LogsReport(left_alone)
-        ahead = list(months_from(Month.of(moment), settings.log_months_ahead + 1))
+        ahead = _months_ahead(settings, moment)
         late = [month for month in find_months_without(connection) if month < ahead[-1].next]
         made = make_partitions(connection, [*ahead, *late])
         built = complete_indexes(connection, settings)
@@ -72,6 +72,22 @@ def keep_logs(
             archive_verified=_verify_one(connection, moment),
             archives_swept=_sweep(connection, settings, moment),
         )
+
+
+def make_months_ahead(databases: Databases, settings: Settings) -> tuple[str, ...]:
+    """Make the partitions of this month and of EXECMETRICS_LOG_MONTHS_AHEAD; return those that were missing.
+
+    None where the logs are not ours. Raises `LogPartitionsInUse`.
+    """
+    with connect(databases.source_url, settings, autocommit=True) as connection:
+        if why_not_ours(connection):
+            return ()
+        made = make_partitions(connection, _months_ahead(settings, datetime.now(UTC)))
+    return tuple(map(str, made))
+
+
+def _months_ahead(settings: Settings, moment: datetime) -> list[Month]:
+    return list(months_from(Month.of(moment), settings.log_months_ahead + 1))
 
 
 def _let_go(

@@ -29,11 +29,13 @@ def dev(
     ] = DASHBOARD_PORT,
 ) -> None:
     """Start the Dagster UI with its schedules, the dashboard, and the database they need, until Ctrl-C."""
+    from pipelines.keep_logs import make_months_ahead
     from pipelines.storage.migrations import migrate
 
     _require_free(port)
     with opened() as (databases, settings):
         migrate(databases, settings)
+        make_months_ahead(databases, settings)
         arguments = ["dev", "-w", str(CHECKOUT / "workspace.yaml"), "--host", _HOST, "--port", str(port)]
         with (
             api_server(settings, _HOST, dashboard_port, dev=True) as server,

@@ -16,12 +16,16 @@ def migrate(
     as_json: AsJson = False,
 ) -> None:
     """Bring the tables to the newest shape; a source in another database is left alone unless asked."""
+    from pipelines.keep_logs import make_months_ahead
     from pipelines.storage import migrations
 
     with opened() as (databases, settings):
         report = migrations.migrate(databases, settings, with_source=with_source)
+        months = make_months_ahead(databases, settings) if databases.same or with_source else ()
     if as_json:
-        print_json(report, changed=report.changed)
+        print_json(report, changed=report.changed, log_months_made=months)
     else:
         for branch in report.branches:
             print_line(str(branch))
+        if months:
+            print_line(f"execution_logs: partitions made for {', '.join(months)}")

@@ -1,6 +1,6 @@
 """What the reporting commands print: one JSON document, or tables, and an exit code."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
@@ -446,3 +446,19 @@ def test_migrate_says_what_became_of_each_schema(execmetrics: Execmetrics) -> No
     assert document.document["changed"] is False
     assert [branch["branch"] for branch in document.document["branches"]] == ["orchestration", "analytics"]
     assert "analytics: nothing to do" in lines.stdout
+
+
+def test_a_log_has_its_months_as_soon_as_it_is_migrated(
+    execmetrics: Execmetrics, source: psycopg.Connection
+) -> None:
+    """`migrate` makes the partitions of this month and the next three, and finds them the next time."""
+    first, again = execmetrics("migrate", "--json"), execmetrics("migrate", "--json")
+
+    (made,) = source.execute(
+        "SELECT array_agg(inhrelid::regclass::text ORDER BY 1) FROM pg_inherits"
+        " WHERE inhparent = 'orchestration.execution_logs'::regclass"
+        " AND inhrelid <> 'orchestration.execution_logs_default'::regclass"
+    ).fetchall()[0]
+    assert f"{datetime.now(UTC):%Y-%m}" in first.document["log_months_made"]
+    assert (len(made), len(first.document["log_months_made"])) == (4, 4)
+    assert again.document["log_months_made"] == []
