@@ -89,6 +89,11 @@ class SourceMissing(UsageError):
     execmetrics doctor."""
 
 
+class SourceUnfit(UsageError):
+    """A column of the source is not of the type that the contract wants, so its values could be misread; ask
+    execmetrics doctor, which prints the view that mends it."""
+
+
 class InvalidMapping(UsageError):
     """Where the source keeps something is said like --table jobs=Execution, --column jobs.status=state or
     --status DONE=COMPLETED."""

@@ -1,15 +1,17 @@
 """How far the aggregates are, organization by organization."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from pipelines.errors import DeletesNotAccepted
+from pipelines.errors import DeletesNotAccepted, ExecutionMetricsError
 from pipelines.model.sentinels import ALL_OF_EACH
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases, connect
 from pipelines.storage.facts_log import newest_version
 from pipelines.storage.schema_checks import require_analytics
+from pipelines.storage.source_catalog import open_catalog
 from pipelines.storage.statements import statement
 
 
@@ -35,10 +37,14 @@ class OrganizationStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """All organizations, and what the rollup plan costs: cells per counted job."""
+    """All organizations, and what the rollup plan costs: cells per counted job.
+
+    `read_whole` says why every refresh reads all of some relations; None where the source is not reached.
+    """
 
     organizations: tuple[OrganizationStatus, ...]
     facts_version: int
+    read_whole: Mapping[str, str] | None
 
     @property
     def cells(self) -> int:
@@ -78,4 +84,16 @@ def status(databases: Databases, settings: Settings) -> Status:
             statement("read/organization_status.sql"),
             ALL_OF_EACH | {"withheld": DeletesNotAccepted.__name__},
         ).fetchall()
-    return Status(tuple(OrganizationStatus(*row) for row in rows), newest_version(settings.facts_location))
+    return Status(
+        tuple(OrganizationStatus(*row) for row in rows),
+        newest_version(settings.facts_location),
+        _read_whole(databases, settings),
+    )
+
+
+def _read_whole(databases: Databases, settings: Settings) -> Mapping[str, str] | None:
+    try:
+        with open_catalog(databases.source_url, settings, role=None) as catalog:
+            return catalog.read_whole()
+    except ExecutionMetricsError:
+        return None

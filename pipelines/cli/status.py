@@ -42,3 +42,5 @@ def status(as_json: AsJson = False) -> None:
     print_line(
         f"{report.jobs:,} jobs of {len(organizations):,} organizations in {report.cells:,} cells{per_job}."
     )
+    for relation, why in (report.read_whole or {}).items():
+        print_line(f"Every refresh reads all of orchestration.{relation}: {why}.")

@@ -107,7 +107,7 @@ def _what_the_view_translates(table: Examined) -> Iterator[Finding]:
 def _columns_there(table: Examined, there: Relation) -> Iterator[Finding]:
     """What a relation of the contract's name has otherwise than the contract."""
     versions = [name for name in ROW_VERSION if name not in there.columns]
-    if there.kind in (Kind.FOREIGN_TABLE, Kind.MATERIALIZED_VIEW) or (there.kind is Kind.VIEW and versions):
+    if there.kind is Kind.VIEW and versions:
         yield _made_anew(table, What.NO_ROW_VERSION, versions)
     missing = [name for name in contract_columns(table.table) if name not in there.columns]
     if missing and table.is_table:

@@ -9,9 +9,9 @@ from pipelines.doctor.mapping import Said, contract_columns
 from pipelines.doctor.table import Examined, examined
 from pipelines.errors import InvalidMapping
 from pipelines.settings import Settings
-from pipelines.storage.contract_views import grant_reading, quoted, show_every_row, think_in_utc
+from pipelines.storage.contract_views import grant_reading, let_call, quoted, show_every_row, think_in_utc
 from pipelines.storage.database import Databases
-from pipelines.storage.schemas import SOURCE_COLUMNS
+from pipelines.storage.schemas import ORCHESTRATION, SOURCE_COLUMNS
 from pipelines.storage.source_catalog import SourceCatalog, open_catalog
 
 
@@ -70,6 +70,10 @@ def examine(databases: Databases, settings: Settings, said: Said, *, role: str |
 
 def _findings_of_all(tables: Sequence[Examined], catalog: SourceCatalog) -> Iterator[Finding]:
     yield from _hidden_rows(tables, catalog)
+    yield from _missing_functions(catalog)
+    for name, reason in catalog.read_whole().items():
+        remedy = "A view of one table that shows its xmin is read faster."
+        yield Finding(What.READ_WHOLE, quoted(ORCHESTRATION, name), remedy=remedy, detail=f"Why: {reason}.")
     yield from _missing_privileges(tables, catalog.role.name)
     clocks = [clock for table in tables for clock in table.local_clocks()]
     if clocks and not catalog.role.in_utc:
@@ -82,6 +86,13 @@ def _missing_privileges(tables: Sequence[Examined], role: str) -> Iterator[Findi
     if unreadable:
         granted = grant_reading(role, (table.table for table in tables if table.can_be_granted))
         yield Finding(What.MISSING_PRIVILEGE, ", ".join(unreadable), tuple(granted), detail=f"It is {role}.")
+
+
+def _missing_functions(catalog: SourceCatalog) -> Iterator[Finding]:
+    for signature, present in catalog.missing_functions().items():
+        granted = (let_call(signature, catalog.role.name),) if present else ()
+        remedy = "" if present else "PostgreSQL 15 or newer has it."
+        yield Finding(What.MISSING_FUNCTION, signature, granted, remedy, f"It is {catalog.role.name}.")
 
 
 def _hidden_rows(tables: Sequence[Examined], catalog: SourceCatalog) -> Iterator[Finding]:

@@ -24,12 +24,15 @@ class What(StrEnum):
     VIEW_ASKS_ITS_READER = "view_asks_its_reader"
     HIDDEN_ROWS = "hidden_rows"
     MISSING_PRIVILEGE = "missing_privilege"
+    MISSING_FUNCTION = "missing_function"
+    READ_WHOLE = "read_whole"
     MISSING_INDEX = "missing_index"
     SESSIONS_NOT_IN_UTC = "sessions_not_in_utc"
 
 
 # A refresh runs and is right without, as far as anybody can tell.
 ADVICE: Final = {
+    What.READ_WHOLE,
     What.UNKNOWN_STATUS,
     What.COLUMN_LEFT_OUT,
     What.MISSING_INDEX,
@@ -52,6 +55,8 @@ _WHY: Final[Mapping[What, str]] = {
     What.VIEW_ASKS_ITS_READER: "Its reader would need rights on the table that has the payload.",
     What.HIDDEN_ROWS: "Row-level security may hide rows, and what is hidden is missing from every figure.",
     What.MISSING_PRIVILEGE: "The role may not read what a refresh reads.",
+    What.MISSING_FUNCTION: "A refresh calls it.",
+    What.READ_WHOLE: "Nothing tells which of its rows changed, so every refresh reads all of them.",
     What.MISSING_INDEX: "Without it, looking up a few jobs reads the whole table.",
     What.SESSIONS_NOT_IN_UTC: "A default of CURRENT_TIMESTAMP is the session's local time, and read as UTC.",
 }

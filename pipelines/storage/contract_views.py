@@ -83,6 +83,11 @@ def grant_reading(role: str, tables: Iterable[str]) -> Iterator[str]:
         yield SQL("GRANT {} TO {};").format(what, Identifier(role)).as_string()
 
 
+def let_call(signature: str, role: str) -> str:
+    """The grant that lets a role call a function of the server, named with its arguments."""
+    return SQL("GRANT EXECUTE ON FUNCTION {} TO {};").format(SQL(signature), Identifier(role)).as_string()
+
+
 def grant_to_owner(relation: Relation, columns: frozenset[str], owner: str) -> str:
     """The grant that lets the owner of a view read for those who read the view."""
     names = SQL(", ").join(map(Identifier, sorted(columns)))

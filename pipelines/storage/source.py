@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -17,7 +17,8 @@ from pipelines.settings import Settings
 from pipelines.storage.asked import Asked, Swept, array_of
 from pipelines.storage.frames import id_series
 from pipelines.storage.snapshot import Snapshot, connected, read
-from pipelines.storage.source_statements import digest_statement, jobs_statement
+from pipelines.storage.source_relations import reasons_to_read_whole, relations_in, require_fit
+from pipelines.storage.source_statements import digest_statement, jobs_statement, versions_statement
 from pipelines.storage.statements import statement
 
 # For each organization and UTC day of creation: how many jobs count, and two sums of their row hashes.
@@ -52,7 +53,10 @@ class Names:
 
 
 class SourceSnapshot(Snapshot):
-    """What the source holds at one moment."""
+    """What the source holds at one moment.
+
+    `read_whole` says why of some relations every row is read each time: no version tells which changed.
+    """
 
     def __init__(self, connection: dbapi.Connection, settings: Settings) -> None:
         # Before the snapshot, so that all that had ended by then is in it.
@@ -60,11 +64,17 @@ class SourceSnapshot(Snapshot):
         super().__init__(connection, settings)
         seen = self.rows("extract/snapshot.sql").row(0, named=True)
         self.moment = Moment(seen["horizon"], seen["incarnation"], extracted_at.astimezone(UTC))
+        relations = relations_in(self.rows("extract/relations.sql").iter_rows(named=True))
+        require_fit(relations)
+        self.read_whole = reasons_to_read_whole(relations, self._has_impossible_versions)
+
+    def _has_impossible_versions(self, relation: str) -> bool:
+        return bool(self.rows_of(versions_statement(relation))["impossible"].item())
 
     def jobs(self, asked: Asked) -> Generator[pl.DataFrame, None, None]:
         """Yield the jobs asked for in frames of some ten thousand rows, columns as EXTRACTED_COLUMNS."""
         if isinstance(asked, Swept):
-            asked = asked.within_reach_of(self.moment.horizon)
+            asked = self._within_reach(asked, "jobs")
         for settings in asked.settings():
             self.set(settings)
             for frame in self.stream(jobs_statement(asked)):
@@ -119,17 +129,23 @@ class SourceSnapshot(Snapshot):
         if asked.only_listed:
             listed = id_series("id", asked.horizons).implode()
             organizations = organizations.filter(pl.col("id").is_in(listed))
-        for settings in asked.within_reach_of(self.moment.horizon).settings():
+        for settings in self._within_reach(asked, "workflows", "clients").settings():
             self.set(settings)
         return Names(organizations, self.rows("extract/workflows.sql"), self.rows("extract/clients.sql"))
+
+    def _within_reach(self, asked: Swept, *relations: str) -> Swept:
+        """The same, but from the beginning where no version tells what changed since."""
+        if self.read_whole.keys() & set(relations):
+            return replace(asked, horizons=dict.fromkeys(asked.horizons))
+        return asked.within_reach_of(self.moment.horizon)
 
 
 @contextmanager
 def open_source(url: str, settings: Settings) -> Iterator[SourceSnapshot]:
     """Open a REPEATABLE READ, READ ONLY transaction; the horizon is read before any row.
 
-    Raises `SourceMissing`, `DatabaseUnreachable`, `StatementTimedOut`, `StatementCancelled`, and
-    `SourceConflict` when a standby had to catch up.
+    Raises `SourceMissing`, `SourceUnfit`, `DatabaseUnreachable`, `StatementTimedOut`, `StatementCancelled`,
+    and `SourceConflict` when a standby had to catch up.
     """
     with (
         connected(url, settings, missing=SourceMissing) as connection,

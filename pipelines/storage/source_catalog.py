@@ -16,21 +16,9 @@ from pipelines.model.source_contract import held_by
 from pipelines.settings import Settings
 from pipelines.storage.database import connect
 from pipelines.storage.schemas import ORCHESTRATION
+from pipelines.storage.source_relations import held, reasons_to_read_whole, relations_in
+from pipelines.storage.source_statements import versions_statement
 from pipelines.storage.statements import statement
-
-_HOLDS: Final[Mapping[str, Holds]] = {
-    "uuid": Holds.UUID,
-    "text": Holds.TEXT,
-    "varchar": Holds.TEXT,
-    "bpchar": Holds.TEXT,
-    "citext": Holds.TEXT,
-    "enum": Holds.ENUM,
-    "int2": Holds.INTEGER,
-    "int4": Holds.INTEGER,
-    "int8": Holds.INTEGER,
-    "timestamptz": Holds.INSTANT,
-    "timestamp": Holds.WALL_CLOCK,
-}
 
 # What a lookup compares with; of either the planner knows only that there is a value.
 _SOUGHT: Final = {Holds.UUID: SQL("= md5(now()::text)::uuid"), Holds.INSTANT: SQL(">= now()")}
@@ -103,6 +91,20 @@ class SourceCatalog:
         )
         return [HidingPolicies(**row) for row in rows]
 
+    def read_whole(self) -> Mapping[str, str]:
+        """The relations of the contract that each refresh reads whole, and why."""
+        relations = relations_in(self._rows("extract/relations.sql"))
+        return reasons_to_read_whole(relations, self._has_impossible_versions)
+
+    def missing_functions(self) -> Mapping[str, bool]:
+        """The functions that a refresh calls and the role may not, and whether the server has them."""
+        rows = self._rows("doctor/functions.sql", role=self.role.name)
+        return {row["signature"]: row["present"] for row in rows}
+
+    def _has_impossible_versions(self, relation: str) -> bool:
+        rows = self._answered(SQL(versions_statement(relation)))
+        return bool(rows and rows[0][0])
+
     def finds_by_index(self, column: str) -> bool | None:
         """Whether an index serves to look up jobs of the contract by this column, as the planner says.
 
@@ -129,7 +131,7 @@ class SourceCatalog:
         rows = self._answered(asked)
         return None if rows is None else dict(rows)
 
-    def _answered(self, asked: Composed, *, without: Sequence[str] = ()) -> list[Any] | None:
+    def _answered(self, asked: SQL | Composed, *, without: Sequence[str] = ()) -> list[Any] | None:
         """The rows of a statement on the source's own tables; None when they refuse or take too long.
 
         A policy or a view does whatever its author wrote, such as to fail; the rest can be told all the same.
@@ -150,7 +152,7 @@ class SourceCatalog:
             columns[row["relation"]][row["name"]] = Column(
                 name=row["name"],
                 declared=row["declared"],
-                holds=_HOLDS.get(row["holds"], Holds.OTHER),
+                holds=held(row["holds"]),
                 nullable=row["nullable"],
                 default=row["default_text"],
                 labels=tuple(row["labels"]),

@@ -83,7 +83,7 @@ class StepSource:
     def of_changed_jobs(self, cursors: Mapping[UUID, Cursor]) -> Frames:
         """Yield older lines of jobs that were written since."""
         known = {key: each for key, each in cursors.items() if each.horizon is not None}
-        return self._steps("of_changed_jobs", [self._cursors(known)] if known else [])
+        return self._steps("of_changed_jobs", [self._cursors(known)] if known and self._versioned else [])
 
     def ended_on(self, days: pl.DataFrame) -> Frames:
         """Yield every line of these days of organizations (`organization_id, completed_date`)."""
@@ -112,6 +112,11 @@ class StepSource:
         )
         return self._source.rows_of(_filled("extract/step_digest.sql")).cast(pl.Schema(_DIGEST_COLUMNS))
 
+    @property
+    def _versioned(self) -> bool:
+        """Whether versions tell which lines changed, and those of which jobs."""
+        return not self._source.read_whole.keys() & {"execution_logs", "jobs"}
+
     @cached_property
     def _table(self) -> int | None:
         table: int | None = self._source.rows("extract/step_source.sql")["log_table"].item()
@@ -128,7 +133,7 @@ class StepSource:
         listed: list[dict[str, Any]] = [
             {
                 "organization_id": str(key),
-                "horizon": each.horizon,
+                "horizon": each.horizon if self._versioned else None,
                 "due_since": each.due_since.isoformat() if each.due_since else None,
             }
             for key, each in cursors.items()

@@ -101,7 +101,7 @@ def plant_long_jobs(source: psycopg.Connection, tenant: Tenant) -> None:
     source.execute(
         "INSERT INTO orchestration.jobs"
         " (id, organization_id, workflow_id, status, created_at, initiator_type)"
-        " SELECT gen_random_uuid(), %s, %s, 'PENDING', %s, repeat('x', 8000) FROM generate_series(1, 6000)",
+        " SELECT gen_random_uuid(), %s, %s, 'PENDING', %s, repeat('𝄞', 500) FROM generate_series(1, 24000)",
         [tenant.organization, tenant.workflows[0], NOON],
     )
 
