@@ -45,6 +45,9 @@ def doctor(
     role: Annotated[
         str | None, typer.Option(metavar="ROLE", help="Whose rights to look at; else the role that connects.")
     ] = None,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Forget what was said before and stands in the views by now.")
+    ] = False,
     only_sql: Annotated[
         bool, typer.Option("--sql", help="Print only the statements that mend it, in their order.")
     ] = False,
@@ -60,6 +63,7 @@ def doctor(
         tables=dict(_pair(text) for text in tables or ()),
         columns={_column(name): column for name, column in map(_pair, columns or ())},
         statuses={label: _status(status) for label, status in map(_pair, statuses or ())},
+        forget=forget,
     )
     with opened() as (databases, settings):
         diagnosis = examine(databases, settings, said, role=role)

@@ -1,23 +1,28 @@
 """Which tables and columns of a source are those of the contract: by name, or as somebody said."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pipelines.errors import InvalidMapping
 from pipelines.model.jobs import Status
 from pipelines.model.relations import TABLES, Column, Relation
 from pipelines.model.source_contract import OPTIONAL, ROW_VERSION
+from pipelines.storage import contract_views as sql
 from pipelines.storage.schemas import SOURCE_COLUMNS
 
 
 @dataclass(frozen=True)
 class Said:
-    """What somebody said of a source: names by the contract's names, statuses by its labels."""
+    """What somebody said of a source: names by the contract's names, statuses by its labels.
+
+    What was said before stands in the views that are there, and holds unless `forget` is said.
+    """
 
     schema: str = "public"
     tables: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[tuple[str, str], str] = field(default_factory=dict)
     statuses: Mapping[str, Status] = field(default_factory=dict)
+    forget: bool = False
 
     def __post_init__(self) -> None:
         for table in self.tables:
@@ -26,6 +31,24 @@ class Said:
         for table, column in self.columns:
             if column not in contract_columns(table):
                 raise InvalidMapping(f"The contract has no column {table}.{column}.")
+
+    def with_choices_of(self, table: str, view: str, relation: Relation) -> "Said":
+        """The same, and what a view of that table of the contract says of a relation by its definition."""
+        if self.forget:
+            return self
+        read = sql.columns_read(view, relation.columns)
+        # Where nothing has a name, the view shows the id, which nobody has chosen.
+        chosen = [name for name in contract_columns(table) if name in read and name != "name"]
+        chosen += ["name"] if read.get("name") not in (None, read.get("id")) else []
+        columns = {(table, name): read[name] for name in chosen}
+        status = relation.columns.get({**columns, **self.columns}.get((table, "status"), ""))
+        labels = status.labels if status else ()
+        statuses = {
+            word: Status(meant)
+            for word, meant in (sql.words_translated(view) if table == "jobs" else {}).items()
+            if meant in set(Status) and (word in labels or not labels)
+        }
+        return replace(self, columns=columns | dict(self.columns), statuses=statuses | dict(self.statuses))
 
 
 @dataclass(frozen=True)

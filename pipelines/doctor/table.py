@@ -180,6 +180,8 @@ def examined(
         read = [by_oid[each.oid] for each in there.reads if by_oid[each.oid].kind in TABLES]
         candidates = [each for each in candidates if each in read] or read or candidates
     only = there if there and there.kind in TABLES else candidates[0] if len(candidates) == 1 else None
+    if there and only and there is not only:
+        said = said.with_choices_of(table, there.definition, only)
     model = mapped(table, only, said) if only else None
     found = Examined(table, role, there, candidates, model, workflows, said)
     _require_labels(found)

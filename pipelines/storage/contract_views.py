@@ -1,6 +1,7 @@
 """The SQL that makes a source fit the contract: its views, and what they need of the tables below."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from hashlib import md5
 from typing import Final
 
@@ -24,6 +25,9 @@ _TYPES: Final[Mapping[Holds, SQL]] = {
     Holds.TEXT: SQL("text"),
     Holds.INSTANT: SQL("timestamptz"),
 }
+
+# Literals, names in quotes, words, casts, and single signs.
+_TOKEN: Final = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\w+|::|\S""")
 
 # What a column of the contract can be made of.
 _MADE_OF: Final[Mapping[Holds, frozenset[Holds]]] = {
@@ -197,6 +201,51 @@ def translates(definition: str, label: str, status: str | None) -> bool:
     """Whether a view, as PostgreSQL prints it, takes a label for a status; for any when that is None."""
     said = f"WHEN {Literal(label).as_string()}::text THEN "
     return (said if status is None else f"{said}{Literal(status).as_string()}::text") in definition
+
+
+def columns_read(definition: str, there: Collection[str]) -> dict[str, str]:
+    """Which of a table's columns a view, as PostgreSQL prints it, shows under which name.
+
+    What is made of none of them, or of several, is left out.
+    """
+    return {
+        name: read[0]
+        for name, expression in _selected(definition)
+        if len(read := list(dict.fromkeys(_columns_in(expression, there)))) == 1
+    }
+
+
+def words_translated(definition: str) -> dict[str, str]:
+    """What a view, as PostgreSQL prints it, takes the words of a status for."""
+    expression = next((each for name, each in _selected(definition) if name == "status"), [])
+    words = [token[1:-1].replace("''", "'") for token in expression if token.startswith("'")]
+    return dict(zip(words[::2], words[1::2], strict=False)) if "WHEN" in expression else {}
+
+
+def _selected(definition: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield what a view selects: its name, and the tokens of the expression."""
+    tokens, depth, item = _TOKEN.findall(definition)[1:], 0, list[str]()
+    for token in tokens:
+        depth += (token == "(") - (token == ")")
+        if depth == 0 and token in (",", "FROM", ";"):
+            name = item[-1]
+            yield _unquoted(name), item[:-2] if item[-2:-1] == ["AS"] else item
+            item = []
+            if token != ",":
+                return
+        else:
+            item.append(token)
+
+
+def _columns_in(expression: Sequence[str], there: Collection[str]) -> Iterator[str]:
+    for before, token, after in zip(("", *expression), expression, (*expression[1:], ""), strict=False):
+        # Neither the name of a type or of a function, nor that of the table.
+        if before != "::" and after not in ("(", ".") and _unquoted(token) in there:
+            yield _unquoted(token)
+
+
+def _unquoted(token: str) -> str:
+    return token[1:-1].replace('""', '"') if token.startswith('"') else token
 
 
 def _value(name: str, columns: Mapping[str, Column], statuses: Mapping[str, str]) -> Composable:

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from pipelines.cli.main import main
-from tests.conftest import CreateDatabase
+from tests.conftest import CreateDatabase, with_database
 from tests.support.planting import plant_job, plant_tenant
 from tests.support.prisma_application import statements_of
 
@@ -70,6 +70,25 @@ def test_a_role_is_told_what_it_may_not_read(
     assert finding["where"].startswith(
         '"orchestration"."organizations".xmin, "orchestration"."organizations".tableoid, '
     )
+
+
+def test_a_function_that_may_not_be_called_is_found(
+    server: str, source: psycopg.Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Some servers take functions of the control file from everybody; the grant that gives it back is printed."""
+    with psycopg.connect(with_database(server, source.info.dbname), autocommit=True) as admin:
+        admin.execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+
+        sick = main(["doctor", "--json"])
+        (finding,) = json.loads(capsys.readouterr().out)["findings"]
+        refused = main(["refresh"])
+        said = capsys.readouterr().err
+        for statement in finding["sql"]:
+            admin.execute(statement)
+
+    assert (sick, refused, main(["doctor"])) == (1, 2, 0)
+    assert (finding["what"], finding["where"]) == ("missing_function", "pg_control_system()")
+    assert "permission denied for function pg_control_system" in said
 
 
 @pytest.mark.every_postgres

@@ -125,6 +125,36 @@ def test_what_could_be_several_columns_is_asked_for(
     assert '"completedAt"' in definition(source)
 
 
+def test_what_was_said_before_holds_until_it_is_forgotten(
+    doctor: Doctor, mend: Mend, source: psycopg.Connection
+) -> None:
+    """A view that is made anew for a new label keeps the columns and the statuses that somebody chose."""
+    source.execute('ALTER TABLE "Job" RENAME "initiatorType" TO "triggeredBy"')
+    source.execute('ALTER TABLE "Workflow" RENAME name TO "a, FROM ""title"""')
+    for label in ("TIMED_OUT", "it''s"):
+        source.execute(f"""ALTER TYPE "JobStatus" ADD VALUE '{label}'""")
+    mend(
+        *("--column", "jobs.initiator_type=triggeredBy", "--column", 'workflows.name=a, FROM "title"'),
+        *("--status", "TIMED_OUT=FAILED", "--status", "it's=COMPLETED"),
+    )
+    source.execute("""ALTER TYPE "JobStatus" ADD VALUE 'ARCHIVED'""")
+
+    mend()
+
+    kept = definition(source)
+    assert "'ARCHIVED'" in kept
+    assert "WHEN 'TIMED_OUT'::text THEN 'FAILED'::text" in kept
+    assert "WHEN 'it''s'::text THEN 'COMPLETED'::text" in kept
+    assert '"triggeredBy"' in kept
+    assert doctor("--json").document["findings"] == []
+    # Another choice takes the place of the one before, and all of them go when that is said.
+    mend("--status", "TIMED_OUT=CANCELLED")
+    assert "WHEN 'TIMED_OUT'::text THEN 'CANCELLED'::text" in definition(source)
+    source.execute("""ALTER TYPE "JobStatus" ADD VALUE 'PAUSED'""")
+    mend("--forget")
+    assert '"triggeredBy"' not in definition(source)
+
+
 def test_any_name_can_be_said_and_is_quoted(doctor: Doctor, mend: Mend, source: psycopg.Connection) -> None:
     """Quotes, spaces, percent signs and semicolons in names are names, nothing else."""
     table, column = """Exec"ution; DROP 100%s {}""", """wer's "Typ" -- %(x)s"""
@@ -246,4 +276,5 @@ def test_what_is_said_wrongly_is_told_in_a_sentence(doctor: Doctor, arguments: s
 
 def definition(source: psycopg.Connection) -> str:
     """What the view of jobs says."""
-    return str(source.execute("SELECT pg_get_viewdef('orchestration.jobs'::regclass)").fetchone())
+    ((text,),) = source.execute("SELECT pg_get_viewdef('orchestration.jobs'::regclass)").fetchall()
+    return str(text)
