@@ -75,7 +75,7 @@ def test_a_role_is_told_what_it_may_not_read(
 def test_a_function_that_may_not_be_called_is_found(
     server: str, source: psycopg.Connection, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Some servers take functions of the control file from everybody; the grant that gives it back is printed."""
+    """Some servers take functions of the control file from everybody; the grant that mends it is printed."""
     with psycopg.connect(with_database(server, source.info.dbname), autocommit=True) as admin:
         admin.execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
 
