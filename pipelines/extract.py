@@ -1,6 +1,7 @@
 """From the source to the facts: read what changed, judge it, merge it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -13,7 +14,7 @@ from pipelines.compute.digests import differing_days, digest
 from pipelines.compute.validate import FOUND_COLUMNS, anomalies, changes, with_verdict
 from pipelines.errors import PublishConflict, UnknownOrganization
 from pipelines.fault_points import FaultPoint, passing
-from pipelines.model.anomalies import HEAL_BY_THEMSELVES
+from pipelines.model.anomalies import HEAL_BY_THEMSELVES, NOT_COUNTED
 from pipelines.model.jobs import Gone
 from pipelines.model.restatements import Restated
 from pipelines.read_ahead import read_ahead
@@ -25,7 +26,7 @@ from pipelines.storage.calendars import ReadCalendar, read_calendar
 from pipelines.storage.cursors import Progress, Shown, disown_lost_versions, find_progress
 from pipelines.storage.database import Databases, connect
 from pipelines.storage.facts import STORED_COLUMNS, Absorbed, Facts, open_facts
-from pipelines.storage.frames import id_series, of_organizations, uuids
+from pipelines.storage.frames import of_organizations, uuids
 from pipelines.storage.names import NamesToCopy, find_moved
 from pipelines.storage.source import Moment, SourceSnapshot, open_source
 from pipelines.storage.spool import Spool, temporary_spool
@@ -80,9 +81,10 @@ class Extraction:
     """What one snapshot of the source held; its jobs are in the facts, the rest waits to be published.
 
     `found` are anomalies seen and `healed` listed ones seen no more; `seen` is how far everybody was, and
-    every row of the `swept` organizations was looked at. `withheld` says of how many jobs an organization
-    would be rid that are gone from the source; `request` is what was asked for. Until it is published the
-    cursors stay, so a later refresh reads what changed again; what only a digest found is found by another.
+    every row of the `swept` organizations was looked at. The `recounted` had other jobs in the source than
+    were accounted for, so a digest was compared. `withheld` says of how many jobs an organization would be
+    rid that are gone from the source; `request` is what was asked for. Until it is published the cursors
+    stay, so a later refresh reads what changed again; what only a digest found is found by another.
     """
 
     run_id: UUID
@@ -95,6 +97,7 @@ class Extraction:
     organization_ids: tuple[UUID, ...]
     seen: Mapping[UUID, Progress]
     swept: frozenset[UUID]
+    recounted: frozenset[UUID]
     withheld: Mapping[UUID, int]
     request: Request
     jobs_read: int
@@ -170,6 +173,7 @@ def gathered(
                 organization_ids=reading.organization_ids(),
                 seen=seen,
                 swept=frozenset(reading.swept.horizons) | reading.strangers,
+                recounted=reading.recounted,
                 withheld=withheld,
                 request=request,
                 jobs_read=spool.rows,
@@ -204,6 +208,8 @@ class _Reading:
         self._looked_at: list[pl.DataFrame] = []
         self._met: set[UUID] = set()
         self._strangers_read: frozenset[UUID] = frozenset()
+        self._reported: dict[UUID, int] = {}
+        self.recounted: frozenset[UUID] = frozenset()
         self._organizations = source.organizations()
         known = set(uuids(self._organizations["id"])) | set(seen)
         self._scope = _scope(request.organization_ids, known)
@@ -256,16 +262,11 @@ class _Reading:
 
     def read_changes(self, names: NamesToCopy) -> None:
         """Read what changed since the cursors, what may have healed, and whose owner changed."""
-        if self.swept.horizons or not self.swept.only_listed:
+        if self._has_swept_something_new():
             self._read(self.swept)
         if self._indexed.since:
             self._read(self._indexed)
-        again = self._to_read_again()
-        if again:
-            self._read(Listed(again))
-            asked_for = id_series("job_id", again).implode()
-            looked_at = self._listed.filter(pl.col("job_id").is_in(asked_for))
-            self._looked_at.append(looked_at.with_columns(owner="organization_id"))
+        self._read_listed(self._to_read_again())
         moved = OfOwners(*(names.moved(kind, self._scope) for kind in ("workflows", "clients")))
         if moved.workflow_ids or moved.client_ids:
             self._read(moved)
@@ -274,8 +275,12 @@ class _Reading:
     def read_what_is_gone(self) -> dict[UUID, int]:
         """Find jobs that the source does not have any more; return those of whom too many are missing."""
         expected = [self._facts.scan().filter(of_organizations(self._whole))] if self._whole else []
-        if self._request.digests:
-            days = self._differing_days()
+        organization_ids: Collection[UUID] = self._request.organization_ids
+        if not self._request.digests:
+            self.recounted = organization_ids = self._miscounted()
+            self._read_listed(self._listed.filter(of_organizations(self.recounted)))
+        if self._request.digests or self.recounted:
+            days = self._differing_days(organization_ids)
             passing(FaultPoint.DIGEST_READ)
             if days.height:
                 self._read(CreatedOn(days))
@@ -334,17 +339,79 @@ class _Reading:
             if horizon is not None and now - self._seen[key].swept_at < self._settings.sweep_every
         }
 
-    def _to_read_again(self) -> list[UUID]:
-        listed = self._listed.filter(of_organizations(self._scope))
-        if not self._request.digests:
-            listed = listed.filter(pl.col("reason").is_in([reason.value for reason in HEAL_BY_THEMSELVES]))
-        return uuids(listed["job_id"].unique())
+    def _read_listed(self, listed: pl.DataFrame) -> None:
+        """Read these anomalies again: what is not found any more has healed, or its job is gone."""
+        if listed.height:
+            job_ids = listed["job_id"].unique()
+            self._read(Listed(uuids(job_ids)))
+            looked_at = self._listed.filter(pl.col("job_id").is_in(job_ids.implode()))
+            self._looked_at.append(looked_at.with_columns(owner="organization_id"))
 
-    def _differing_days(self) -> pl.DataFrame:
+    def _to_read_again(self) -> pl.DataFrame:
+        listed = self._listed.filter(of_organizations(self._scope))
+        if self._request.digests:
+            return listed
+        return listed.filter(pl.col("reason").is_in([reason.value for reason in HEAL_BY_THEMSELVES]))
+
+    def _has_swept_something_new(self) -> bool:
+        """Whether the sweep has anything to read; count what everybody has meanwhile.
+
+        A digest counts for itself, and the facts of sealed history are more than the source has.
+        """
+        if not self.swept.horizons and self.swept.only_listed:
+            return False
+        known = [key for key, horizon in self.swept.horizons.items() if horizon is not None]
+        if not known or self._request.digests or self._settings.sealed_before_at:
+            return True
+        census = self._source.census(self.swept)
+        passing(FaultPoint.CENSUS_READ)
+        self._reported = dict(zip(uuids(census["organization_id"]), census["reported"], strict=True))
+        everybody_is_known = self._reported.keys() <= set(known) == self.swept.horizons.keys()
+        return not everybody_is_known or "jobs" in self._source.read_whole or census["changed"].sum() > 0
+
+    def _miscounted(self) -> frozenset[UUID]:
+        """Whose jobs in the source are not as many as the facts and the list of anomalies account for.
+
+        Each job that is neither unfinished nor deleted counts or is listed. Whose deletes are withheld
+        already is left to the next digest.
+        """
+        mine = [
+            key
+            for key, horizon in self.swept.horizons.items()
+            if horizon is not None and not self._seen[key].deletes_withheld
+        ]
+        if not self._reported or not mine:
+            return frozenset()
+        accounted = self._jobs_accounted_for()
+        return frozenset(key for key in mine if accounted[key] != self._reported.get(key, 0))
+
+    def _jobs_accounted_for(self) -> Counter[UUID]:
+        """How many jobs of each organization count, or are listed, when what was read is merged."""
+        jobs = Counter(self._facts.jobs_by_organization())
+        listed = self._listed
+        if self._spool.rows:
+            read = self._spool.scan().unique("job_id")
+            jobs.update(counts(read.filter(pl.col("gone").is_null())))
+            # A job that has another day of creation by now is taken for two: a digest tells.
+            days = read.select(pl.col("created_date").unique()).collect()["created_date"].implode()
+            before = self._facts.scan().filter(pl.col("created_date").is_in(days))
+            jobs.subtract(counts(before.join(read, on="job_id", how="semi")))
+            ids = read.select("job_id").collect()
+            listed = pl.concat(
+                [
+                    self._listed.join(ids, on="job_id", how="anti"),
+                    self.found().select(self._listed.columns),
+                ]
+            )
+        not_counted = listed.filter(pl.col("reason").is_in([reason.value for reason in NOT_COUNTED]))
+        jobs.update(counts(not_counted.unique(["organization_id", "job_id"]).lazy()))
+        return jobs
+
+    def _differing_days(self, organization_ids: Collection[UUID]) -> pl.DataFrame:
         request = self._request
         completed = (request.completed.since, request.completed.until) if request.completed else None
         there = self._source.digest(
-            organization_ids=request.organization_ids,
+            organization_ids=list(organization_ids),
             created_since=request.created_since,
             completed=completed,
             earliest=self._settings.earliest_completion_at,
@@ -353,8 +420,8 @@ class _Reading:
         here = self._facts.scan().join(self._spooled_ids(), on="job_id", how="anti")
         now = self._spool.scan().filter(pl.col("gone").is_null()) if self._spool.rows else None
         jobs = pl.concat([here, now.select(here.collect_schema().names())]) if now is not None else here
-        if request.organization_ids:
-            jobs = jobs.filter(of_organizations(request.organization_ids))
+        if organization_ids:
+            jobs = jobs.filter(of_organizations(organization_ids))
         if completed:
             jobs = jobs.filter(pl.col("completed_at").is_between(*completed, closed="left"))
         if request.created_since:

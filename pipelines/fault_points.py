@@ -16,6 +16,7 @@ class FaultPoint(StrEnum):
     SNAPSHOT_OPENED = "snapshot opened"
     CALENDAR_READ = "calendar read"
     NAMES_READ = "names read"
+    CENSUS_READ = "census read"
     JOBS_STREAMING = "jobs streaming"
     JOBS_READ = "jobs read"
     DIGEST_READ = "digest read"

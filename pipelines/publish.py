@@ -301,7 +301,8 @@ class _Press:
                 error_class=error_class,
             )
             jobs = self._extraction.withheld.get(organization_id)
-            if jobs and self._extraction.request.digests:
+            digested = self._extraction.request.digests or organization_id in self._extraction.recounted
+            if jobs and digested:
                 since = self._extraction.request.created_since
                 withhold(analytics, organization_id, jobs, created_since=since)
         passing(FaultPoint.FAILURE_RECORDED)

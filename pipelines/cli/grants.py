@@ -1,5 +1,6 @@
 """`execmetrics grants`."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -13,6 +14,13 @@ _PURPOSES = {
     "dashboard_reader": "reads the aggregates and changes nothing",
     "application": "reads and writes executions, and can only add to phi_access_log",
 }
+
+
+class Database(StrEnum):
+    """Whose database statements are run in."""
+
+    SOURCE = "source"
+    ANALYTICS = "analytics"
 
 
 def grants(
@@ -29,6 +37,12 @@ def grants(
         str | None,
         typer.Option(metavar="ROLE", help="Role of a program that uses the tables of executions."),
     ] = None,
+    database: Annotated[
+        Database | None, typer.Option("--for", help="Only what is run in the database of one of them.")
+    ] = None,
+    create: Annotated[
+        bool, typer.Option("--create", help="Make the roles, too, unless they are there.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the GRANT statements of each role, for the databases that the settings name."""
@@ -42,6 +56,7 @@ def grants(
         dashboard_reader=dashboard_reader,
         application=application,
     )
+    granted = [role.created if create else role for role in granted if database in (None, role.of)]
     if as_json:
         print_json({"roles": granted})
         return

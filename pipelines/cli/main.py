@@ -28,6 +28,7 @@ _PLACES: Final = {
     "status": ("status", "status"),
     "grants": ("grants", "grants"),
     "doctor": ("doctor", "doctor"),
+    "psql": ("psql", "psql"),
     "serve": ("serve", "serve"),
     "token": ("token", "token"),
     "dev": ("dev", "dev"),

@@ -5,7 +5,7 @@ from typing import Final
 
 import polars as pl
 
-from pipelines.model.anomalies import EFFECTS, Effect, Reason
+from pipelines.model.anomalies import EFFECTS, NOT_COUNTED, Reason
 from pipelines.model.jobs import FACT_COLUMNS, FINISHED, LONGEST_INITIATOR_TYPE, UNFINISHED, Gone, Status
 from pipelines.model.sentinels import RESERVED_IDS, RESERVED_INITIATORS
 
@@ -44,7 +44,7 @@ def with_verdict(
         Reason.FOREIGN_CLIENT: pl.col("foreign_client"),
         Reason.UNKNOWN_STATUS: ~finished,
     }
-    hindrances = [reason.value for reason in Reason if EFFECTS[reason] is Effect.NOT_COUNTED]
+    hindrances = [reason.value for reason in NOT_COUNTED]
     return (
         jobs.lazy()
         .with_columns(reported=reported)

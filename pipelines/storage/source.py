@@ -17,8 +17,13 @@ from pipelines.settings import Settings
 from pipelines.storage.asked import Asked, Swept, array_of
 from pipelines.storage.frames import id_series
 from pipelines.storage.snapshot import Snapshot, connected, read
-from pipelines.storage.source_relations import reasons_to_read_whole, relations_in, require_fit
-from pipelines.storage.source_statements import digest_statement, jobs_statement, versions_statement
+from pipelines.storage.source_relations import (
+    reasons_to_read_whole,
+    relations_in,
+    require_fit,
+    versions_statement,
+)
+from pipelines.storage.source_statements import digest_statement, jobs_statement
 from pipelines.storage.statements import statement
 
 # For each organization and UTC day of creation: how many jobs count, and two sums of their row hashes.
@@ -79,6 +84,16 @@ class SourceSnapshot(Snapshot):
             self.set(settings)
             for frame in self.stream(jobs_statement(asked)):
                 yield frame.select(*EXTRACTED_COLUMNS).cast(pl.Schema(EXTRACTED_COLUMNS))
+
+    def census(self, asked: Swept) -> pl.DataFrame:
+        """Count what the facts and the anomalies must know of each organization, and what changed.
+
+        Columns: `organization_id`, `reported`, which are jobs neither unfinished nor deleted, and `changed`,
+        which are jobs written since the oldest horizon.
+        """
+        for settings in self._within_reach(asked, "jobs").settings():
+            self.set(settings)
+        return self.rows("extract/census.sql")
 
     def digest(
         self,

@@ -16,8 +16,7 @@ from pipelines.model.source_contract import held_by
 from pipelines.settings import Settings
 from pipelines.storage.database import connect
 from pipelines.storage.schemas import ORCHESTRATION
-from pipelines.storage.source_relations import held, reasons_to_read_whole, relations_in
-from pipelines.storage.source_statements import versions_statement
+from pipelines.storage.source_relations import held, reasons_to_read_whole, relations_in, versions_statement
 from pipelines.storage.statements import statement
 
 # What a lookup compares with; of either the planner knows only that there is a value.

@@ -8,7 +8,8 @@ from typing import Any, Final
 from pipelines.errors import SourceUnfit
 from pipelines.model.relations import Column, Holds, Kind
 from pipelines.model.source_contract import ROW_VERSION, held_by
-from pipelines.storage.schemas import ORCHESTRATION, SOURCE_COLUMNS
+from pipelines.storage.schemas import ORCHESTRATION, SOURCE_COLUMNS, STEP_SOURCE_COLUMNS
+from pipelines.storage.statements import statement
 
 _HOLDS: Final[Mapping[str, Holds]] = {
     "uuid": Holds.UUID,
@@ -76,6 +77,13 @@ def reasons_to_read_whole(
     reasons = {name: relation.read_whole for name, relation in relations.items() if relation.read_whole}
     views = [name for name, each in relations.items() if each.kind is Kind.VIEW and name not in reasons]
     return reasons | dict.fromkeys(filter(is_impossible, views), "no row of this server can have its xmin")
+
+
+def versions_statement(relation: str) -> str:
+    """The statement that looks at the row versions of a relation of the contract."""
+    if relation not in {*SOURCE_COLUMNS, *STEP_SOURCE_COLUMNS}:
+        raise LookupError(relation)
+    return statement("extract/row_versions.sql").replace("{relation}", relation)
 
 
 def require_fit(relations: Mapping[str, ContractRelation]) -> None:

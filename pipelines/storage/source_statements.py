@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from functools import cache
 
 from pipelines.storage.asked import Asked
-from pipelines.storage.schemas import SOURCE_COLUMNS, STEP_SOURCE_COLUMNS
 from pipelines.storage.statements import body, statement
 
 
@@ -16,17 +15,6 @@ def jobs_statement(asked: Asked) -> str:
 def digest_statement(narrowed: Iterable[str]) -> str:
     """The statement that digests the jobs that count, under these further conditions."""
     return _filled("extract/digest.sql", narrowed=tuple(f"extract/digest_of/{name}.sql" for name in narrowed))
-
-
-def versions_statement(relation: str) -> str:
-    """The statement that looks at the row versions of a relation of the contract."""
-    return statement("extract/row_versions.sql").replace("{relation}", _of_contract(relation))
-
-
-def _of_contract(relation: str) -> str:
-    if relation not in {*SOURCE_COLUMNS, *STEP_SOURCE_COLUMNS}:
-        raise LookupError(relation)
-    return relation
 
 
 @cache

@@ -2,7 +2,9 @@
 -- Takes: execmetrics.cursors and execmetrics.scope, as jobs.sql does.
 -- Gives: one row per client: id, organization_id, name, deleted_at (an infinite one as the epoch).
 WITH cursors AS MATERIALIZED (
-    SELECT c.organization_id, c.horizon
+    SELECT
+        c.organization_id,
+        age((c.horizon & 4294967295)::text::xid) AS oldest
     FROM jsonb_to_recordset(current_setting('execmetrics.cursors')::jsonb) AS c (organization_id uuid, horizon bigint)
 )
 SELECT
@@ -14,7 +16,4 @@ FROM orchestration.clients AS n
 LEFT JOIN cursors ON cursors.organization_id = n.organization_id
 WHERE
     (current_setting('execmetrics.scope') = 'all' OR cursors.organization_id IS NOT NULL)
-    AND (
-        cursors.horizon IS NULL
-        OR ((n.xmin::text::bigint - cursors.horizon) & 4294967295) < 2147483648
-    )
+    AND (cursors.oldest IS NULL OR age(n.xmin) <= cursors.oldest)

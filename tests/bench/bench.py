@@ -26,7 +26,7 @@ from pipelines.storage.database import Databases, open_databases
 from pipelines.storage.generated_month import GeneratedMonth, generate_month
 from pipelines.storage.migrations import migrate
 from pipelines.storage.source_statements import jobs_statement
-from tests.bench import logs, start_up
+from tests.bench import deletes, logs, start_up
 from tests.bench.reads import measure_reads, rows_of, summary
 
 HERE = Path(__file__).parent
@@ -111,10 +111,11 @@ def measure(home: Path, jobs: int) -> None:
         ]
         started = start_up.measure_start_up(url, home)
         reads = measure_reads(url, settings, month)
+        swept = deletes.measure_sweeps(url, settings, month)
         logged = logs.measure_logs(url, settings, month)
     show(console, rows)
     show_reads(console, reads)
-    for sentence in (*start_up.sentences(started), *logs.sentences(logged)):
+    for sentence in (*start_up.sentences(started), *deletes.sentences(swept), *logs.sentences(logged)):
         console.print(sentence)
 
 

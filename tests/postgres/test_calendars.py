@@ -398,6 +398,7 @@ def progress(key: UUID, zone_offsets: str, published: datetime) -> Progress:
         rebuilding_version=None,
         rebuilt_before=None,
         run_id=None,
+        deletes_withheld=False,
     )
 
 

@@ -9,7 +9,8 @@ import pytest
 from pipelines.errors import InvalidRange, UnknownOrganization
 from pipelines.preview import preview
 from pipelines.refresh import reconcile, refresh
-from pipelines.settings import Settings
+from pipelines.settings import Settings, Tier
+from pipelines.status import status
 from pipelines.storage.database import Databases
 from tests.support.oracle import ALL, cells_by_sql, differences
 from tests.support.planting import (
@@ -30,10 +31,11 @@ from tests.support.planting import (
 from tests.support.restatement_oracle import figures, restated
 
 
-def test_a_refresh_does_not_see_hard_deletes_and_a_reconcile_does(
+def test_what_searches_by_index_does_not_see_hard_deletes_and_a_reconcile_does(
     databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
 ) -> None:
     """A row that is gone leaves nothing to read, so only the comparison with the facts finds it."""
+    settings = settings.model_copy(update={"extraction": Tier.INDEXED})
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     plant_job(source, neighbour)
     job = plant_job(source, tenant)
@@ -50,6 +52,64 @@ def test_a_refresh_does_not_see_hard_deletes_and_a_reconcile_does(
     assert (report.facts_deleted, report.cells_deleted) == (1, 27)
     assert row_versions(analytics, neighbour.organization) == neighbours
     assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
+def test_a_refresh_heals_hard_deletes(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """The sweep counts what it looks through, so a row that is gone is missed, whatever came in its place."""
+    without_constraints(source)
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    plant_job(source, neighbour)
+    plant_job(source, neighbour, status="RUNNING", completed_at=None)
+    kept, gone, replaced = plant_jobs(source, tenant, [{}, {"created_at": NOON - DAY}, {}])
+    spoilt = plant_job(source, tenant, status="ARCHIVED")
+    backwards = plant_job(source, tenant, started_at=NOON + MINUTE)
+    refresh(databases, settings)
+    neighbours = row_versions(analytics, neighbour.organization)
+    delete(source, gone)
+    alone = refresh(databases, settings)
+    one_less = differences(cells(analytics), cells_by_sql(source))
+
+    delete(source, replaced)
+    plant_job(source, tenant)
+    change_job(source, kept, status="FAILED")
+    delete(source, spoilt, backwards)
+    together = refresh(databases, settings)
+
+    assert (alone.facts_deleted, one_less) == (1, [])
+    assert (together.facts_deleted, together.facts_inserted, together.facts_updated) == (2, 1, 1)
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert listed(analytics) == set()
+    assert row_versions(analytics, neighbour.organization) == neighbours
+    nothing = refresh(databases, settings)
+    assert (nothing.jobs_read, nothing.cells_written, nothing.cells_deleted) == (0, 0, 0)
+
+
+def test_too_many_deletes_are_withheld_by_a_refresh_and_stand(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """The others go on, the next refresh publishes what else happens, and who accepts is rid of them."""
+    settings = settings.model_copy(update={"tolerated_failures_pct": 50})
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    plant_job(source, neighbour)
+    jobs = plant_jobs(source, tenant, [{}] * 1_001)
+    refresh(databases, settings)
+    delete(source, *jobs[1:])
+
+    withheld = refresh(databases, settings)
+    late = plant_job(source, tenant)
+    standing = refresh(databases, settings)
+
+    assert [each.error_class for each in withheld.failed] == ["DeletesNotAccepted"]
+    assert (standing.failed, standing.facts_deleted, standing.facts_inserted) == ((), 0, 1)
+    assert sum(totals(analytics, tenant)) == 1_002
+    failing = {each.organization_id: each.failing for each in status(databases, settings).organizations}
+    assert failing == {tenant.organization: "DeletesNotAccepted", neighbour.organization: None}
+    reconcile(databases, settings, since=NOON - DAY, until=NOON + DAY, accept_deletes=True)
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+    delete(source, late)
+    assert refresh(databases, settings).facts_deleted == 1
 
 
 @pytest.mark.every_postgres

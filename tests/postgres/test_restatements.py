@@ -11,7 +11,7 @@ import pytest
 from pipelines.audit import audit
 from pipelines.model.restatements import Restated as Reason
 from pipelines.refresh import reconcile_created, refresh
-from pipelines.settings import Settings, load_settings
+from pipelines.settings import Settings, Tier, load_settings
 from pipelines.storage.database import Databases
 from tests.support.planting import (
     DAY,
@@ -179,6 +179,7 @@ def test_what_a_digest_found_is_a_backfill(
     analytics: psycopg.Connection,
 ) -> None:
     """A row that is gone from the source says no more why, only that somebody looked."""
+    settings = settings.model_copy(update={"extraction": Tier.INDEXED})
     tenant, _ = pair
     job = plant_job(source, tenant)
     refresh(databases, settings)

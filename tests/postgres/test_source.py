@@ -116,11 +116,11 @@ def test_a_sweep_reads_what_was_written_at_the_horizon_or_later(
 def test_transaction_ids_are_compared_on_their_circle(
     databases: Databases, settings: Settings, source: psycopg.Connection
 ) -> None:
-    """Half of all 32-bit ids are at or past a horizon, whichever side of zero they lie on."""
+    """A billion ids before a horizon and a billion after it are told apart, on whichever side of zero."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     job = plant_job(source, tenant)
     theirs = plant_job(source, neighbour)
-    behind = {0: True, 1: True, -1: False, 2**31 - 1: True, 2**31: False, 1 - 2**31: False}
+    behind = {0: True, 1: True, -1: False, 2**30: True, 2**31 - 2**16: True, -(2**30): False}
     horizons = {
         ((xmin(source, job) - distance) % CIRCLE + circles * CIRCLE): found
         for distance, found in behind.items()

@@ -3,9 +3,13 @@
 --        organization that is not listed, means every job. execmetrics.scope, `all` or `listed`: the
 --        latter leaves every organization out that is not listed.
 -- Gives: a job j whose xmin is at or past the horizon; transaction ids wrap around at 32 bits, so that is
---        decided on their circle.
-LEFT JOIN jsonb_to_recordset(current_setting('execmetrics.cursors')::jsonb)
-    AS cursors (organization_id uuid, horizon bigint) ON cursors.organization_id = j.organization_id
+--        decided by their age, which no conversion to text makes slow.
+LEFT JOIN (
+    SELECT
+        known.organization_id,
+        age((known.horizon & 4294967295)::text::xid) AS oldest
+    FROM jsonb_to_recordset(current_setting('execmetrics.cursors')::jsonb) AS known (organization_id uuid, horizon bigint)
+) AS cursors ON cursors.organization_id = j.organization_id
 WHERE
     -- These two are decided in the scan of jobs alone.
     (
@@ -16,14 +20,10 @@ WHERE
         )
     )
     AND (
-        (
-            (
-                j.xmin::text::bigint - (
-                    SELECT min(known.horizon)
-                    FROM jsonb_to_recordset(current_setting('execmetrics.cursors')::jsonb) AS known (horizon bigint)
-                )
-            ) & 4294967295
-        ) < 2147483648
+        age(j.xmin) <= (
+            SELECT max(age((known.horizon & 4294967295)::text::xid))
+            FROM jsonb_to_recordset(current_setting('execmetrics.cursors')::jsonb) AS known (horizon bigint)
+        )
         OR j.organization_id NOT IN (
             SELECT known.organization_id
             FROM jsonb_to_recordset(current_setting('execmetrics.cursors')::jsonb)
@@ -31,7 +31,4 @@ WHERE
             WHERE known.horizon IS NOT NULL
         )
     )
-    AND (
-        cursors.horizon IS NULL
-        OR ((j.xmin::text::bigint - cursors.horizon) & 4294967295) < 2147483648
-    )
+    AND (cursors.oldest IS NULL OR age(j.xmin) <= cursors.oldest)

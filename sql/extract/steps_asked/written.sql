@@ -4,9 +4,15 @@
 --        line, and nobody who is not listed is read. execmetrics.latest (timestamptz).
 -- Gives: a line l whose xmin is at or past the horizon, on the circle of 32-bit transaction ids, or that was of
 --        a future not believed until now.
-INNER JOIN jsonb_to_recordset(current_setting('execmetrics.cursors')::jsonb)
-    AS cursors (organization_id uuid, horizon bigint, due_since timestamptz) ON cursors.organization_id = l.organization_id
+INNER JOIN (
+    SELECT
+        known.organization_id,
+        known.due_since,
+        age((known.horizon & 4294967295)::text::xid) AS oldest
+    FROM jsonb_to_recordset(current_setting('execmetrics.cursors')::jsonb)
+        AS known (organization_id uuid, horizon bigint, due_since timestamptz)
+) AS cursors ON cursors.organization_id = l.organization_id
 WHERE
-    cursors.horizon IS NULL
-    OR ((l.xmin::text::bigint - cursors.horizon) & 4294967295) < 2147483648
+    cursors.oldest IS NULL
+    OR age(l.xmin) <= cursors.oldest
     OR (l.timestamp > cursors.due_since AND l.timestamp <= (SELECT current_setting('execmetrics.latest')::timestamptz))

@@ -56,6 +56,18 @@ def test_status_imports_what_it_uses(databases: Databases, tmp_path: Path) -> No
     assert imported & SLOW == {"deltalake", "psycopg", "pydantic"}
 
 
+def test_psql_opens_the_embedded_database(embedded_home: Path) -> None:
+    """Its server runs for as long as psql does; what psql prints is data, and its exit code ours."""
+    with started(embedded_home, "psql", "--", "-Atc", "SELECT current_database()") as process:
+        printed, said = process.communicate(timeout=60)
+    with started(embedded_home, "psql", "--", "-Atc", "SELECT 1 / 0") as failing:
+        failing.communicate(timeout=60)
+
+    assert (process.returncode, printed, said) == (0, "execmetrics\n", "")
+    assert failing.returncode == 1
+    assert server_processes(embedded_home) == []
+
+
 @pytest.mark.parametrize("no_color", ["", "1"])
 def test_progress_is_drawn_on_a_terminal_only(
     databases: Databases, source: psycopg.Connection, tmp_path: Path, no_color: str

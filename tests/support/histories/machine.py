@@ -146,7 +146,7 @@ class History(RuleBasedStateMachine):
         """The deleted jobs that count in the facts and that this run need not find."""
         deleted = set(self.unseen.deleted)
         facts = Facts.of(self.folder) if deleted else None
-        if run.everything or not deleted:
+        if run.everything or run.counts or not deleted:
             return set()
         if not facts or not (run.completed or run.created):
             return deleted
@@ -176,7 +176,7 @@ class History(RuleBasedStateMachine):
 
     def _end(self) -> None:
         self.writers.settle()
-        self.run(Run("digest", everything=True) if self.unseen.deleted else Run("sweep"))
+        self.run(Run("sweep"))
         scope = self.judge.published.progress
         unclear = scope.keys() - self.unseen.clear_of(scope)
         again = self.run(Run("sweep"))

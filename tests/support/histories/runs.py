@@ -74,6 +74,11 @@ class Run:
         """Whether it may overlook what `updated_at` does not tell."""
         return self.kind == "indexed"
 
+    @property
+    def counts(self) -> bool:
+        """Whether it looks through the whole table, and so misses rows that are gone."""
+        return self.kind in ("sweep", "one organization")
+
     def sees(self, row: Row, extracted_at: datetime | None) -> bool:
         """Whether it reads a row of an organization that was last read then."""
         if not self.indexed or extracted_at is None:
