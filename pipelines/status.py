@@ -17,8 +17,8 @@ from pipelines.storage.statements import statement
 class OrganizationStatus:
     """One organization: all that had completed by `complete_through` is in its `cells`.
 
-    `failing` is the class of what went wrong when it was last tried, None when nothing did; of one that was
-    never published nothing else is known.
+    `failing` and `steps_failing` are the classes of what went wrong when its jobs and its steps were last
+    tried, None when nothing did; of one that was never published nothing else is known.
     """
 
     organization_id: UUID
@@ -31,6 +31,7 @@ class OrganizationStatus:
     cells: int
     anomalies: int
     failing: str | None
+    steps_failing: str | None
 
 
 @dataclass(frozen=True)

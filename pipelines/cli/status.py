@@ -34,6 +34,7 @@ def status(as_json: AsJson = False) -> None:
         "cells_per_job",
         "anomalies",
         "failing",
+        "steps_failing",
     )
     headings = [column.replace("_", " ") for column in columns]
     print_table(headings, ([row[column] for column in columns] for row in organizations))

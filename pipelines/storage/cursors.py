@@ -11,12 +11,18 @@ import psycopg
 from psycopg.rows import class_row
 
 from pipelines.errors import PublishConflict
+from pipelines.model.outcomes import OutcomeOf
 from pipelines.storage.facts import Facts
 from pipelines.storage.source import Moment
 from pipelines.storage.statements import statement
 
 # In place of a version: the facts have everything, but nobody knows any more what was published of it.
 FORGOTTEN: Final = -1
+
+_WITHHOLD: Final = {
+    OutcomeOf.JOBS: "load/withhold_deletes.sql",
+    OutcomeOf.STEPS: "load/steps/withhold_deletes.sql",
+}
 
 
 @dataclass(frozen=True)
@@ -173,12 +179,17 @@ def advance(
 
 
 def withhold(
-    connection: psycopg.Connection, organization_id: UUID, jobs: int, *, created_since: date | None
+    connection: psycopg.Connection,
+    organization_id: UUID,
+    withheld: int,
+    *,
+    since: date | None,
+    subject: OutcomeOf,
 ) -> None:
-    """Record that a digest of the jobs created since a day, or of all, would have taken too many away."""
+    """Record that a digest of the jobs, or steps, since a day, or of all, would have taken too many away."""
     connection.execute(
-        statement("load/withhold_deletes.sql"),
-        {"organization_id": organization_id, "withheld_jobs": jobs, "created_since": created_since},
+        statement(_WITHHOLD[subject]),
+        {"organization_id": organization_id, "withheld": withheld, "since": since},
     )
 
 
