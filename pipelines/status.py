@@ -8,6 +8,7 @@ from pipelines.errors import DeletesNotAccepted
 from pipelines.model.sentinels import ALL_OF_EACH
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases, connect
+from pipelines.storage.facts_health import find_set_aside
 from pipelines.storage.facts_log import newest_version
 from pipelines.storage.schema_checks import require_analytics
 from pipelines.storage.statements import statement
@@ -36,10 +37,14 @@ class OrganizationStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """All organizations, and what the rollup plan costs: cells per counted job."""
+    """All organizations, and what the rollup plan costs: cells per counted job.
+
+    `set_aside` are the folders of facts that could not be used.
+    """
 
     organizations: tuple[OrganizationStatus, ...]
     facts_version: int
+    set_aside: tuple[str, ...]
 
     @property
     def cells(self) -> int:
@@ -79,4 +84,9 @@ def status(databases: Databases, settings: Settings) -> Status:
             statement("read/organization_status.sql"),
             ALL_OF_EACH | {"withheld": DeletesNotAccepted.__name__},
         ).fetchall()
-    return Status(tuple(OrganizationStatus(*row) for row in rows), newest_version(settings.facts_location))
+    locations = (settings.facts_location, settings.step_facts_location)
+    return Status(
+        tuple(OrganizationStatus(*row) for row in rows),
+        newest_version(settings.facts_location),
+        tuple(str(folder) for location in locations for folder in find_set_aside(location)),
+    )

@@ -43,3 +43,9 @@ def status(as_json: AsJson = False) -> None:
     print_line(
         f"{report.jobs:,} jobs of {len(organizations):,} organizations in {report.cells:,} cells{per_job}."
     )
+    for folder in report.set_aside:
+        print_line(
+            f"{folder} was set aside because it could not be used, and may be the only copy of what the"
+            " source no longer has: put a backup of these facts in their place, or delete it when nothing is"
+            " missed."
+        )

@@ -105,6 +105,8 @@ def _extraction(
     if not steps.has_steps:
         return None
     facts = open_facts(settings, STEP_FACTS)
+    if not dry:
+        facts.add_columns()
     with connect(databases.analytics_url, settings) as analytics:
         known = find_progress(analytics)
         seen = find_step_progress(analytics) if dry else disown_lost_step_versions(analytics, facts)

@@ -41,8 +41,14 @@ class Shown:
     run_id: UUID | None
 
     def knows(self, facts: Facts) -> bool:
-        """Whether it was published from these facts: not from others, nor a later version now lost."""
-        return self.facts_table_id == facts.table_id and self.published_version <= facts.version
+        """Whether it was read into these facts with all their columns, and published from them.
+
+        It was not when they are others, lost the version that was published, or lacked a column then.
+        """
+        if self.facts_table_id != facts.table_id or self.published_version > facts.version:
+            return False
+        # Of a version that was forgotten nobody knows on which side of an added column it was.
+        return self.published_version >= facts.complete_since or facts.complete_since == 0
 
     def shows(self, facts: Facts) -> bool:
         """Whether the cells show a version of these facts, so that the feed says what changed since."""

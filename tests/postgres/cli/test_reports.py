@@ -9,6 +9,7 @@ from pipelines.extract import Request
 from pipelines.refresh import extract_changes
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
+from pipelines.storage.facts_health import set_aside
 from tests.postgres.cli.conftest import Execmetrics
 from tests.support.planting import (
     DAY,
@@ -297,20 +298,27 @@ def test_a_rebuild_that_cannot_finish_says_who_waits(
     assert execmetrics("rebuild").exit_code == 0
 
 
-def test_status_counts_cells_per_job(execmetrics: Execmetrics, source: psycopg.Connection) -> None:
-    """Each organization has its progress and its cost, and so have all together."""
+def test_status_counts_cells_per_job(
+    execmetrics: Execmetrics, settings: Settings, source: psycopg.Connection
+) -> None:
+    """Each organization has its progress and its cost, and so have all; facts set aside are named."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     plant_job(source, tenant)
     plant_jobs(source, neighbour, [{}, {}])
     execmetrics("refresh")
 
-    ended = execmetrics("status", "--json")
+    aside = set_aside(settings.facts_location)
+
+    ended, table = execmetrics("status", "--json"), execmetrics("status")
 
     assert ended.exit_code == 0
     assert ended.document.keys() - {"organizations", "jobs", "cells"} == {
         "facts_version",
         "cells_per_job",
+        "set_aside",
     }
+    assert ended.document["set_aside"] == [str(aside)]
+    assert f"{aside} was set aside because it could not be used" in table.stdout
     biggest, smallest = ended.document["organizations"]
     assert set(biggest) == {
         "organization_id",
