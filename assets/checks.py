@@ -13,6 +13,7 @@ from assets.execution_metadata import execution_metadata
 from assets.failures import RETRIES
 from assets.resources import Pipeline
 from pipelines import sanity
+from pipelines.model.outcomes import OutcomeOf
 from pipelines.storage.execution_metadata import OrganizationDrift
 
 # More rows than this in a hundred that cannot be counted are a fault of the source, not bad luck.
@@ -57,25 +58,24 @@ def few_jobs_are_not_counted(pipeline: Pipeline) -> dg.AssetCheckResult:
 @dg.asset_check(asset=aggregate_metrics, retry_policy=RETRIES)
 def every_organization_was_published(pipeline: Pipeline) -> dg.AssetCheckResult:
     """Every organization was published when that was last tried."""
-    failed = sanity.organizations_left_behind(pipeline.databases, pipeline.settings)
-    return dg.AssetCheckResult(
-        passed=not failed,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={"organizations_failed": len(failed), "organizations": _named(failed)},
-    )
+    return _published(pipeline, OutcomeOf.JOBS)
 
 
-@dg.asset_check(asset=aggregate_metrics, retry_policy=RETRIES)
+@dg.asset_check(asset=aggregate_metrics, additional_deps=[aggregate_step_metrics], retry_policy=RETRIES)
 def nothing_is_still_broken(pipeline: Pipeline) -> dg.AssetCheckResult:
-    """Nobody has failed since an earlier run, and nobody's deletes wait to be accepted."""
+    """Nobody has failed since an earlier run, and nobody's deletes wait to be accepted, of jobs or steps."""
     broken = sanity.standing_failures(pipeline.databases, pipeline.settings)
     named = [
-        f"{each.organization_id} {each.error_class} since {each.failing_since:%F %R}Z" for each in broken
+        f"{each.organization_id} {each.subject} {each.error_class} since {each.failing_since:%F %R}Z"
+        for each in broken
     ]
     return dg.AssetCheckResult(
         passed=not broken,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"organizations_broken": len(broken), "organizations": ", ".join(named[:_EXAMPLES])},
+        metadata={
+            "organizations_broken": len({each.organization_id for each in broken}),
+            "organizations": ", ".join(named[:_EXAMPLES]),
+        },
     )
 
 
@@ -112,6 +112,12 @@ def cells_equal_the_source(pipeline: Pipeline) -> dg.AssetCheckResult:
             "differences_of_steps": len(report.steps),
         },
     )
+
+
+@dg.asset_check(asset=aggregate_step_metrics, retry_policy=RETRIES)
+def all_steps_were_published(pipeline: Pipeline) -> dg.AssetCheckResult:
+    """The steps of every organization were published when that was last tried."""
+    return _published(pipeline, OutcomeOf.STEPS)
 
 
 @dg.asset_check(asset=aggregate_step_metrics, retry_policy=RETRIES)
@@ -157,6 +163,16 @@ def metadata_equals_its_sources(pipeline: Pipeline) -> dg.AssetCheckResult:
     )
 
 
+def _published(pipeline: Pipeline, subject: OutcomeOf) -> dg.AssetCheckResult:
+    """Whether nobody's jobs, or steps, failed when they were last tried."""
+    failed = sanity.organizations_left_behind(pipeline.databases, pipeline.settings, subject)
+    return dg.AssetCheckResult(
+        passed=not failed,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"organizations_failed": len(failed), "organizations": _named(failed)},
+    )
+
+
 def _drifted(drift: OrganizationDrift) -> str:
     """How many rows are missing, left over or different in a column."""
     rows = {"missing": drift.rows_missing, "left over": drift.rows_left_over} | dict(drift.columns)
@@ -176,6 +192,7 @@ CHECKS: Final = (
     few_jobs_are_not_counted,
     every_organization_was_published,
     cells_equal_the_source,
+    all_steps_were_published,
     steps_are_complete,
     *STANDING,
 )

@@ -125,6 +125,7 @@ class Pipeline(dg.ConfigurableResource[None]):
         since = datetime.now(UTC).date() - timedelta(days=self._settings.digest_days) if recent else None
         with _named_failures():
             report = reconcile_created(self._databases, self._settings, since=since)
+        steps_failed = report.steps.failed if report.steps else {}
         return {
             "jobs_read": report.jobs_read,
             "facts_inserted": report.facts_inserted,
@@ -133,6 +134,7 @@ class Pipeline(dg.ConfigurableResource[None]):
             "cells_written": report.cells_written,
             "cells_deleted": report.cells_deleted,
             "failed": ", ".join(f"{each.organization_id} {each.error_class}" for each in report.failed[:20]),
+            "steps_failed": ", ".join(f"{key} {why}" for key, why in sorted(steps_failed.items())[:20]),
         }
 
     def audit(self) -> AuditReport:

@@ -137,7 +137,13 @@ class StatementCancelled(ExecutionMetricsError):
 
 
 class FactsUnusable(ExecutionMetricsError):
-    """The facts folder cannot be read; delete it and run again, it is rebuilt from the source."""
+    """The facts cannot be read; a refresh sets their folder aside, and they are rebuilt from the source. In
+    an object store move them away first."""
+
+
+class FactsNewer(UsageError):
+    """The facts have columns of a newer execution-metrics; install that version or a later one, or move the
+    folder away to have everything read again."""
 
 
 class FactsNotReadable(ExecutionMetricsError):

@@ -141,6 +141,8 @@ def gathered(
     A `dry` one does not write down either whose published version these facts do not have.
     """
     facts = open_facts(settings)
+    if not dry:
+        facts.add_columns()
     passing(FaultPoint.FACTS_OPENED)
     with connect(databases.analytics_url, settings) as analytics:
         seen = find_progress(analytics) if dry else disown_lost_versions(analytics, facts)

@@ -11,14 +11,16 @@ from pipelines.settings import Settings
 from pipelines.storage.cursors import Shown, disown_lost_versions, forget_published
 from pipelines.storage.database import Connection, Databases, connect, connections_reused
 from pipelines.storage.facts import Facts, open_facts
-from pipelines.storage.facts_health import examine, remove_set_aside
+from pipelines.storage.facts_health import examine, find_set_aside, remove_folder
 from pipelines.storage.facts_table import JOB_FACTS, STEP_FACTS, Kind, location_of, opened
 from pipelines.storage.lock import refresh_lock
 from pipelines.storage.schema_checks import require_analytics
+from pipelines.storage.source import open_source
 from pipelines.storage.step_progress import (
     disown_lost_step_versions,
     forget_published_steps,
 )
+from pipelines.storage.step_source import StepSource
 
 
 @dataclass(frozen=True)
@@ -60,15 +62,23 @@ def tidy_facts(databases: Databases, settings: Settings) -> TidyReport:
 
 @dataclass(frozen=True)
 class _Books:
-    """What is on record of how a table of facts was published."""
+    """What is on record of how a table of facts was published, and before when the source may lack rows."""
 
     kind: Kind
     disown: Callable[[Connection, Facts], Mapping[UUID, Shown]]
     forget: Callable[[Connection, Collection[UUID]], object]
+    sealed_before: Callable[[Databases, Settings], datetime | None]
 
 
-_JOBS: Final = _Books(JOB_FACTS, disown_lost_versions, forget_published)
-_STEPS: Final = _Books(STEP_FACTS, disown_lost_step_versions, forget_published_steps)
+def _steps_sealed_before(databases: Databases, settings: Settings) -> datetime | None:
+    with open_source(databases.source_url, settings) as source:
+        return StepSource(source, settings).sealed_before()
+
+
+_JOBS: Final = _Books(
+    JOB_FACTS, disown_lost_versions, forget_published, lambda _, settings: settings.sealed_before_at
+)
+_STEPS: Final = _Books(STEP_FACTS, disown_lost_step_versions, forget_published_steps, _steps_sealed_before)
 
 
 def _tidied(databases: Databases, settings: Settings, books: _Books) -> TidyReport:
@@ -77,12 +87,18 @@ def _tidied(databases: Databases, settings: Settings, books: _Books) -> TidyRepo
     examine(location, kind=books.kind)
     expired = datetime.now(UTC) - settings.feed_retention
     with connect(databases.analytics_url, settings) as connection:
-        forgotten = _behind_since(expired, facts, books.disown(connection, facts))
+        progress = books.disown(connection, facts)
+        forgotten = _behind_since(expired, facts, progress)
         books.forget(connection, forgotten)
         passing(FaultPoint.LOST_VERSIONS_DISOWNED)
     gone = facts.purge_gone(expired)
     merged = facts.compact()
-    removed = facts.vacuum(settings.feed_retention) + remove_set_aside(location, settings, expired)
+    removed = facts.vacuum(settings.feed_retention)
+    old = [folder for folder, since in find_set_aside(location).items() if since < expired]
+    # Who waits to be published from the new facts may need the old ones, as sealed history does.
+    replaced = all(seen.knows(facts) for seen in progress.values())
+    if old and replaced and books.sealed_before(databases, settings) is None:
+        removed += sum(map(remove_folder, old))
     return TidyReport(merged, removed, gone, len(forgotten))
 
 

@@ -1,7 +1,7 @@
 """What a reconcile would change, found out without writing anything."""
 
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,25 +11,26 @@ from uuid import UUID
 import polars as pl
 
 from pipelines.compute.aggregate import Aggregator
-from pipelines.compute.subjects import JOBS
-from pipelines.errors import ExecutionMetricsError, FeedLost
+from pipelines.compute.subjects import JOBS, STEPS, Subject
+from pipelines.errors import ExecutionMetricsError
 from pipelines.extract import CompletedIn, Extraction, Request, gathered
 from pipelines.model.definition import definition
 from pipelines.model.metrics import DIMENSIONS
 from pipelines.model.periods import Period
 from pipelines.model.restatements import Restated
-from pipelines.publish import not_believed, unpublished_images
+from pipelines.publish import follow, not_believed, unpublished_images
 from pipelines.rebuild import find_stale
 from pipelines.recompute import Cells, Desk
 from pipelines.refresh import completed_in
 from pipelines.repair import reaching
 from pipelines.settings import Settings
 from pipelines.stages import OnProgress, Stages
+from pipelines.steps.extract import gathered_steps
 from pipelines.storage.database import Databases, connect, connections_reused
 from pipelines.storage.definitions import find_version
 from pipelines.storage.facts import Facts
 from pipelines.storage.facts_health import reading_facts
-from pipelines.storage.facts_table import opened
+from pipelines.storage.facts_table import JOB_FACTS, STEP_FACTS, Kind, location_of, opened
 from pipelines.storage.frames import id_series, uuids
 from pipelines.storage.lock import refresh_lock
 from pipelines.storage.proposals import CellChange, Proposal, proposal
@@ -47,14 +48,17 @@ _PLACE: Final = ("organization_id", "completed_at", *DIMENSIONS)
 class OrganizationPreview:
     """What would change for one organization; `largest` are the cells that would change most.
 
-    `jobs` are those whose facts would change. `would_fail` is the class of what would keep everything as it
-    is; `deletes_withheld` counts jobs that are gone from the source, too many to believe it.
+    `jobs` and `steps` are those whose facts would change; of steps no cells are told. `would_fail` is the
+    class of what would keep all of the jobs as it is; `deletes_withheld` counts jobs that are gone from the
+    source, too many to believe it, and `step_deletes_withheld` steps.
     """
 
     organization_id: UUID
     jobs: int
     cells: int
+    steps: int
     deletes_withheld: int
+    step_deletes_withheld: int
     would_fail: str | None
     largest: tuple[CellChange, ...]
 
@@ -90,17 +94,39 @@ def preview(
         with proposal(databases, settings) as proposed:
             _propose(proposed, desk, outlook, within)
             changes = proposed.largest_changes()
-    return _told(extraction, outlook, changes)
+        steps = _StepOutlook.of(databases, there, request, stages)
+    return _told(extraction, outlook, changes, steps)
 
 
 @contextmanager
 def _without_new_facts(settings: Settings) -> Iterator[Settings]:
     """Where there are no facts, look at an empty table elsewhere instead of making one in their place."""
-    if opened(settings.facts_location) is not None:
-        yield settings
-        return
     with tempfile.TemporaryDirectory(prefix="execmetrics-") as elsewhere:
-        yield settings.model_copy(update={"facts_url": elsewhere})
+        lacking = {
+            name: f"{elsewhere}/{kind.name}"
+            for name, kind in (("facts_url", JOB_FACTS), ("step_facts_url", STEP_FACTS))
+            if opened(location_of(settings, kind), kind) is None
+        }
+        yield settings.model_copy(update=lacking)
+
+
+@dataclass(frozen=True)
+class _StepOutlook:
+    """Of how many steps the facts would change, and how many are gone, too many to believe the source."""
+
+    changed: Mapping[UUID, int]
+    withheld: Mapping[UUID, int]
+
+    @classmethod
+    def of(cls, databases: Databases, settings: Settings, request: Request, stages: Stages) -> "_StepOutlook":
+        with (
+            reading_facts(settings.step_facts_location, STEP_FACTS),
+            gathered_steps(databases, settings, request, stages, dry=True) as (extraction, spool),
+        ):
+            if extraction is None:
+                return cls({}, {})
+            _, differing = _afterwards(extraction.facts, spool, STEP_FACTS, STEPS)
+            return cls(_counted(differing, STEP_FACTS), extraction.withheld)
 
 
 @dataclass(frozen=True)
@@ -129,19 +155,18 @@ class _Outlook:
         spool: Spool,
     ) -> "_Outlook":
         seen = extraction.seen
-        jobs, differing = _afterwards(facts, spool)
+        jobs, differing = _afterwards(facts, spool, JOB_FACTS, JOBS)
         with connect(databases.analytics_url, settings) as analytics:
             current = find_version(analytics, definition(settings.rollup_plan))
             withheld = not_believed(analytics, settings, extraction, facts, jobs)
         scope = set(extraction.organization_ids) - withheld.keys()
         followed = {key for key in scope & seen.keys() if seen[key].shows(facts)} - find_stale(seen, current)
         images = [differing.select(*_PLACE)]
-        try:
-            for unpublished in unpublished_images(facts, {key: seen[key] for key in followed}):
-                images.append(unpublished.select(*_PLACE))
-        except FeedLost:
-            followed = set()
-        counted = differing.group_by("organization_id").agg(pl.col("job_id").n_unique())
+        followed -= follow(
+            lambda those: unpublished_images(facts, those),
+            {key: seen[key] for key in followed},
+            lambda unpublished: images.append(unpublished.select(*_PLACE)),
+        )
         return cls(
             jobs,
             pl.concat(images).filter(_of(followed)),
@@ -149,23 +174,30 @@ class _Outlook:
             frozenset(key for key in followed if extraction.calendar.differs(key, seen[key])),
             frozenset(followed),
             withheld,
-            dict(zip(uuids(counted["organization_id"]), counted["job_id"], strict=True)),
+            _counted(differing, JOB_FACTS),
         )
 
 
-def _afterwards(facts: Facts, spool: Spool) -> tuple[pl.LazyFrame, pl.DataFrame]:
-    """The jobs that would count afterwards, and those whose facts would change, as they are and would be."""
-    columns = ("job_id", "row_hash", *JOBS.measured_columns)
+def _afterwards(
+    facts: Facts, spool: Spool, kind: Kind, subject: Subject
+) -> tuple[pl.LazyFrame, pl.DataFrame]:
+    """The facts that would count afterwards, and those that would change, as they are and would be."""
+    key, columns = kind.key, (kind.key, "row_hash", *subject.measured_columns)
     before = facts.scan().select(columns)
     if not spool.rows:
-        return before, before.clear().select("job_id", *_PLACE).collect()
-    read = spool.scan().unique("job_id")
+        return before, before.clear().collect()
+    read = spool.scan().unique(key)
     now = read.filter(pl.col("gone").is_null()).select(columns)
-    met = before.join(read.select("job_id"), on="job_id", how="semi").collect().lazy()
-    same = met.join(now, on=["job_id", "row_hash"], how="semi").select("job_id")
-    differing = pl.concat([met, now]).join(same, on="job_id", how="anti")
-    rest = before.join(read.select("job_id"), on="job_id", how="anti")
-    return pl.concat([rest, now]), differing.select("job_id", *_PLACE).collect()
+    met = before.join(read.select(key), on=key, how="semi").collect().lazy()
+    same = met.join(now, on=[key, "row_hash"], how="semi").select(key)
+    differing = pl.concat([met, now]).join(same, on=key, how="anti")
+    rest = before.join(read.select(key), on=key, how="anti")
+    return pl.concat([rest, now]), differing.collect()
+
+
+def _counted(differing: pl.DataFrame, kind: Kind) -> dict[UUID, int]:
+    counted = differing.group_by("organization_id").agg(pl.col(kind.key).n_unique())
+    return dict(zip(uuids(counted["organization_id"]), counted[kind.key], strict=True))
 
 
 def _propose(proposed: Proposal, desk: Desk, outlook: _Outlook, within: CompletedIn) -> None:
@@ -193,7 +225,7 @@ def _propose(proposed: Proposal, desk: Desk, outlook: _Outlook, within: Complete
 
 
 def _told(
-    extraction: Extraction, outlook: _Outlook, changes: Sequence[CellChange]
+    extraction: Extraction, outlook: _Outlook, changes: Sequence[CellChange], steps: _StepOutlook
 ) -> tuple[OrganizationPreview, ...]:
     largest: dict[UUID, list[CellChange]] = {}
     for change in changes:
@@ -204,11 +236,13 @@ def _told(
             organization_id=key,
             jobs=outlook.jobs_changed.get(key, 0),
             cells=largest[key][0].cells if key in largest else 0,
+            steps=steps.changed.get(key, 0),
             deletes_withheld=extraction.withheld.get(key, 0),
+            step_deletes_withheld=steps.withheld.get(key, 0),
             would_fail=failing.get(key),
             largest=tuple(largest.get(key, ())),
         )
-        for key in sorted(largest.keys() | failing.keys())
+        for key in sorted(largest.keys() | failing.keys() | steps.changed.keys() | steps.withheld.keys())
     )
 
 

@@ -1,10 +1,10 @@
 """From the facts to the aggregates: batches of organizations, each replaced in one transaction of its own."""
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
+from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
 import polars as pl
@@ -19,10 +19,11 @@ from pipelines.errors import (
     PublishConflict,
     UnknownTimeZone,
 )
-from pipelines.extract import Extraction
+from pipelines.extract import Extraction, Request
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.model.definition import definition
 from pipelines.model.metrics import DIMENSIONS
+from pipelines.model.outcomes import OutcomeOf
 from pipelines.model.periods import Period
 from pipelines.model.restatements import Restated
 from pipelines.read_ahead import read_ahead
@@ -58,6 +59,8 @@ _LOCAL_PERIODS: Final = (Period.DAY, Period.WEEK, Period.MONTH)
 
 # No definition has this number, so whichever comes next, the cells are computed anew.
 _NO_DEFINITION: Final = 0
+
+S = TypeVar("S", bound=Shown)
 
 
 @dataclass
@@ -106,7 +109,13 @@ def publish(databases: Databases, settings: Settings, extraction: Extraction, st
     ):
         plan = _Plan.of(extraction, facts, definition_version, withheld, with_cells)
         with stages.timed("compute"):
-            plan = _read_images(facts, seen, plan, images)
+            plan = plan.without_feed(
+                follow(
+                    lambda followed: unpublished_images(facts, followed),
+                    {key: seen[key] for key in plan.by_feed},
+                    images.add,
+                )
+            )
             passing(FaultPoint.FEED_READ)
             batches = _batches(plan, facts, images, settings)
         edition = Edition(
@@ -170,6 +179,70 @@ def recent_images(
         yield known.filter(pl.col("_commit_version") > pl.col("seen")).collect(engine="in-memory")
 
 
+def follow(
+    unpublished: Callable[[Mapping[UUID, S]], Iterable[pl.DataFrame]],
+    seen: Mapping[UUID, S],
+    keep: Callable[[pl.DataFrame], object],
+) -> set[UUID]:
+    """Keep what changed of these organizations; return those of whom the feed does not say it any more.
+
+    Of the latter images may be kept too, and of the others some twice.
+    """
+    lost: set[UUID] = set()
+    while followed := {key: was for key, was in seen.items() if key not in lost}:
+        try:
+            for images in unpublished(followed):
+                keep(images)
+        except FeedLost:
+            # Those who lag need what is lost, the others perhaps not.
+            furthest = max(was.published_version for was in followed.values())
+            lagging = {key for key, was in followed.items() if was.published_version < furthest}
+            lost |= lagging or followed.keys()
+        else:
+            break
+    return lost
+
+
+class Tried(Protocol):
+    """What a pass has read and tries to publish, of jobs or of steps."""
+
+    @property
+    def run_id(self) -> UUID: ...
+    @property
+    def withheld(self) -> Mapping[UUID, int]: ...
+    @property
+    def request(self) -> Request: ...
+
+
+def record_failure(
+    databases: Databases,
+    settings: Settings,
+    tried: Tried,
+    organization_id: UUID,
+    failure: Exception,
+    *,
+    subject: OutcomeOf,
+    digested: bool,
+    seconds: float,
+) -> str:
+    """Record that an organization failed, and deletes that a digest withholds; return the failure's class."""
+    error_class, withheld = type(failure).__name__, tried.withheld.get(organization_id)
+    with connect(databases.analytics_url, settings) as analytics:
+        outcomes.record(
+            analytics,
+            tried.run_id,
+            [organization_id],
+            seconds=seconds,
+            subject=subject,
+            error_class=error_class,
+        )
+        if withheld and digested:
+            since = tried.request.created_since
+            withhold(analytics, organization_id, withheld, since=since, subject=subject)
+    passing(FaultPoint.FAILURE_RECORDED)
+    return error_class
+
+
 def find_unpublished(facts: Facts, published: Mapping[UUID, Progress]) -> set[UUID]:
     """Which of these organizations have facts that are not published yet; all, where nobody can tell."""
     waiting: set[UUID] = set()
@@ -223,22 +296,6 @@ class _Plan:
         return self.scope - self.first - self.whole.keys()
 
 
-def _read_images(facts: Facts, seen: Mapping[UUID, Progress], plan: _Plan, images: Spool) -> _Plan:
-    """Spool what changed for those who follow the feed; whoever cannot any more is taken whole."""
-    while plan.by_feed:
-        try:
-            for batch in unpublished_images(facts, {key: seen[key] for key in plan.by_feed}):
-                images.add(batch)
-        except FeedLost:
-            # Those who lag need what is lost, the others perhaps not; images that come twice do no harm.
-            furthest = max(seen[key].published_version for key in plan.by_feed)
-            lagging = {key for key in plan.by_feed if seen[key].published_version < furthest}
-            plan = plan.without_feed(lagging or plan.by_feed)
-        else:
-            break
-    return plan
-
-
 def _batches(plan: _Plan, facts: Facts, images: Spool, settings: Settings) -> list[Batch]:
     work = dict.fromkeys(plan.scope, 0)
     whole = plan.first | plan.whole.keys() | plan.rezoned
@@ -290,22 +347,16 @@ class _Press:
 
     def give_up(self, organization_id: UUID, failure: Exception, seconds: float = 0.0) -> None:
         """Record that an organization failed; it stays as it was, and its cursor too."""
-        error_class = type(failure).__name__
-        self.published.failed[organization_id] = error_class
-        with connect(self._databases.analytics_url, self._settings) as analytics:
-            outcomes.record(
-                analytics,
-                self._extraction.run_id,
-                [organization_id],
-                seconds=seconds,
-                error_class=error_class,
-            )
-            jobs = self._extraction.withheld.get(organization_id)
-            digested = self._extraction.request.digests or organization_id in self._extraction.recounted
-            if jobs and digested:
-                since = self._extraction.request.created_since
-                withhold(analytics, organization_id, jobs, created_since=since)
-        passing(FaultPoint.FAILURE_RECORDED)
+        self.published.failed[organization_id] = record_failure(
+            self._databases,
+            self._settings,
+            self._extraction,
+            organization_id,
+            failure,
+            subject=OutcomeOf.JOBS,
+            digested=self._extraction.request.digests or organization_id in self._extraction.recounted,
+            seconds=seconds,
+        )
 
     def _publish(self, batch: Batch) -> None:
         self._begun = time.monotonic()

@@ -5,15 +5,17 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from uuid import UUID
 
-from pipelines.errors import InvalidRange, TooManyFailures
+from pipelines.errors import InvalidRange, TooManyFailures, UnknownOrganization
 from pipelines.extract import CompletedIn, Extraction, Request, extract
+from pipelines.model.outcomes import OutcomeOf
 from pipelines.publish import Published, publish
 from pipelines.rebuild import rebuild_stale
 from pipelines.repair import repair_range
 from pipelines.settings import Settings
 from pipelines.stages import OnProgress, Stages
 from pipelines.steps.refresh import StepsReport, refresh_steps
-from pipelines.storage.database import Databases, connections_reused
+from pipelines.storage.cursors import find_progress
+from pipelines.storage.database import Databases, connect, connections_reused
 from pipelines.storage.facts_health import with_new_facts
 from pipelines.storage.facts_table import JOB_FACTS
 from pipelines.storage.lock import refresh_lock
@@ -128,11 +130,19 @@ def extract_changes(databases: Databases, settings: Settings, request: Request) 
 def measure_steps(
     databases: Databases, settings: Settings, request: Request, *, on_progress: OnProgress | None = None
 ) -> StepsReport | None:
-    """The steps alone, of organizations whose jobs were published; None where the source has no logs."""
+    """The steps alone, of organizations whose jobs were published; None where the source has no logs.
+
+    Raises `UnknownOrganization` for one that was not.
+    """
     require_schema(databases, settings)
+    with connect(databases.analytics_url, settings) as analytics:
+        unknown = sorted(set(request.organization_ids) - find_progress(analytics).keys())
+    if unknown:
+        raise UnknownOrganization(f"({', '.join(map(str, unknown))})")
     with refresh_lock(databases, settings):
         steps = refresh_steps(databases, settings, request, Stages(on_progress))
-    _require_few_failures(settings, steps.failed if steps else {}, steps.organizations if steps else 0)
+    if steps:
+        _require_few_failures(settings, steps.failed, steps.organizations, OutcomeOf.STEPS)
     return steps
 
 
@@ -187,9 +197,9 @@ def _report(
 ) -> RefreshReport:
     failed = tuple(FailedOrganization(key, published.failed[key]) for key in sorted(published.failed))
     organizations = len(extraction.organization_ids)
-    _require_few_failures(settings, published.failed, organizations)
+    _require_few_failures(settings, published.failed, organizations, OutcomeOf.JOBS)
     if steps:
-        _require_few_failures(settings, steps.failed, steps.organizations)
+        _require_few_failures(settings, steps.failed, steps.organizations, OutcomeOf.STEPS)
     return RefreshReport(
         organizations=organizations,
         jobs_read=extraction.jobs_read,
@@ -207,7 +217,9 @@ def _report(
     )
 
 
-def _require_few_failures(settings: Settings, failed: Mapping[UUID, str], organizations: int) -> None:
+def _require_few_failures(
+    settings: Settings, failed: Mapping[UUID, str], organizations: int, subject: OutcomeOf
+) -> None:
     if len(failed) * 100 > settings.tolerated_failures_pct * organizations:
         names = ", ".join(f"{key} {failed[key]}" for key in sorted(failed)[:20])
-        raise TooManyFailures(f"({len(failed)} of {organizations}: {names})")
+        raise TooManyFailures(f"({subject} of {len(failed)} of {organizations}: {names})")

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pipelines.errors import DeletesNotAccepted
 from pipelines.model.definition import definition
+from pipelines.model.outcomes import OutcomeOf
 from pipelines.model.rollup_plan import Mask
 from pipelines.model.sentinels import ALL_OF_EACH
 from pipelines.settings import Settings
@@ -27,17 +28,21 @@ class Anomalies:
 
 @dataclass(frozen=True)
 class StandingFailure:
-    """An organization that failed when it was last tried, or whose deletes are withheld, and since when."""
+    """An organization whose `subject` failed when last tried, or has deletes withheld, and since when."""
 
     organization_id: UUID
+    subject: OutcomeOf
     error_class: str
     failing_since: datetime
 
 
-def organizations_left_behind(databases: Databases, settings: Settings) -> dict[UUID, str]:
-    """Whose metrics could not be published when that was last tried, and the class of what went wrong."""
+def organizations_left_behind(
+    databases: Databases, settings: Settings, subject: OutcomeOf
+) -> dict[UUID, str]:
+    """Whose jobs, or steps, could not be published when last tried, and the class of what went wrong."""
     with connect(databases.analytics_url, settings) as connection:
-        return dict(connection.execute(statement("read/organizations_left_behind.sql")).fetchall())
+        values = {"subject": subject}
+        return dict(connection.execute(statement("read/organizations_left_behind.sql"), values).fetchall())
 
 
 def standing_failures(databases: Databases, settings: Settings) -> list[StandingFailure]:
@@ -45,7 +50,7 @@ def standing_failures(databases: Databases, settings: Settings) -> list[Standing
     with connect(databases.analytics_url, settings) as connection:
         withheld = {"withheld": DeletesNotAccepted.__name__}
         rows = connection.execute(statement("read/standing_failures.sql"), withheld).fetchall()
-    return [StandingFailure(*row) for row in rows]
+    return [StandingFailure(key, OutcomeOf(subject), *row) for key, subject, *row in rows]
 
 
 def lagging_organizations(databases: Databases, settings: Settings) -> dict[UUID, datetime]:

@@ -9,6 +9,7 @@ from pipelines.errors import DeletesNotAccepted, ExecutionMetricsError
 from pipelines.model.sentinels import ALL_OF_EACH
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases, connect
+from pipelines.storage.facts_health import find_set_aside
 from pipelines.storage.facts_log import newest_version
 from pipelines.storage.schema_checks import require_analytics
 from pipelines.storage.source_catalog import open_catalog
@@ -19,8 +20,8 @@ from pipelines.storage.statements import statement
 class OrganizationStatus:
     """One organization: all that had completed by `complete_through` is in its `cells`.
 
-    `failing` is the class of what went wrong when it was last tried, None when nothing did; of one that was
-    never published nothing else is known.
+    `failing` and `steps_failing` are the classes of what went wrong when its jobs and its steps were last
+    tried, None when nothing did; of one that was never published nothing else is known.
     """
 
     organization_id: UUID
@@ -33,6 +34,7 @@ class OrganizationStatus:
     cells: int
     anomalies: int
     failing: str | None
+    steps_failing: str | None
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,13 @@ class Status:
     """All organizations, and what the rollup plan costs: cells per counted job.
 
     `read_whole` says why every refresh reads all of some relations; None where the source is not reached.
+    `set_aside` are the folders of facts that could not be used.
     """
 
     organizations: tuple[OrganizationStatus, ...]
     facts_version: int
     read_whole: Mapping[str, str] | None
+    set_aside: tuple[str, ...]
 
     @property
     def cells(self) -> int:
@@ -84,10 +88,12 @@ def status(databases: Databases, settings: Settings) -> Status:
             statement("read/organization_status.sql"),
             ALL_OF_EACH | {"withheld": DeletesNotAccepted.__name__},
         ).fetchall()
+    locations = (settings.facts_location, settings.step_facts_location)
     return Status(
         tuple(OrganizationStatus(*row) for row in rows),
         newest_version(settings.facts_location),
         _read_whole(databases, settings),
+        tuple(str(folder) for location in locations for folder in find_set_aside(location)),
     )
 
 

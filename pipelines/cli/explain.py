@@ -98,7 +98,10 @@ def explain(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show one cell: its figures, how many jobs it counts, when they changed and why, and what they were."""
+    """Show one cell: its figures, how many jobs it counts, when they changed and why, and what they were.
+
+    Cells of steps are not explained: what they were is not kept.
+    """
     from pipelines import explain as explanations
 
     name = explanations.CellName(

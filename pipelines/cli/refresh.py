@@ -80,12 +80,23 @@ def _propose(proposed: Sequence[OrganizationPreview], as_json: bool) -> None:
             print_line(f"{each.deletes_withheld:,} of its jobs are gone from the source.")
         if each.would_fail:
             print_line(f"It would stay as it is, because of {each.would_fail}.")
+        if each.steps:
+            print_line(f"{each.steps:,} steps would change, and the cells that count them.")
+        if each.step_deletes_withheld:
+            print_line(
+                f"{each.step_deletes_withheld:,} of its steps are gone from the source, too many to believe:"
+                " its steps would stay as they are."
+            )
         if each.largest:
             print_table(_COLUMNS, (_row(change) for change in each.largest))
         print_line()
     in_all = sum(each.cells for each in proposed)
     concerned = sum(each.cells > 0 for each in proposed)
-    print_line(f"{in_all:,} cells of {concerned:,} organizations would change; nothing was written.")
+    steps = sum(each.steps for each in proposed)
+    print_line(
+        f"{in_all:,} cells of {concerned:,} organizations would change; nothing was written."
+        f" {steps:,} steps would change too, and their cells are not listed."
+    )
 
 
 def _row(change: CellChange) -> Sequence[Any]:

@@ -34,6 +34,7 @@ def status(as_json: AsJson = False) -> None:
         "cells_per_job",
         "anomalies",
         "failing",
+        "steps_failing",
     )
     headings = [column.replace("_", " ") for column in columns]
     print_table(headings, ([row[column] for column in columns] for row in organizations))
@@ -44,3 +45,9 @@ def status(as_json: AsJson = False) -> None:
     )
     for relation, why in (report.read_whole or {}).items():
         print_line(f"Every refresh reads all of orchestration.{relation}: {why}.")
+    for folder in report.set_aside:
+        print_line(
+            f"{folder} was set aside because it could not be used, and may be the only copy of what the"
+            " source no longer has: put a backup of these facts in their place, or delete it when nothing is"
+            " missed."
+        )

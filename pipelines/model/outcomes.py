@@ -8,3 +8,10 @@ class Outcome(StrEnum):
 
     PUBLISHED = "published"
     FAILED = "failed"
+
+
+class OutcomeOf(StrEnum):
+    """What of an organization was to be published."""
+
+    JOBS = "jobs"
+    STEPS = "steps"

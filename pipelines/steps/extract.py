@@ -1,7 +1,8 @@
 """From the source's logs to the facts of steps: read what changed, merge it."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 from typing import Final
 from uuid import UUID, uuid4
@@ -9,7 +10,6 @@ from uuid import UUID, uuid4
 import polars as pl
 
 from pipelines.compute.digests import differing_days, digest
-from pipelines.errors import UnknownOrganization
 from pipelines.extract import Request, horizon_of
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.model.jobs import Gone
@@ -21,9 +21,9 @@ from pipelines.storage.database import Databases, connect
 from pipelines.storage.facts import Absorbed, Facts, open_facts
 from pipelines.storage.facts_table import STEP_FACTS
 from pipelines.storage.frames import of_organizations, uuids
-from pipelines.storage.source import open_source
+from pipelines.storage.source import SourceSnapshot, open_source
 from pipelines.storage.spool import Spool, temporary_spool
-from pipelines.storage.step_progress import StepProgress, disown_lost_step_versions
+from pipelines.storage.step_progress import StepProgress, disown_lost_step_versions, find_step_progress
 from pipelines.storage.step_source import Cursor, Frames, StepSource
 from pipelines.withheld import counts, suspicious
 
@@ -36,8 +36,8 @@ class StepExtraction:
     """What one snapshot of the logs held; its steps are in the facts, the rest waits to be published.
 
     `not_counted` are lines that name a step and were read but may not be counted, and `withheld` says of how
-    many steps an organization would be rid that are gone from the source. Cells that begin before
-    `sealed_before` may count steps that the source no longer has.
+    many steps an organization would be rid that are gone from the source; `request` is what was asked for.
+    Cells that begin before `sealed_before` may count steps that the source no longer has.
     """
 
     run_id: UUID
@@ -48,6 +48,7 @@ class StepExtraction:
     seen: Mapping[UUID, StepProgress]
     sealed_before: datetime | None
     withheld: Mapping[UUID, int]
+    request: Request
     read: int
     not_counted: int
     absorbed: Absorbed
@@ -59,49 +60,78 @@ def extract_steps(
 ) -> StepExtraction | None:
     """Merge into the facts the steps that changed, and what a digest finds to differ; None without logs.
 
-    Whoever's jobs were never published is left for later. The caller holds the refresh lock. Raises
-    `UnknownOrganization`, `SourceMissing`, `FactsUnusable`, `FactsConflict`.
+    Organizations whose jobs were never published are left for later. The caller holds the refresh lock.
+    Raises `SourceMissing`, `FactsUnusable`, `FactsConflict`.
     """
-    with connect(databases.analytics_url, settings) as analytics:
-        known = find_progress(analytics)
-    unknown = sorted(set(request.organization_ids) - known.keys())
-    if unknown:
-        raise UnknownOrganization(f"({', '.join(map(str, unknown))})")
-    scope = tuple(sorted(request.organization_ids or known))
-    with temporary_spool(settings.home, STEP_FACTS) as spool, stages.timed("extract_steps"):
-        with open_source(databases.source_url, settings) as source:
-            steps = StepSource(source, settings)
-            if not steps.has_steps:
-                return None
-            facts = open_facts(settings, STEP_FACTS)
-            with connect(databases.analytics_url, settings) as analytics:
-                seen = disown_lost_step_versions(analytics, facts)
-            reading = _Reading(steps, source.cancel, settings, request, facts, spool, stages)
-            moment, incarnation = source.moment, steps.incarnation
-            cursors = {
-                key: _cursor(seen.get(key), incarnation, moment.horizon, facts, settings) for key in scope
-            }
-            reading.read_changes(cursors)
-            withheld = reading.read_what_is_gone(scope, cursors)
-            passing(FaultPoint.STEPS_READ)
+    with (
+        stages.timed("extract_steps"),
+        gathered_steps(databases, settings, request, stages) as (extraction, spool),
+    ):
+        if extraction is None:
+            return None
+        facts = extraction.facts
         # Chunks share no step, so while the first ones fill an empty table there is nothing to look up.
         absorb = facts.fill if facts.empty else facts.absorb
         absorbed = sum(map(absorb, spool.chunks(_FACTS_ORDER)), Absorbed())
         passing(FaultPoint.FACTS_ABSORBED)
-        return StepExtraction(
-            run_id=uuid4(),
-            horizon=moment.horizon,
-            incarnation=incarnation,
-            extracted_at=moment.extracted_at,
-            organization_ids=scope,
-            seen=seen,
-            sealed_before=reading.sealed_before,
-            withheld=withheld,
-            read=spool.rows,
-            not_counted=reading.not_counted,
-            absorbed=absorbed,
-            facts=facts,
-        )
+        return replace(extraction, absorbed=absorbed)
+
+
+@contextmanager
+def gathered_steps(
+    databases: Databases, settings: Settings, request: Request, stages: Stages, *, dry: bool = False
+) -> Iterator[tuple[StepExtraction | None, Spool]]:
+    """Read what `extract_steps` would merge, and merge nothing: yield it with the spooled rows.
+
+    A `dry` one changes neither the facts nor what is on record of them.
+    """
+    with temporary_spool(settings.home, STEP_FACTS) as spool:
+        with open_source(databases.source_url, settings) as source:
+            extraction = _extraction(databases, settings, request, stages, source, spool, dry=dry)
+        yield extraction, spool
+
+
+def _extraction(
+    databases: Databases,
+    settings: Settings,
+    request: Request,
+    stages: Stages,
+    source: SourceSnapshot,
+    spool: Spool,
+    *,
+    dry: bool,
+) -> StepExtraction | None:
+    steps = StepSource(source, settings)
+    if not steps.has_steps:
+        return None
+    facts = open_facts(settings, STEP_FACTS)
+    if not dry:
+        facts.add_columns()
+    with connect(databases.analytics_url, settings) as analytics:
+        known = find_progress(analytics)
+        seen = find_step_progress(analytics) if dry else disown_lost_step_versions(analytics, facts)
+    scope = tuple(sorted(known.keys() & set(request.organization_ids or known)))
+    reading = _Reading(steps, source.cancel, settings, request, facts, spool, stages)
+    moment, incarnation = source.moment, steps.incarnation
+    cursors = {key: _cursor(seen.get(key), incarnation, moment.horizon, facts, settings) for key in scope}
+    reading.read_changes(cursors)
+    withheld = reading.read_what_is_gone(scope, cursors)
+    passing(FaultPoint.STEPS_READ)
+    return StepExtraction(
+        run_id=uuid4(),
+        horizon=moment.horizon,
+        incarnation=incarnation,
+        extracted_at=moment.extracted_at,
+        organization_ids=scope,
+        seen=seen,
+        sealed_before=reading.sealed_before,
+        withheld=withheld,
+        request=request,
+        read=spool.rows,
+        not_counted=reading.not_counted,
+        absorbed=Absorbed(),
+        facts=facts,
+    )
 
 
 class _Reading:

@@ -1,5 +1,6 @@
 """From the facts of steps to their aggregates: batches of organizations, each replaced in one transaction."""
 
+import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,19 +12,21 @@ import polars as pl
 from pipelines.batches import Batch, by_work, settle
 from pipelines.compute.aggregate import Aggregator
 from pipelines.compute.subjects import STEPS
-from pipelines.errors import DeletesNotAccepted, FeedLost, PublishConflict
+from pipelines.errors import DeletesNotAccepted, PublishConflict
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.model.definition import step_definition
+from pipelines.model.outcomes import OutcomeOf
 from pipelines.model.periods import Period
 from pipelines.model.restatements import Restated
 from pipelines.model.rollup_plan import STEP_ROLLUP_PLAN
 from pipelines.model.steps import STEP_DIMENSIONS
-from pipelines.publish import recent_images
+from pipelines.publish import follow, recent_images, record_failure
 from pipelines.read_ahead import read_ahead
 from pipelines.recompute import ALL_PERIODS, CHUNK_JOBS, Cells, Desk
 from pipelines.settings import Settings
 from pipelines.stages import Stages
 from pipelines.steps.extract import StepExtraction
+from pipelines.storage import outcomes
 from pipelines.storage.calendars import ReadCalendar, find_calendar
 from pipelines.storage.database import Connection, Databases, commit, connect
 from pipelines.storage.definitions import version_of
@@ -128,7 +131,7 @@ class _Plan:
         calendar: ReadCalendar,
         images: Spool,
     ) -> "_Plan":
-        """Spool what changed of those who follow the feed; who cannot any more is taken whole."""
+        """Spool what changed of those who follow the feed; those who cannot any more are taken whole."""
         scope = set(extraction.organization_ids) - set(extraction.withheld)
         seen = extraction.seen
         followed = {
@@ -136,11 +139,9 @@ class _Plan:
             for key in scope & seen.keys()
             if seen[key].shows(facts) and seen[key].definition_version == definition_version
         }
-        try:
-            for batch in unpublished_steps(facts, {key: seen[key] for key in followed}):
-                images.add(batch)
-        except FeedLost:
-            followed = set()
+        followed -= follow(
+            lambda those: unpublished_steps(facts, those), {key: seen[key] for key in followed}, images.add
+        )
         rezoned = {key for key in followed if calendar.differs(key, seen[key])}
         return cls(frozenset(scope - followed), frozenset(rezoned), frozenset(followed))
 
@@ -177,6 +178,7 @@ class _Press:
         self._databases, self._settings, self._extraction = databases, settings, extraction
         self._facts, self._calendar, self._plan = facts, calendar, plan
         self._edition, self._aggregator, self._images, self._stages = edition, aggregator, images, stages
+        self._begun = time.monotonic()
         self.published = PublishedSteps()
 
     def overtaken(self, batch: Batch) -> bool:
@@ -186,11 +188,21 @@ class _Press:
         return any(now.get(key) != self._extraction.seen.get(key) for key in batch)
 
     def give_up(self, organization_id: UUID, failure: Exception) -> None:
-        """Remember that an organization failed; it stays as it was, and its cursor too."""
-        self.published.failed[organization_id] = type(failure).__name__
+        """Record that an organization failed; it stays as it was, and its cursor too."""
+        self.published.failed[organization_id] = record_failure(
+            self._databases,
+            self._settings,
+            self._extraction,
+            organization_id,
+            failure,
+            subject=OutcomeOf.STEPS,
+            digested=self._extraction.request.digests,
+            seconds=time.monotonic() - self._begun,
+        )
 
     def publish(self, batch: Batch) -> None:
         """Replace the cells of these organizations."""
+        self._begun = time.monotonic()
         mine, plan = set(batch), self._plan
         with connect(self._databases.analytics_url, self._settings) as analytics:
             passing(FaultPoint.BATCH_BEGUN)
@@ -212,6 +224,10 @@ class _Press:
             passing(FaultPoint.CELLS_COMPUTED)
             publication.replace()
             self._advance(analytics, batch)
+            seconds = time.monotonic() - self._begun
+            outcomes.record(
+                analytics, self._extraction.run_id, batch, seconds=seconds, subject=OutcomeOf.STEPS
+            )
             self._commit(analytics, batch)
         self.published.computed += computed
         self.published.written += publication.written
@@ -250,6 +266,7 @@ class _Press:
             facts=self._facts,
             definition_version=self._edition.definition_version,
             run_id=extraction.run_id,
+            settled_since=extraction.request.settled_since,
         )
         passing(FaultPoint.VERSION_PUBLISHED)
 

@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from pipelines.extract import Request
+from pipelines.model.definition import step_definition
 from pipelines.settings import Settings
 from pipelines.stages import Stages
 from pipelines.steps.extract import extract_steps
 from pipelines.steps.publish import publish_steps
-from pipelines.storage.database import Databases
+from pipelines.storage.database import Databases, connect
+from pipelines.storage.definitions import find_version
 from pipelines.storage.facts_health import with_new_facts
 from pipelines.storage.facts_table import STEP_FACTS
+from pipelines.storage.step_progress import find_step_progress
 
 
 @dataclass(frozen=True)
@@ -33,13 +36,20 @@ class StepsReport:
     failed: Mapping[UUID, str]
 
 
+def find_stale_steps(databases: Databases, settings: Settings) -> tuple[UUID, ...]:
+    """The organizations whose steps are of an older definition; `refresh_steps` computes them anew."""
+    with connect(databases.analytics_url, settings) as analytics:
+        current, seen = find_version(analytics, step_definition()), find_step_progress(analytics)
+    return tuple(sorted(key for key, each in seen.items() if each.definition_version != current))
+
+
 def refresh_steps(
     databases: Databases, settings: Settings, request: Request, stages: Stages
 ) -> StepsReport | None:
     """Bring the steps up to date with their logs; None where the source has none that may be read.
 
     A digest that is asked for covers steps that ended in a range, since a day, or ever. The caller holds the
-    refresh lock. Raises `UnknownOrganization`, `SourceMissing`, `PublishConflict`.
+    refresh lock. Raises `SourceMissing`, `PublishConflict`.
     """
 
     def whole_pass() -> StepsReport | None:

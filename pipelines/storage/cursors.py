@@ -11,12 +11,18 @@ import psycopg
 from psycopg.rows import class_row
 
 from pipelines.errors import PublishConflict
+from pipelines.model.outcomes import OutcomeOf
 from pipelines.storage.facts import Facts
 from pipelines.storage.source import Moment
 from pipelines.storage.statements import statement
 
 # In place of a version: the facts have everything, but nobody knows any more what was published of it.
 FORGOTTEN: Final = -1
+
+_WITHHOLD: Final = {
+    OutcomeOf.JOBS: "load/withhold_deletes.sql",
+    OutcomeOf.STEPS: "load/steps/withhold_deletes.sql",
+}
 
 
 @dataclass(frozen=True)
@@ -35,8 +41,14 @@ class Shown:
     run_id: UUID | None
 
     def knows(self, facts: Facts) -> bool:
-        """Whether it was published from these facts: not from others, nor a later version now lost."""
-        return self.facts_table_id == facts.table_id and self.published_version <= facts.version
+        """Whether it was read into these facts with all their columns, and published from them.
+
+        It was not when they are others, lost the version that was published, or lacked a column then.
+        """
+        if self.facts_table_id != facts.table_id or self.published_version > facts.version:
+            return False
+        # Of a version that was forgotten nobody knows on which side of an added column it was.
+        return self.published_version >= facts.complete_since or facts.complete_since == 0
 
     def shows(self, facts: Facts) -> bool:
         """Whether the cells show a version of these facts, so that the feed says what changed since."""
@@ -175,12 +187,17 @@ def advance(
 
 
 def withhold(
-    connection: psycopg.Connection, organization_id: UUID, jobs: int, *, created_since: date | None
+    connection: psycopg.Connection,
+    organization_id: UUID,
+    withheld: int,
+    *,
+    since: date | None,
+    subject: OutcomeOf,
 ) -> None:
-    """Record that a digest of the jobs created since a day, or of all, would have taken too many away."""
+    """Record that a digest of the jobs, or steps, since a day, or of all, would have taken too many away."""
     connection.execute(
-        statement("load/withhold_deletes.sql"),
-        {"organization_id": organization_id, "withheld_jobs": jobs, "created_since": created_since},
+        statement(_WITHHOLD[subject]),
+        {"organization_id": organization_id, "withheld": withheld, "since": since},
     )
 
 

@@ -26,8 +26,11 @@ from pipelines.storage.facts_table import (
     JOB_FACTS,
     STORED_COLUMNS,
     Kind,
+    add_columns,
+    added_columns,
     created,
     files_of,
+    lacking_columns,
     location_of,
     opened,
     rows_of,
@@ -49,7 +52,9 @@ _FEW_FACTS: Final = 50_000
 _LONGEST_WRITE: Final = timedelta(hours=1)
 
 # What a commit is called that changes no job that counts.
-_HOUSEKEEPING: Final = frozenset({"CREATE TABLE", "OPTIMIZE", "DELETE", "VACUUM START", "VACUUM END"})
+_HOUSEKEEPING: Final = frozenset(
+    {"CREATE TABLE", "ADD COLUMN", "OPTIMIZE", "DELETE", "VACUUM START", "VACUUM END"}
+)
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,13 @@ class Facts:
     @property
     def version(self) -> int:
         return int(self._table.version())
+
+    @cached_property
+    def complete_since(self) -> int:
+        """The first version that has every column; what was read before it is to be read again."""
+        if lacking_columns(self._table, self._kind):
+            return self.version + 1
+        return max(added_columns(self._table).values(), default=0)
 
     @property
     def rows(self) -> int:
@@ -139,6 +151,13 @@ class Facts:
                 high=(pl.col("row_hash") // 0x1_0000_0000).sum(),
             )
         )
+
+    def add_columns(self) -> None:
+        """Add the columns of this version that a table which an earlier one made does not have yet."""
+        if lacking_columns(self._table, self._kind):
+            with self._commit():
+                add_columns(self._table, self._kind)
+            self.__dict__.pop("complete_since", None)
 
     def fill(self, changes: pl.DataFrame) -> Absorbed:
         """Append the jobs that count, none of which may be there yet; `changes` as `absorb` takes them."""
@@ -231,7 +250,8 @@ class Facts:
         A table of few facts is read once.
         """
         key, home = self._kind.place
-        facts = rows_of(self._table, self._kind).select(*known_columns(self._kind))
+        known = known_columns(self._kind, added_columns(self._table))
+        facts = rows_of(self._table, self._kind).select(known)
         ids = changes.lazy().select(key)
         if few:
             return self._collect(facts.join(ids, on=key, how="semi"))

@@ -12,7 +12,6 @@ from deltalake.exceptions import DeltaError
 
 from pipelines.errors import FactsUnusable
 from pipelines.fault_points import FaultPoint, passing
-from pipelines.settings import Settings
 from pipelines.storage.facts_checksums import Checksums
 from pipelines.storage.facts_log import local_folder, refuse_what_is_no_damage, shown
 from pipelines.storage.facts_table import (
@@ -89,20 +88,20 @@ def with_new_facts(location: str, kind: Kind, work: Callable[[], T]) -> T:
         return work()
 
 
-def remove_set_aside(location: str, settings: Settings, before: datetime) -> int:
-    """Remove what was set aside earlier than that; return how many files it was.
+def find_set_aside(location: str) -> dict[Path, datetime]:
+    """The folders that were set aside from this location, and when; none in an object store."""
+    folder = local_folder(location)
+    if folder is None or not folder.parent.is_dir():
+        return {}
+    there = {aside: _set_aside_at(aside, f"{folder.name}{_ASIDE}") for aside in folder.parent.iterdir()}
+    return {aside: since for aside, since in sorted(there.items()) if since}
 
-    Where history is sealed it may be the only copy of what the source no longer has, and is kept.
-    """
-    folder, removed = local_folder(location), 0
-    if folder is None or settings.sealed_before:
-        return 0
-    for aside in folder.parent.iterdir():
-        since = _set_aside_at(aside, f"{folder.name}{_ASIDE}")
-        if since and since < before:
-            removed += sum(entry.is_file() for entry in aside.rglob("*"))
-            shutil.rmtree(aside)
-    return removed
+
+def remove_folder(folder: Path) -> int:
+    """Remove a folder that was set aside; return how many files it was."""
+    files = sum(entry.is_file() for entry in folder.rglob("*"))
+    shutil.rmtree(folder)
+    return files
 
 
 def _set_aside_at(folder: Path, beginning: str) -> datetime | None:

@@ -1,14 +1,19 @@
 """What a hand-off has to write into the facts, found out before anything is written."""
 
+from collections.abc import Iterable
+
 import polars as pl
 
 from pipelines.model.jobs import Gone
 from pipelines.storage.facts_table import Kind
 
 
-def known_columns(kind: Kind) -> tuple[str, ...]:
-    """What has to be known of a fact to tell whether a job changed it."""
-    return (*kind.place, "row_hash", "gone")
+def known_columns(kind: Kind, added: Iterable[str] = ()) -> tuple[str, ...]:
+    """What has to be known of a fact to tell whether a job changed it.
+
+    A row from before a column was `added` lacks its value, which a hash of the source's row may not tell.
+    """
+    return (*kind.place, "gone", *{"row_hash", *added})
 
 
 def counted_at_home(known: pl.DataFrame, changes: pl.DataFrame, kind: Kind) -> pl.DataFrame:
@@ -23,9 +28,10 @@ def needed(changes: pl.DataFrame, known: pl.DataFrame, kind: Kind) -> pl.DataFra
     had, lest it count twice. Rows that leave have an id, a day and `gone`; other columns are NULL.
     """
     facts, rows = known.lazy(), changes.lazy()
-    there = facts.select(*kind.place, "row_hash", was_gone=pl.col("gone").is_not_null(), known=True)
+    compared = [name for name in known.columns if name not in {*kind.place, "gone"}]
+    there = facts.select(*kind.place, *compared, was_gone=pl.col("gone").is_not_null(), known=True)
     counting = rows.filter(pl.col("gone").is_null()).join(there, on=kind.place, how="left", suffix="_before")
-    differs = pl.col("row_hash").ne_missing(pl.col("row_hash_before"))
+    differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_before")) for name in compared)
     entering = counting.filter(pl.col("known").is_null() | pl.col("was_gone") | differs)
     jobs = rows.select(kind.key, day=kind.home, why="gone")
     leaving = (

@@ -9,10 +9,10 @@ from urllib.parse import unquote
 
 import polars as pl
 from arro3.core import Table
-from deltalake import CommitProperties, DeltaTable, Schema
+from deltalake import CommitProperties, DeltaTable, Field, Schema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from pipelines.errors import FactsUnusable
+from pipelines.errors import FactsNewer, FactsUnusable
 from pipelines.model.jobs import FACT_COLUMNS
 from pipelines.model.steps import STEP_FACT_COLUMNS
 from pipelines.settings import Settings
@@ -41,6 +41,11 @@ class Kind:
         """What names one row."""
         return (self.key, self.home)
 
+    @property
+    def indispensable(self) -> frozenset[str]:
+        """The columns without which nobody knows which row it is, whose it is and whether it counts."""
+        return frozenset({*self.place, "organization_id", "gone"})
+
 
 JOB_FACTS: Final = Kind(
     "job_facts",
@@ -67,6 +72,9 @@ _CONFIGURATION: Final = {
 # More are told apart by the statistics in the log, without opening each.
 _FEW_FILES: Final = 50
 
+# In the metadata of a column that was added: the version that added it.
+_ADDED_BY: Final = "execmetrics.added_by"
+
 # Whoever wrote since a version was read may have changed the same jobs, so nothing is written over it.
 FENCED: Final = CommitProperties(max_commit_retries=0)
 
@@ -77,10 +85,11 @@ def location_of(settings: Settings, kind: Kind) -> str:
 
 
 def opened(location: str, kind: Kind = JOB_FACTS) -> DeltaTable | None:
-    """The table, or None where there is none.
+    """The table, or None where there is none; it may lack columns, which are read as NULL.
 
     Raises `FactsUnusable` when its log cannot be read or lacks a part, when a file in a local folder is
-    missing or not as it was written, and when the columns are those of another version of this program.
+    missing or not as it was written, and when columns are of another type or an indispensable one is missing;
+    `FactsNewer` when it has columns that this version does not know.
     """
     folder = local_folder(location)
     try:
@@ -88,10 +97,7 @@ def opened(location: str, kind: Kind = JOB_FACTS) -> DeltaTable | None:
         damage = folder and damaged_log(folder)
         if not damage:
             table = DeltaTable(location)
-            expected = table.schema() == Schema.from_arrow(_arrow_schema(kind))
-            damage = (
-                (folder and _damaged_file(table, folder, kind)) if expected else "columns of another version"
-            )
+            damage = _other_columns(table, location, kind) or (folder and _damaged_file(table, folder, kind))
     except TableNotFoundError:
         return None
     except (DeltaError, OSError) as broken:
@@ -132,7 +138,32 @@ def rows_of(table: DeltaTable, kind: Kind = JOB_FACTS) -> pl.LazyFrame:
         files = table.file_uris()
         if len(files) <= _FEW_FILES or "%" in uri:
             return _rows_in(files, kind)
-    return pl.scan_delta(table).select(*kind.columns)
+    nulls = {field.name: pl.lit(None, kind.columns[field.name]) for field in lacking_columns(table, kind)}
+    return pl.scan_delta(table).with_columns(**nulls).select(*kind.columns)
+
+
+def lacking_columns(table: DeltaTable, kind: Kind) -> list[Field]:
+    """The columns that a table which an earlier version made does not have yet."""
+    there = {field.name for field in table.schema().fields}
+    return [field for field in _schema(kind).fields if field.name not in there]
+
+
+def added_columns(table: DeltaTable) -> dict[str, int]:
+    """The columns that were added after rows had been written, and the version that added each."""
+    return {
+        field.name: int(field.metadata[_ADDED_BY])
+        for field in table.schema().fields
+        if _ADDED_BY in field.metadata
+    }
+
+
+def add_columns(table: DeltaTable, kind: Kind) -> None:
+    """Add the columns that are lacking, in one commit; rows that are there have NULL in them."""
+    added_by = {_ADDED_BY: str(table.version() + 1)}
+    table.alter.add_columns(
+        [Field(field.name, field.type, metadata=added_by) for field in lacking_columns(table, kind)],
+        commit_properties=FENCED,
+    )
 
 
 def files_of(table: DeltaTable, kind: Kind = JOB_FACTS) -> pl.DataFrame:
@@ -147,6 +178,20 @@ def files_of(table: DeltaTable, kind: Kind = JOB_FACTS) -> pl.DataFrame:
     )
 
 
+def _other_columns(table: DeltaTable, location: str, kind: Kind) -> str | None:
+    """Why rows with these columns cannot be ours; raises `FactsNewer`."""
+    there = {field.name: field.type for field in table.schema().fields}
+    ours = {field.name: field.type for field in _schema(kind).fields}
+    if unknown := there.keys() - ours.keys():
+        raise FactsNewer(f"({shown(location)}: {', '.join(sorted(unknown))})")
+    of_another_type = any(ours[name] != there[name] for name in there)
+    return "columns of another version" if of_another_type or kind.indispensable - there.keys() else None
+
+
+def _schema(kind: Kind) -> Schema:
+    return Schema.from_arrow(_arrow_schema(kind))
+
+
 @cache
 def _arrow_schema(kind: Kind) -> Any:
     return Table.from_arrow(pl.DataFrame(schema=dict(kind.columns))).schema
@@ -155,8 +200,11 @@ def _arrow_schema(kind: Kind) -> Any:
 def _rows_in(files: list[str], kind: Kind) -> pl.LazyFrame:
     if not files:
         return pl.LazyFrame(schema=dict(kind.columns))
-    paths, partition = [unquote(uri) for uri in files], {kind.home: kind.columns[kind.home]}
-    return pl.scan_parquet(paths, glob=False, hive_schema=partition).select(*kind.columns)
+    paths, columns = [unquote(uri) for uri in files], dict(kind.columns)
+    partition = {kind.home: columns.pop(kind.home)}
+    # A file that is older than a column does not have it.
+    rows = pl.scan_parquet(paths, glob=False, hive_schema=partition, schema=columns, missing_columns="insert")
+    return rows.select(*kind.columns)
 
 
 def _damaged_file(table: DeltaTable, folder: Path, kind: Kind) -> str | None:

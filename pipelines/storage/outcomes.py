@@ -5,7 +5,7 @@ from uuid import UUID
 
 import psycopg
 
-from pipelines.model.outcomes import Outcome
+from pipelines.model.outcomes import Outcome, OutcomeOf
 from pipelines.storage.statements import statement
 
 
@@ -15,14 +15,16 @@ def record(
     organization_ids: Collection[UUID],
     *,
     seconds: float,
+    subject: OutcomeOf = OutcomeOf.JOBS,
     error_class: str | None = None,
 ) -> None:
-    """Record that these were published, or failed with an error of that class."""
+    """Record that the jobs, or the steps, of these were published, or failed with an error of that class."""
     connection.execute(
         statement("load/record_outcomes.sql"),
         {
             "run_id": run_id,
             "organization_ids": sorted(organization_ids),
+            "subject": subject,
             "outcome": Outcome.FAILED if error_class else Outcome.PUBLISHED,
             "error_class": error_class,
             "milliseconds": round(seconds * 1000),

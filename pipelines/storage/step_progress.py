@@ -51,10 +51,12 @@ def advance_steps(
     facts: Facts,
     definition_version: int,
     run_id: UUID,
+    settled_since: str | None = None,
 ) -> None:
     """Record that the steps of these organizations, each with its zone and its rules, show the current facts.
 
-    Raises `PublishConflict` when another run moved one of them since `seen`.
+    Deletes that were withheld stand, unless they were looked for again from `settled_since` on, a day of
+    ending. Raises `PublishConflict` when another run moved one of them since `seen`.
     """
     before = [seen.get(key) for key in zones]
     moved = connection.execute(
@@ -71,6 +73,7 @@ def advance_steps(
             "published_version": facts.version,
             "definition_version": definition_version,
             "run_id": run_id,
+            "settled_since": settled_since,
         },
     ).rowcount
     if moved != len(zones):

@@ -1,4 +1,5 @@
--- Remove outcomes of runs that ended before a moment, except the newest of each organization with metrics.
+-- Remove outcomes of runs that ended before a moment, except the newest of the jobs and the steps of each
+-- organization with metrics.
 -- Takes: before timestamptz.
 -- Gives: one row per outcome removed.
 DELETE FROM analytics.refresh_outcomes AS old
@@ -8,7 +9,9 @@ WHERE
         EXISTS (
             SELECT
             FROM analytics.refresh_outcomes AS newer
-            WHERE newer.organization_id = old.organization_id AND newer.finished_at > old.finished_at
+            WHERE
+                newer.organization_id = old.organization_id AND newer.subject = old.subject
+                AND newer.finished_at > old.finished_at
         )
         -- One that was never published and is tried no more is gone from the source.
         OR NOT EXISTS (

@@ -1,7 +1,8 @@
 -- Where each organization stands that was ever published, or tried.
 -- Takes: all_workflows uuid, all_clients uuid, all_initiators text, withheld text (the class of deletes that are).
 -- Gives: organization_id, name, time_zone, complete_through, verified_at, cursor (these four may be NULL), jobs
---        (counted), cells, anomalies (listed rows), failing (what went wrong last, NULL when nothing did).
+--        (counted), cells, anomalies (listed rows), failing and steps_failing (what went wrong last with the jobs
+--        and with the steps, NULL when nothing did).
 SELECT
     organization_id,
     coalesce(names.name, '') AS name,
@@ -12,13 +13,22 @@ SELECT
     coalesce(stored.jobs, 0)::bigint AS jobs,
     coalesce(stored.cells, 0) AS cells,
     coalesce(listed.anomalies, 0) AS anomalies,
-    coalesce(newest.error_class, CASE WHEN completeness.withheld_at IS NOT NULL THEN %(withheld)s END) AS failing
+    coalesce(newest.of_jobs, CASE WHEN completeness.withheld_at IS NOT NULL THEN %(withheld)s END) AS failing,
+    coalesce(newest.of_steps, CASE WHEN steps.withheld_at IS NOT NULL THEN %(withheld)s END) AS steps_failing
 FROM analytics.completeness
 FULL JOIN (
-    SELECT DISTINCT ON (organization_id) organization_id, error_class
-    FROM analytics.refresh_outcomes
-    ORDER BY organization_id, finished_at DESC
+    SELECT
+        organization_id,
+        max(error_class) FILTER (WHERE subject = 'jobs') AS of_jobs,
+        max(error_class) FILTER (WHERE subject = 'steps') AS of_steps
+    FROM (
+        SELECT DISTINCT ON (organization_id, subject) organization_id, subject, error_class
+        FROM analytics.refresh_outcomes
+        ORDER BY organization_id, subject, finished_at DESC
+    ) AS newest_of_each
+    GROUP BY organization_id
 ) AS newest USING (organization_id)
+LEFT JOIN analytics.step_completeness AS steps USING (organization_id)
 LEFT JOIN analytics.extraction_cursors AS cursors USING (organization_id)
 LEFT JOIN analytics.organizations AS names ON names.id = organization_id
 LEFT JOIN (

@@ -13,7 +13,7 @@ from pipelines.settings import Settings
 from pipelines.storage.database import Databases
 from tests.support.dagster_runs import checks_run, refresh_run, verdicts
 from tests.support.oracle import ALL
-from tests.support.planting import DAY, HOUR, NOON, Tenant, new_id, plant_jobs, plant_tenant
+from tests.support.planting import DAY, HOUR, NOON, Tenant, new_id, plant_jobs, plant_lines, plant_tenant
 
 pytestmark = pytest.mark.usefixtures("configured")
 
@@ -25,6 +25,7 @@ ALL_CHECKS = (
     PUBLISHED,
     NOTHING_BROKEN,
     COMPLETE,
+    STEPS_PUBLISHED,
     STEPS,
     IN_ITS_MONTH,
 ) = (
@@ -35,11 +36,9 @@ ALL_CHECKS = (
     "every_organization_was_published",
     "nothing_is_still_broken",
     "metrics_are_complete",
+    "all_steps_were_published",
     "steps_are_complete",
     "every_line_is_in_its_month",
-)
-ADDS_UP, COUNTED_ONCE, FEW_LEFT_OUT, AUDIT, PUBLISHED, NOTHING_BROKEN, COMPLETE, STEPS, IN_ITS_MONTH = (
-    ALL_CHECKS
 )
 
 # The audit repairs what it finds, and nobody can say whether another check looks before or after.
@@ -182,26 +181,30 @@ def test_an_organization_left_behind_is_named(
     databases: Databases,
     settings: Settings,
 ) -> None:
-    """It warns in the run that fails and ever after, until the organization is published again."""
-    analytics.execute(refusing(tenant))
-    plant_jobs(source, tenant, [{}])
+    """It warns in the run that fails and ever after, until its jobs and its steps are published again."""
+    analytics.execute(refusing(tenant, "aggregate_metrics"))
+    analytics.execute(refusing(tenant, "aggregate_step_metrics"))
+    (job,) = plant_jobs(source, tenant, [{}])
+    plant_lines(source, tenant, job, [{"step_name": "send"}])
     for number in range(20):
         neighbour = plant_tenant(source, f"Neighbour {number}")
 
     failing = refresh_run(NOON)
     refresh(databases, settings, organization_ids=[neighbour.organization])
-    standing = checks_run(NOTHING_BROKEN, PUBLISHED)
+    standing = checks_run(NOTHING_BROKEN, PUBLISHED, STEPS_PUBLISHED)
     analytics.execute("DROP TRIGGER refuse ON analytics.aggregate_metrics")
+    analytics.execute("DROP TRIGGER refuse ON analytics.aggregate_step_metrics")
     healed = refresh_run(NOON)
 
     assert failing.success, "one of many does not stop the run"
     assert not verdicts(failing)[PUBLISHED]
-    assert found(failing, PUBLISHED) == {
-        "organizations_failed": 1,
-        "organizations": f"{tenant.organization} RaiseException",
-    }
-    assert verdicts(standing) == {NOTHING_BROKEN: False, PUBLISHED: False}
-    assert str(tenant.organization) in found(standing, NOTHING_BROKEN)["organizations"]
+    named = {"organizations_failed": 1, "organizations": f"{tenant.organization} RaiseException"}
+    assert (found(failing, PUBLISHED), found(failing, STEPS_PUBLISHED)) == (named, named)
+    assert verdicts(standing) == {NOTHING_BROKEN: False, PUBLISHED: False, STEPS_PUBLISHED: False}
+    broken = found(standing, NOTHING_BROKEN)
+    assert broken["organizations_broken"] == 1
+    for subject in ("jobs", "steps"):
+        assert f"{tenant.organization} {subject} RaiseException since" in broken["organizations"]
     # Whether lines are in their months, the metrics do not depend on.
     assert verdicts(healed) | {IN_ITS_MONTH: True} == dict.fromkeys(ALL_CHECKS, True)
 
@@ -223,12 +226,12 @@ def test_metrics_that_are_not_complete_for_long_are_named(
     assert found(result, COMPLETE)["organizations"].startswith(str(tenant.organization))
 
 
-def refusing(tenant: Tenant) -> str:
+def refusing(tenant: Tenant, table: str) -> str:
     """A trigger that lets no cell of one organization be written."""
     return f"""
-        CREATE FUNCTION pg_temp.refuse() RETURNS trigger LANGUAGE plpgsql
+        CREATE OR REPLACE FUNCTION pg_temp.refuse() RETURNS trigger LANGUAGE plpgsql
             AS $$ BEGIN RAISE 'not this one'; END $$;
-        CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON analytics.aggregate_metrics FOR EACH ROW
+        CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON analytics.{table} FOR EACH ROW
             WHEN (NEW.organization_id = '{tenant.organization}') EXECUTE FUNCTION pg_temp.refuse();
         """
 

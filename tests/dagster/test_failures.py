@@ -159,7 +159,7 @@ def test_the_words_of_a_database_stay_with_it(
     assert [(told["step"], told["error"]) for told in webhook.received] == [
         ("aggregate_metrics", "TooManyFailures")
     ]
-    assert webhook.received[0]["message"].endswith(f"(1 of 1: {tenant.organization} CheckViolation)")
+    assert webhook.received[0]["message"].endswith(f"(jobs of 1 of 1: {tenant.organization} CheckViolation)")
     logged = "".join(str(event.event_specific_data) for event in result.all_events)
     assert "CheckViolation" in logged
     assert "violates" not in logged + json.dumps(webhook.received)

@@ -273,7 +273,7 @@ MUTANTS = (
     Mutant(
         "one that lags takes everybody along",
         "every hour computes everything",
-        Python("pipelines.publish", "_read_images").replace("lagging or plan.by_feed", "plan.by_feed"),
+        Python("pipelines.publish", "follow").replace("lagging or followed.keys()", "followed.keys()"),
         test="tests/postgres/test_rebuilding_facts.py::test_who_lags_behind_a_lost_feed_is_taken_whole_alone",
     ),
     Mutant(

@@ -12,6 +12,7 @@ import pytest
 from pipelines.errors import FactsUnusable, FeedLost
 from pipelines.maintenance import TidyReport, tidy_facts
 from pipelines.settings import Settings
+from pipelines.status import status
 from pipelines.storage.cursors import find_progress
 from pipelines.storage.database import Databases
 from pipelines.storage.facts import Facts, open_facts
@@ -106,6 +107,8 @@ def test_what_is_of_no_use_goes(
     publish(analytics, TENANT, facts)
     aside = set_aside(impatient.facts_location)
     anew = open_facts(impatient)
+    for organization in (TENANT, NEIGHBOUR, STRANGER):
+        publish(analytics, organization, anew)
     for job in range(3):
         anew.absorb(frame(change(job), change(10 + job, created_at=NOON + DAY)))
     anew.absorb(frame(change(11, gone="deleted")))
@@ -118,6 +121,26 @@ def test_what_is_of_no_use_goes(
     assert aside is not None
     assert not aside.exists()
     assert open_facts(impatient).rows == 5
+
+
+@pytest.mark.usefixtures("facts")
+@pytest.mark.parametrize("why", ["history is sealed", "somebody waits"])
+def test_what_may_be_the_only_copy_stays(
+    why: str, databases: Databases, impatient: Settings, analytics: psycopg.Connection
+) -> None:
+    """A sealed history, and an organization that is not published from the new facts, keep the old ones."""
+    sealed = impatient.model_copy(update={"sealed_before": NOON.date()} if why == "history is sealed" else {})
+    aside = set_aside(sealed.facts_location)
+    anew = open_facts(sealed)
+    for organization in (TENANT, NEIGHBOUR) if why == "somebody waits" else (TENANT, NEIGHBOUR, STRANGER):
+        publish(analytics, organization, anew)
+    time.sleep(0.1)
+
+    report = tidy_facts(databases, sealed)
+
+    assert report.files_removed == 0
+    assert status(databases, sealed).set_aside == (str(aside),)
+    assert len(list(aside.rglob("*.parquet"))) >= 2
 
 
 def test_damage_in_a_file_that_nobody_reads_is_found(
@@ -149,7 +172,8 @@ def publish(
         "INSERT INTO analytics.completeness (organization_id, complete_through, extracted_at, facts_table_id,"
         " published_version, published_at, definition_version, time_zone, zone_offsets)"
         " VALUES (%s, now(), now(), %s, %s, now(), 1, 'UTC', '')"
-        " ON CONFLICT (organization_id) DO UPDATE SET published_version = excluded.published_version",
+        " ON CONFLICT (organization_id) DO UPDATE"
+        " SET facts_table_id = excluded.facts_table_id, published_version = excluded.published_version",
         [organization, table_id or facts.table_id, facts.version],
     )
 

@@ -458,10 +458,12 @@ def cursor(analytics: psycopg.Connection, organization: UUID) -> list[tuple[Any,
 
 
 def outcomes_by_run(analytics: psycopg.Connection) -> Sequence[dict[UUID, dict[str, Any]]]:
-    """The recorded outcomes by organization, for each run in their order."""
+    """The recorded outcomes of jobs by organization, for each run in their order."""
     runs: dict[UUID, dict[UUID, dict[str, Any]]] = {}
     with analytics.cursor(row_factory=dict_row) as rows:
-        for row in rows.execute("SELECT * FROM analytics.refresh_outcomes ORDER BY finished_at"):
+        for row in rows.execute(
+            "SELECT * FROM analytics.refresh_outcomes WHERE subject = 'jobs' ORDER BY finished_at"
+        ):
             runs.setdefault(row["run_id"], {})[row["organization_id"]] = row
     return list(runs.values())
 

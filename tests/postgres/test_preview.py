@@ -179,7 +179,7 @@ def test_suspiciously_many_deletions_are_told_and_not_believed(
 
     said = {each.organization_id: each for each in withheld}
     assert said[tenant.organization] == OrganizationPreview(
-        tenant.organization, 1, 0, 1_100, "DeletesNotAccepted", ()
+        tenant.organization, 1, 0, 0, 1_100, 0, "DeletesNotAccepted", ()
     )
     assert said[neighbour.organization].cells == 27
     reconcile(databases, settings, **RANGE, accept_deletes=True)

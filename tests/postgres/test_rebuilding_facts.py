@@ -12,10 +12,13 @@ from pipelines.extract import Request
 from pipelines.maintenance import tidy_facts
 from pipelines.refresh import FailedOrganization, extract_changes, publish_changes, reconcile, refresh
 from pipelines.settings import Settings
+from pipelines.status import status
 from pipelines.storage.cursors import forget_published
 from pipelines.storage.database import Databases
 from pipelines.storage.facts import open_facts
+from pipelines.storage.facts_table import JOB_FACTS, STEP_FACTS
 from pipelines.verify import verify
+from tests.support.older_facts import take_away_column
 from tests.support.oracle import ALL, cells_by_sql, differences
 from tests.support.planting import (
     DAY,
@@ -25,6 +28,7 @@ from tests.support.planting import (
     change_job,
     plant_job,
     plant_jobs,
+    plant_lines,
     plant_tenant,
     row_versions,
 )
@@ -248,6 +252,41 @@ def test_facts_that_cannot_be_read_are_set_aside_and_rebuilt(
     assert list(Path(settings.facts_location).parent.glob("job_facts.unusable-*"))
 
 
+def test_a_new_column_is_added_in_place(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """Rows that the source still has are read again, once; the others stay, and no cell changes."""
+    sealed = settings.model_copy(update={"sealed_before": (NOON + 2 * DAY).date()})
+    tenant, neighbour = plant_two_tenants(source)
+    for each in (tenant, neighbour):
+        job = plant_job(source, each, completed_at=NOON + 9 * DAY)
+        plant_lines(
+            source, each, job, [{"step_name": "send", "timestamp": NOON + day * DAY} for day in (0, 5)]
+        )
+    refresh(databases, sealed)
+    source.execute("DELETE FROM orchestration.execution_logs WHERE timestamp = %s", [NOON])
+    source.execute("DELETE FROM orchestration.jobs WHERE completed_at = %s", [NOON])
+    before, steps_before = row_versions(analytics), step_rows(analytics)
+    take_away_column(sealed, analytics, JOB_FACTS, "created_at")
+    take_away_column(sealed, analytics, STEP_FACTS, "job_id")
+    unread = verify(databases, sealed)
+
+    report, again = refresh(databases, sealed), refresh(databases, sealed)
+
+    assert (unread.differences, unread.steps.differences) == ((), ())
+    jobs, steps = (open_facts(sealed, kind).scan().collect() for kind in (JOB_FACTS, STEP_FACTS))
+    assert (jobs.height, jobs["created_at"].null_count()) == (14, 2)
+    assert (steps.height, steps["job_id"].null_count()) == (4, 2)
+    assert (report.jobs_read, report.facts_updated, report.facts_deleted) == (12, 12, 0)
+    assert (report.steps.lines_read, report.steps.facts_updated, report.steps.facts_deleted) == (2, 2, 0)
+    assert (again.jobs_read, again.steps.lines_read) == (0, 0)
+    assert (row_versions(analytics), step_rows(analytics)) == (before, steps_before)
+    assert status(databases, sealed).set_aside == ()
+    change_job(source, job, status="FAILED")
+    assert refresh(databases, sealed).facts_updated == 1
+    assert verify(databases, sealed).differences == ()
+
+
 def test_the_last_job_of_all_can_leave(
     databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
 ) -> None:
@@ -375,6 +414,11 @@ def plant_two_tenants(source: psycopg.Connection) -> tuple[Tenant, Tenant]:
     for tenant in tenants:
         plant_jobs(source, tenant, [{"completed_at": NOON + day * DAY} for day in range(6)])
     return tenants
+
+
+def step_rows(analytics: psycopg.Connection) -> set[tuple[str, ...]]:
+    """Each stored cell of steps with the version of its row."""
+    return set(analytics.execute("SELECT xmin::text, s::text FROM analytics.aggregate_step_metrics AS s"))
 
 
 def total(analytics: psycopg.Connection, organization: UUID) -> int:

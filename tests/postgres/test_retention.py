@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from pipelines.audit import audit
-from pipelines.model.outcomes import Outcome
+from pipelines.model.outcomes import Outcome, OutcomeOf
 from pipelines.rebuild import rebuild
 from pipelines.refresh import reconcile, reconcile_created, refresh
 from pipelines.retain import RetentionReport, retain
@@ -215,7 +215,7 @@ def test_the_newest_outcome_of_each_organization_stays(
     source: psycopg.Connection,
     analytics: psycopg.Connection,
 ) -> None:
-    """However old it is, it says how the organization stands: the failed one of a neighbour, too.
+    """However old it is, it says how the organization stands: that of its steps, and a failed one, too.
 
     One that was never published and was tried for long no more is gone from the source.
     """
@@ -233,16 +233,18 @@ def test_the_newest_outcome_of_each_organization_stays(
         (third, NOON + DAY, None),
         (third, NOON + 2 * DAY, None),
         (stranger, NOON - DAY, "ValueError"),
+        (tenant, NOON - 5 * DAY, "KeyError"),
     ]
     for organization, finished_at, error_class in planted:
         analytics.execute(
-            "INSERT INTO analytics.refresh_outcomes VALUES (%s, %s, %s, %s, %s, 1)",
+            "INSERT INTO analytics.refresh_outcomes VALUES (%s, %s, %s, %s, %s, 1, %s)",
             [
                 new_id(),
                 organization,
                 Outcome.FAILED if error_class else Outcome.PUBLISHED,
                 error_class,
                 finished_at,
+                OutcomeOf.STEPS if error_class == "KeyError" else OutcomeOf.JOBS,
             ],
         )
 
@@ -251,7 +253,7 @@ def test_the_newest_outcome_of_each_organization_stays(
     stored = analytics.execute(
         "SELECT organization_id, finished_at, error_class FROM analytics.refresh_outcomes ORDER BY 1, 2"
     ).fetchall()
-    assert stored == [planted[2], planted[4], planted[6], planted[7]]
+    assert stored == [planted[9], planted[2], planted[4], planted[6], planted[7]]
     assert report == RetentionReport(0, 0, 5)
 
 

@@ -14,14 +14,14 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from pipelines.errors import FactsConflict, FactsNotReadable, FactsUnusable, FeedLost
+from pipelines.errors import FactsConflict, FactsNewer, FactsNotReadable, FactsUnusable, FeedLost
 from pipelines.model.jobs import FACT_COLUMNS
 from pipelines.settings import Settings, load_settings
-from pipelines.storage.facts import Facts, FactsNotWritten, open_facts
+from pipelines.storage.facts import STORED_COLUMNS, Facts, FactsNotWritten, open_facts
 from pipelines.storage.facts_checksums import Checksums
-from pipelines.storage.facts_health import examine, reading_facts, remove_set_aside, set_aside
+from pipelines.storage.facts_health import examine, find_set_aside, reading_facts, set_aside
 from pipelines.storage.facts_log import newest_version
-from tests.support.fact_changes import DAY, MINUTE, NOON, change, frame, id_of
+from tests.support.fact_changes import DAY, NOON, change, frame, id_of
 
 JOBS = [
     change(job, workflow_id=random.Random(job).randbytes(16), row_hash=random.Random(job).getrandbits(63))
@@ -431,26 +431,30 @@ def test_facts_that_cannot_be_written_stay_as_they_were(settings: Settings, fold
         facts.absorb(frame(change(1003, row_hash=0)))
 
 
-def test_what_was_set_aside_goes_after_a_while(settings: Settings, folder: Path) -> None:
-    """Until then it can be looked into; other folders beside the facts are not ours to remove."""
+def test_facts_of_a_newer_version_are_left_alone(settings: Settings) -> None:
+    """Whoever goes back to an older version is told so, and loses nothing."""
+    newer = pl.DataFrame(schema=STORED_COLUMNS | {"attempt": pl.Int64()})
+    write_deltalake(settings.facts_location, newer, partition_by=["created_date"])
+
+    with pytest.raises(FactsNewer, match=r"newer execution-metrics.*attempt\)"):
+        open_facts(settings)
+
+
+def test_what_was_set_aside_is_found(settings: Settings, folder: Path) -> None:
+    """It can be looked into, and its name says since when; other folders beside the facts are not ours."""
     strangers = [folder.with_name(f"{folder.name}{name}") for name in (".unusable-mine", ".old", "2")]
     for stranger in strangers:
         stranger.mkdir()
     first = set_aside(settings.facts_location)
-    assert first is not None
-    number = len(files(first))
     open_facts(settings)
     between = datetime.now(UTC)
     open_facts(settings).fill(frame(change(1)))
     second = set_aside(settings.facts_location)
-    assert second is not None
 
-    assert remove_set_aside(settings.facts_location, settings, between - MINUTE) == 0
-    assert remove_set_aside(settings.facts_location, settings, between) == number
+    found = find_set_aside(settings.facts_location)
 
-    assert not first.exists()
-    assert second.is_dir()
-    assert all(stranger.is_dir() for stranger in strangers)
+    assert list(found) == [first, second]
+    assert found[first] < between < found[second]
 
 
 def test_an_object_store_cannot_be_set_aside() -> None:
@@ -461,7 +465,7 @@ def test_an_object_store_cannot_be_set_aside() -> None:
         set_aside(settings.facts_location)
 
     assert "s3cret" not in str(refused.value)
-    assert remove_set_aside(settings.facts_location, settings, datetime.now(UTC)) == 0
+    assert find_set_aside(settings.facts_location) == {}
 
 
 @contextmanager

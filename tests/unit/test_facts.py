@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -19,8 +20,10 @@ from hypothesis import strategies as st
 from pipelines.errors import FactsConflict, FeedLost
 from pipelines.settings import Settings, load_settings
 from pipelines.storage import facts as facts_module
+from pipelines.storage import facts_table
 from pipelines.storage.facts import Absorbed, Facts, open_facts
 from pipelines.storage.facts_log import newest_version
+from pipelines.storage.facts_table import JOB_FACTS, created
 from tests.support.fact_changes import DAY, MINUTE, NOON, Row, change, frame, id_of
 from tests.support.sampling import EVERYTHING
 
@@ -503,3 +506,31 @@ def make_old(facts: Facts, *, folder: str = "*", days: int = 8) -> None:
     then = time.time() - days * 86_400
     for file in Path(facts._location).glob(f"{folder}/**/*.parquet"):
         os.utime(file, (then, then))
+
+
+@pytest.mark.parametrize("few_files", [50, -1])
+def test_a_column_that_an_earlier_version_did_not_keep_is_added(
+    few_files: int, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many files or few it is NULL until a job is read again, also where nothing else of it changed."""
+    monkeypatch.setattr(facts_table, "_FEW_FILES", few_files)
+    columns = {name: of for name, of in JOB_FACTS.columns.items() if name != "initiator_type"}
+    kind, location = replace(JOB_FACTS, columns=columns), settings.facts_location
+    Facts(created(location, kind), location, kind).fill(frame(change(1), change(2)).select(*columns))
+    facts = open_facts(settings)
+    unread, incomplete_since = initiators(facts), facts.complete_since
+
+    for _ in range(2):
+        facts.add_columns()
+    facts.absorb(frame(change(1), change(3)))
+    facts.compact()
+
+    assert (unread, incomplete_since) == ({1: None, 2: None}, 2)
+    assert (facts.complete_since, open_facts(settings).complete_since) == (2, 2)
+    assert initiators(open_facts(settings)) == {1: "api", 2: None, 3: "api"}
+
+
+def initiators(facts: Facts) -> dict[int, str | None]:
+    """The initiator type of each job by its number."""
+    rows = facts.scan().select("job_id", "initiator_type").collect().iter_rows()
+    return {int.from_bytes(job): initiator for job, initiator in rows}

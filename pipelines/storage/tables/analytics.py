@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from pipelines.model.metrics import COUNT_COLUMNS, FIGURE_COLUMNS, KEY_COLUMNS
-from pipelines.model.outcomes import Outcome
+from pipelines.model.outcomes import Outcome, OutcomeOf
 from pipelines.model.periods import Period
 from pipelines.model.restatements import Restated
 from pipelines.model.sentinels import (
@@ -290,6 +290,13 @@ step_completeness: Final = Table(
         comment="MD5 of the zone's rules as the source had them; others restate days, weeks and months.",
     ),
     Column("run_id", Uuid, nullable=False, comment="The run that published them."),
+    time("withheld_at", "Since when deletes are withheld because they are too many; NULL for none."),
+    Column("withheld_steps", BigInteger, comment="How many steps they would take away; NULL for none."),
+    Column(
+        "withheld_ended_since",
+        Date,
+        comment="The first day of ending that was looked at when they were found; NULL for all.",
+    ),
     PrimaryKeyConstraint("organization_id"),
     comment="How complete each organization's step metrics are, moved in the transaction that publishes"
     " them.",
@@ -450,10 +457,14 @@ refresh_outcomes: Final = Table(
     Column("error_class", Text, comment="The kind of failure, never its words; NULL when published."),
     time("finished_at", "When it was settled.", nullable=False),
     _count("milliseconds", "How long the last attempt of its batch took."),
+    Column(
+        "subject", Text, nullable=False, comment="What of the tenant was to be published: jobs, or steps."
+    ),
     PrimaryKeyConstraint("run_id", "organization_id"),
     CheckConstraint(f"outcome IN ({listed(Outcome)})", name="outcome_is_known"),
     CheckConstraint("(outcome = 'failed') = (error_class IS NOT NULL)", name="failures_have_a_class"),
-    Index(None, "organization_id", "finished_at"),
+    CheckConstraint(f"subject IN ({listed(OutcomeOf)})", name="subject_is_known"),
+    Index(None, "organization_id", "subject", "finished_at"),
     comment="What became of each organization in each run.",
 )
 

@@ -9,6 +9,7 @@ from pipelines.extract import Request
 from pipelines.refresh import extract_changes
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
+from pipelines.storage.facts_health import set_aside
 from tests.postgres.cli.conftest import Execmetrics
 from tests.support.planting import (
     DAY,
@@ -156,9 +157,12 @@ def test_organizations_that_failed_are_named(
     monkeypatch.setenv("EXECMETRICS_TOLERATED_FAILURES_PCT", "100")
 
     document, table = execmetrics("refresh", "--json"), execmetrics("refresh")
+    alone = execmetrics("refresh", "--organization", str(tenant.organization), "--json")
 
     assert refused.exit_code == 1
-    assert f"(1 of 2: {tenant.organization} UnknownTimeZone)" in refused.stderr
+    assert f"(jobs of 1 of 2: {tenant.organization} UnknownTimeZone)" in refused.stderr
+    assert alone.document["failed"] == document.document["failed"]
+    assert alone.document["steps"]["organizations"] == 0
     assert (document.exit_code, table.exit_code) == (0, 0)
     assert document.document["failed"] == [
         {"organization_id": str(tenant.organization), "error_class": "UnknownTimeZone"}
@@ -188,7 +192,9 @@ def test_a_dry_run_prints_what_would_change(
         "organization_id": str(tenant.organization),
         "jobs": 2,
         "cells": 27,
+        "steps": 0,
         "deletes_withheld": 0,
+        "step_deletes_withheld": 0,
         "would_fail": None,
     }
     assert len(said["largest"]) == 5
@@ -198,6 +204,7 @@ def test_a_dry_run_prints_what_would_change(
     assert f"{tenant.organization}: 2 jobs, 27 cells would change." in table.stdout
     assert table.stdout.count("3 → 1") == 5
     assert "27 cells of 1 organizations would change; nothing was written." in table.stdout
+    assert "0 steps would change too" in table.stdout
     assert str(neighbour.organization) not in table.stdout
 
 
@@ -251,6 +258,7 @@ def test_a_rebuild_says_what_it_did(
         "cells_restated": 8,
         "failed": [],
         "waiting": [],
+        "steps_waiting": [],
     }
     assert again.document["cells_computed"] == 0
     assert len(cells(analytics)) == 50
@@ -261,40 +269,58 @@ def test_a_rebuild_that_cannot_finish_says_who_waits(
     databases: Databases,
     settings: Settings,
     source: psycopg.Connection,
+    analytics: psycopg.Connection,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Facts that no refresh has published yet are shown by none; exit code 1 until one has."""
+    """Facts that no refresh has published yet are shown by none, nor are steps; exit code 1 until one has."""
     tenant = plant_tenant(source)
     plant_job(source, tenant)
     plant_job(source, plant_tenant(source, "Neighbour"))
     execmetrics("refresh")
+    analytics.execute(
+        "UPDATE analytics.step_completeness SET definition_version = 0 WHERE organization_id = %s",
+        [tenant.organization],
+    )
+    steps_alone = execmetrics("rebuild")
     plant_job(source, tenant)
     extract_changes(databases, settings, Request())
     monkeypatch.setenv("EXECMETRICS_ROLLUP_PLAN", "hour=1 day=3 week=3 month=3")
 
     document, table = execmetrics("rebuild", "--json"), execmetrics("rebuild")
 
-    assert (document.exit_code, table.exit_code) == (1, 1)
+    assert (steps_alone.exit_code, document.exit_code, table.exit_code) == (1, 1, 1)
+    assert "Steps of 1 organizations are of an older definition: run a refresh." in steps_alone.stderr
     assert document.document["waiting"] == [str(tenant.organization)]
+    assert document.document["steps_waiting"] == [str(tenant.organization)]
     assert document.document["cells_written"] > 0
     assert "1 organizations wait for a refresh" in table.stderr
     assert execmetrics("refresh").exit_code == 0
     assert execmetrics("rebuild").exit_code == 0
 
 
-def test_status_counts_cells_per_job(execmetrics: Execmetrics, source: psycopg.Connection) -> None:
-    """Each organization has its progress and its cost, and so have all together."""
+def test_status_counts_cells_per_job(
+    execmetrics: Execmetrics, settings: Settings, source: psycopg.Connection
+) -> None:
+    """Each organization has its progress and its cost, and so have all; facts set aside are named."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     plant_job(source, tenant)
     plant_jobs(source, neighbour, [{}, {}])
     execmetrics("refresh")
 
-    ended = execmetrics("status", "--json")
+    aside = set_aside(settings.facts_location)
+
+    ended, table = execmetrics("status", "--json"), execmetrics("status")
 
     assert ended.exit_code == 0
-    sums = {"facts_version", "jobs", "cells", "cells_per_job"}
-    assert set(ended.document) == {"organizations", "read_whole"} | sums
+    assert ended.document.keys() - {"organizations", "jobs", "cells"} == {
+        "facts_version",
+        "cells_per_job",
+        "set_aside",
+        "read_whole",
+    }
     assert ended.document["read_whole"] == {}
+    assert ended.document["set_aside"] == [str(aside)]
+    assert f"{aside} was set aside because it could not be used" in table.stdout
     biggest, smallest = ended.document["organizations"]
     assert set(biggest) == {
         "organization_id",
@@ -307,6 +333,7 @@ def test_status_counts_cells_per_job(execmetrics: Execmetrics, source: psycopg.C
         "cells",
         "anomalies",
         "failing",
+        "steps_failing",
         "cells_per_job",
     }
     assert (biggest["time_zone"], biggest["verified_at"], biggest["failing"]) == ("UTC", None, None)

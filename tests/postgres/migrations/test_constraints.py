@@ -209,6 +209,7 @@ def test_an_anomaly_has_a_known_effect_and_is_listed_once(analytics: psycopg.Con
 
 IMPOSSIBLE_RECORDS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "refresh_outcomes_outcome_is_known": ("refresh_outcomes", {"outcome": "skipped"}),
+    "refresh_outcomes_subject_is_known": ("refresh_outcomes", {"subject": "moods"}),
     "refresh_outcomes_failures_have_a_class": ("refresh_outcomes", {"outcome": "failed"}),
     "restatements_reason_is_known": ("restatements", {"reason": "mood"}),
     "restatements_something_was_restated": ("restatements", {"new_total_executions": None}),
@@ -217,6 +218,7 @@ RECORDS: Mapping[str, dict[str, Any]] = {
     "refresh_outcomes": {
         "run_id": NOBODY,
         "organization_id": NOBODY,
+        "subject": "jobs",
         "outcome": "published",
         "finished_at": NOON,
         "milliseconds": 1,

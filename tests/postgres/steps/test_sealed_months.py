@@ -1,16 +1,19 @@
 """The metrics of steps outlive their lines: a dropped month is sealed, and goes only when it is published."""
 
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 
 from pipelines.keep_logs import keep_logs
+from pipelines.maintenance import tidy_facts
 from pipelines.refresh import reconcile, reconcile_created, refresh
 from pipelines.settings import Settings
+from pipelines.status import status
 from pipelines.steps.published import why_unpublished
 from pipelines.storage.database import Databases
+from pipelines.storage.facts_health import set_aside
 from pipelines.verify import verify
 from tests.postgres.steps.conftest import step_cells
 from tests.support.planting import DAY, HOUR, NOON, Tenant, plant_job, plant_lines
@@ -107,6 +110,27 @@ def test_a_dropped_month_is_sealed(
     assert sealed.cells_sealed > 0
     assert step_cells(analytics, month.organization) == before
     assert verify(databases, settings).steps.differences == ()
+
+
+@pytest.mark.usefixtures("month")
+def test_facts_with_dropped_months_are_never_removed(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """Set aside, they are named until somebody removes them; without such a month they go after a while."""
+    impatient = settings.model_copy(update={"feed_retention": timedelta(milliseconds=1)})
+    refresh(databases, settings)
+
+    set_aside(settings.step_facts_location)
+    refresh(databases, settings)
+    tidy_facts(databases, impatient)
+    before = status(databases, settings).set_aside
+    drop_january(source)
+    aside = set_aside(settings.step_facts_location)
+    refresh(databases, settings)
+    tidy_facts(databases, impatient)
+
+    assert before == ()
+    assert status(databases, settings).set_aside == (str(aside),)
 
 
 def test_what_comes_late_into_a_sealed_month_is_added(

@@ -30,6 +30,9 @@ OF_THE_RUN = {
 # Told in a transaction of its own, or by a clock.
 LEFT_OUT = {"milliseconds", "verified_at", "audited_at"}
 
+# Steps are published in transactions of their own.
+_OF_JOBS = {"refresh_outcomes": "WHERE subject = 'jobs'"}
+
 Rows = dict[str, list[dict[str, Any]]]
 Published = dict[UUID, Rows]
 
@@ -38,7 +41,10 @@ def published(analytics: psycopg.Connection) -> Rows:
     """Every row of every table that readers may look into, as of one moment."""
     with analytics.transaction(), analytics.cursor(row_factory=dict_row) as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        return {table: cursor.execute(f"SELECT * FROM analytics.{table}").fetchall() for table in TABLES}
+        return {
+            table: cursor.execute(f"SELECT * FROM analytics.{table} {_OF_JOBS.get(table, '')}").fetchall()
+            for table in TABLES
+        }
 
 
 def by_organization(rows: Rows, before: Rows, owners: Mapping[UUID, UUID]) -> Published:
