@@ -104,7 +104,12 @@ class NoSuchRole(UsageError):
 
 
 class UnknownOrganization(UsageError):
-    """No such organization in the source or in the aggregates."""
+    """No such organization in the source or in the aggregates; give its id, the source's own id of it or its
+    name, as execmetrics status lists them."""
+
+
+class AmbiguousOrganization(UsageError):
+    """Several organizations have that name; give the id of the one that is meant."""
 
 
 class EmbeddedPostgresError(ExecutionMetricsError):

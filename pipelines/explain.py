@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
@@ -11,8 +11,10 @@ import polars as pl
 
 from pipelines.compute.chunks import in_buckets
 from pipelines.compute.subjects import JOBS, with_named_groups
+from pipelines.compute.wall_clock import WallClock
 from pipelines.errors import CellNotFound
 from pipelines.model.metrics import DIMENSIONS, FIGURE_COLUMNS
+from pipelines.model.moments import DayOrTime, instant_of
 from pipelines.model.periods import Period
 from pipelines.model.restatements import Restated
 from pipelines.model.rollup_plan import Mask
@@ -34,15 +36,15 @@ _ALL: Final = {"workflow_id": ALL_WORKFLOWS, "client_id": ALL_CLIENTS, "initiato
 
 @dataclass(frozen=True)
 class CellName:
-    """Which cell is meant: a date names that day where the organization lives, a time the bucket it is in.
+    """Which cell is meant: `start` lies in its bucket, by the organization's clocks or as an instant.
 
-    Where there is no such cell, a time that is the exact start of an older one, from before the
+    Where there is no such cell, an instant that is the exact start of an older one, from before the
     organization's time zone changed, names that.
     """
 
     organization_id: UUID
     period: Period
-    start: date | datetime
+    start: DayOrTime
     workflow_id: UUID = ALL_WORKFLOWS
     client_id: UUID = ALL_CLIENTS
     initiator_type: str = ALL_INITIATORS
@@ -125,7 +127,7 @@ class Explanation:
 
 
 def explain(
-    databases: Databases, settings: Settings, name: CellName, *, as_of: datetime | None = None
+    databases: Databases, settings: Settings, name: CellName, *, as_of: DayOrTime | None = None
 ) -> Explanation:
     """What is known of a cell, and what it showed at an earlier moment.
 
@@ -138,11 +140,12 @@ def explain(
         if progress is None:
             raise CellNotFound
         calendar = find_calendar(analytics)
-        found = _found(analytics, name, _starts(calendar, name))
+        clock = calendar.clock_of(name.organization_id)
+        found = _found(analytics, name, _starts(clock, name))
         records = _Records.of(analytics, name.organization_id)
         if found is None:
-            raise CellNotFound(_hint(analytics, settings, calendar, name))
-    end = _told(name, "period_start", found.start, calendar.calendar.period_end(name.period))
+            raise CellNotFound(_hint(analytics, settings, clock, name))
+    end = clock.end(name.period, found.start)
     return Explanation(
         organization_id=name.organization_id,
         period=name.period,
@@ -159,7 +162,7 @@ def explain(
         because=_because(found, end, records),
         definition_version=found.definition_version,
         restatements=found.restatements,
-        as_of=_as_of(as_of, found, end, records) if as_of else None,
+        as_of=_as_of(clock.instant(as_of), found, end, records) if as_of else None,
     )
 
 
@@ -185,33 +188,11 @@ class _Records:
         return cls(*row)
 
 
-def _starts(calendar: ReadCalendar, name: CellName) -> tuple[datetime, ...]:
+def _starts(clock: WallClock, name: CellName) -> tuple[datetime, ...]:
     """Where the bucket begins, the likeliest first."""
-
-    def start(period: Period, moment: datetime) -> datetime:
-        return _told(name, "completed_at", moment, calendar.calendar.period_start(period))
-
-    if isinstance(name.start, datetime):
-        return start(name.period, name.start), name.start
-    midday = _midday(calendar, name.organization_id, name.start)
-    return (start(name.period, start(Period.DAY, midday) if name.period is Period.HOUR else midday),)
-
-
-def _midday(calendar: ReadCalendar, organization_id: UUID, day: date) -> datetime:
-    """About noon of that day where the organization lives: a transition may be an hour or so away."""
-    noon = datetime.combine(day, time(12), UTC)
-    mine = calendar.offsets.filter(pl.col("time_zone") == calendar.zone_of(organization_id)).sort("since")
-    begun = mine.filter(pl.col("since") <= noon)
-    offset_s = (begun.tail(1) if begun.height else mine.head(1))["offset_s"].item()
-    return noon - timedelta(seconds=offset_s)
-
-
-def _told(name: CellName, column: str, moment: datetime, by: pl.Expr) -> datetime:
-    """What an expression of the calendar says of one moment."""
-    instant = pl.Series(column, [moment], dtype=pl.Datetime("us", "UTC"))
-    row = pl.DataFrame([pl.Series("organization_id", [name.organization_id.bytes]), instant])
-    found: datetime = row.select(by).item()
-    return found
+    asked = clock.instant(name.start)
+    start = clock.start(name.period, asked)
+    return (start, asked) if instant_of(name.start) else (start,)
 
 
 def _found(analytics: Connection, name: CellName, starts: Sequence[datetime]) -> _Found | None:
@@ -243,7 +224,7 @@ def _figures(values: Sequence[Any]) -> Figures | None:
     return dict(zip(FIGURE_COLUMNS, values, strict=True)) if values[0] is not None else None
 
 
-def _hint(analytics: Connection, settings: Settings, calendar: ReadCalendar, name: CellName) -> str:
+def _hint(analytics: Connection, settings: Settings, clock: WallClock, name: CellName) -> str:
     """Why there is no such cell, if that is to be told."""
     chosen = Mask.TOTAL
     for column, mask in DIMENSIONS.items():
@@ -252,7 +233,7 @@ def _hint(analytics: Connection, settings: Settings, calendar: ReadCalendar, nam
     if chosen not in settings.rollup_plan[name.period]:
         return f"(EXECMETRICS_ROLLUP_PLAN does not combine these dimensions for each {name.period})"
     removed_before = find_removed_before(analytics).get(name.period)
-    if removed_before and _starts(calendar, name)[0] < removed_before:
+    if removed_before and _starts(clock, name)[0] < removed_before:
         return f"(those of before {removed_before:%Y-%m-%d} were removed, as EXECMETRICS_KEEP_HOURS says)"
     return ""
 

@@ -16,6 +16,7 @@ from pipelines.errors import PublishConflict, UnknownOrganization
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.model.anomalies import HEAL_BY_THEMSELVES, NOT_COUNTED
 from pipelines.model.jobs import Gone
+from pipelines.model.moments import DayOrTime
 from pipelines.model.restatements import Restated
 from pipelines.read_ahead import read_ahead
 from pipelines.settings import Settings, Tier
@@ -27,6 +28,7 @@ from pipelines.storage.cursors import Progress, Shown, disown_lost_versions, fin
 from pipelines.storage.database import Databases, connect
 from pipelines.storage.facts import STORED_COLUMNS, Absorbed, Facts, open_facts
 from pipelines.storage.frames import of_organizations, uuids
+from pipelines.storage.local_ranges import LocalRange, between
 from pipelines.storage.names import NamesToCopy, find_moved
 from pipelines.storage.source import Moment, SourceSnapshot, open_source
 from pipelines.storage.spool import Spool, temporary_spool
@@ -43,10 +45,14 @@ _TOO_OLD: Final = 2**30
 
 @dataclass(frozen=True)
 class CompletedIn:
-    """Jobs that completed in [since, until)."""
+    """Jobs that completed in [since, until), which are instants or go by the clocks of each organization."""
 
-    since: datetime
-    until: datetime
+    since: DayOrTime
+    until: DayOrTime
+
+    def by(self, calendar: ReadCalendar, organization_ids: Collection[UUID]) -> LocalRange:
+        """The same as instants for each of these organizations; raises `InvalidRange`."""
+        return calendar.range_of(self.since, self.until, organization_ids)
 
 
 @dataclass(frozen=True)
@@ -206,6 +212,7 @@ class _Reading:
         self._source, self._settings, self._request = source, settings, request
         self._facts, self._spool, self._seen, self._stages = facts, spool, seen, stages
         self._listed = listed
+        self._completed: LocalRange | None = None
         self._found: list[pl.DataFrame] = []
         self._looked_at: list[pl.DataFrame] = []
         self._met: set[UUID] = set()
@@ -259,6 +266,8 @@ class _Reading:
         seen = {key: progress.time_zone for key, progress in self._seen.items()}
         mine = {key: zone for key, zone in (seen | zones).items() if key in self._scope}
         calendar = read_calendar(self._source, mine, self._settings)
+        if self._request.completed:
+            self._completed = self._request.completed.by(calendar, self._scope)
         passing(FaultPoint.CALENDAR_READ)
         return calendar
 
@@ -318,10 +327,7 @@ class _Reading:
     @property
     def _asked_for(self) -> pl.Expr:
         """Of jobs that completed outside the range nobody asked whether they are gone."""
-        completed = self._request.completed
-        if completed is None:
-            return pl.lit(True)
-        return pl.col("completed_at").is_between(completed.since, completed.until, closed="left")
+        return self._completed.holds() if self._completed else pl.lit(True)
 
     @property
     def _columns(self) -> list[str]:
@@ -411,7 +417,8 @@ class _Reading:
 
     def _differing_days(self, organization_ids: Collection[UUID]) -> pl.DataFrame:
         request = self._request
-        completed = (request.completed.since, request.completed.until) if request.completed else None
+        # Wider than what some are asked about: a few days more are read again, which changes nothing.
+        completed = (self._completed.since, self._completed.until) if self._completed else None
         there = self._source.digest(
             organization_ids=list(organization_ids),
             created_since=request.created_since,
@@ -425,7 +432,7 @@ class _Reading:
         if organization_ids:
             jobs = jobs.filter(of_organizations(organization_ids))
         if completed:
-            jobs = jobs.filter(pl.col("completed_at").is_between(*completed, closed="left"))
+            jobs = jobs.filter(between(*completed))
         if request.created_since:
             jobs = jobs.filter(pl.col("created_date") >= request.created_since)
         return differing_days(there, digest(jobs))

@@ -4,7 +4,6 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -13,9 +12,10 @@ import polars as pl
 from pipelines.compute.aggregate import Aggregator
 from pipelines.compute.subjects import JOBS, STEPS, Subject
 from pipelines.errors import ExecutionMetricsError
-from pipelines.extract import CompletedIn, Extraction, Request, gathered
+from pipelines.extract import Extraction, Request, gathered
 from pipelines.model.definition import definition
 from pipelines.model.metrics import DIMENSIONS
+from pipelines.model.moments import DayOrTime
 from pipelines.model.periods import Period
 from pipelines.model.restatements import Restated
 from pipelines.publish import follow, not_believed, unpublished_images
@@ -32,6 +32,7 @@ from pipelines.storage.facts import Facts
 from pipelines.storage.facts_health import reading_facts
 from pipelines.storage.facts_table import JOB_FACTS, STEP_FACTS, Kind, location_of, opened
 from pipelines.storage.frames import id_series, uuids
+from pipelines.storage.local_ranges import LocalRange
 from pipelines.storage.lock import refresh_lock
 from pipelines.storage.proposals import CellChange, Proposal, proposal
 from pipelines.storage.schema_checks import require_schema
@@ -68,8 +69,8 @@ def preview(
     databases: Databases,
     settings: Settings,
     *,
-    since: datetime,
-    until: datetime,
+    since: DayOrTime,
+    until: DayOrTime,
     organization_ids: Sequence[UUID] = (),
     accept_deletes: bool = False,
     on_progress: OnProgress | None = None,
@@ -79,8 +80,8 @@ def preview(
     Organizations for which nothing would change are left out.
     """
     require_schema(databases, settings)
-    within = completed_in(since, until)
-    request = Request(tuple(organization_ids), completed=within, accept_deletes=accept_deletes)
+    completed = completed_in(since, until)
+    request = Request(tuple(organization_ids), completed=completed, accept_deletes=accept_deletes)
     stages = Stages(on_progress)
     with (
         refresh_lock(databases, settings),
@@ -92,7 +93,7 @@ def preview(
         outlook = _Outlook.of(databases, there, extraction, facts, spool)
         desk = Desk(outlook.jobs, extraction.calendar.calendar, settings.rollup_plan, aggregator)
         with proposal(databases, settings) as proposed:
-            _propose(proposed, desk, outlook, within)
+            _propose(proposed, desk, outlook, completed.by(extraction.calendar, outlook.followed))
             changes = proposed.largest_changes()
         steps = _StepOutlook.of(databases, there, request, stages)
     return _told(extraction, outlook, changes, steps)
@@ -200,7 +201,7 @@ def _counted(differing: pl.DataFrame, kind: Kind) -> dict[UUID, int]:
     return dict(zip(uuids(counted["organization_id"]), counted[kind.key], strict=True))
 
 
-def _propose(proposed: Proposal, desk: Desk, outlook: _Outlook, within: CompletedIn) -> None:
+def _propose(proposed: Proposal, desk: Desk, outlook: _Outlook, within: LocalRange) -> None:
     """Stage whatever a reconcile would compute."""
     whole, rezoned, changed = outlook.whole, outlook.rezoned, outlook.changed.lazy()
     others = outlook.followed - rezoned
@@ -214,14 +215,14 @@ def _propose(proposed: Proposal, desk: Desk, outlook: _Outlook, within: Complete
     stage(desk.changed_cells(changed.filter(~_of(rezoned)), reason=Restated.BACKFILL))
     hours = changed.filter(_of(rezoned))
     stage(desk.changed_cells(hours, periods=(Period.HOUR,), reason=Restated.BACKFILL))
-    ranges = reaching(within)
-    for each in ranges:
+    reached = [(ids, each) for instants, ids in within.groups(sorted(others)) for each in reaching(*instants)]
+    for ids, each in reached:
         between = (each.since, each.until)
-        stage(desk.all_cells(others, Restated.DRIFT, periods=each.periods, between=between))
+        stage(desk.all_cells(ids, Restated.DRIFT, periods=each.periods, between=between))
     proposed.stage_leftovers(whole, Restated.BACKFILL)
     proposed.stage_leftovers(rezoned, Restated.TIME_ZONE, periods=_LOCAL_PERIODS)
-    for each in ranges:
-        proposed.stage_leftovers(others, Restated.DRIFT, periods=each.periods, between=each.bounds)
+    for ids, each in reached:
+        proposed.stage_leftovers(ids, Restated.DRIFT, periods=each.periods, between=each.bounds)
 
 
 def _told(

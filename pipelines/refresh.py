@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date
 from uuid import UUID
 
-from pipelines.errors import InvalidRange, TooManyFailures, UnknownOrganization
+from pipelines.errors import TooManyFailures, UnknownOrganization
 from pipelines.extract import CompletedIn, Extraction, Request, extract
+from pipelines.model.moments import DayOrTime, require_order
 from pipelines.model.outcomes import OutcomeOf
 from pipelines.publish import Published, publish
 from pipelines.rebuild import rebuild_stale
@@ -73,14 +74,15 @@ def reconcile(
     databases: Databases,
     settings: Settings,
     *,
-    since: datetime,
-    until: datetime,
+    since: DayOrTime,
+    until: DayOrTime,
     organization_ids: Sequence[UUID] = (),
     accept_deletes: bool = False,
     on_progress: OnProgress | None = None,
 ) -> RefreshReport:
     """A refresh that also makes everything completed in [since, until) equal the source again.
 
+    Dates and times without an offset go by the clocks of each organization.
     Days that a digest of the source and of the facts finds to differ are read anew, so that rows deleted
     from the source leave the aggregates too: where they are suspiciously many, only if `accept_deletes`.
     Stored cells that reach into the range are what the facts say afterwards, whoever wrote them.
@@ -155,10 +157,9 @@ def publish_changes(databases: Databases, settings: Settings, extraction: Extrac
     return _report(settings, extraction, published, None, stages)
 
 
-def completed_in(since: datetime, until: datetime) -> CompletedIn:
+def completed_in(since: DayOrTime, until: DayOrTime) -> CompletedIn:
     """The jobs that completed in [since, until); raises `InvalidRange`."""
-    if since >= until:
-        raise InvalidRange(f"({since.isoformat()} is not before {until.isoformat()})")
+    require_order(since, until)
     return CompletedIn(since, until)
 
 

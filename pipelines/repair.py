@@ -54,18 +54,19 @@ def repair_range(
     """The same for all cells of these organizations that reach into a range, those too many included."""
     repaired = Published()
     with stages.timed("repair"), _workbench_of(databases, settings, organization_ids) as bench:
-        ids, some = sorted(bench.seen), settings.batch_organizations
-        for batch in (ids[start : start + some] for start in range(0, len(ids), some)):
-            repaired += bench.replace_ranges(batch, reaching(within))
-            stages.tell("repair", repaired.computed)
+        some = settings.batch_organizations
+        for instants, ids in within.by(bench.calendar, sorted(bench.seen)).groups(sorted(bench.seen)):
+            for batch in (ids[start : start + some] for start in range(0, len(ids), some)):
+                repaired += bench.replace_ranges(batch, reaching(*instants))
+                stages.tell("repair", repaired.computed)
     return repaired
 
 
-def reaching(within: CompletedIn) -> tuple[Range, ...]:
-    """Where the cells begin that may reach into a range."""
-    until = within.until if within.until < _LAST else None
+def reaching(since: datetime | None, until: datetime | None) -> tuple[Range, ...]:
+    """Where the cells begin that may reach into a range; an end that is None is open."""
+    last = until if until and until < _LAST else None
     return tuple(
-        Range(within.since - reach if within.since > _FIRST else None, until, periods)
+        Range(since - reach if since and since > _FIRST else None, last, periods)
         for periods, reach in _REACHES
     )
 

@@ -15,9 +15,10 @@ from pipelines.compute.comparison import differences, side_by_side
 from pipelines.compute.dirty_cells import dirty_cells
 from pipelines.compute.subjects import JOBS
 from pipelines.compute.validate import changes, with_verdict
-from pipelines.errors import FeedLost, InvalidRange, UnknownOrganization
+from pipelines.errors import FeedLost, UnknownOrganization
 from pipelines.model.definition import definition
 from pipelines.model.metrics import DIMENSIONS, KEY_COLUMNS
+from pipelines.model.moments import DayOrTime, require_order
 from pipelines.model.periods import Period
 from pipelines.model.rollup_plan import RollupPlan
 from pipelines.publish import unpublished_images
@@ -30,6 +31,7 @@ from pipelines.storage.database import Databases
 from pipelines.storage.facts import Facts, open_facts
 from pipelines.storage.facts_health import reading_facts
 from pipelines.storage.frames import of_organizations, uuids
+from pipelines.storage.local_ranges import LocalRange
 from pipelines.storage.schema_checks import require_schema
 from pipelines.storage.snapshot import Snapshot, open_snapshot
 from pipelines.storage.source import SourceSnapshot, open_source
@@ -81,19 +83,19 @@ def verify(
     databases: Databases,
     settings: Settings,
     *,
-    since: datetime | None = None,
-    until: datetime | None = None,
+    since: DayOrTime | None = None,
+    until: DayOrTime | None = None,
     organization_ids: Sequence[UUID] = (),
     on_progress: Callable[[str, int], None] | None = None,
 ) -> VerifyReport:
     """Compare each stored cell whose `period_start` is in [since, until) with SQL on the source.
 
+    Dates and times without an offset go by the clocks of each organization.
     A cell that a row touched after its organization's publication, be it a job or a workflow or client that
     changed hands, is pending, not different; what retention has removed is not missed. Raises
     `UnknownOrganization`, `InvalidRange`, `SchemaMissing`, `SourceMissing`.
     """
-    if since and until and since >= until:
-        raise InvalidRange(f"({since.isoformat()} is not before {until.isoformat()})")
+    require_order(since, until)
     require_schema(databases, settings)
     # The aggregates first: whatever the source shows later than they do is pending.
     with (
@@ -107,13 +109,14 @@ def verify(
             raise UnknownOrganization(f"({', '.join(unknown)})")
         scope = sorted(organization_ids or progress)
         comparison = _Comparison(analytics, source, open_facts(settings), settings, progress, scope)
+        within = comparison.calendar.range_of(since, until, scope)
         waiting = tuple(key for key in scope if key in comparison.waiting)
         report = VerifyReport(len(scope), 0, 0, 0, (), source.moment.extracted_at, waiting)
         for start in range(0, len(scope), _BATCH):
-            report = comparison.of(scope[start : start + _BATCH], since, until, report)
+            report = comparison.of(scope[start : start + _BATCH], within, report)
             if on_progress:
                 on_progress("verify", report.cells_compared)
-        steps = verify_steps(analytics, source, settings, progress, scope, (since, until))
+        steps = verify_steps(analytics, source, settings, progress, scope, within)
     return replace(report, steps=steps)
 
 
@@ -131,10 +134,10 @@ class _Comparison:
     ) -> None:
         self._analytics, self._source, self._settings = analytics, source, settings
         self._progress = progress
-        self._calendar = calendar_in(
+        self.calendar = calendar_in(
             analytics.rows("read/time_zone_offsets.sql"),
             {key: each.time_zone for key, each in progress.items()},
-        ).calendar
+        )
         definitions = analytics.rows("read/definitions.sql")
         ours = definitions.filter(pl.col("definition") == definition(settings.rollup_plan))
         self._current = int(ours["definition_version"].item()) if ours.height else None
@@ -143,11 +146,9 @@ class _Comparison:
         self._stale = [key for key, each in progress.items() if not each.is_of(self._current)]
         self._pending = self._waiting(facts, scope)
 
-    def of(
-        self, batch: Sequence[UUID], since: datetime | None, until: datetime | None, so_far: VerifyReport
-    ) -> VerifyReport:
+    def of(self, batch: Sequence[UUID], within: LocalRange, so_far: VerifyReport) -> VerifyReport:
         """Compare these organizations, and add what comes out to the report."""
-        settings = self._handed_over(batch, since, until)
+        settings = self._handed_over(batch, within)
         self._analytics.set(settings)
         self._source.set(settings)
         stored = self._analytics.rows("verify/stored_cells.sql")
@@ -173,9 +174,7 @@ class _Comparison:
         """Whose cells are about to be computed anew."""
         return {*self._stale, *self._rezoned}
 
-    def _handed_over(
-        self, batch: Sequence[UUID], since: datetime | None, until: datetime | None
-    ) -> dict[str, str]:
+    def _handed_over(self, batch: Sequence[UUID], within: LocalRange) -> dict[str, str]:
         organizations = [
             {
                 "organization_id": str(key),
@@ -187,11 +186,9 @@ class _Comparison:
         tolerance = self._settings.future_tolerance
         return {
             "execmetrics.organizations": json.dumps(organizations),
-            "execmetrics.since": since.isoformat() if since else "-infinity",
-            "execmetrics.until": until.isoformat() if until else "infinity",
             "execmetrics.earliest": self._settings.earliest_completion_at.isoformat(),
             "execmetrics.tolerance": f"{tolerance.total_seconds()} seconds" if tolerance is not None else "",
-        }
+        } | within.settings("execmetrics.started")
 
     def _kept(self, both: pl.DataFrame) -> pl.DataFrame:
         """Without what retention has removed."""
@@ -256,7 +253,7 @@ class _Comparison:
             yield changed
 
     def _cells_of(self, jobs: pl.DataFrame) -> pl.DataFrame:
-        return dirty_cells(jobs, self._settings.rollup_plan, self._calendar).select(KEY_COLUMNS)
+        return dirty_cells(jobs, self._settings.rollup_plan, self.calendar.calendar).select(KEY_COLUMNS)
 
 
 def oracle(plan: RollupPlan) -> str:

@@ -16,7 +16,7 @@ from pipelines.publish import Published, find_unpublished
 from pipelines.recompute import ALL_PERIODS, Cells, Desk
 from pipelines.settings import Settings
 from pipelines.storage.aggregates import ALWAYS, Edition, Publication
-from pipelines.storage.calendars import find_calendar
+from pipelines.storage.calendars import ReadCalendar, find_calendar
 from pipelines.storage.cursors import Progress, find_progress, hold, renew_edition
 from pipelines.storage.database import Connection, Databases, connect
 from pipelines.storage.definitions import version_of
@@ -49,6 +49,7 @@ class Workbench:
     reason: Restated
     seen: Mapping[UUID, Progress]
     facts: Facts
+    calendar: ReadCalendar
     desk: Desk
     edition: Edition
 
@@ -134,4 +135,4 @@ def workbench(
             removed_before=removed_before,
         )
         desk = Desk(facts.scan(), calendar.calendar, settings.rollup_plan, aggregator)
-        yield Workbench(databases, settings, reason, seen, facts, desk, edition)
+        yield Workbench(databases, settings, reason, seen, facts, calendar, desk, edition)

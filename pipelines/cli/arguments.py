@@ -1,53 +1,37 @@
 """The options that commands share, and how their text is read."""
 
-from datetime import datetime
 from typing import Annotated, Final
-from uuid import UUID
 
 import typer
 
-from pipelines.errors import InvalidOrganization, InvalidRange
-from pipelines.model.moments import read_moment
+from pipelines.errors import InvalidRange
+from pipelines.model.moments import MOMENT, DayOrTime, read_moment
 
 
-def moment(text: str) -> datetime:
-    """Read a date as its midnight in UTC, or an RFC 3339 time with its zone; raises `InvalidRange`."""
+def moment(text: str) -> DayOrTime:
+    """Read a date, or an RFC 3339 time with or without its offset; raises `InvalidRange`."""
     found = read_moment(text)
     if found is None:
-        raise InvalidRange(f"{text!r} is neither a date nor a time with its zone.")
+        raise InvalidRange(f"{text!r} is neither a date nor a time.")
     return found
 
 
-def require_order(since: datetime | None, until: datetime | None) -> None:
-    """Refuse a range that is empty or backwards before anything is opened; raises `InvalidRange`."""
-    if since and until and since >= until:
-        raise InvalidRange(f"({since.isoformat()} is not before {until.isoformat()})")
+# How an organization is named, wherever a command takes one.
+ORGANIZATION: Final = "its id, the source's own id of it, or its name"
 
+_SINCE: Final = typer.Option("--since", parser=moment, metavar="T", help=f"From then on: {MOMENT}.")
+_UNTIL: Final = typer.Option("--until", parser=moment, metavar="T", help=f"Before then: {MOMENT}.")
 
-def organization(text: str) -> UUID:
-    """Read the id of an organization; raises `InvalidOrganization`."""
-    try:
-        return UUID(text)
-    except ValueError:
-        raise InvalidOrganization(f"{text!r} is not one.") from None
-
-
-_MOMENT: Final = "a date (midnight UTC) or an RFC 3339 time with its zone"
-
-_SINCE: Final = typer.Option("--since", parser=moment, metavar="T", help=f"From then on: {_MOMENT}.")
-_UNTIL: Final = typer.Option("--until", parser=moment, metavar="T", help=f"Before then: {_MOMENT}.")
-
-Since = Annotated[datetime, _SINCE]
-Until = Annotated[datetime, _UNTIL]
-AnySince = Annotated[datetime | None, _SINCE]
-AnyUntil = Annotated[datetime | None, _UNTIL]
+Since = Annotated[DayOrTime, _SINCE]
+Until = Annotated[DayOrTime, _UNTIL]
+AnySince = Annotated[DayOrTime | None, _SINCE]
+AnyUntil = Annotated[DayOrTime | None, _UNTIL]
 Organizations = Annotated[
-    list[UUID] | None,
+    list[str] | None,
     typer.Option(
         "--organization",
-        parser=organization,
-        metavar="ID",
-        help="Only this organization; may be given several times.",
+        metavar="ORG",
+        help=f"Only this organization ({ORGANIZATION}); may be given several times.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, Final
 from uuid import UUID
 
 import typer
 
 from pipelines.cli import cells
-from pipelines.cli.arguments import AsJson, moment, organization
+from pipelines.cli.arguments import ORGANIZATION, AsJson, moment
 from pipelines.cli.cells import CLIENTS, WORKFLOWS
 from pipelines.cli.output import print_json, print_line, print_table, shown
 from pipelines.cli.session import opened
+from pipelines.model.moments import MOMENT, DayOrTime
 from pipelines.model.periods import Period
 from pipelines.model.sentinels import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS, UNKNOWN_INITIATOR
 
@@ -42,12 +42,6 @@ _NOT_ON_RECORD: Final = {
 _RESTATED: Final = ("total_executions", "success_rate_pct", "median_duration_ms", "p95_duration_ms")
 
 
-def _start(text: str) -> date:
-    """A date as it is, since where it begins depends on the organization; a time as the moment it names."""
-    read = moment(text)
-    return read.date() if len(text) == len("2026-06-01") else read
-
-
 def _id_or(words: dict[str, UUID]) -> Callable[[str], UUID]:
     def read(text: str) -> UUID:
         try:
@@ -60,17 +54,11 @@ def _id_or(words: dict[str, UUID]) -> Callable[[str], UUID]:
 
 
 def explain(
-    organization_id: Annotated[
-        UUID, typer.Option("--organization", parser=organization, metavar="ID", help="Whose cell.")
-    ],
+    organization: Annotated[str, typer.Option(metavar="ORG", help=f"Whose cell: {ORGANIZATION}.")],
     period: Annotated[Period, typer.Option(help="How long its bucket is.")],
     start: Annotated[
-        date,
-        typer.Option(
-            parser=_start,
-            metavar="T",
-            help="A date: that day where the organization lives; or any RFC 3339 time in the bucket.",
-        ),
+        DayOrTime,
+        typer.Option(parser=moment, metavar="T", help=f"Its bucket is the one that this is in: {MOMENT}."),
     ],
     workflow: Annotated[
         UUID | None,
@@ -89,12 +77,8 @@ def explain(
         typer.Option(metavar=f"X|all|{UNKNOWN_INITIATOR}", help="Only this initiator type."),
     ] = ALL_INITIATORS,
     as_of: Annotated[
-        datetime | None,
-        typer.Option(
-            parser=moment,
-            metavar="T",
-            help="Also what it showed then: a date (midnight UTC) or an RFC 3339 time with its zone.",
-        ),
+        DayOrTime | None,
+        typer.Option(parser=moment, metavar="T", help=f"Also what it showed then: {MOMENT}."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -103,11 +87,13 @@ def explain(
     Cells of steps are not explained: what they were is not kept.
     """
     from pipelines import explain as explanations
+    from pipelines.organizations import organizations_called, published
 
-    name = explanations.CellName(
-        organization_id, period, start, workflow or ALL_WORKFLOWS, client or ALL_CLIENTS, initiator
-    )
     with opened() as (databases, settings):
+        (organization_id,) = organizations_called([organization], databases, settings, published)
+        name = explanations.CellName(
+            organization_id, period, start, workflow or ALL_WORKFLOWS, client or ALL_CLIENTS, initiator
+        )
         found = explanations.explain(databases, settings, name, as_of=as_of)
     if as_json:
         print_json(found)

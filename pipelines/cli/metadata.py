@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 import typer
 
@@ -14,6 +15,8 @@ from pipelines.cli.session import opened
 
 if TYPE_CHECKING:
     from pipelines.execution_metadata import DriftReport, SyncReport
+    from pipelines.settings import Settings
+    from pipelines.storage.database import Databases
     from pipelines.storage.execution_metadata import OrganizationDrift
 
 app: Final = typer.Typer(
@@ -32,7 +35,8 @@ def sync(organizations: Organizations = None, as_json: AsJson = False) -> None:
     from pipelines import execution_metadata
 
     with opened() as (databases, settings):
-        report = execution_metadata.sync_metadata(databases, settings, organization_ids=organizations or ())
+        asked = _asked(organizations, databases, settings)
+        report = execution_metadata.sync_metadata(databases, settings, organization_ids=asked)
     if as_json:
         print_json(report)
     else:
@@ -45,7 +49,8 @@ def check(organizations: Organizations = None, as_json: AsJson = False) -> None:
     from pipelines import execution_metadata
 
     with opened() as (databases, settings):
-        report = execution_metadata.find_drift(databases, settings, organization_ids=organizations or ())
+        asked = _asked(organizations, databases, settings)
+        report = execution_metadata.find_drift(databases, settings, organization_ids=asked)
     if as_json:
         print_json(report)
     else:
@@ -60,15 +65,20 @@ def reconcile(organizations: Organizations = None, as_json: AsJson = False) -> N
     from pipelines import execution_metadata
 
     with opened() as (databases, settings):
-        report = execution_metadata.reconcile_metadata(
-            databases, settings, organization_ids=organizations or ()
-        )
+        asked = _asked(organizations, databases, settings)
+        report = execution_metadata.reconcile_metadata(databases, settings, organization_ids=asked)
     if as_json:
         print_json(report)
         return
     if not report.found.left_alone:
         _compare(report.found)
     _show(report.sync)
+
+
+def _asked(organizations: Sequence[str] | None, databases: Databases, settings: Settings) -> list[UUID]:
+    from pipelines.organizations import in_source, organizations_called
+
+    return organizations_called(organizations or (), databases, settings, in_source)
 
 
 def _show(report: SyncReport) -> None:

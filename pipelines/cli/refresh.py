@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pipelines.cli import cells
-from pipelines.cli.arguments import AsJson, Organizations, Since, Until, require_order
+from pipelines.cli.arguments import AsJson, Organizations, Since, Until
 from pipelines.cli.output import print_json, print_line, print_record, print_table
 from pipelines.cli.progress import watched
 from pipelines.cli.session import opened
+from pipelines.model.moments import require_order
 
 if TYPE_CHECKING:
     from pipelines.preview import OrganizationPreview
@@ -28,11 +29,11 @@ _COLUMNS: Final = (
 def refresh(organizations: Organizations = None, as_json: AsJson = False) -> None:
     """Bring facts and aggregates up to date with what changed in the source: what every hour runs."""
     from pipelines import refresh as passes
+    from pipelines.organizations import in_either, organizations_called
 
     with opened() as (databases, settings), watched() as progress:
-        report = passes.refresh(
-            databases, settings, organization_ids=organizations or (), on_progress=progress
-        )
+        asked = organizations_called(organizations or (), databases, settings, in_either)
+        report = passes.refresh(databases, settings, organization_ids=asked, on_progress=progress)
     _show(report, as_json)
 
 
@@ -52,13 +53,14 @@ def reconcile(
     """Make whatever completed in a range equal the source again, jobs deleted from it included."""
     from pipelines import preview
     from pipelines import refresh as passes
+    from pipelines.organizations import in_either, organizations_called
 
     require_order(since, until)
     with opened() as (databases, settings), watched() as progress:
         asked: dict[str, Any] = {
             "since": since,
             "until": until,
-            "organization_ids": organizations or (),
+            "organization_ids": organizations_called(organizations or (), databases, settings, in_either),
             "accept_deletes": accept_deletes,
             "on_progress": progress,
         }

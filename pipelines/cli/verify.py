@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from pipelines.cli.arguments import AnySince, AnyUntil, AsJson, Organizations, require_order
+from pipelines.cli.arguments import AnySince, AnyUntil, AsJson, Organizations
 from pipelines.cli.output import print_json, print_line, print_table, shown
 from pipelines.cli.progress import watched
 from pipelines.cli.session import opened
+from pipelines.model.moments import require_order
 
 if TYPE_CHECKING:
     from pipelines.steps.verify import StepDifference, StepsVerified
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 # How many cells are printed, and how many organizations a command is told.
 _CELLS_SHOWN: Final = 20
 _ORGANIZATIONS_SAID: Final = 3
+
+# Buckets begin and end at whole seconds.
+_INSTANT: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 # How long a bucket may be by clocks that change, the shortest first.
 _LONGEST: Final = {
@@ -39,6 +43,7 @@ def verify(
 ) -> None:
     """Compare every stored cell with plain SQL on the source; exit 1 if any differs."""
     from pipelines import verify as comparison
+    from pipelines.organizations import organizations_called, published
 
     require_order(since, until)
     with opened() as (databases, settings), watched() as progress:
@@ -47,7 +52,7 @@ def verify(
             settings,
             since=since,
             until=until,
-            organization_ids=organizations or (),
+            organization_ids=organizations_called(organizations or (), databases, settings, published),
             on_progress=progress,
         )
     if as_json:
@@ -130,15 +135,9 @@ def _said(figures: Mapping[str, tuple[Any, Any]]) -> str:
 
 
 def _remedy(differences: Sequence[Difference | StepDifference]) -> str:
-    """The command that makes these cells equal the source, of whole days in UTC."""
+    """The command that makes these cells equal the source; a date would be another day in each zone."""
     since = min(each.period_start for each in differences)
     until = max(each.period_start + _LONGEST[each.period] for each in differences)
     keys = sorted({each.organization_id for each in differences})
     of = "".join(f" --organization {key}" for key in keys) if len(keys) <= _ORGANIZATIONS_SAID else ""
-    return f"execmetrics reconcile --since {since:%Y-%m-%d} --until {_next_day(until):%Y-%m-%d}{of}"
-
-
-def _next_day(moment: datetime) -> datetime:
-    """The midnight that is not before it."""
-    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    return midnight if midnight == moment else midnight + timedelta(days=1)
+    return f"execmetrics reconcile --since {since:{_INSTANT}} --until {until:{_INSTANT}}{of}"

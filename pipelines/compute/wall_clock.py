@@ -4,9 +4,11 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from pipelines.model.moments import DayOrTime, clock_time, instant_of
 from pipelines.model.periods import Period
 
 _DAY = timedelta(days=1)
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 class WallClock:
@@ -21,6 +23,21 @@ class WallClock:
         self._shifts = [timedelta(seconds=offset_s) for _, offset_s in offsets] or [timedelta()]
         self._begun = begun[1:]
         self._begun_by_clock = [at + shift for at, shift in zip(begun, self._shifts, strict=False)][1:]
+
+    def instant(self, moment: DayOrTime) -> datetime:
+        """The instant that a moment means here: a date its midnight, a time without offset what clocks show.
+
+        A time that the clocks skip is read by the offset before, one that comes twice by the offset after,
+        as `period_start` is. Before the first instant that can be written comes that one, and likewise after
+        the last.
+        """
+        if known := instant_of(moment):
+            return known
+        shown = clock_time(moment)
+        try:
+            return self._instant(shown)
+        except OverflowError:
+            return _FIRST if shown.year == 1 else _LAST
 
     def start(self, period: Period, moment: datetime) -> datetime:
         """When the bucket begins that a moment is in."""

@@ -2,21 +2,26 @@
 
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
-from fastapi import Depends, Header, Request, Response
+from fastapi import Depends, Header, Path, Request, Response
 
 from pipelines.dashboard.answer import Answer
-from pipelines.dashboard.auth import admitted
+from pipelines.dashboard.auth import admitted, require_own
 from pipelines.dashboard.context import context_of
 from pipelines.dashboard.forms import form_of, written
-from pipelines.dashboard.queries import FormQuery
+from pipelines.dashboard.queries import FormQuery, RangeQuery
 from pipelines.dashboard.tags import is_known, tag_of
 from pipelines.errors import OrganizationNotVisible
 from pipelines.model.definition import definition
 from pipelines.repositories.analytics import AnalyticsRepository
+from pipelines.repositories.ranges import Instants
 from pipelines.repositories.records import Completeness
 from pipelines.tenancy import Tenant
+
+_ORGANIZATION: Final = (
+    "The organization that the token names: its id, the source's own id of it, or its name (without a slash)."
+)
 
 KnownTags = Annotated[str | None, Header(description="The `ETag` of an answer that is still there.")]
 
@@ -28,6 +33,10 @@ class Reading:
     metrics: AnalyticsRepository
     completeness: Completeness
 
+    def range_of(self, query: RangeQuery) -> Instants:
+        """[since, until) of a query as instants, by the tenant's clocks; raises `InvalidRange`."""
+        return self.metrics.get_instants(query.since, query.until)
+
 
 class Desk:
     """Where the question of one request is answered."""
@@ -36,9 +45,11 @@ class Desk:
         self,
         request: Request,
         tenant: Annotated[Tenant, Depends(admitted)],
+        organization_id: Annotated[str, Path(description=_ORGANIZATION)],
         if_none_match: KnownTags = None,
     ) -> None:
         self._request, self._tenant, self._known = request, tenant, if_none_match
+        self._asked = organization_id
 
     def answer(self, query: FormQuery, question: Callable[[Reading], Answer]) -> Response:
         """The answer, or that it is still the one that the caller has.
@@ -51,6 +62,7 @@ class Desk:
             completeness = metrics.get_completeness()
             if completeness is None:
                 raise OrganizationNotVisible
+            require_own(self._asked, self._tenant, completeness.organization_name)
             # Whatever is written for the tenant moves its completeness.
             asked = self._request.url.path, self._request.url.query, form
             tag = tag_of(*asked, astuple(completeness), definition(context.plan))

@@ -1,14 +1,15 @@
-"""Who asks: a bearer token names an organization, and only for that one a tenant is admitted."""
+"""Who asks: a bearer token names an organization, and a path may name that one and no other."""
 
 from typing import Annotated, Final
 from uuid import UUID
 
-from fastapi import Depends, Path, Request, Security
+from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from pipelines.dashboard.context import context_of
 from pipelines.dashboard.trust import ORGANIZATION
-from pipelines.errors import OrganizationNotVisible, TokenNotAccepted
+from pipelines.errors import OrganizationNotVisible, TokenNotAccepted, UnknownOrganization
+from pipelines.organizations import organization_called
 from pipelines.tenancy import Tenant, admit
 
 _BEARER: Final = HTTPBearer(
@@ -28,11 +29,14 @@ def identified(
     return context_of(request).trust.organization_of(credentials.credentials)
 
 
-def admitted(
-    mine: Annotated[UUID, Depends(identified)],
-    organization_id: Annotated[UUID, Path(description="The organization that the token names.")],
-) -> Tenant:
-    """The tenant, if it asks for itself; others hear what they would of one that does not exist."""
-    if organization_id != mine:
-        raise OrganizationNotVisible
+def admitted(mine: Annotated[UUID, Depends(identified)]) -> Tenant:
+    """The tenant that the token names, whatever the path says."""
     return admit(mine)
+
+
+def require_own(asked: str, tenant: Tenant, name: str | None) -> None:
+    """Raise `OrganizationNotVisible` unless a path names the tenant: nobody else is looked for."""
+    try:
+        organization_called(asked, {tenant.organization_id: name})
+    except UnknownOrganization:
+        raise OrganizationNotVisible from None

@@ -26,6 +26,7 @@ from pipelines.dashboard.queries import (
 )
 from pipelines.dashboard.values import client_text
 from pipelines.model.sentinels import NO_CLIENT
+from pipelines.repositories.ranges import Instants
 from pipelines.repositories.records import (
     ClientExecutionStats,
     Completeness,
@@ -47,11 +48,11 @@ def metrics_answer(query: MetricsQuery, found: Sequence[MetricRow]) -> MetricsAn
     )
 
 
-def summary_answer(query: SummaryQuery, found: ExecutionStats) -> SummaryAnswer:
+def summary_answer(query: SummaryQuery, within: Instants, found: ExecutionStats) -> SummaryAnswer:
     """A range as a whole."""
     return SummaryAnswer(
-        since=query.since,
-        until=query.until,
+        since=within[0],
+        until=within[1],
         workflow_id=query.workflow,
         client_id=None if query.client == NO_CLIENT else query.client,
         has_no_client=query.client == NO_CLIENT,
@@ -60,13 +61,15 @@ def summary_answer(query: SummaryQuery, found: ExecutionStats) -> SummaryAnswer:
     )
 
 
-def workflows_answer(query: WorkflowsQuery, found: Sequence[WorkflowExecutionStats]) -> WorkflowsAnswer:
+def workflows_answer(
+    query: WorkflowsQuery, within: Instants, found: Sequence[WorkflowExecutionStats]
+) -> WorkflowsAnswer:
     """A page of workflows and their figures."""
     keys = [each.workflow_id for each in found]
     page, last = page_of(found, keys, query.limit, query.after)
     return WorkflowsAnswer(
-        since=query.since,
-        until=query.until,
+        since=within[0],
+        until=within[1],
         workflows=tuple(
             WorkflowAnswer(workflow_id=each.workflow_id, name=each.name, **_figures(each)) for each in page
         ),
@@ -74,13 +77,15 @@ def workflows_answer(query: WorkflowsQuery, found: Sequence[WorkflowExecutionSta
     )
 
 
-def clients_answer(query: ClientsQuery, found: Sequence[ClientExecutionStats]) -> ClientsAnswer:
+def clients_answer(
+    query: ClientsQuery, within: Instants, found: Sequence[ClientExecutionStats]
+) -> ClientsAnswer:
     """A page of clients and their figures."""
     keys = [each.client_id or NO_CLIENT for each in found]
     page, last = page_of(found, keys, query.limit, query.after)
     return ClientsAnswer(
-        since=query.since,
-        until=query.until,
+        since=within[0],
+        until=within[1],
         clients=tuple(
             ClientAnswer(
                 client_id=each.client_id, has_no_client=each.has_no_client, name=each.name, **_figures(each)
@@ -91,13 +96,15 @@ def clients_answer(query: ClientsQuery, found: Sequence[ClientExecutionStats]) -
     )
 
 
-def initiators_answer(query: InitiatorsQuery, found: Sequence[InitiatorExecutionStats]) -> InitiatorsAnswer:
+def initiators_answer(
+    query: InitiatorsQuery, within: Instants, found: Sequence[InitiatorExecutionStats]
+) -> InitiatorsAnswer:
     """A page of initiator types and their figures."""
     keys = [each.initiator_type for each in found]
     page, last = page_of(found, keys, query.limit, query.after)
     return InitiatorsAnswer(
-        since=query.since,
-        until=query.until,
+        since=within[0],
+        until=within[1],
         initiators=tuple(
             InitiatorAnswer(initiator_type=each.initiator_type, **_figures(each)) for each in page
         ),

@@ -1,28 +1,33 @@
 """How a time is written in a query."""
 
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from pipelines.model.moments import read_moment
+from pipelines.model.moments import DayOrTime, read_moment
 
-# Whatever bucket such a time is in, its start and its end have a date.
-_EARLIEST, _LATEST = datetime(2, 1, 1, tzinfo=UTC), datetime(9998, 1, 1, tzinfo=UTC)
+# Whatever bucket a moment of these years is in, its start and its end have a date.
+_YEARS: Final = range(2, 9998)
 
 
-def moment(text: Any) -> datetime:
-    """Read a date as its midnight in UTC, or an RFC 3339 time with its zone; raises ValueError."""
+def moment(text: Any) -> DayOrTime:
+    """Read a date, or an RFC 3339 time with or without its offset; raises ValueError."""
     found = read_moment(str(text))
-    if found is None or not _EARLIEST <= found <= _LATEST:
-        raise ValueError(
-            "Input is neither a date nor an RFC 3339 time with its zone, in which a + is written as %2B"
-        )
+    if found is None or found.year not in _YEARS:
+        raise ValueError("Input is neither a date nor an RFC 3339 time, in which a + is written as %2B")
     return found
 
 
+_LOCAL_TIME: Final = r"^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,6})?$"
+
+# Nothing is left for pydantic to check, which would make a date of a time or a time of a date.
 Moment = Annotated[
-    datetime,
+    Any,
     BeforeValidator(moment),
-    WithJsonSchema({"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}]}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "anyOf": [{"format": "date"}, {"format": "date-time"}, {"pattern": _LOCAL_TIME}],
+        }
+    ),
 ]

@@ -48,10 +48,11 @@ def metrics(desk: AtDesk, query: Annotated[MetricsQuery, Query()]) -> Response:
     """The stored rows of a period that begin in a range, page by page."""
 
     def question(reading: Reading) -> MetricsAnswer:
+        since, until = reading.range_of(query)
         found = reading.metrics.get_metrics(
             period=query.period,
-            since=query.since,
-            until=query.until,
+            since=since,
+            until=until,
             workflow=query.workflow,
             client=query.client,
             initiator=query.initiator,
@@ -69,14 +70,15 @@ def summary(desk: AtDesk, query: Annotated[SummaryQuery, Query()]) -> Response:
     """How many jobs completed in a range, and how long they took: exact, or estimated and said to be."""
 
     def question(reading: Reading) -> SummaryAnswer:
+        since, until = reading.range_of(query)
         found = reading.metrics.get_execution_stats(
-            since=query.since,
-            until=query.until,
+            since=since,
+            until=until,
             workflow_id=query.workflow,
             client=query.client,
             initiator=query.initiator,
         )
-        return summary_answer(query, found)
+        return summary_answer(query, (since, until), found)
 
     return desk.answer(query, question)
 
@@ -86,10 +88,11 @@ def workflows(desk: AtDesk, query: Annotated[WorkflowsQuery, Query()]) -> Respon
     """Every workflow in use over a range, those that take longest on average first, idle ones last."""
 
     def question(reading: Reading) -> WorkflowsAnswer:
+        since, until = reading.range_of(query)
         found = reading.metrics.get_workflow_execution_stats(
-            since=query.since, until=query.until, client=query.client, initiator=query.initiator
+            since=since, until=until, client=query.client, initiator=query.initiator
         )
-        return workflows_answer(query, found)
+        return workflows_answer(query, (since, until), found)
 
     return desk.answer(query, question)
 
@@ -99,10 +102,11 @@ def clients(desk: AtDesk, query: Annotated[ClientsQuery, Query()]) -> Response:
     """Every client in use over a range, and the jobs without one, in the order of the workflows."""
 
     def question(reading: Reading) -> ClientsAnswer:
+        since, until = reading.range_of(query)
         found = reading.metrics.get_client_execution_stats(
-            since=query.since, until=query.until, workflow_id=query.workflow, initiator=query.initiator
+            since=since, until=until, workflow_id=query.workflow, initiator=query.initiator
         )
-        return clients_answer(query, found)
+        return clients_answer(query, (since, until), found)
 
     return desk.answer(query, question)
 
@@ -112,10 +116,11 @@ def initiators(desk: AtDesk, query: Annotated[InitiatorsQuery, Query()]) -> Resp
     """Every initiator type that started jobs in a range, in the order of the workflows."""
 
     def question(reading: Reading) -> InitiatorsAnswer:
+        since, until = reading.range_of(query)
         found = reading.metrics.get_initiator_execution_stats(
-            since=query.since, until=query.until, workflow_id=query.workflow, client=query.client
+            since=since, until=until, workflow_id=query.workflow, client=query.client
         )
-        return initiators_answer(query, found)
+        return initiators_answer(query, (since, until), found)
 
     return desk.answer(query, question)
 

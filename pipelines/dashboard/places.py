@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import BeforeValidator, WithJsonSchema
 
 from pipelines.dashboard.moments import moment
+from pipelines.model.moments import instant_of
 from pipelines.model.sentinels import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS, NO_CLIENT
 from pipelines.repositories.analytics import Place
 from pipelines.repositories.records import MetricRow
@@ -29,9 +30,10 @@ def place(text: Any) -> Place:
     try:
         padded = str(text) + "=" * (-len(str(text)) % 4)
         start, workflow, client, initiator = json.loads(urlsafe_b64decode(padded.encode("ascii")))
-        found = moment(start), UUID(workflow), UUID(client), str(initiator)
-        if "\0" in initiator or not initiator.encode():
+        begun = instant_of(moment(start))
+        if begun is None or "\0" in initiator or not initiator.encode():
             raise ValueError
+        found = begun, UUID(workflow), UUID(client), str(initiator)
     except (ValueError, TypeError, AttributeError, RecursionError):
         raise ValueError("Input is not the `next` of an earlier answer") from None
     return found

@@ -17,6 +17,7 @@ from pipelines.dashboard.values import (
     WorkflowId,
 )
 from pipelines.model.metrics import FIGURE_COLUMNS
+from pipelines.model.moments import MOMENT
 from pipelines.model.periods import Period
 
 # A page that a browser still draws at once.
@@ -44,9 +45,11 @@ class RangeQuery(FormQuery):
     """A range."""
 
     since: Moment = Field(
-        description="From then on: RFC 3339 with its zone, or a date for its midnight in UTC."
+        description=f"From then on, in RFC 3339: {MOMENT}. `2026-06-01` is the organization's own midnight."
     )
-    until: Moment = Field(description="Before then, written likewise.")
+    until: Moment = Field(
+        description="Before then, written likewise: `since=2026-06-01&until=2026-07-01` is the whole of June."
+    )
 
 
 class OfWorkflow(Query):

@@ -8,11 +8,12 @@ from uuid import UUID
 from pipelines.compute.cover import Span
 from pipelines.errors import ClientNotVisible, UnknownMeasure, WorkflowNotVisible
 from pipelines.model.metrics import FIGURE_COLUMNS
+from pipelines.model.moments import DayOrTime
 from pipelines.model.periods import Period
 from pipelines.model.rollup_plan import ROLLUP_PLAN, RollupPlan
 from pipelines.model.sentinels import ALL_OF_EACH, NO_CLIENT
 from pipelines.repositories.figures import Sources, durations_of, metric_of, percentiles_of, stats_of
-from pipelines.repositories.ranges import Ranges, ordered
+from pipelines.repositories.ranges import Instants, Ranges, ordered
 from pipelines.repositories.records import (
     ClientExecutionStats,
     Completeness,
@@ -46,6 +47,10 @@ class AnalyticsRepository:
     def __init__(self, connection: Connection, tenant: Tenant, plan: RollupPlan = ROLLUP_PLAN) -> None:
         self._connection, self._tenant = connection, tenant
         self._ranges = Ranges(connection, tenant, plan)
+
+    def get_instants(self, since: DayOrTime, until: DayOrTime) -> Instants:
+        """The ends of a range that is written in dates or local times; an instant stays what it is."""
+        return self._ranges.instants(since, until)
 
     def get_average_execution_duration(
         self,

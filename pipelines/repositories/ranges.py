@@ -8,6 +8,7 @@ from pipelines.compute.cover import Cover, Span
 from pipelines.compute.wall_clock import WallClock
 from pipelines.errors import InvalidRange, RangeNotStored
 from pipelines.model.metrics import WITH_HISTOGRAM
+from pipelines.model.moments import DayOrTime, instant_of, require_order
 from pipelines.model.periods import Period
 from pipelines.model.rollup_plan import Mask, RollupPlan
 from pipelines.repositories.figures import Sources
@@ -15,6 +16,8 @@ from pipelines.storage.database import Connection
 from pipelines.storage.retention import find_removed_before
 from pipelines.storage.tenant_reading import Row, answering, rows
 from pipelines.tenancy import Tenant
+
+Instants = tuple[datetime, datetime]
 
 
 class Ranges:
@@ -28,6 +31,12 @@ class Ranges:
         if mask not in self._plan[period]:
             kept = ", ".join(f"{each}s" for each in Period if mask in self._plan[each])
             raise RangeNotStored(f"(whole {kept})" if kept else "(nothing: these are not kept together)")
+
+    def instants(self, since: DayOrTime, until: DayOrTime) -> Instants:
+        """[since, until) as instants, by the tenant's clocks where they are none."""
+        require_order(since, until)
+        first, last = (instant_of(each) or self._clock.instant(each) for each in (since, until))
+        return ordered(first, last)
 
     @cached_property
     def _clock(self) -> WallClock:
@@ -76,7 +85,7 @@ class Ranges:
         return rows(self._connection, "read/of_tenant/zone_offsets.sql", values)
 
 
-def ordered(since: datetime, until: datetime) -> tuple[datetime, datetime]:
+def ordered(since: datetime, until: datetime) -> Instants:
     """The two ends of a range; raises `InvalidRange`."""
     if since.tzinfo is None or until.tzinfo is None or since >= until:
         raise InvalidRange(f"({since.isoformat()} to {until.isoformat()})")

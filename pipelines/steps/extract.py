@@ -16,11 +16,13 @@ from pipelines.model.jobs import Gone
 from pipelines.read_ahead import read_ahead
 from pipelines.settings import Settings
 from pipelines.stages import Stages
+from pipelines.storage.calendars import ReadCalendar, find_calendar
 from pipelines.storage.cursors import find_progress
 from pipelines.storage.database import Databases, connect
 from pipelines.storage.facts import Absorbed, Facts, open_facts
 from pipelines.storage.facts_table import STEP_FACTS
 from pipelines.storage.frames import of_organizations, uuids
+from pipelines.storage.local_ranges import LocalRange, between
 from pipelines.storage.source import SourceSnapshot, open_source
 from pipelines.storage.spool import Spool, temporary_spool
 from pipelines.storage.step_progress import StepProgress, disown_lost_step_versions, find_step_progress
@@ -108,10 +110,11 @@ def _extraction(
     if not dry:
         facts.add_columns()
     with connect(databases.analytics_url, settings) as analytics:
-        known = find_progress(analytics)
+        known, calendar = find_progress(analytics), find_calendar(analytics)
         seen = find_step_progress(analytics) if dry else disown_lost_step_versions(analytics, facts)
     scope = tuple(sorted(known.keys() & set(request.organization_ids or known)))
-    reading = _Reading(steps, source.cancel, settings, request, facts, spool, stages)
+    within = _within(request, calendar, scope)
+    reading = _Reading(steps, source.cancel, settings, request, within, facts, spool, stages)
     moment, incarnation = source.moment, steps.incarnation
     cursors = {key: _cursor(seen.get(key), incarnation, moment.horizon, facts, settings) for key in scope}
     reading.read_changes(cursors)
@@ -143,11 +146,13 @@ class _Reading:
         cancel: Callable[[], None],
         settings: Settings,
         request: Request,
+        within: LocalRange,
         facts: Facts,
         spool: Spool,
         stages: Stages,
     ) -> None:
         self._steps, self._cancel, self._settings = steps, cancel, settings
+        self._within = within
         self._request, self._facts, self._spool, self._stages = request, facts, spool, stages
         self.not_counted = 0
         self.sealed_before = steps.sealed_before()
@@ -165,7 +170,7 @@ class _Reading:
             days = self._differing_days(scope)
             if days.height:
                 self._read(self._steps.ended_on(days))
-                expected.append(self._facts.of_days(days).filter(_within(*_bounds(self._request))))
+                expected.append(self._facts.of_days(days).filter(self._within.holds()))
         if not expected:
             return {}
         steps = pl.concat(expected).unique("log_id")
@@ -180,7 +185,7 @@ class _Reading:
         return withheld
 
     def _differing_days(self, scope: Sequence[UUID]) -> pl.DataFrame:
-        since, until = _bounds(self._request)
+        since, until = self._within.since, self._within.until
         sealed = self.sealed_before
         if sealed:
             since = max(since, sealed) if since else sealed
@@ -188,7 +193,7 @@ class _Reading:
         read = self._spool.scan() if self._spool.rows else self._facts.scan().clear().with_columns(gone=None)
         here = self._facts.scan().join(read.select("log_id"), on="log_id", how="anti")
         now = read.filter(pl.col("gone").is_null()).select(here.collect_schema().names())
-        steps = pl.concat([here, now.unique("log_id")]).filter(of_organizations(scope), _within(since, until))
+        steps = pl.concat([here, now.unique("log_id")]).filter(of_organizations(scope), between(since, until))
         return differing_days(there, digest(steps, STEP_FACTS.home), STEP_FACTS.home)
 
     def _read(self, frames: Frames) -> None:
@@ -223,16 +228,9 @@ def _cursor(
     return Cursor(reached, seen.extracted_at + tolerance)
 
 
-def _bounds(request: Request) -> tuple[datetime | None, datetime | None]:
-    """The moments between which steps ended that a digest is asked for."""
+def _within(request: Request, calendar: ReadCalendar, scope: Sequence[UUID]) -> LocalRange:
+    """The range in which steps ended that a digest is asked for."""
     if request.completed:
-        return request.completed.since, request.completed.until
-    if request.created_since:
-        return datetime.combine(request.created_since, time(), UTC), None
-    return None, None
-
-
-def _within(since: datetime | None, until: datetime | None) -> pl.Expr:
-    completed_at = pl.col("completed_at")
-    after = completed_at >= since if since else pl.lit(True)
-    return after & (completed_at < until) if until else after
+        return request.completed.by(calendar, scope)
+    since = request.created_since
+    return LocalRange(datetime.combine(since, time(), UTC) if since else None)

@@ -26,6 +26,7 @@ from pipelines.storage.facts import Facts, open_facts
 from pipelines.storage.facts_health import reading_facts
 from pipelines.storage.facts_table import STEP_FACTS
 from pipelines.storage.frames import of_organizations
+from pipelines.storage.local_ranges import LocalRange
 from pipelines.storage.snapshot import Snapshot
 from pipelines.storage.source import SourceSnapshot
 from pipelines.storage.step_progress import StepProgress
@@ -33,8 +34,6 @@ from pipelines.storage.step_source import Cursor, StepSource
 
 # How many organizations are compared at a time, which bounds memory.
 _BATCH: Final = 25
-
-Range = tuple[datetime | None, datetime | None]
 
 
 @dataclass(frozen=True)
@@ -76,9 +75,9 @@ def verify_steps(
     settings: Settings,
     jobs: Mapping[UUID, Progress],
     scope: Sequence[UUID],
-    within: Range,
+    within: LocalRange,
 ) -> StepsVerified:
-    """Compare the cells of these organizations that begin in [since, until); none without logs.
+    """Compare the cells of these organizations that begin in a range; none without logs.
 
     A cell that a line or a job touched after its organization's publication is pending, not different.
     """
@@ -118,7 +117,7 @@ class _Comparison:
         self._sealed_before = steps.sealed_before()
         self._pending = self._waiting(open_facts(settings, STEP_FACTS), scope)
 
-    def of(self, batch: Sequence[UUID], within: Range, so_far: StepsVerified) -> StepsVerified:
+    def of(self, batch: Sequence[UUID], within: LocalRange, so_far: StepsVerified) -> StepsVerified:
         """Compare these organizations, and add what comes out."""
         taken = self._handed_over(batch, within)
         self._analytics.set(taken)
@@ -148,8 +147,7 @@ class _Comparison:
             ),
         )
 
-    def _handed_over(self, batch: Sequence[UUID], within: Range) -> dict[str, str]:
-        since, until = within
+    def _handed_over(self, batch: Sequence[UUID], within: LocalRange) -> dict[str, str]:
         tolerance = self._settings.future_tolerance
         organizations = [
             {
@@ -162,11 +160,9 @@ class _Comparison:
         ]
         return {
             "execmetrics.organizations": json.dumps(organizations),
-            "execmetrics.since": since.isoformat() if since else "-infinity",
-            "execmetrics.until": until.isoformat() if until else "infinity",
             "execmetrics.earliest": self._settings.earliest_completion_at.isoformat(),
             "execmetrics.tolerance": f"{tolerance.total_seconds()} seconds" if tolerance is not None else "",
-        }
+        } | within.settings("execmetrics.started")
 
     def _kept(self, both: pl.DataFrame) -> pl.DataFrame:
         """Without what retention has removed."""

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -14,10 +14,13 @@ import polars as pl
 import psycopg
 
 from pipelines.compute.calendar import OFFSET_COLUMNS, Calendar
+from pipelines.compute.wall_clock import WallClock
+from pipelines.model.moments import DayOrTime
 from pipelines.model.periods import Period
 from pipelines.settings import Settings
 from pipelines.storage.cursors import Shown
 from pipelines.storage.frames import id_series
+from pipelines.storage.local_ranges import LocalRange, local_range
 from pipelines.storage.source import SourceSnapshot
 from pipelines.storage.statements import statement
 
@@ -61,6 +64,16 @@ class ReadCalendar:
         """The zone that an organization lives in."""
         return self.time_zones.get(organization_id, UTC)
 
+    def clock_of(self, organization_id: UUID) -> WallClock:
+        """The clocks that an organization lives by."""
+        return self._clocks[self.zone_of(organization_id)]
+
+    def range_of(
+        self, since: DayOrTime | None, until: DayOrTime | None, organization_ids: Collection[UUID]
+    ) -> LocalRange:
+        """[since, until) as instants for each of these organizations; raises `InvalidRange`."""
+        return local_range(since, until, {key: self.clock_of(key) for key in organization_ids})
+
     def fingerprint(self, organization_id: UUID, through: datetime) -> str:
         """MD5 of the offsets of its zone that cells published at `through` go by, not of those to come."""
         since, digests = self._digests[self.zone_of(organization_id)]
@@ -87,6 +100,13 @@ class ReadCalendar:
             )
             for period in Period
         ).collect(engine="in-memory")
+
+    @cached_property
+    def _clocks(self) -> dict[str, WallClock]:
+        offsets: dict[str, list[tuple[datetime, int]]] = {}
+        for zone, since, offset_s in sorted(self.offsets.iter_rows()):
+            offsets.setdefault(zone, []).append((since, offset_s))
+        return {zone: WallClock(of_zone) for zone, of_zone in offsets.items()}
 
     @cached_property
     def _digests(self) -> dict[str, tuple[list[datetime], list[str]]]:

@@ -16,6 +16,7 @@ from pipelines.model.sentinels import RESERVED_IDS, RESERVED_INITIATORS
 from pipelines.settings import Settings
 from pipelines.storage.asked import Asked, Swept, array_of
 from pipelines.storage.frames import id_series
+from pipelines.storage.local_ranges import Instants, bounds
 from pipelines.storage.snapshot import Snapshot, connected, read
 from pipelines.storage.source_relations import (
     reasons_to_read_whole,
@@ -100,7 +101,7 @@ class SourceSnapshot(Snapshot):
         *,
         organization_ids: Sequence[UUID] = (),
         created_since: date | None = None,
-        completed: tuple[datetime, datetime] | None = None,
+        completed: Instants | None = None,
         earliest: datetime,
         tolerance: timedelta | None,
     ) -> pl.DataFrame:
@@ -125,8 +126,7 @@ class SourceSnapshot(Snapshot):
             taken["execmetrics.created_since"] = f"{created_since.isoformat()} 00:00Z"
         if completed:
             narrowed.append("completed_in")
-            taken["execmetrics.completed_since"] = completed[0].isoformat()
-            taken["execmetrics.completed_until"] = completed[1].isoformat()
+            taken |= bounds("execmetrics.completed", completed)
         self.set(taken)
         return self.rows_of(digest_statement(narrowed)).cast(pl.Schema(DIGEST_COLUMNS))
 

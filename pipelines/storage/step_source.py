@@ -15,6 +15,7 @@ from pipelines.model.steps import STEP_FACT_COLUMNS
 from pipelines.settings import Settings
 from pipelines.storage.asked import array_of, scope
 from pipelines.storage.frames import uuids
+from pipelines.storage.local_ranges import bounds
 from pipelines.storage.schemas import STEP_SOURCE_COLUMNS
 from pipelines.storage.source import SourceSnapshot
 from pipelines.storage.statements import body, statement
@@ -106,9 +107,8 @@ class StepSource:
             {
                 "execmetrics.scope": scope(organization_ids is not None),
                 "execmetrics.organization_ids": array_of(organization_ids or ()),
-                "execmetrics.steps_since": since.isoformat() if since else "-infinity",
-                "execmetrics.steps_until": until.isoformat() if until else "infinity",
             }
+            | bounds("execmetrics.steps", (since, until))
         )
         return self._source.rows_of(_filled("extract/step_digest.sql")).cast(pl.Schema(_DIGEST_COLUMNS))
 

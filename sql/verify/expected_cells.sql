@@ -1,6 +1,7 @@
 -- What every cell of these organizations should hold, said as plainly as SQL can: the oracle of `verify`.
--- Takes: execmetrics.organizations, a JSON array of {organization_id, extracted_at, time_zone}; execmetrics.since
---        and .until (bounds of period_start, -infinity and infinity for none); execmetrics.earliest (the first
+-- Takes: execmetrics.organizations, a JSON array of {organization_id, extracted_at, time_zone}; execmetrics.started_since
+--        and .started_until (bounds of period_start, -infinity and infinity for none); execmetrics.started_own, a JSON
+--        array of {organization_id, since, until}: narrower bounds of some; execmetrics.earliest (the first
 --        believed completion); execmetrics.tolerance (an interval, empty to accept any future); in place of
 --        {grouping_sets} the rollup plan's combinations of the columns below.
 -- Gives: one row per cell with the columns of analytics.aggregate_metrics, without computed_at; in place of the
@@ -59,8 +60,8 @@ counted AS (
         AND coalesce(char_length(j.initiator_type::text) <= 500, true)
         -- A cell that begins before `until` may hold jobs of a whole month after it; where clocks go back to
         -- midnight, a day is named after its first hour.
-        AND j.completed_at >= current_setting('execmetrics.since')::timestamptz - interval '1 day'
-        AND j.completed_at < current_setting('execmetrics.until')::timestamptz + interval '32 days'
+        AND j.completed_at >= current_setting('execmetrics.started_since')::timestamptz - interval '1 day'
+        AND j.completed_at < current_setting('execmetrics.started_until')::timestamptz + interval '32 days'
 ),
 cells AS (
     SELECT
@@ -115,5 +116,13 @@ SELECT
     CASE WHEN period IN ('hour', 'day') AND timed_executions > 2 THEN duration_buckets END AS duration_buckets
 FROM cells
 WHERE
-    period_start >= current_setting('execmetrics.since')::timestamptz
-    AND period_start < current_setting('execmetrics.until')::timestamptz
+    period_start >= current_setting('execmetrics.started_since')::timestamptz
+    AND period_start < current_setting('execmetrics.started_until')::timestamptz
+    AND NOT EXISTS (
+        SELECT
+        FROM jsonb_to_recordset(current_setting('execmetrics.started_own')::jsonb)
+            AS own (organization_id uuid, since timestamptz, until timestamptz)
+        WHERE
+            own.organization_id = cells.organization_id
+            AND (cells.period_start < own.since OR cells.period_start >= own.until)
+    )

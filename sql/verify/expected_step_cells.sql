@@ -1,6 +1,7 @@
 -- What every cell of steps of these organizations should hold, said as plainly as SQL can: the oracle of `verify`.
--- Takes: execmetrics.organizations, a JSON array of {organization_id, extracted_at, time_zone}; execmetrics.since
---        and .until (bounds of period_start, -infinity and infinity for none); execmetrics.earliest (the first
+-- Takes: execmetrics.organizations, a JSON array of {organization_id, extracted_at, time_zone}; execmetrics.started_since
+--        and .started_until (bounds of period_start, -infinity and infinity for none); execmetrics.started_own, a JSON
+--        array of {organization_id, since, until}: narrower bounds of some; execmetrics.earliest (the first
 --        believed moment); execmetrics.tolerance (an interval, empty to accept any future).
 -- Gives: one row per cell with the columns of analytics.aggregate_step_metrics, without computed_at; in place of
 --        the histogram the bucket of each of its steps, in order.
@@ -49,8 +50,8 @@ counted AS (
         )
         AND j.workflow_id NOT IN ('00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff')
         -- As for jobs: a cell that begins before `until` may hold steps of a whole month after it.
-        AND l.timestamp >= current_setting('execmetrics.since')::timestamptz - interval '1 day'
-        AND l.timestamp < current_setting('execmetrics.until')::timestamptz + interval '32 days'
+        AND l.timestamp >= current_setting('execmetrics.started_since')::timestamptz - interval '1 day'
+        AND l.timestamp < current_setting('execmetrics.started_until')::timestamptz + interval '32 days'
 ),
 cells AS (
     SELECT
@@ -107,5 +108,13 @@ SELECT
     CASE WHEN period IN ('hour', 'day') AND timed_executions > 2 THEN duration_buckets END AS duration_buckets
 FROM cells
 WHERE
-    period_start >= current_setting('execmetrics.since')::timestamptz
-    AND period_start < current_setting('execmetrics.until')::timestamptz
+    period_start >= current_setting('execmetrics.started_since')::timestamptz
+    AND period_start < current_setting('execmetrics.started_until')::timestamptz
+    AND NOT EXISTS (
+        SELECT
+        FROM jsonb_to_recordset(current_setting('execmetrics.started_own')::jsonb)
+            AS own (organization_id uuid, since timestamptz, until timestamptz)
+        WHERE
+            own.organization_id = cells.organization_id
+            AND (cells.period_start < own.since OR cells.period_start >= own.until)
+    )

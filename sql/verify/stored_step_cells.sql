@@ -1,5 +1,5 @@
 -- The stored cells of steps of these organizations.
--- Takes: execmetrics.organizations, .since and .until, as expected_step_cells.sql does.
+-- Takes: execmetrics.organizations, .started_since, .started_until and .started_own, as expected_step_cells.sql does.
 -- Gives: one row per cell with the columns of analytics.aggregate_step_metrics, without computed_at.
 SELECT
     organization_id,
@@ -29,5 +29,13 @@ WHERE
         SELECT o.organization_id
         FROM jsonb_to_recordset(current_setting('execmetrics.organizations')::jsonb) AS o (organization_id uuid)
     )
-    AND period_start >= current_setting('execmetrics.since')::timestamptz
-    AND period_start < current_setting('execmetrics.until')::timestamptz
+    AND period_start >= current_setting('execmetrics.started_since')::timestamptz
+    AND period_start < current_setting('execmetrics.started_until')::timestamptz
+    AND NOT EXISTS (
+        SELECT
+        FROM jsonb_to_recordset(current_setting('execmetrics.started_own')::jsonb)
+            AS own (organization_id uuid, since timestamptz, until timestamptz)
+        WHERE
+            own.organization_id = aggregate_step_metrics.organization_id
+            AND (aggregate_step_metrics.period_start < own.since OR aggregate_step_metrics.period_start >= own.until)
+    )

@@ -141,6 +141,14 @@ MUTANTS = (
         test="tests/unit/test_calendar.py::test_a_day_begins_at_midnight_by_the_clocks",
     ),
     Mutant(
+        "a date is a day in UTC",
+        "a range is another one for a command than for the page",
+        Python("pipelines.storage.calendars", "ReadCalendar.clock_of").replace(
+            "self._clocks[self.zone_of(organization_id)]", "WallClock()"
+        ),
+        test="tests/postgres/cli/test_reports.py::test_a_bare_date_is_each_organizations_own_day",
+    ),
+    Mutant(
         "another time zone restates nothing",
         "days stay cut where they were",
         Python("pipelines.publish", "_Plan.of").replace(
@@ -166,10 +174,7 @@ MUTANTS = (
     Mutant(
         "a range is reconciled as if it were everything",
         "jobs that completed outside of it vanish",
-        Python("pipelines.extract", "_Reading._asked_for").replace(
-            'pl.col("completed_at").is_between(completed.since, completed.until, closed="left")',
-            "pl.lit(True)",
-        ),
+        Python("pipelines.extract", "_Reading._asked_for").replace("self._completed.holds()", "pl.lit(True)"),
         test="tests/postgres/test_reconcile.py::test_a_reconcile_deletes_within_its_range_only",
     ),
     Mutant(

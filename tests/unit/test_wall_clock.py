@@ -1,7 +1,8 @@
 """One wall's clocks say of a moment what the calendar of all organizations says, and what Python says."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -62,6 +63,37 @@ def test_clocks_that_change_at_midnight_skip_or_repeat_it(zone: str) -> None:
         for minutes in range(-130, 131):
             moment = change + timedelta(minutes=minutes)
             assert clock.start(Period.DAY, moment) == bucket(moment, "day", zone), moment
+
+
+@given(moments, st.sampled_from(ZONES))
+def test_what_has_no_offset_goes_by_the_clocks(moment: datetime, zone: str) -> None:
+    """A date is where its day begins, a time what the clocks show, as PostgreSQL has it; an instant stays."""
+    clock, _ = WALLS[zone]
+    shown = moment.replace(tzinfo=None)
+    day = shown.date()
+
+    midnight = clock.instant(day)
+
+    assert clock.instant(shown) == by_python(shown, zone)
+    assert midnight == clock.instant(datetime.combine(day, time())) == clock.start(Period.DAY, midnight)
+    assert clock.end(Period.DAY, midnight) == clock.instant(day + timedelta(days=1))
+    assert clock.instant(moment) == clock.instant(moment.astimezone(ZoneInfo(zone))) == moment
+
+
+def test_the_ends_of_the_calendar_are_the_ends_of_time() -> None:
+    """Where the clocks are ahead, the first day has begun before any instant that can be written."""
+    ahead, behind = (WallClock([(FIRST, hours * 3600)]) for hours in (14, -12))
+
+    assert ahead.instant(date.min) == datetime.min.replace(tzinfo=UTC)
+    last_hour = datetime.max.replace(minute=0)  # noqa: DTZ901
+    assert behind.instant(last_hour) == datetime.max.replace(tzinfo=UTC)
+    assert ahead.instant(date(1, 1, 3)) == datetime(1, 1, 2, 10, tzinfo=UTC)
+
+
+def by_python(shown: datetime, zone: str) -> datetime:
+    """When the clocks show a time: the second time if they do so twice, by the offset before if never."""
+    first, second = (shown.replace(tzinfo=ZoneInfo(zone), fold=fold).astimezone(UTC) for fold in (0, 1))
+    return max(first, second)
 
 
 def calendar_of(zone: str) -> Calendar:

@@ -49,7 +49,9 @@ export function durations(root) {
 /** What the CSV of a panel asks for. */
 export function seriesParameters(view, panel) {
   const buckets = bucketsOf(view.period, view.range, view.zone, view.completeThrough);
-  const asked = { since: new Date(buckets[0].start), until: new Date(buckets.at(-1).end), period: view.period };
+  // A bucket of whole days is named by its days, an hour by its instant.
+  const written = (instant) => (view.period === "hour" ? new Date(instant) : dayAt(instant, view.zone));
+  const asked = { since: written(buckets[0].start), until: written(buckets.at(-1).end), period: view.period };
   return { ...asked, ...filtersOf(view.state), measures: MEASURES[panel].join() };
 }
 

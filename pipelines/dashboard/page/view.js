@@ -50,9 +50,9 @@ export function editionOf({ published_at: published, edition, verified_at: verif
   return `${published} ${edition} ${verified}`;
 }
 
-/** The parameters of a range. */
+/** The parameters of a range: days, which the API begins by the organization's clocks. */
 export function within(range) {
-  return { since: new Date(range.since), until: new Date(range.until) };
+  return { since: range.first, until: range.end };
 }
 
 /** The parameters of the filters, but for those that are told apart. */

@@ -1,16 +1,24 @@
 """Stored rows, page by page: what the table has, each once, and only what is kept."""
 
+import itertools
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
 
 from pipelines.model.metrics import FIGURE_COLUMNS
 from pipelines.model.sentinels import NO_CLIENT
-from tests.postgres.api.conftest import RANGE, Api
+from pipelines.refresh import refresh
+from pipelines.settings import Settings
+from pipelines.storage.database import Databases
+from tests.postgres.api.conftest import RANGE, Api, opened
 from tests.support.oracle import ALL
-from tests.support.planting import Tenant, cells, plant_job
+from tests.support.planting import DAY, MINUTE, Tenant, cells, plant_job, plant_jobs, plant_tenant
 
+APRIL = datetime(2024, 4, 1, tzinfo=UTC)
 MONTHS = {"since": "2024-01-01", "until": "2024-03-01", "period": "month"}
 CUBE = MONTHS | {"workflow": "each", "client": "each", "initiator": "each"}
 
@@ -133,6 +141,58 @@ def test_a_summary_says_whether_it_is_exact(own: Api) -> None:
     assert hours["p95_duration_ms"] == pytest.approx(day["p95_duration_ms"], rel=0.01)
 
 
+def test_a_date_is_the_organizations_own_day(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """A month by dates is the stored month, exact, and the sum of its days, whatever its clocks did.
+
+    So is what the answer says of its instants, and a neighbour in another zone has another month.
+    """
+    zones = {"Pacific/Chatham": plant_tenant(source), "UTC": plant_tenant(source, "Neighbour")}
+    for zone, tenant in zones.items():
+        source.execute(
+            "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s", [zone, tenant.organization]
+        )
+        moments = (APRIL - DAY + number * (DAY / 4 - MINUTE) for number in range(130))
+        plant_jobs(source, tenant, [lasting(at, number) for number, at in enumerate(moments)])
+    refresh(databases, settings)
+    stored = dict(
+        analytics.execute(
+            "SELECT organization_id, total_executions FROM analytics.aggregate_metrics"
+            " WHERE period = 'month' AND period_start BETWEEN '2024-03-30Z' AND '2024-04-02Z'"
+            " AND (workflow_id, client_id, initiator_type) = (%s, %s, 'all')",
+            [ALL, ALL],
+        ).fetchall()
+    )
+    month = {"since": "2024-04-01", "until": "2024-05-01"}
+    clocks = {"since": "2024-04-01T00:00:00", "until": "2024-05-01"}
+
+    with opened(databases, settings) as api:
+        for zone, tenant in zones.items():
+            whole = api.ask(tenant, "summary", **month).json()
+            instants = {name: whole[name] for name in month}
+            days = [str((APRIL + number * DAY).date()) for number in range(31)]
+            each = [
+                api.ask(tenant, "summary", since=first, until=last).json()
+                for first, last in itertools.pairwise(days)
+            ]
+            rows = api.ask(tenant, "metrics", **month, period="day").json()["rows"]
+
+            true = [at for at in completed(source, tenant) if in_april(at, zone)]
+            assert whole["total_executions"] == stored[tenant.organization] == len(true)
+            assert (whole["estimated"], whole["relative_error"]) == (False, 0.0)
+            assert not any(day["estimated"] for day in each)
+            assert [day["total_executions"] for day in each] == [row["total_executions"] for row in rows]
+            assert sum(day["total_executions"] for day in each) == len(true)
+            assert whole == api.ask(tenant, "summary", **clocks).json()
+            assert whole == api.ask(tenant, "summary", **instants).json()
+            assert whole["since"] == local_midnight(2024, 4, zone)
+            for kind in ("workflows", "clients", "initiators"):
+                listed = api.ask(tenant, kind, **month).json()
+                assert sum(one["total_executions"] for one in listed[kind]) == len(true)
+    assert len(set(stored.values())) == 2
+
+
 def paged(api: Api, tenant: Tenant, question: str, asked: dict[str, Any]) -> Any:
     """Every page of an answer."""
     page = api.ask(tenant, question, **asked).json()
@@ -154,3 +214,25 @@ def key(row: dict[str, Any]) -> tuple[str, ...]:
 def is_broken(name: tuple[Any, ...]) -> bool:
     """Whether a stored cell is broken down by every dimension."""
     return ALL not in name[3:5] and name[5] != "all"
+
+
+def lasting(completed_at: datetime, number: int) -> dict[str, Any]:
+    """A job that took as many minutes as its number."""
+    return {"completed_at": completed_at, "started_at": completed_at - number * MINUTE}
+
+
+def completed(source: psycopg.Connection, tenant: Tenant) -> Iterator[datetime]:
+    """When the jobs of a tenant completed."""
+    asked = "SELECT completed_at FROM orchestration.jobs WHERE organization_id = %s"
+    return (at for (at,) in source.execute(asked, [tenant.organization]))
+
+
+def in_april(moment: datetime, zone: str) -> bool:
+    """Whether it is April by the clocks of a zone."""
+    return moment.astimezone(ZoneInfo(zone)).month == 4
+
+
+def local_midnight(year: int, month: int, zone: str) -> str:
+    """When a month begins there, as an answer says it."""
+    begun = datetime(year, month, 1, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    return begun.isoformat().replace("+00:00", "Z")

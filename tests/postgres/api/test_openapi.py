@@ -1,8 +1,5 @@
 """The description is complete: whatever it allows is answered as it says."""
 
-from contextlib import suppress
-from uuid import UUID
-
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -55,9 +52,8 @@ def test_whatever_is_described_is_answered_as_described(shared: Api, path: str, 
         suppress_health_check=list(HealthCheck),
     )
     def ask(case: schemathesis.Case) -> None:
-        with suppress(KeyError, ValueError):
-            UUID(case.path_parameters["organization_id"])
-            # Any other would be answered by 404.
+        if "organization_id" in case.path_parameters:
+            # Any other is answered by 404.
             case.path_parameters["organization_id"] = str(tenant.organization)
         case.call_and_validate(headers={"Authorization": f"Bearer {token_of(tenant)}"}, checks=CHECKS)
 

@@ -191,6 +191,9 @@ def test_a_token_is_printed_for_an_organization(monkeypatch: pytest.MonkeyPatch,
     assert (code, said.err) == (0, "")
     token = said.out.removesuffix("\n")
     assert trusting(SECRET, AUDIENCE).organization_of(token) == organization
+    monkeypatch.setenv("EXECMETRICS_DATABASE_URL", shared.databases.analytics_url)
+    assert main(["token", "--organization", NAMES[1]]) == 0
+    assert trusting(SECRET, AUDIENCE).organization_of(capsys.readouterr().out.strip()) == organization
     answer = shared.client.get(
         f"/v1/organizations/{organization}/completeness", headers={"Authorization": f"Bearer {token}"}
     )
@@ -201,15 +204,21 @@ def test_a_token_is_printed_for_an_organization(monkeypatch: pytest.MonkeyPatch,
     ("arguments", "secret", "sentence"),
     [
         (["--organization", str(new_id())], None, "EXECMETRICS_API_SECRET, which is not set."),
-        (["--organization", "acme"], SECRET, "An organization is named by its UUID"),
+        (["--organization", "acme"], SECRET, "No such organization in the source or in the aggregates"),
         ([], SECRET, "Missing option '--organization'"),
         (["--organization", str(UUID(int=7)), "--hours", "0"], SECRET, "Invalid value for '--hours'"),
     ],
 )
 def test_a_token_that_cannot_be_signed_is_not_printed(
-    monkeypatch: pytest.MonkeyPatch, capsys, arguments: list[str], secret: str | None, sentence: str
+    monkeypatch: pytest.MonkeyPatch,
+    shared: Api,
+    capsys,
+    arguments: list[str],
+    secret: str | None,
+    sentence: str,
 ) -> None:
     """One sentence and exit code 2."""
+    monkeypatch.setenv("EXECMETRICS_DATABASE_URL", shared.databases.analytics_url)
     if secret:
         monkeypatch.setenv("EXECMETRICS_API_SECRET", secret)
 

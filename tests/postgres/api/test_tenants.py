@@ -5,7 +5,7 @@ import pytest
 
 from pipelines.repositories.analytics import AnalyticsRepository
 from pipelines.tenancy import admit
-from tests.postgres.api.conftest import NAMES, QUESTIONS, RANGE, Api, path_of, token_of
+from tests.postgres.api.conftest import NAMES, QUESTIONS, RANGE, Answer, Api, path_of, token_of
 from tests.support.planting import Tenant, new_id
 
 NUMBERS = [0, 1, 2]
@@ -82,6 +82,25 @@ def test_a_neighbour_is_as_absent_as_nobody(shared: Api, question: str) -> None:
         assert absent.text.replace(str(nobody.organization), str(neighbour.organization)) == of_neighbour.text
 
 
+def test_a_tenant_may_call_itself_by_its_name(shared: Api) -> None:
+    """It is answered as by its id; a neighbour's name is as absent as one that nobody has."""
+    mine, neighbour, _ = shared.tenants
+    as_me = {"Authorization": f"Bearer {token_of(mine)}"}
+
+    def asked(name: str, question: str = "summary") -> Answer:
+        return shared.client.get(path_of(name, question), params=QUESTIONS[question], headers=as_me)
+
+    of_neighbour, of_nobody = asked(NAMES[1]), asked("Nemo!")
+
+    assert asked(NAMES[0]).json() == asked(str(mine.organization)).json() == asked(shouted(mine)).json()
+    assert asked(NAMES[0], "completeness").status_code == 200
+    for absent in (of_neighbour, of_nobody, asked(shouted(neighbour)), asked(NAMES[0].lower())):
+        assert absent.status_code == 404
+        assert absent.headers["Content-Type"] == "application/problem+json"
+        assert absent.json()["detail"] == of_nobody.json()["detail"]
+    assert of_neighbour.text.replace(NAMES[1], "Nemo!") == of_nobody.text
+
+
 @pytest.mark.parametrize(
     ("filtered", "question"),
     [
@@ -123,6 +142,11 @@ def test_a_question_about_the_wrong_tenant_leaks_nothing(
 
     for question, parameters in QUESTIONS.items():
         assert shared.ask(mine, question, **parameters).status_code == 404
+
+
+def shouted(tenant: Tenant) -> str:
+    """Its id in capital letters."""
+    return str(tenant.organization).upper()
 
 
 def ids(tenant: Tenant) -> list[str]:

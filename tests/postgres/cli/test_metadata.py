@@ -65,17 +65,19 @@ def test_sync_check_and_reconcile_say_what_they_did(
 
 
 def test_one_organization_can_be_named(execmetrics: Execmetrics, source: psycopg.Connection) -> None:
-    """`--organization` leaves everybody else alone; one that nobody knows is refused in a sentence."""
+    """`--organization`, an id or a name, leaves everybody else alone; one that nobody knows is refused."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     job, _ = plant_job(source, tenant), plant_job(source, neighbour)
 
     ended = execmetrics("metadata", "sync", "--organization", str(tenant.organization))
+    by_name = execmetrics("metadata", "check", "--organization", "Acme", "--json")
     refused = [
         execmetrics("metadata", each, "--organization", NOBODY) for each in ("sync", "check", "reconcile")
     ]
 
     assert ended.exit_code == 0
     assert copies(source).keys() == {job}
+    assert (by_name.exit_code, by_name.document["rows_compared"]) == (0, 1)
     for each in refused:
         assert (each.exit_code, each.stdout, each.stderr.count("\n")) == (2, "", 1)
         assert NOBODY in each.stderr

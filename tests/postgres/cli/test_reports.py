@@ -142,6 +142,65 @@ def test_a_reconciled_range_is_exact(
     assert cells(analytics, neighbour.organization)
 
 
+def test_a_bare_date_is_each_organizations_own_day(
+    execmetrics: Execmetrics, source: psycopg.Connection
+) -> None:
+    """What was deleted leaves the cells of the organization where it was that day, and of no other.
+
+    The same dates compare and explain the same days, and a name says which organization is meant.
+    """
+    zones = {"Kathmandu": "Asia/Kathmandu", "New York": "America/New_York", "Neighbour": "UTC"}
+    tenants = {name: plant_tenant(source, name) for name in zones}
+    # A quarter past one on the first of February in Kathmandu, and the day before everywhere else.
+    evening = datetime(2024, 1, 31, 19, 30, tzinfo=UTC)
+    gone, lines = [], []
+    for name, tenant in tenants.items():
+        source.execute(
+            "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s",
+            [zones[name], tenant.organization],
+        )
+        kept, lost = plant_jobs(source, tenant, [{"completed_at": evening}, {"completed_at": evening}])
+        lines += plant_lines(
+            source, tenant, kept, [{"step_name": "fetch", "timestamp": evening} for _ in range(2)]
+        )[:1]
+        gone += [lost] if name != "Neighbour" else []
+    execmetrics("refresh")
+    source.execute("DELETE FROM orchestration.jobs WHERE id = any(%s)", [gone])
+    source.execute("DELETE FROM orchestration.execution_logs WHERE id = any(%s)", [lines])
+    last_day = ("--since", "2024-01-31", "--until", "2024-02-01T00:00:00")
+    both = ("--organization", "Kathmandu", "--organization", "New York")
+
+    dry = execmetrics("reconcile", *last_day, *both, "--dry-run", "--json")
+    done = execmetrics("reconcile", *last_day, *both, "--json")
+    that_day = execmetrics("verify", *last_day, *both, "--json")
+    next_day = execmetrics("verify", "--since", "2024-02-01", "--until", "2024-02-02", *both, "--json")
+    explained = {
+        name: execmetrics(
+            *("explain", "--organization", name, "--period", "day", "--start", day, "--json")
+        ).document
+        for name, day in (("Kathmandu", "2024-02-01"), ("New York", "2024-01-31"))
+    }
+
+    new_york = str(tenants["New York"].organization)
+    assert [each["organization_id"] for each in dry.document["organizations"]] == [new_york]
+    assert (done.document["facts_deleted"], done.document["steps"]["facts_deleted"]) == (1, 1)
+    assert that_day.exit_code == 0
+    assert that_day.document["cells_compared"] > 0
+    assert next_day.exit_code == 1
+    wrong = [*next_day.document["differences"], *next_day.document["steps"]["differences"]]
+    assert {each["organization_id"] for each in wrong} == {str(tenants["Kathmandu"].organization)}
+    assert {name: each["figures"]["total_executions"] for name, each in explained.items()} == {
+        "Kathmandu": 2,
+        "New York": 1,
+    }
+    assert execmetrics("reconcile", *last_day, "--json").document["facts_deleted"] == 0
+    plant_tenant(source, "New York")
+    ambiguous = execmetrics("reconcile", *last_day, *both)
+    assert (ambiguous.exit_code, ambiguous.stderr.count("\n")) == (2, 1)
+    assert "Several organizations have that name" in ambiguous.stderr
+    assert new_york in ambiguous.stderr
+
+
 def test_organizations_that_failed_are_named(
     execmetrics: Execmetrics, source: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -438,7 +497,8 @@ def test_verify_prints_a_line_for_a_cell_and_what_mends_it(
     assert "total_executions is 3, not 1, and " in first
     assert "and 7 more cells; --json prints all of them." in lines
     assert command == (
-        f"reconcile --since 2024-01-01 --until 2024-02-06 --organization {tenant.organization}"
+        "reconcile --since 2024-01-01T00:00:00Z --until 2024-02-05T01:00:00Z"
+        f" --organization {tenant.organization}"
     )
     assert (mended.exit_code, right.exit_code) == (0, 0)
 
