@@ -2,13 +2,14 @@
 
 import dagster as dg
 
-from assets import columns
+from assets import catalogue
 from assets.failures import RETRIES, call_webhook
 from assets.job_facts import job_facts
-from assets.partitions import A_MONTH_A_RUN, DAILY
+from assets.partitions import A_MONTH_A_RUN, DAILY, report_days
 from assets.resources import Pipeline
 from assets.scope import Scope, completed_days
 from pipelines.status import count_cells
+from pipelines.storage.facts import open_facts
 
 
 @dg.asset(
@@ -20,18 +21,23 @@ from pipelines.status import count_cells
     group_name="execution_metrics",
     kinds={"duckdb", "postgres"},
     owners=["team:data-platform"],
-    metadata={
-        "dagster/column_schema": columns.of_aggregate_metrics(),
-        "dagster/table_name": "analytics.aggregate_metrics",
-    },
+    freshness_policy=catalogue.freshness(),
+    metadata=catalogue.of_aggregate_metrics(job_facts.key),
 )
 def aggregate_metrics(
     context: dg.AssetExecutionContext, config: Scope, pipeline: Pipeline
 ) -> dg.MaterializeResult[None]:
     """Counts, success rates, durations and exact percentiles per organization, period and dimension."""
-    report = pipeline.publish(config, completed_days(context, config))
-    return dg.MaterializeResult(
-        metadata={
+    report = pipeline.publish(config, completed_days(context, config), context.log)
+    context.log.info(
+        f"Computed {report.cells_computed:,} cells; {report.cells_written:,} written,"
+        f" {report.cells_deleted:,} deleted, {report.cells_restated:,} restated;"
+        f" {len(report.failed)} of {report.organizations} organizations failed."
+    )
+    report_days(
+        context,
+        config,
+        {
             "dagster/row_count": count_cells(pipeline.databases, pipeline.settings),
             "organizations": report.organizations,
             "cells_computed": report.cells_computed,
@@ -41,5 +47,8 @@ def aggregate_metrics(
             "organizations_failed": len(report.failed),
             "anomalies": report.anomalies,
             **{f"{stage}_s": seconds for stage, seconds in report.seconds.items()},
-        }
+        },
+        open_facts(pipeline.settings).jobs_by_day(),
+        complete=not report.failed,
     )
+    return dg.MaterializeResult()

@@ -2,14 +2,16 @@
 
 import dagster as dg
 
-from assets import columns
+from assets import catalogue
 from assets.aggregate_metrics import aggregate_metrics
 from assets.execution_logs import execution_logs
 from assets.failures import RETRIES, call_webhook
-from assets.partitions import A_MONTH_A_RUN, DAILY
+from assets.job_facts import source_jobs
+from assets.partitions import A_MONTH_A_RUN, DAILY, report_days
 from assets.resources import Pipeline
 from assets.scope import Scope, completed_days
 from pipelines.status import count_step_cells
+from pipelines.storage.facts import open_facts
 
 
 @dg.asset(
@@ -21,21 +23,27 @@ from pipelines.status import count_step_cells
     group_name="execution_metrics",
     kinds={"duckdb", "deltalake", "postgres"},
     owners=["team:data-platform"],
-    metadata={
-        "dagster/column_schema": columns.of_aggregate_step_metrics(),
-        "dagster/table_name": "analytics.aggregate_step_metrics",
-    },
+    freshness_policy=catalogue.freshness(),
+    metadata=catalogue.of_aggregate_step_metrics(execution_logs.key, source_jobs.key),
 )
 def aggregate_step_metrics(
     context: dg.AssetExecutionContext, config: Scope, pipeline: Pipeline
 ) -> dg.MaterializeResult[None]:
     """Counts by outcome, durations and exact percentiles per organization, period, workflow and step."""
-    report = pipeline.measure_steps(config, completed_days(context, config))
+    report = pipeline.measure_steps(config, completed_days(context, config), context.log)
     if report is None:
         context.log.info("The source has no logs that may be read, so there are no steps to measure.")
-        return dg.MaterializeResult(metadata={"dagster/row_count": 0})
-    return dg.MaterializeResult(
-        metadata={
+        report_days(context, config, {"dagster/row_count": 0}, {})
+        return dg.MaterializeResult()
+    context.log.info(
+        f"Read {report.lines_read:,} lines; computed {report.cells_computed:,} cells;"
+        f" {report.cells_written:,} written, {report.cells_deleted:,} deleted;"
+        f" {len(report.failed)} of {report.organizations} organizations failed."
+    )
+    report_days(
+        context,
+        config,
+        {
             "dagster/row_count": count_step_cells(pipeline.databases, pipeline.settings),
             "organizations": report.organizations,
             "lines_read": report.lines_read,
@@ -47,5 +55,8 @@ def aggregate_step_metrics(
             "cells_written": report.cells_written,
             "cells_deleted": report.cells_deleted,
             "organizations_failed": len(report.failed),
-        }
+        },
+        open_facts(pipeline.settings).jobs_by_day(),
+        complete=not report.failed,
     )
+    return dg.MaterializeResult()

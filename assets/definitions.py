@@ -43,10 +43,9 @@ def build_definitions(*, resources: Mapping[str, Any] | None = None) -> dg.Defin
         assets=[
             source_jobs,
             execution_logs,
-            job_facts,
-            aggregate_metrics,
-            aggregate_step_metrics,
-            execution_metadata,
+            *dg.with_source_code_references(
+                [job_facts, aggregate_metrics, aggregate_step_metrics, execution_metadata]
+            ),
         ],
         asset_checks=[check.with_hooks({call_webhook}) for check in (*CHECKS, metadata_equals_its_sources)],
         jobs=[

@@ -3,19 +3,19 @@
 import dagster as dg
 
 from assets.failures import RETRIES, call_webhook
-from assets.resources import Pipeline
+from assets.resources import Pipeline, report_outcome
 
 
 @dg.op(retry_policy=RETRIES)
 def digest_recent_days(context: dg.OpExecutionContext, pipeline: Pipeline) -> None:
     """Make jobs created in the trailing EXECMETRICS_DIGEST_DAYS equal the source again."""
-    context.add_output_metadata(pipeline.digest(recent=True))
+    report_outcome(context, pipeline.digest(context.log, recent=True))
 
 
 @dg.op(retry_policy=RETRIES)
 def digest_all_days(context: dg.OpExecutionContext, pipeline: Pipeline) -> None:
     """Make all jobs equal the source again."""
-    context.add_output_metadata(pipeline.digest(recent=False))
+    report_outcome(context, pipeline.digest(context.log, recent=False))
 
 
 @dg.job(hooks={call_webhook}, description="Follow what was deleted from the source lately.")

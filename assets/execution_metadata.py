@@ -5,10 +5,10 @@ from typing import Any
 
 import dagster as dg
 
-from assets import columns
+from assets import catalogue
 from assets.failures import RETRIES, call_webhook
 from assets.job_facts import source_jobs
-from assets.resources import Pipeline
+from assets.resources import Pipeline, report_outcome
 from assets.scope import Organizations
 from pipelines.execution_metadata import SyncReport
 
@@ -20,14 +20,16 @@ from pipelines.execution_metadata import SyncReport
     group_name="execution_metrics",
     kinds={"postgres"},
     owners=["team:data-platform"],
-    metadata={
-        "dagster/column_schema": columns.of_execution_metadata(),
-        "dagster/table_name": "orchestration.execution_metadata",
-    },
+    freshness_policy=catalogue.freshness(),
+    metadata=catalogue.of_execution_metadata(source_jobs.key),
 )
-def execution_metadata(config: Organizations, pipeline: Pipeline) -> dg.MaterializeResult[None]:
+def execution_metadata(
+    context: dg.AssetExecutionContext, config: Organizations, pipeline: Pipeline
+) -> dg.MaterializeResult[None]:
     """Jobs with the names of their workflows and clients, copied where they were written since last time."""
-    return dg.MaterializeResult(metadata=_told(pipeline.sync_metadata(config)))
+    told = _told(pipeline.sync_metadata(config))
+    context.log.info(", ".join(f"{name} {value}" for name, value in told.items()))
+    return dg.MaterializeResult(metadata=told)
 
 
 @dg.op(retry_policy=RETRIES)
@@ -35,7 +37,7 @@ def repair_metadata(context: dg.OpExecutionContext, config: Organizations, pipel
     """Compare every row of execution_metadata with its sources, and write those that differ."""
     report = pipeline.reconcile_metadata(config)
     drifted = {"rows_drifted": sum(each.rows_drifted for each in report.found.drifted)}
-    context.add_output_metadata(_told(report.sync) | ({} if report.sync.left_alone else drifted))
+    report_outcome(context, _told(report.sync) | ({} if report.sync.left_alone else drifted))
 
 
 @dg.job(

@@ -2,9 +2,9 @@
 
 import dagster as dg
 
-from assets import columns
+from assets import catalogue
 from assets.failures import RETRIES, call_webhook
-from assets.partitions import A_MONTH_A_RUN, DAILY
+from assets.partitions import A_MONTH_A_RUN, DAILY, log_first_day, report_days
 from assets.resources import Pipeline
 from assets.scope import Scope, completed_days
 from pipelines.storage.facts import open_facts
@@ -27,23 +27,36 @@ source_jobs = dg.AssetSpec(
     group_name="execution_metrics",
     kinds={"deltalake", "polars"},
     owners=["team:data-platform"],
-    metadata={"dagster/column_schema": columns.of_job_facts(), "dagster/table_name": "job_facts"},
+    freshness_policy=catalogue.freshness(),
+    metadata=catalogue.of_job_facts(source_jobs.key),
 )
 def job_facts(
     context: dg.AssetExecutionContext, config: Scope, pipeline: Pipeline
 ) -> dg.MaterializeResult[None]:
     """One row per job that counts, merged from what changed in the source; no payload, no free text."""
-    extraction = pipeline.extract(config, completed_days(context, config))
+    extraction = pipeline.extract(config, completed_days(context, config), context.log)
+    absorbed = extraction.absorbed
+    context.log.info(
+        f"Read {extraction.jobs_read:,} jobs; facts: {absorbed.inserted:,} inserted,"
+        f" {absorbed.updated:,} updated, {absorbed.gone:,} deleted."
+    )
     facts = open_facts(pipeline.settings)
-    return dg.MaterializeResult(
-        metadata={
+    jobs_by_day = facts.jobs_by_day()
+    log_first_day(context, jobs_by_day)
+    report_days(
+        context,
+        config,
+        {
             "dagster/row_count": facts.rows,
             "facts_version": facts.version,
             "organizations": len(extraction.organization_ids),
             "jobs_read": extraction.jobs_read,
-            "facts_inserted": extraction.absorbed.inserted,
-            "facts_updated": extraction.absorbed.updated,
-            "facts_deleted": extraction.absorbed.gone,
+            "facts_inserted": absorbed.inserted,
+            "facts_updated": absorbed.updated,
+            "facts_deleted": absorbed.gone,
             **{f"{stage}_s": round(seconds, 3) for stage, seconds in extraction.seconds.items()},
-        }
+        },
+        jobs_by_day,
+        counts_jobs=True,
     )
+    return dg.MaterializeResult()

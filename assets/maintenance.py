@@ -5,14 +5,13 @@ from dataclasses import asdict
 import dagster as dg
 
 from assets.failures import RETRIES, call_webhook
-from assets.resources import Pipeline
+from assets.resources import Pipeline, report_outcome
 
 
 @dg.op(retry_policy=RETRIES)
 def tidy(context: dg.OpExecutionContext, pipeline: Pipeline) -> None:
     """Merge small files and drop those that no published version needs."""
-    report = pipeline.tidy()
-    context.add_output_metadata(asdict(report))
+    report_outcome(context, asdict(pipeline.tidy()))
 
 
 @dg.job(
@@ -35,7 +34,7 @@ weekly_tidying = dg.ScheduleDefinition(
 @dg.op(retry_policy=RETRIES)
 def let_go(context: dg.OpExecutionContext, pipeline: Pipeline) -> None:
     """Remove hourly cells, restatements and outcomes that are older than they shall be kept."""
-    context.add_output_metadata(asdict(pipeline.retain()))
+    report_outcome(context, asdict(pipeline.retain()))
 
 
 @dg.job(
@@ -58,7 +57,7 @@ nightly_retention = dg.ScheduleDefinition(
 @dg.op(retry_policy=RETRIES)
 def sweep(context: dg.OpExecutionContext, pipeline: Pipeline) -> None:
     """Remove definitions from blob storage that no workflow names."""
-    context.add_output_metadata(asdict(pipeline.sweep()))
+    report_outcome(context, asdict(pipeline.sweep()))
 
 
 @dg.job(
@@ -82,9 +81,8 @@ weekly_sweeping = dg.ScheduleDefinition(
 def keep_partitions(context: dg.OpExecutionContext, pipeline: Pipeline) -> None:
     """Make partitions ahead, and archive and drop those that are older than they shall be kept."""
     report = pipeline.keep_logs()
-    if report.left_alone:
-        context.log.info(report.left_alone)
-    context.add_output_metadata(
+    report_outcome(
+        context,
         {
             "left_alone": report.left_alone or "",
             "months_made": ", ".join(report.months_made),
@@ -96,7 +94,7 @@ def keep_partitions(context: dg.OpExecutionContext, pipeline: Pipeline) -> None:
             ),
             "archive_verified": report.archive_verified or "",
             "archives_swept": report.archives_swept,
-        }
+        },
     )
 
 

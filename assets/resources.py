@@ -1,10 +1,11 @@
 """The pipeline as the assets of one run share it."""
 
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import dagster as dg
@@ -43,10 +44,14 @@ from pipelines.refresh import (
 )
 from pipelines.retain import RetentionReport, retain
 from pipelines.settings import Settings, load_settings
+from pipelines.stages import OnProgress
 from pipelines.steps.refresh import StepsReport
 from pipelines.storage.database import Databases, open_databases
 from pipelines.storage.failures import meaning_of
 from pipelines.sweep import SweepReport, sweep_blobs
+
+# Each message is a row in Dagster's database.
+_SECONDS_BETWEEN_MESSAGES: Final = 30.0
 
 # These end by themselves, so another try may succeed.
 _PASSING = (DatabaseUnreachable, AnotherRunHoldsTheLock)
@@ -83,17 +88,20 @@ class Pipeline(dg.ConfigurableResource[None]):
         """The databases of this run."""
         return self._databases
 
-    def extract(self, scope: Scope, days: dg.TimeWindow | None) -> Extraction:
+    def extract(self, scope: Scope, days: dg.TimeWindow | None, log: dg.DagsterLogManager) -> Extraction:
         """Bring the facts up to date, and remember for `publish` what was read."""
         with _named_failures():
             organization_ids = scope.organizations()
-            extraction = extract_changes(self._databases, self._settings, _request(scope, days))
+            extraction = extract_changes(
+                self._databases, self._settings, _request(scope, days), on_progress=_logged(log)
+            )
         self._extracted = _Extracted(scope.mode, organization_ids, extraction)
         return extraction
 
-    def publish(self, scope: Scope, days: dg.TimeWindow | None) -> RefreshReport:
+    def publish(self, scope: Scope, days: dg.TimeWindow | None, log: dg.DagsterLogManager) -> RefreshReport:
         """Publish what this run has extracted; where it has nothing, or is late, do the whole pass."""
         extracted, self._extracted = self._extracted, None
+        on_progress = _logged(log)
         with _named_failures():
             organization_ids = scope.organizations()
             if extracted and (extracted.mode, extracted.organization_ids) != (scope.mode, organization_ids):
@@ -103,9 +111,18 @@ class Pipeline(dg.ConfigurableResource[None]):
                 )
             if extracted:
                 with suppress(PublishConflict):
-                    return publish_changes(self._databases, self._settings, extracted.extraction)
+                    return publish_changes(
+                        self._databases, self._settings, extracted.extraction, on_progress=on_progress
+                    )
+            if extracted:
+                log.info("Another run published meanwhile, so the source is read again.")
             if days is None:
-                return refresh(self._databases, self._settings, organization_ids=organization_ids)
+                return refresh(
+                    self._databases,
+                    self._settings,
+                    organization_ids=organization_ids,
+                    on_progress=on_progress,
+                )
             return reconcile(
                 self._databases,
                 self._settings,
@@ -113,18 +130,24 @@ class Pipeline(dg.ConfigurableResource[None]):
                 until=days.end,
                 organization_ids=organization_ids,
                 accept_deletes=scope.accept_deletes,
+                on_progress=on_progress,
             )
 
-    def measure_steps(self, scope: Scope, days: dg.TimeWindow | None) -> StepsReport | None:
+    def measure_steps(
+        self, scope: Scope, days: dg.TimeWindow | None, log: dg.DagsterLogManager
+    ) -> StepsReport | None:
         """Bring the steps up to date with their logs; None where the source has none."""
         with _named_failures():
-            return measure_steps(self._databases, self._settings, _request(scope, days))
+            return measure_steps(
+                self._databases, self._settings, _request(scope, days), on_progress=_logged(log)
+            )
 
-    def digest(self, *, recent: bool) -> dict[str, Any]:
+    def digest(self, log: dg.DagsterLogManager, *, recent: bool) -> dict[str, Any]:
         """Compare the source with the facts, trailing days or everything; return what was found."""
         since = datetime.now(UTC).date() - timedelta(days=self._settings.digest_days) if recent else None
+        log.info(f"Compare jobs created {f'since {since}' if since else 'at any time'} with the facts.")
         with _named_failures():
-            report = reconcile_created(self._databases, self._settings, since=since)
+            report = reconcile_created(self._databases, self._settings, since=since, on_progress=_logged(log))
         steps_failed = report.steps.failed if report.steps else {}
         return {
             "jobs_read": report.jobs_read,
@@ -176,6 +199,25 @@ class Pipeline(dg.ConfigurableResource[None]):
         """Remove definitions from blob storage that no workflow names."""
         with _named_failures():
             return sweep_blobs(self._databases, self._settings)
+
+
+def report_outcome(context: dg.OpExecutionContext, outcome: Mapping[str, Any]) -> None:
+    """Say in the run's log and in the step's metadata what an op has done."""
+    context.log.info(", ".join(f"{name} {value}" for name, value in outcome.items() if value != ""))
+    context.add_output_metadata(outcome)
+
+
+def _logged(log: dg.DagsterLogManager) -> OnProgress:
+    """Say in the run's log when a stage has begun, and from time to time how far it is."""
+    said: dict[str, float] = {}
+
+    def report(stage: str, rows: int) -> None:
+        now = time.monotonic()
+        if stage not in said or now - said[stage] >= _SECONDS_BETWEEN_MESSAGES:
+            said[stage] = now
+            log.info(f"{stage}: {rows:,} rows so far.")
+
+    return report
 
 
 def _request(scope: Scope, days: dg.TimeWindow | None) -> Request:

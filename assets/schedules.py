@@ -10,6 +10,7 @@ from assets.aggregate_step_metrics import aggregate_step_metrics
 from assets.checks import STANDING, metadata_equals_its_sources
 from assets.execution_metadata import execution_metadata
 from assets.job_facts import job_facts
+from assets.partitions import FIRST_DAY
 from assets.scope import Mode, Scope
 
 TABLES: Final = (job_facts, aggregate_metrics, aggregate_step_metrics)
@@ -83,13 +84,14 @@ nightly_check = dg.ScheduleDefinition(
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
 def hourly_refresh(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """Refresh the tables every hour; the run shows up in the partitions of yesterday and today."""
+    """Refresh the tables every hour; the run materializes yesterday, today and days never marked before."""
     now = context.scheduled_execution_time
+    yesterday = max(now.date() - timedelta(days=1), FIRST_DAY)
     return dg.RunRequest(
         run_key=now.isoformat(),
         run_config=REFRESH,
         tags={
-            "dagster/asset_partition_range_start": f"{now - timedelta(days=1):%Y-%m-%d}",
+            "dagster/asset_partition_range_start": f"{yesterday:%Y-%m-%d}",
             "dagster/asset_partition_range_end": f"{now:%Y-%m-%d}",
             # Before any backfill that waits.
             "dagster/priority": "10",

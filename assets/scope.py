@@ -20,7 +20,9 @@ class Organizations(dg.Config):
     """Whom a run is about."""
 
     organization_ids: list[str] = Field(
-        default=[], description="Touch only these organizations (UUIDs); empty means all."
+        default=[],
+        description="Read and write only these organizations, each named by its UUID. An empty list means all"
+        " organizations. Give every asset of the run the same list.",
     )
 
     def organizations(self) -> list[UUID]:
@@ -36,16 +38,33 @@ class Scope(Organizations):
 
     mode: Mode = Field(
         default=Mode.reconcile,
-        description="reconcile: all jobs completed on these days; refresh: what changed, whatever the day.",
+        description="`reconcile` compares all jobs that completed on the chosen days with the source, hard"
+        " deletes included. `refresh` reads what changed since the last run, whatever the day, as the hourly"
+        " schedule does. Give every asset of the run the same mode.",
     )
     accept_deletes: bool = Field(
         default=False,
-        description="Believe the source, however many jobs of an organization are gone from it.",
+        description="Delete jobs that are gone from the source however many they are. Without it, an"
+        " organization fails that would lose more than 10 % of its jobs and at least 1,000.",
     )
 
 
 def completed_days(context: dg.AssetExecutionContext, scope: Scope) -> dg.TimeWindow | None:
-    """The days whose jobs are read again, however old their last change: none for a refresh."""
+    """The days whose jobs are read again, however old their last change: none for a refresh.
+
+    Says in the run's log what the run is asked to do.
+    """
     if not (context.has_partition_key or context.has_partition_key_range):
         raise dg.Failure("A run needs days: choose partitions.", allow_retries=False)
-    return context.partition_time_window if scope.mode is Mode.reconcile else None
+    whom = (
+        f"some organizations ({len(scope.organization_ids)})"
+        if scope.organization_ids
+        else "all organizations"
+    )
+    if scope.mode is Mode.refresh:
+        context.log.info(f"Refresh for {whom}: what changed in the source since the last run.")
+        return None
+    keys = context.partition_keys
+    context.log.info(f"Reconcile for {whom}: the days from {keys[0]} to {keys[-1]}.")
+    days: dg.TimeWindow = context.partition_time_window
+    return days

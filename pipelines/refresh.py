@@ -114,13 +114,15 @@ def reconcile_created(
 
 
 @connections_reused()
-def extract_changes(databases: Databases, settings: Settings, request: Request) -> Extraction:
+def extract_changes(
+    databases: Databases, settings: Settings, request: Request, *, on_progress: OnProgress | None = None
+) -> Extraction:
     """The first half of a pass.
 
     The facts are up to date afterwards; nothing is published, and nothing is lost if it never is.
     """
     require_schema(databases, settings)
-    stages = Stages()
+    stages = Stages(on_progress)
     with refresh_lock(databases, settings), stages.timed("total"):
         extraction = with_new_facts(
             settings.facts_location, JOB_FACTS, lambda: extract(databases, settings, request, stages)
@@ -149,9 +151,11 @@ def measure_steps(
 
 
 @connections_reused()
-def publish_changes(databases: Databases, settings: Settings, extraction: Extraction) -> RefreshReport:
+def publish_changes(
+    databases: Databases, settings: Settings, extraction: Extraction, *, on_progress: OnProgress | None = None
+) -> RefreshReport:
     """The second half of a pass; raises `PublishConflict` when another run published since the first."""
-    stages = Stages(seconds=extraction.seconds)
+    stages = Stages(on_progress, extraction.seconds)
     with refresh_lock(databases, settings), stages.timed("total"):
         published = _publish(databases, settings, extraction.with_newest_facts(settings), stages)
     return _report(settings, extraction, published, None, stages)

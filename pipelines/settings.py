@@ -77,6 +77,12 @@ def _kept_safe(url: str) -> str:
     return url
 
 
+def _begun(day: date) -> date:
+    if day > datetime.now(UTC).date():
+        raise ValueError("Input is in the future")
+    return day
+
+
 Secret = Annotated[SecretStr, AfterValidator(_hard_to_guess)]
 SafeUrl = Annotated[str, AfterValidator(_kept_safe)]
 Plan = Annotated[RollupPlan, NoDecode, BeforeValidator(_plan)]
@@ -110,6 +116,11 @@ class Settings(BaseSettings):
     )
     sealed_before: date | None = Field(
         None, description="jobs completed before this stay counted when their source rows are gone"
+    )
+    # Read before any database, and constant: a first day that moved by itself would break running backfills.
+    partitions_since: Annotated[date, AfterValidator(_begun)] = Field(
+        date(2020, 1, 1),
+        description="the first day that Dagster shows and backfills; best, that of the first job",
     )
     extraction: Tier = Field(
         Tier.AUTO, description="how changes are found: sweep, indexed, or auto by the table's size"

@@ -10,10 +10,13 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from pipelines.settings import Settings
     from pipelines.storage.database import Databases
 
@@ -33,14 +36,21 @@ def dagster_home(settings: Settings) -> Path:
     return folder
 
 
-def environment(databases: Databases, settings: Settings) -> dict[str, str]:
-    """The environment of a Dagster that shares our databases and home."""
+def environment(databases: Databases, settings: Settings, *, first_day: date | None) -> dict[str, str]:
+    """The environment of a Dagster that shares our databases and home.
+
+    Its partitions begin on the `first_day` with jobs, where that is known and nobody has set another.
+    """
+    since = settings.partitions_since
+    if first_day and "partitions_since" not in settings.model_fields_set:
+        since = min(first_day, datetime.now(UTC).date())
     return os.environ | {
         "DAGSTER_HOME": str(dagster_home(settings)),
         # One write for a range of partitions instead of one for each of them.
         "DAGSTER_EVENT_BATCH_SIZE": "1000",
         "DAGSTER_DISABLE_TELEMETRY": "1",
         "EXECMETRICS_HOME": str(settings.home.resolve()),
+        "EXECMETRICS_PARTITIONS_SINCE": since.isoformat(),
         "EXECMETRICS_DATABASE_URL": databases.analytics_url,
         "EXECMETRICS_SOURCE_URL": databases.source_url,
     }

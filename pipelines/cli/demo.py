@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -95,17 +95,23 @@ def _shown(databases: Databases, settings: Settings, jobs: int) -> _Shown:
 
 
 def _materialize(databases: Databases, settings: Settings, month: GeneratedMonth) -> None:
-    """Run the Dagster job of the hourly schedule, for all days of the month at once."""
-    tags = {
-        "dagster/asset_partition_range_start": f"{month.since:%Y-%m-%d}",
-        "dagster/asset_partition_range_end": f"{month.until - timedelta(days=1):%Y-%m-%d}",
-    }
+    """Run the Dagster job of the hourly schedule, today: it covers every day from the month's first on."""
+    tables = ("job_facts", "aggregate_metrics", "aggregate_step_metrics")
+    # The command leaves out the job's own configuration, and takes one from a file only. JSON is YAML.
+    config = dagster_home(settings) / "demo.yaml"
+    config.write_text(json.dumps({"ops": {table: {"config": {"mode": "refresh"}} for table in tables}}))
+    tags = dict.fromkeys(
+        ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end"),
+        f"{datetime.now(UTC):%Y-%m-%d}",
+    )
     arguments = ["job", "execute", "-m", "assets.definitions", "-d", str(CHECKOUT), "-j", "refresh"]
     log = dagster_home(settings) / "demo.log"
     with (
         log.open("wb") as output,
         dagster(
-            [*arguments, "--tags", json.dumps(tags)], environment(databases, settings), output
+            [*arguments, "--tags", json.dumps(tags), "-c", str(config)],
+            environment(databases, settings, first_day=month.since.date()),
+            output,
         ) as process,
     ):
         if process.wait() != 0:

@@ -30,6 +30,7 @@ def dev(
 ) -> None:
     """Start the Dagster UI with its schedules, the dashboard, and the database they need, until Ctrl-C."""
     from pipelines.keep_logs import make_months_ahead
+    from pipelines.storage.facts import find_first_day
     from pipelines.storage.migrations import migrate
 
     _require_free(port)
@@ -39,7 +40,11 @@ def dev(
         arguments = ["dev", "-w", str(CHECKOUT / "workspace.yaml"), "--host", _HOST, "--port", str(port)]
         with (
             api_server(settings, _HOST, dashboard_port, dev=True) as server,
-            dagster(arguments, environment(databases, settings), sys.stderr.fileno()) as process,
+            dagster(
+                arguments,
+                environment(databases, settings, first_day=find_first_day(settings)),
+                sys.stderr.fileno(),
+            ) as process,
         ):
             address = address_of(port)
             with spinning("The Dagster UI is starting."):

@@ -1,7 +1,7 @@
 """Delta tables with one row per job, or step, that counts or once did, and the feeds of their changes."""
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -13,7 +13,7 @@ import polars as pl
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from pipelines.errors import FactsConflict, FactsNotWritten
+from pipelines.errors import FactsConflict, FactsNotReadable, FactsNotWritten, FactsUnusable
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.settings import Settings
 from pipelines.storage.facts_checksums import Checksums
@@ -123,6 +123,12 @@ class Facts:
         """How many jobs of each organization count."""
         counted = self._collect(self.scan().group_by("organization_id").len("jobs"))
         return dict(zip(uuids(counted["organization_id"]), counted["jobs"], strict=True))
+
+    def jobs_by_day(self) -> dict[date, int]:
+        """How many jobs that count completed on each UTC day, of days that have any; the earliest first."""
+        day = pl.col("completed_at").dt.date().alias("day")
+        counted = self._collect(self.scan().group_by(day).len("jobs").sort("day"))
+        return dict(zip(counted["day"], counted["jobs"], strict=True))
 
     def digest(
         self,
@@ -321,6 +327,15 @@ class Facts:
     def _collect(self, rows: pl.LazyFrame) -> pl.DataFrame:
         with reading_facts(self._location, self._kind):
             return rows.collect()
+
+
+def find_first_day(settings: Settings) -> date | None:
+    """The UTC day on which the earliest job that counts completed; None where no facts can be read."""
+    with suppress(FactsUnusable, FactsNotReadable):
+        table = opened(settings.facts_location)
+        days = Facts(table, settings.facts_location).jobs_by_day() if table else {}
+        return min(days, default=None)
+    return None
 
 
 def open_facts(settings: Settings, kind: Kind = JOB_FACTS) -> Facts:

@@ -1,35 +1,17 @@
 """The assets as Dagster runs them, by the settings of an environment of the test's own."""
 
-from collections.abc import Iterator, Sequence
-from functools import cache
-from typing import Any
+import importlib
+from collections.abc import Iterator
 
 import dagster as dg
 import pytest
 
 from pipelines.settings import Settings
 
-DAY_S = 86_400
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _days_are_listed_once() -> Iterator[None]:
-    """Dagster lists each day since 2010 for every check of a run, in a tenth of a second: once will do."""
-    kind = dg.TimeWindowPartitionsDefinition
-    listed = kind.get_partition_keys
-
-    @cache
-    def listed_on(days: dg.TimeWindowPartitionsDefinition, _today: int) -> Sequence[str]:
-        return listed(days)
-
-    def keys(days: Any, *given: Any, **named: Any) -> Sequence[str]:
-        if given or any(named.values()):
-            return listed(days, *given, **named)
-        return listed_on(days, int(days._get_current_timestamp() // DAY_S))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kind, "get_partition_keys", keys)
-        yield
+# Of a few years each day is listed for every check of a run: planted jobs are no older than this.
+with pytest.MonkeyPatch.context() as patch:
+    patch.setenv("EXECMETRICS_PARTITIONS_SINCE", "2022-12-01")
+    importlib.import_module("assets.partitions")
 
 
 @pytest.fixture

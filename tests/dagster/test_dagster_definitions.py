@@ -1,8 +1,11 @@
 """What Dagster loads, and what its catalogue says about the tables."""
 
+import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import dagster as dg
 import psycopg
@@ -11,7 +14,8 @@ import yaml
 from deltalake import DeltaTable
 
 from assets.definitions import defs
-from pipelines.settings import Settings
+from assets.scope import Scope
+from pipelines.settings import Settings, load_settings
 from tests.support.dagster_runs import day_key, refresh_run
 from tests.support.places import ROOT
 from tests.support.planting import NOON, plant_job, plant_tenant
@@ -52,13 +56,28 @@ def test_the_definitions_load() -> None:
     }
 
 
-def test_loading_says_nothing() -> None:
-    """Nobody who starts a command has to read warnings about how it is made."""
-    loading = subprocess.run(
-        [sys.executable, "-c", "import assets.definitions"], cwd=ROOT, capture_output=True, text=True
+def test_loading_asks_no_database_and_says_nothing() -> None:
+    """The first day is that of the setting, whatever the databases do; nobody has to read a warning."""
+    nowhere = "postgresql://me@127.0.0.1:1/none"
+    environment = {
+        "EXECMETRICS_DATABASE_URL": nowhere,
+        "EXECMETRICS_SOURCE_URL": nowhere,
+        "EXECMETRICS_PARTITIONS_SINCE": "2026-06-01",
+    }
+    question = (
+        "from assets.definitions import defs;"
+        "print({a.partitions_def.get_first_partition_key() for a in defs.assets if a.partitions_def})"
     )
 
-    assert (loading.returncode, loading.stdout, loading.stderr) == (0, "", "")
+    loading = subprocess.run(
+        [sys.executable, "-c", question],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+    )
+
+    assert (loading.returncode, loading.stdout, loading.stderr) == (0, "{'2026-06-01'}\n", "")
 
 
 @pytest.mark.parametrize("name", ASSETS)
@@ -72,6 +91,51 @@ def test_an_asset_says_what_it_is(name: str) -> None:
     assert spec.group_name == "execution_metrics"
     assert spec.metadata["dagster/table_name"].endswith(name)
     assert spec.description
+
+
+@pytest.mark.parametrize("name", ASSETS)
+def test_an_asset_says_where_its_columns_and_its_code_are_from(name: str) -> None:
+    """Every column that is copied or computed from others has its lineage; code and runbook can be opened."""
+    spec = ASSETS[name].get_asset_spec()
+
+    columns = {column.name for column in spec.metadata["dagster/column_schema"].columns}
+    lineage = spec.metadata["dagster/column_lineage"].deps_by_column
+    assert columns - lineage.keys() <= {"computed_at", "definition_version", "last_synced_at"}
+    assert lineage.keys() <= columns
+    runbook, code = spec.metadata["dagster/code_references"].code_references
+    assert Path(runbook.file_path) == ROOT / "docs/operations.md"
+    assert Path(code.file_path) == ROOT / "assets" / f"{name}.py"
+
+
+@pytest.mark.parametrize("name", ASSETS)
+def test_a_runbook_has_the_section_that_an_asset_names(name: str) -> None:
+    """A heading that is renamed would leave the link without an end."""
+    document, section = ASSETS[name].get_asset_spec().metadata["runbook"].value.split("#")
+
+    headings = re.findall(r"^## (.+)$", (ROOT / document).read_text(), re.MULTILINE)
+    assert section in {heading.lower().replace(",", "").replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", ASSETS)
+def test_a_table_is_not_fresh_when_no_run_has_written_it_for_the_lag_limit(name: str) -> None:
+    """That is when the check of completeness warns, too."""
+    policy = ASSETS[name].get_asset_spec().freshness_policy
+
+    assert policy == dg.FreshnessPolicy.time_window(fail_window=load_settings().lag_limit)
+
+
+def test_what_the_runbook_shows_for_the_launchpad_is_valid() -> None:
+    """Each YAML block configures the three tables of one run, and every field of theirs is described."""
+    shown = re.findall(
+        r"^```yaml\n(.*?)^```", (ROOT / "docs/operations.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    job = defs.resolve_job_def("refresh")
+
+    assert len(shown) == 3
+    for block in shown:
+        config = dg.validate_run_config(job, yaml.safe_load(block))
+        assert config["ops"]["job_facts"]["config"] == config["ops"]["aggregate_step_metrics"]["config"]
+    assert all(field.description for field in Scope.model_fields.values())
 
 
 @pytest.mark.parametrize("name", ["job_facts", "aggregate_metrics", "aggregate_step_metrics"])
@@ -91,7 +155,7 @@ def test_an_asset_can_be_backfilled_by_days(name: str) -> None:
     assert isinstance(days, dg.DailyPartitionsDefinition)
     assert days.timezone == "UTC"
     assert days.has_partition_key(day_key(datetime.now(UTC)))
-    assert days.get_first_partition_key() == "2010-01-01"
+    assert days.get_first_partition_key() == "2022-12-01"
     assert asset.backfill_policy == dg.BackfillPolicy.multi_run(max_partitions_per_run=31)
     assert asset.op.retry_policy.max_retries == 2
 

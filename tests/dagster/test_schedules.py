@@ -1,6 +1,6 @@
 """The clock: when the tables are refreshed, and what each tick asks for."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 import psycopg
@@ -41,6 +41,15 @@ def test_a_tick_names_yesterday_and_today(tick: str, yesterday: str, today: str)
     assert request.tags["dagster/asset_partition_range_start"] == yesterday
     assert request.tags["dagster/asset_partition_range_end"] == today
     assert request.tags["dagster/priority"] == "10"
+
+
+def test_a_tick_names_no_day_before_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where partitions begin today, yesterday is none."""
+    monkeypatch.setattr("assets.schedules.FIRST_DAY", date(2024, 2, 1))
+
+    request = ticked(datetime(2024, 2, 1, 0, 7, tzinfo=UTC))
+
+    assert request.tags["dagster/asset_partition_range_start"] == "2024-02-01"
 
 
 def test_today_is_a_partition_at_the_first_tick_of_a_day() -> None:

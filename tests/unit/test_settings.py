@@ -110,3 +110,14 @@ def test_the_facts_can_be_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
     assert at_home == str(tmp_path.resolve() / "facts" / "job_facts")
     assert load_settings().facts_location == "s3://bucket/job_facts"
+
+
+def test_partitions_do_not_begin_in_the_future(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There would be no day to show; today is one."""
+    today = datetime.now(UTC).date()
+    monkeypatch.setenv("EXECMETRICS_PARTITIONS_SINCE", today.isoformat())
+    assert load_settings().partitions_since == today
+
+    monkeypatch.setenv("EXECMETRICS_PARTITIONS_SINCE", (today + timedelta(days=2)).isoformat())
+    with pytest.raises(InvalidSetting, match=r"EXECMETRICS_PARTITIONS_SINCE: .*in the future"):
+        load_settings()

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import dagster as dg
 import psycopg
 
 from tests.postgres.cli.conftest import Execmetrics, server_processes, started
@@ -13,7 +14,7 @@ from tests.support.sampling import EVERYTHING
 def test_the_demo_shows_the_bad_deployment_and_does_so_again(embedded_home: Path) -> None:
     """Both runs verify every figure and say the same; the second finds its month and writes nothing.
 
-    A sample has the first run alone.
+    Afterwards Dagster shows every day of the month as materialized. A sample has the first run alone.
     """
     shown = []
     for _ in range(2 if EVERYTHING else 1):
@@ -32,6 +33,11 @@ def test_the_demo_shows_the_bad_deployment_and_does_so_again(embedded_home: Path
     assert "Prior authorization of Harborview Medical Group. From 2026-06-17 14:00" in shown[0]
     assert "compared with the source, 0 differences; 0 cells wait" in shown[0]
     assert not server_processes(embedded_home)
+    with dg.DagsterInstance.from_config(str(embedded_home / "dagster")) as instance:
+        done = instance.get_materialized_partitions(dg.AssetKey("aggregate_metrics"))
+    assert {f"2026-06-{day:02}" for day in range(1, 31)} <= done
+    assert min(done) == "2026-06-01"
+    assert max(done) > "2026-06-30"
 
 
 def test_the_demo_writes_nothing_beside_others(execmetrics: Execmetrics, source: psycopg.Connection) -> None:
