@@ -15,8 +15,8 @@ from obstore.exceptions import BaseError
 from obstore.store import ObjectStore
 
 from pipelines.errors import BlobDamaged, BlobsNotUsable, InvalidSetting
-from pipelines.settings import Settings
-from pipelines.storage.object_stores import located, settle, store_at
+from pipelines.settings import Settings, located
+from pipelines.storage.object_stores import settle, store_at
 
 DEFINITIONS: Final = "definitions"
 

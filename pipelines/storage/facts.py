@@ -13,11 +13,11 @@ import polars as pl
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from pipelines.errors import FactsConflict, FactsNotWritten
+from pipelines.errors import FactsConflict, FactsNotWritten, FeedLost
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.settings import Settings
 from pipelines.storage.facts_checksums import Checksums
-from pipelines.storage.facts_feed import commits_since
+from pipelines.storage.facts_feed import commits_past, commits_since
 from pipelines.storage.facts_health import reading_facts
 from pipelines.storage.facts_log import local_folder
 from pipelines.storage.facts_merge import counted_at_home, in_portions, known_columns, needed, portions
@@ -175,11 +175,12 @@ class Facts:
 
         One that is no longer in the log was made before any time.
         """
-        commits = [commit for commit in self._table.history() if commit["version"] > version]
-        if len(commits) < self.version - version:
+        try:
+            commits = commits_past(version, self._table, self._location)
+        except FeedLost:
             return datetime.min.replace(tzinfo=UTC)
         changed = [commit["timestamp"] for commit in commits if commit["operation"] not in _HOUSEKEEPING]
-        return datetime.fromtimestamp(changed[-1] / 1000, UTC) if changed else None
+        return datetime.fromtimestamp(min(changed) / 1000, UTC) if changed else None
 
     def compact(self) -> int:
         """Merge the small files of each day; return how many were merged."""

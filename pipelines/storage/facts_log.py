@@ -9,6 +9,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from pipelines.errors import FactsNotReadable, FactsUnusable
+from pipelines.settings import is_remote
 from pipelines.storage.facts_checksums import LOG, Checksums
 
 _NO_DAMAGE: Final = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE}
@@ -58,9 +59,9 @@ def told(changed: str | None) -> str | None:
 
 def local_folder(location: str) -> Path | None:
     """The folder of facts that lie on a disk of this machine."""
-    return None if "://" in location else Path(location)
+    return None if is_remote(location) else Path(location)
 
 
 def shown(location: str) -> str:
     """The location as it may be shown: what follows a question mark may be a key to the store."""
-    return location.partition("?")[0]
+    return location.partition("?")[0] if is_remote(location) else location

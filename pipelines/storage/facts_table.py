@@ -67,6 +67,12 @@ _CONFIGURATION: Final = {
 # More are told apart by the statistics in the log, without opening each.
 _FEW_FILES: Final = 50
 
+# What a path may have that `scan_delta` takes for an encoding, a partition or a pattern.
+_MISLEADING: Final = frozenset("%=*?[")
+
+# What the column with a file's path is called while it is read.
+_PATH: Final = "path of the file"
+
 # Whoever wrote since a version was read may have changed the same jobs, so nothing is written over it.
 FENCED: Final = CommitProperties(max_commit_retries=0)
 
@@ -125,13 +131,10 @@ def created(location: str, kind: Kind = JOB_FACTS) -> DeltaTable:
 
 def rows_of(table: DeltaTable, kind: Kind = JOB_FACTS) -> pl.LazyFrame:
     """Every row of this version; filters are pushed down to files and row groups."""
-    uri = table.table_uri
-    if uri.startswith("file:"):
-        # What `scan_delta` does before it reads takes three times what reading a few files does, and a folder
-        # whose name has a space or the like it looks for encoded.
-        files = table.file_uris()
-        if len(files) <= _FEW_FILES or "%" in uri:
-            return _rows_in(files, kind)
+    uri, files = table.table_uri, table.file_uris()
+    # What `scan_delta` does before it reads takes three times what reading a few files does.
+    if (uri.startswith("file:") and len(files) <= _FEW_FILES) or set(uri) & _MISLEADING:
+        return _rows_in(files, kind)
     return pl.scan_delta(table).select(*kind.columns)
 
 
@@ -155,8 +158,17 @@ def _arrow_schema(kind: Kind) -> Any:
 def _rows_in(files: list[str], kind: Kind) -> pl.LazyFrame:
     if not files:
         return pl.LazyFrame(schema=dict(kind.columns))
-    paths, partition = [unquote(uri) for uri in files], {kind.home: kind.columns[kind.home]}
-    return pl.scan_parquet(paths, glob=False, hive_schema=partition).select(*kind.columns)
+    paths = [unquote(uri) for uri in files]
+    # A folder above the table may look like a partition, too.
+    *above, _, _ = paths[0].split("/")
+    named = [folder.partition("=")[0] for folder in above if "=" in folder]
+    if len({*named, *kind.columns}) == len(named) + len(kind.columns):
+        hive = dict.fromkeys(named, pl.String()) | {kind.home: kind.columns[kind.home]}
+        return pl.scan_parquet(paths, glob=False, hive_schema=hive).select(*kind.columns)
+    # One that is named like a column would hide it. This reads every day, whichever are asked for.
+    own_folder = pl.col(_PATH).str.extract("=([^/]*)/[^/]*$").str.to_date()
+    rows = pl.scan_parquet(paths, glob=False, hive_partitioning=False, include_file_paths=_PATH)
+    return rows.with_columns(own_folder.alias(kind.home)).select(*kind.columns)
 
 
 def _damaged_file(table: DeltaTable, folder: Path, kind: Kind) -> str | None:

@@ -18,8 +18,9 @@ from obstore.exceptions import BaseError
 
 from pipelines.errors import LogArchiveNotWritten, LogArchiveUnusable
 from pipelines.model.months import Month
+from pipelines.settings import located
 from pipelines.storage.database import Connection
-from pipelines.storage.object_stores import located, settle, store_at
+from pipelines.storage.object_stores import settle, store_at
 from pipelines.storage.statements import statement
 
 # As partitions/copy_month.sql gives them: ids in hexadecimal digits, the timestamp as a number.
