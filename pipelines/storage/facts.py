@@ -19,7 +19,7 @@ from pipelines.settings import Settings
 from pipelines.storage.facts_checksums import Checksums
 from pipelines.storage.facts_feed import commits_past, commits_since
 from pipelines.storage.facts_health import reading_facts
-from pipelines.storage.facts_log import local_folder
+from pipelines.storage.facts_log import local_folder, shown
 from pipelines.storage.facts_merge import counted_at_home, in_portions, known_columns, needed, portions
 from pipelines.storage.facts_table import (
     FENCED,
@@ -32,6 +32,7 @@ from pipelines.storage.facts_table import (
     opened,
     rows_of,
 )
+from pipelines.storage.failures import words_of
 from pipelines.storage.frames import id_series, uuids
 
 __all__ = ["STORED_COLUMNS", "Absorbed", "Facts", "FactsNotWritten", "open_facts"]
@@ -294,7 +295,7 @@ class Facts:
                 except CommitFailedError as beaten:
                     raise FactsConflict from beaten
         except (DeltaError, OSError) as failed:
-            raise FactsNotWritten from failed
+            raise FactsNotWritten(f"({shown(self._location)}: {words_of(failed)})") from failed
         passing(FaultPoint.AFTER_FACTS_COMMIT)
         if folder := local_folder(self._location):
             Checksums(folder).record(since_version=before)
