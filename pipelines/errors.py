@@ -96,7 +96,7 @@ class ProcessExhausted(ExecutionMetricsError):
 
 
 class StoreUnreachable(UsageError):
-    """The object store does not answer, or not in time; check its endpoint and the network, and run again."""
+    """The object store does not answer, or not in time; check its endpoint, the network and NO_PROXY."""
 
 
 class StoreRefused(UsageError):

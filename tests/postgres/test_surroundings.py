@@ -63,6 +63,8 @@ OF_SHELLS: Mapping[str, str] = {
     "LANGUAGE": "de",
     "TZ": "Asia/Kathmandu",
     "http_proxy": "http://192.0.2.1:9",
+    "HTTPS_PROXY": "http://192.0.2.1:9",
+    "ALL_PROXY": "http://192.0.2.1:9",
 }
 
 
