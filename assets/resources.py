@@ -19,7 +19,9 @@ from pipelines.errors import (
     DatabaseUnreachable,
     ExecutionMetricsError,
     PublishConflict,
+    StoreUnreachable,
     UsageError,
+    is_failure,
 )
 from pipelines.execution_metadata import (
     DriftReport,
@@ -54,7 +56,7 @@ from pipelines.sweep import SweepReport, sweep_blobs
 _SECONDS_BETWEEN_MESSAGES: Final = 30.0
 
 # These end by themselves, so another try may succeed.
-_PASSING = (DatabaseUnreachable, AnotherRunHoldsTheLock)
+_PASSING = (DatabaseUnreachable, StoreUnreachable, AnotherRunHoldsTheLock)
 
 
 class _Extracted(NamedTuple):
@@ -237,7 +239,9 @@ def _named_failures() -> Iterator[None]:
         raise
     except ExecutionMetricsError as failure:
         raise _failed(failure) from None
-    except Exception as unexpected:
+    except BaseException as unexpected:
+        if not is_failure(unexpected):
+            raise
         if meant := meaning_of(unexpected):
             raise _failed(meant) from None
         kind = {ERROR: type(unexpected).__name__}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from uuid import UUID
 
-from pipelines.errors import ExecutionMetricsError, PublishConflict
+from pipelines.errors import ExecutionMetricsError, PublishConflict, is_failure
 
 Batch = tuple[UUID, ...]
 
@@ -26,7 +26,7 @@ def settle(
     publish: Callable[[Batch], None],
     *,
     overtaken: Callable[[Batch], bool],
-    give_up: Callable[[UUID, Exception], None],
+    give_up: Callable[[UUID, BaseException], None],
 ) -> None:
     """Publish a batch, or its halves if it cannot be, down to the organization that is to blame.
 
@@ -37,7 +37,9 @@ def settle(
     except ExecutionMetricsError:
         # What has a sentence of its own concerns everybody: a lost connection, another run, the facts.
         raise
-    except Exception as failure:
+    except BaseException as failure:
+        if not is_failure(failure):
+            raise
         if overtaken(batch):
             raise PublishConflict from failure
         if len(batch) == 1:

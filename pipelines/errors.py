@@ -13,6 +13,16 @@ class ExecutionMetricsError(Exception):
         super().__init__(f"{message} {detail}".strip())
 
 
+def is_panic(failure: BaseException) -> bool:
+    """Whether a library written in Rust gave up; each has its own class for it, and none is an Exception."""
+    return type(failure).__module__ == "pyo3_runtime"
+
+
+def is_failure(failure: BaseException) -> bool:
+    """Whether something failed; otherwise somebody wants the program to end."""
+    return isinstance(failure, Exception) or is_panic(failure)
+
+
 class UsageError(ExecutionMetricsError):
     """The command cannot be carried out as it was given."""
 
@@ -66,6 +76,36 @@ class ServerFailed(ExecutionMetricsError):
 
 class ValueRefused(ExecutionMetricsError):
     """The database refused a value or could not compute with one; nothing of this transaction was kept."""
+
+
+class PathNotUsable(UsageError):
+    """A folder or file cannot be used: it is missing, something else, not ours to read or write, or its name
+    is too long; name another, or put it right."""
+
+
+class DiskFull(ExecutionMetricsError):
+    """The disk has no room left, or this process may write no more to it; make room and run again."""
+
+
+class DiskFailed(ExecutionMetricsError):
+    """A disk, a network share or another machine failed; run again when it is well."""
+
+
+class ProcessExhausted(ExecutionMetricsError):
+    """The machine lets this process have no more memory, open files or threads; allow it more, run again."""
+
+
+class StoreUnreachable(UsageError):
+    """The object store does not answer, or not in time; check its endpoint, the network and NO_PROXY."""
+
+
+class StoreRefused(UsageError):
+    """The object store refuses us; check the URL, its bucket and the credentials of the environment."""
+
+
+class EngineFailed(ExecutionMetricsError):
+    """A library that computes, reads or writes has failed inside; what was not committed is undone, run again
+    and report it if it comes again."""
 
 
 class SchemaMissing(UsageError):
@@ -152,7 +192,7 @@ class FactsNewer(UsageError):
 
 
 class FactsNotReadable(ExecutionMetricsError):
-    """The facts could not be read, for want of rights, open files or their store; they are not damaged,
+    """The facts could not be read, for want of memory, open files or a network share; they are not damaged,
     so run again with it."""
 
 

@@ -219,7 +219,7 @@ def record_failure(
     settings: Settings,
     tried: Tried,
     organization_id: UUID,
-    failure: Exception,
+    failure: BaseException,
     *,
     subject: OutcomeOf,
     digested: bool,
@@ -342,10 +342,10 @@ class _Press:
             now = find_progress(analytics)
         return any(now.get(key) != self._seen.get(key) for key in batch)
 
-    def _give_up_late(self, organization_id: UUID, failure: Exception) -> None:
+    def _give_up_late(self, organization_id: UUID, failure: BaseException) -> None:
         self.give_up(organization_id, failure, time.monotonic() - self._begun)
 
-    def give_up(self, organization_id: UUID, failure: Exception, seconds: float = 0.0) -> None:
+    def give_up(self, organization_id: UUID, failure: BaseException, seconds: float = 0.0) -> None:
         """Record that an organization failed; it stays as it was, and its cursor too."""
         self.published.failed[organization_id] = record_failure(
             self._databases,

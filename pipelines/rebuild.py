@@ -9,7 +9,7 @@ import polars as pl
 
 from pipelines.compute.calendar import Calendar
 from pipelines.compute.chunks import bucket_sizes
-from pipelines.errors import ExecutionMetricsError
+from pipelines.errors import ExecutionMetricsError, is_failure
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.model.definition import definition
 from pipelines.model.periods import Period
@@ -95,7 +95,9 @@ class _Press:
                 self.published += self._replace(each)
         except ExecutionMetricsError:
             raise
-        except Exception as failure:
+        except BaseException as failure:
+            if not is_failure(failure):
+                raise
             if len(each.organization_ids) == 1:
                 self._give_up(each.organization_ids[0], failure)
                 return
@@ -103,7 +105,7 @@ class _Press:
                 self.settle(replace(each, organization_ids=(key,)))
         self._stages.tell("rebuild", self.published.computed)
 
-    def _give_up(self, organization_id: UUID, failure: Exception) -> None:
+    def _give_up(self, organization_id: UUID, failure: BaseException) -> None:
         error_class, bench = type(failure).__name__, self._bench
         self.published.failed[organization_id] = error_class
         with connect(bench.databases.analytics_url, bench.settings) as analytics:

@@ -1,10 +1,13 @@
 """Everything a person can configure, read once from the environment."""
 
+import os
 import re
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -61,6 +64,11 @@ def _plan(value: Any) -> Any:
 # As long as the hash of HS256: a shorter one would be the weakest part of it.
 _SECRET_BYTES = 32
 
+# What Delta Lake looks for elsewhere or panics over, wherever it stands in a path. Links do not help, it
+# follows them first.
+_NO_URL_OF_FACTS = re.compile(r"[\\[\]^|\x00-\x1f\x7f\ud800-\udfff]")
+_NO_PATH_OF_FACTS = re.compile(rf"%[0-9A-Fa-f]{{2}}|{_NO_URL_OF_FACTS.pattern}")
+
 # Whoever can change the keys on their way may say to be any tenant.
 _KEPT_SAFE = re.compile(r"https://\S+|http://(localhost|127\.0\.0\.1|\[::1\])[:/]\S+")
 
@@ -83,8 +91,43 @@ def _begun(day: date) -> date:
     return day
 
 
+def located(url: str) -> str:
+    """The URL of an object store, or the absolute path of a folder, without a slash at its end."""
+    if url[:6].lower() == "file:/":
+        return os.path.realpath(url2pathname(urlsplit(url).path))
+    if "://" in url:
+        scheme, _, rest = url.partition("://")
+        return f"{scheme}://{rest.rstrip('/')}"
+    return os.path.realpath(url)
+
+
+def is_remote(location: str) -> bool:
+    """Whether a location, as `located` gives it, is the URL of an object store."""
+    return "://" in location
+
+
+def _of_characters(folder: Path) -> Path:
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise ValueError("Input is not UTF-8") from None
+    return folder
+
+
+def _of_a_store(url: str) -> str:
+    try:
+        host = urlsplit(url).netloc
+    except ValueError:
+        raise ValueError("Input is not a URL") from None
+    if url[:5].lower() == "file:" and (host not in {"", "localhost"} or url[5:6] != "/"):
+        raise ValueError("Input names a file on another host; write file:/// and the absolute path")
+    return url
+
+
 Secret = Annotated[SecretStr, AfterValidator(_hard_to_guess)]
 SafeUrl = Annotated[str, AfterValidator(_kept_safe)]
+Folder = Annotated[Path, AfterValidator(_of_characters)]
+StoreUrl = Annotated[str, AfterValidator(_of_a_store)]
 Plan = Annotated[RollupPlan, NoDecode, BeforeValidator(_plan)]
 Duration = Annotated[timedelta, NoDecode, BeforeValidator(_duration), Field(ge=_SHORTEST, le=_LONGEST)]
 OptionalDuration = Annotated[timedelta | None, NoDecode, BeforeValidator(_duration)]
@@ -102,12 +145,12 @@ class Settings(BaseSettings):
 
     database_url: SecretStr | None = Field(None, description="where aggregates live; embedded when unset")
     source_url: SecretStr | None = Field(None, description="where jobs live; default: the same database")
-    home: Path = Field(Path(".execmetrics"), description="facts, embedded database and Dagster home")
-    facts_url: str | None = Field(None, description="where job_facts lives; default: under the home")
-    step_facts_url: str | None = Field(
+    home: Folder = Field(Path(".execmetrics"), description="facts, embedded database and Dagster home")
+    facts_url: StoreUrl | None = Field(None, description="where job_facts lives; default: under the home")
+    step_facts_url: StoreUrl | None = Field(
         None, description="where step_facts lives; default: under the home, or beside the facts"
     )
-    blobs_url: str | None = Field(
+    blobs_url: StoreUrl | None = Field(
         None, description="where workflow definitions too large for a row live; default: under the home"
     )
     earliest_completion: date = Field(date(2000, 1, 1), description="older completions are anomalies")
@@ -162,7 +205,7 @@ class Settings(BaseSettings):
     log_months_ahead: int = Field(
         3, ge=1, le=120, description="how many months ahead execution_logs has partitions"
     )
-    log_archive_url: str | None = Field(
+    log_archive_url: StoreUrl | None = Field(
         None,
         description="where months of execution_logs go as Parquet before they are dropped; none: nowhere",
     )
@@ -193,14 +236,16 @@ class Settings(BaseSettings):
     @property
     def facts_location(self) -> str:
         """The URL or absolute folder of the Delta table `job_facts`."""
-        return self.facts_url or str(self.home.resolve() / "facts" / "job_facts")
+        return located(self.facts_url or f"{self.home}/facts/job_facts")
 
     @property
     def step_facts_location(self) -> str:
         """The URL or absolute folder of the Delta table `step_facts`."""
         if self.step_facts_url or not self.facts_url:
-            return self.step_facts_url or str(self.home.resolve() / "facts" / "step_facts")
-        beside, question, options = self.facts_url.partition("?")
+            return located(self.step_facts_url or f"{self.home}/facts/step_facts")
+        beside, question, options = self.facts_location, "", ""
+        if is_remote(beside):
+            beside, question, options = beside.partition("?")
         return f"{beside.rstrip('/')}_of_steps{question}{options}"
 
     @property
@@ -221,9 +266,22 @@ def _midnight(day: date) -> datetime:
 def load_settings(**overrides: Any) -> Settings:
     """Read the environment; raise `InvalidSetting` with the variable's name, never its value."""
     try:
-        return Settings(**overrides)
+        settings = Settings(**overrides)
     except ValidationError as invalid:
         problems = "; ".join(
             f"EXECMETRICS_{str(error['loc'][0]).upper()}: {error['msg']}" for error in invalid.errors()
         )
         raise InvalidSetting(problems) from None
+    beside = "FACTS_URL" if settings.facts_url else "HOME"
+    _require_usable(beside, settings.facts_location)
+    _require_usable("STEP_FACTS_URL" if settings.step_facts_url else beside, settings.step_facts_location)
+    return settings
+
+
+def _require_usable(setting: str, location: str) -> None:
+    if found := (_NO_URL_OF_FACTS if is_remote(location) else _NO_PATH_OF_FACTS).search(location):
+        sign = found[0] if found[0].isprintable() else ascii(found[0])
+        raise InvalidSetting(
+            f"EXECMETRICS_{setting}: the whole path of the folder has {sign} in it, which Delta Lake takes"
+            " for something else; choose another folder."
+        )

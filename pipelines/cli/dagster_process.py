@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
+from pipelines.errors import InvalidSetting
+
 if TYPE_CHECKING:
     from datetime import date
 
@@ -29,6 +31,9 @@ _PATIENCE_S: Final = 20.0
 def dagster_home(settings: Settings) -> Path:
     """The folder where Dagster keeps its runs, with the configuration for development unless it has one."""
     folder = settings.home.resolve() / "dagster"
+    if "?" in str(folder):
+        # Dagster writes the path into the URL of an SQLite database as it is.
+        raise InvalidSetting("EXECMETRICS_HOME: Dagster cannot work below a folder whose path has ? in it.")
     folder.mkdir(parents=True, exist_ok=True)
     prepared, ours = CHECKOUT / "deploy" / "development" / "dagster.yaml", folder / "dagster.yaml"
     if prepared.is_file() and not ours.exists():

@@ -76,10 +76,12 @@ def _require_free(port: int) -> None:
 
 def _wait_for(address: str, process: "subprocess.Popen[bytes]") -> None:
     """Return when the UI answers; raises `DagsterFailed` when it ends before that."""
-    from urllib.request import urlopen
+    from urllib.request import ProxyHandler, build_opener
 
+    # A proxy of the shell may know no way to this machine.
+    direct = build_opener(ProxyHandler({}))
     while process.poll() is None:
-        with suppress(OSError), urlopen(f"{address}/server_info", timeout=5):
+        with suppress(OSError), direct.open(f"{address}/server_info", timeout=5):
             return
         time.sleep(0.2)
     raise DagsterFailed("(its words are above)")

@@ -14,7 +14,7 @@ from typer.main import get_command
 
 from pipelines.cli.output import print_line, tell
 from pipelines.cli.signals import INTERRUPTED, StopSignals
-from pipelines.errors import ExecutionMetricsError
+from pipelines.errors import ExecutionMetricsError, is_failure
 
 # The module under pipelines.cli and the name in it, in the order of the help.
 _PLACES: Final = {
@@ -91,7 +91,9 @@ def main(arguments: Sequence[str]) -> int:
         if message := misused.format_message().rstrip("."):
             tell(f"{message}. See execmetrics --help.")
         return misused.exit_code
-    except Exception as unexpected:
+    except BaseException as unexpected:
+        if not is_failure(unexpected):
+            raise
         if isinstance(unexpected.__context__, KeyboardInterrupt):
             # Cleaning up after Ctrl-C met what Ctrl-C had broken.
             return INTERRUPTED
@@ -103,7 +105,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
 
 
-def _told(meant: ExecutionMetricsError, failure: Exception) -> int:
+def _told(meant: ExecutionMetricsError, failure: BaseException) -> int:
     """Say what a failure means, and give its exit code; who debugs sees how it came about."""
     if os.environ.get("EXECMETRICS_DEBUG"):
         traceback.print_exception(failure)
@@ -111,7 +113,7 @@ def _told(meant: ExecutionMetricsError, failure: Exception) -> int:
     return meant.exit_code
 
 
-def _tell_where(unexpected: Exception) -> None:
+def _tell_where(unexpected: BaseException) -> None:
     """Name the kind of failure and the lines it came from; its own words may quote somebody's rows."""
     frames = "".join(traceback.format_tb(unexpected.__traceback__))
     sys.stderr.write(frames)

@@ -187,7 +187,7 @@ class _Press:
             now = find_step_progress(analytics)
         return any(now.get(key) != self._extraction.seen.get(key) for key in batch)
 
-    def give_up(self, organization_id: UUID, failure: Exception) -> None:
+    def give_up(self, organization_id: UUID, failure: BaseException) -> None:
         """Record that an organization failed; it stays as it was, and its cursor too."""
         self.published.failed[organization_id] = record_failure(
             self._databases,

@@ -15,8 +15,9 @@ from obstore.exceptions import BaseError
 from obstore.store import ObjectStore
 
 from pipelines.errors import BlobDamaged, BlobsNotUsable, InvalidSetting
-from pipelines.settings import Settings
-from pipelines.storage.object_stores import located, settle, store_at
+from pipelines.settings import Settings, located
+from pipelines.storage.failures import said_of
+from pipelines.storage.object_stores import settle, store_at
 
 DEFINITIONS: Final = "definitions"
 
@@ -62,7 +63,7 @@ class BlobStore:
         try:
             return cls(store_at(location), location)
         except OSError as failed:
-            raise BlobsNotUsable from failed
+            raise BlobsNotUsable(said_of(failed)) from failed
         except (BaseError, ValueError) as refused:
             raise InvalidSetting(_NO_STORE) from refused
 
@@ -113,4 +114,4 @@ def _using() -> Iterator[None]:
     try:
         yield
     except (BaseError, OSError) as failed:
-        raise BlobsNotUsable from failed
+        raise BlobsNotUsable(said_of(failed)) from failed

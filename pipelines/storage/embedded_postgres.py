@@ -189,7 +189,7 @@ class _Server:
     def _start(self, options: Mapping[str, str]) -> None:
         if set(f"{self.data}{self.programs.folder}") & set('"$`\\'):
             raise EmbeddedPostgresError(
-                f'Its path may have none of the characters " $ ` \\ but is {self.data}'
+                f'The path of EXECMETRICS_HOME may have none of the characters " $ ` \\ but is {self.data}'
             )
         settings = {
             "listen_addresses": "",

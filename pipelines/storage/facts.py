@@ -13,13 +13,13 @@ import polars as pl
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from pipelines.errors import FactsConflict, FactsNotReadable, FactsNotWritten, FactsUnusable
+from pipelines.errors import FactsConflict, FactsNotReadable, FactsNotWritten, FactsUnusable, FeedLost
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.settings import Settings
 from pipelines.storage.facts_checksums import Checksums
-from pipelines.storage.facts_feed import commits_since
+from pipelines.storage.facts_feed import commits_past, commits_since
 from pipelines.storage.facts_health import reading_facts
-from pipelines.storage.facts_log import local_folder
+from pipelines.storage.facts_log import local_folder, shown
 from pipelines.storage.facts_merge import counted_at_home, in_portions, known_columns, needed, portions
 from pipelines.storage.facts_table import (
     FENCED,
@@ -35,6 +35,7 @@ from pipelines.storage.facts_table import (
     opened,
     rows_of,
 )
+from pipelines.storage.failures import words_of
 from pipelines.storage.frames import id_series, uuids
 
 __all__ = ["STORED_COLUMNS", "Absorbed", "Facts", "FactsNotWritten", "open_facts"]
@@ -200,11 +201,12 @@ class Facts:
 
         One that is no longer in the log was made before any time.
         """
-        commits = [commit for commit in self._table.history() if commit["version"] > version]
-        if len(commits) < self.version - version:
+        try:
+            commits = commits_past(version, self._table, self._location)
+        except FeedLost:
             return datetime.min.replace(tzinfo=UTC)
         changed = [commit["timestamp"] for commit in commits if commit["operation"] not in _HOUSEKEEPING]
-        return datetime.fromtimestamp(changed[-1] / 1000, UTC) if changed else None
+        return datetime.fromtimestamp(min(changed) / 1000, UTC) if changed else None
 
     def compact(self) -> int:
         """Merge the small files of each day; return how many were merged."""
@@ -319,7 +321,7 @@ class Facts:
                 except CommitFailedError as beaten:
                     raise FactsConflict from beaten
         except (DeltaError, OSError) as failed:
-            raise FactsNotWritten from failed
+            raise FactsNotWritten(f"({shown(self._location)}: {words_of(failed)})") from failed
         passing(FaultPoint.AFTER_FACTS_COMMIT)
         if folder := local_folder(self._location):
             Checksums(folder).record(since_version=before)

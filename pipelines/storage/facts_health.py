@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 import polars as pl
 from deltalake.exceptions import DeltaError
 
-from pipelines.errors import FactsUnusable
+from pipelines.errors import FactsUnusable, is_failure, is_panic
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.storage.facts_checksums import Checksums
 from pipelines.storage.facts_log import local_folder, refuse_what_is_no_damage, shown
@@ -27,8 +27,7 @@ T = TypeVar("T")
 _ASIDE: Final = ".unusable-"
 _STAMP: Final = "%Y%m%dT%H%M%S.%fZ"
 
-# Polars panics over a file that is shorter than its commit said, and a panic is no Exception.
-_READING_FAILED: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, DeltaError, OSError)
+_READING_FAILED: Final = (pl.exceptions.PolarsError, DeltaError, OSError)
 
 
 @contextmanager
@@ -39,7 +38,10 @@ def reading_facts(location: str, kind: Kind = JOB_FACTS) -> Iterator[None]:
     """
     try:
         yield
-    except _READING_FAILED as failed:
+    except BaseException as failed:
+        # Polars panics over a file that is shorter than its commit said, and a panic is no Exception.
+        if not (isinstance(failed, _READING_FAILED) or is_panic(failed)):
+            raise
         refuse_what_is_no_damage(location, failed)
         examine(location, failed, kind)
         raise
@@ -58,7 +60,9 @@ def examine(location: str, because: BaseException | None = None, kind: Kind = JO
         for batch in table.scan():
             del batch
     # The second raises nothing narrower.
-    except (Exception, pl.exceptions.PanicException) as unreadable:
+    except BaseException as unreadable:
+        if not is_failure(unreadable):
+            raise
         refuse_what_is_no_damage(location, unreadable)
         raise FactsUnusable(f"({shown(location)})") from unreadable
 

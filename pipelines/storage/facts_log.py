@@ -1,17 +1,14 @@
 """The log of a table of facts: its newest version, and what is wrong with it; no row is read for either."""
 
-import errno
-import re
 from pathlib import Path
-from typing import Final
 
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from pipelines.errors import FactsNotReadable, FactsUnusable
+from pipelines.errors import FactsNotReadable, FactsUnusable, PathNotUsable, StoreRefused, StoreUnreachable
+from pipelines.settings import is_remote
 from pipelines.storage.facts_checksums import LOG, Checksums
-
-_NO_DAMAGE: Final = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE}
+from pipelines.storage.failures import obstacle_of, words_of
 
 
 def newest_version(location: str) -> int:
@@ -42,13 +39,16 @@ def damaged_log(folder: Path) -> str | None:
 
 
 def refuse_what_is_no_damage(location: str, failure: BaseException) -> None:
-    """Raise `FactsNotReadable` for what is the fault of the machine or of the store, not of the files."""
-    said = re.search(r"os error (\d+)", str(failure))
-    number = failure.errno if isinstance(failure, OSError) and failure.errno else said and int(said[1])
-    # What a store that is out of reach, or does not know us, makes of every request.
-    unreachable = local_folder(location) is None and str(failure).startswith("Generic ")
-    if number in _NO_DAMAGE or unreachable:
-        raise FactsNotReadable(f"({shown(location)})") from failure
+    """Raise what stood in the way where the files may be sound.
+
+    One of `FactsNotReadable`, `PathNotUsable`, `StoreRefused` and `StoreUnreachable`.
+    """
+    # What Delta Lake says of a store that is none of those it knows.
+    unreachable = is_remote(location) and str(failure).startswith("Generic ")
+    if obstacle := obstacle_of(failure) or (StoreRefused if unreachable else None):
+        known = obstacle in (PathNotUsable, StoreRefused, StoreUnreachable)
+        means = obstacle if known else FactsNotReadable
+        raise means(f"({shown(location)}: {words_of(failure)})") from failure
 
 
 def told(changed: str | None) -> str | None:
@@ -58,9 +58,9 @@ def told(changed: str | None) -> str | None:
 
 def local_folder(location: str) -> Path | None:
     """The folder of facts that lie on a disk of this machine."""
-    return None if "://" in location else Path(location)
+    return None if is_remote(location) else Path(location)
 
 
 def shown(location: str) -> str:
     """The location as it may be shown: what follows a question mark may be a key to the store."""
-    return location.partition("?")[0]
+    return location.partition("?")[0] if is_remote(location) else location

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
@@ -75,6 +75,12 @@ _FEW_FILES: Final = 50
 # In the metadata of a column that was added: the version that added it.
 _ADDED_BY: Final = "execmetrics.added_by"
 
+# What a path may have that `scan_delta` takes for an encoding, a partition or a pattern.
+_MISLEADING: Final = frozenset("%=*?[")
+
+# What the column with a file's path is called while it is read.
+_PATH: Final = "path of the file"
+
 # Whoever wrote since a version was read may have changed the same jobs, so nothing is written over it.
 FENCED: Final = CommitProperties(max_commit_retries=0)
 
@@ -131,13 +137,10 @@ def created(location: str, kind: Kind = JOB_FACTS) -> DeltaTable:
 
 def rows_of(table: DeltaTable, kind: Kind = JOB_FACTS) -> pl.LazyFrame:
     """Every row of this version; filters are pushed down to files and row groups."""
-    uri = table.table_uri
-    if uri.startswith("file:"):
-        # What `scan_delta` does before it reads takes three times what reading a few files does, and a folder
-        # whose name has a space or the like it looks for encoded.
-        files = table.file_uris()
-        if len(files) <= _FEW_FILES or "%" in uri:
-            return _rows_in(files, kind)
+    uri, files = table.table_uri, table.file_uris()
+    # What `scan_delta` does before it reads takes three times what reading a few files does.
+    if (uri.startswith("file:") and len(files) <= _FEW_FILES) or set(uri) & _MISLEADING:
+        return _rows_in(files, kind)
     nulls = {field.name: pl.lit(None, kind.columns[field.name]) for field in lacking_columns(table, kind)}
     return pl.scan_delta(table).with_columns(**nulls).select(*kind.columns)
 
@@ -201,10 +204,19 @@ def _rows_in(files: list[str], kind: Kind) -> pl.LazyFrame:
     if not files:
         return pl.LazyFrame(schema=dict(kind.columns))
     paths, columns = [unquote(uri) for uri in files], dict(kind.columns)
-    partition = {kind.home: columns.pop(kind.home)}
+    home = columns.pop(kind.home)
     # A file that is older than a column does not have it.
-    rows = pl.scan_parquet(paths, glob=False, hive_schema=partition, schema=columns, missing_columns="insert")
-    return rows.select(*kind.columns)
+    scan = partial(pl.scan_parquet, paths, glob=False, schema=columns, missing_columns="insert")
+    # A folder above the table may look like a partition, too.
+    *above, _, _ = paths[0].split("/")
+    named = [folder.partition("=")[0] for folder in above if "=" in folder]
+    if len({*named, *kind.columns}) == len(named) + len(kind.columns):
+        hive = dict.fromkeys(named, pl.String()) | {kind.home: home}
+        return scan(hive_schema=hive).select(*kind.columns)
+    # One that is named like a column would hide it. This reads every day, whichever are asked for.
+    own_folder = pl.col(_PATH).str.extract("=([^/]*)/[^/]*$").str.to_date()
+    rows = scan(hive_partitioning=False, include_file_paths=_PATH)
+    return rows.with_columns(own_folder.alias(kind.home)).select(*kind.columns)
 
 
 def _damaged_file(table: DeltaTable, folder: Path, kind: Kind) -> str | None:

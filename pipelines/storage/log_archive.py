@@ -18,8 +18,10 @@ from obstore.exceptions import BaseError
 
 from pipelines.errors import LogArchiveNotWritten, LogArchiveUnusable
 from pipelines.model.months import Month
+from pipelines.settings import located
 from pipelines.storage.database import Connection
-from pipelines.storage.object_stores import located, settle, store_at
+from pipelines.storage.failures import obstacle_of, said_of, words_of
+from pipelines.storage.object_stores import settle, store_at
 from pipelines.storage.statements import statement
 
 # As partitions/copy_month.sql gives them: ids in hexadecimal digits, the timestamp as a number.
@@ -98,7 +100,7 @@ def archive_month(connection: Connection, url: str, month: Month, earlier: Archi
                 for part in copy:
                     file.write(part)
         except OSError as full:
-            raise LogArchiveNotWritten(f"({month})") from full
+            raise LogArchiveNotWritten(f"({month}: {words_of(full)})") from full
         lines = _lines_of(copied)
         if earlier is not None:
             lines = pl.concat([_opened(earlier), lines]).unique("id").sort(_ORDER)
@@ -182,7 +184,7 @@ def sweep_archives(url: str, referred: Collection[str], now: datetime) -> int:
                 obstore.delete(store, each["path"])
                 removed += 1
     except _FAILED as failed:
-        raise LogArchiveNotWritten from failed
+        raise LogArchiveNotWritten(said_of(failed)) from failed
     return removed
 
 
@@ -201,7 +203,7 @@ def _write(lines: pl.LazyFrame, location: str, month: Month) -> Written:
             written = Written(f"{location}/{name}", rows, month.start, month.end, sha256)
             verify_archive(written, sha256)
         except (*_FAILED, LogArchiveUnusable) as failed:
-            raise LogArchiveNotWritten(f"({month})") from failed
+            raise LogArchiveNotWritten(f"({month}: {words_of(failed)})") from failed
     return written
 
 
@@ -251,4 +253,6 @@ def _reading(archive: Archive) -> Iterator[None]:
     try:
         yield
     except _FAILED as failed:
+        if obstacle := obstacle_of(failed):
+            raise obstacle(said_of(failed)) from failed
         raise LogArchiveUnusable(f"({archive.month}: {archive.reference})") from failed

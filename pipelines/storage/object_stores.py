@@ -2,24 +2,15 @@
 
 import os
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from obstore.store import LocalStore, ObjectStore, from_url
 
-
-def located(url: str) -> str:
-    """The URL of an object store, or the path of a folder, without a slash at its end."""
-    parts = urlsplit(url)
-    if parts.scheme and parts.scheme != "file":
-        scheme, _, rest = url.partition("://")
-        return f"{scheme}://{rest.rstrip('/')}"
-    return str(Path(url2pathname(parts.path) if parts.scheme else url).resolve())
+from pipelines.settings import is_remote
 
 
 def store_at(location: str) -> ObjectStore:
     """What is there; a folder is made where there is none."""
-    if _is_remote(location):
+    if is_remote(location):
         return from_url(location)
     # Nobody else's account has any business there.
     Path(location).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -28,7 +19,7 @@ def store_at(location: str) -> ObjectStore:
 
 def settle(location: str, name: str) -> None:
     """Have the disk hold a file of a folder, and the names leading to it; an object store does so itself."""
-    if _is_remote(location):
+    if is_remote(location):
         return
     folder = Path(location)
     path = folder / name

@@ -7,9 +7,11 @@ from threading import Thread
 from typing import Any
 
 import dagster as dg
+import polars as pl
 import psycopg
 import pytest
 
+from assets import resources
 from pipelines.refresh import refresh
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
@@ -69,6 +71,15 @@ def test_a_failed_run_of_the_job_calls_the_webhook(webhook: Webhook, source: psy
             " (organization_ids)",
         }
     ]
+
+
+def test_a_panic_fails_the_step_alone() -> None:
+    """It is named like any other failure, which is tried again; it does not end the process of the run."""
+    with pytest.raises(dg.Failure, match="failed inside") as failed, resources._named_failures():
+        raise pl.exceptions.PanicException("no")
+
+    assert failed.value.metadata["error"].value == "EngineFailed"
+    assert failed.value.allow_retries
 
 
 def test_a_failed_backfill_calls_the_webhook(webhook: Webhook, analytics: psycopg.Connection) -> None:

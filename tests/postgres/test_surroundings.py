@@ -1,6 +1,7 @@
-"""Roles, databases and shells with preferences of their own: our sessions do not go by them."""
+"""Roles, databases, shells and folders with preferences of their own: we do not go by them."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -62,6 +63,8 @@ OF_SHELLS: Mapping[str, str] = {
     "LANGUAGE": "de",
     "TZ": "Asia/Kathmandu",
     "http_proxy": "http://192.0.2.1:9",
+    "HTTPS_PROXY": "http://192.0.2.1:9",
+    "ALL_PROXY": "http://192.0.2.1:9",
 }
 
 
@@ -104,6 +107,19 @@ def test_what_a_shell_prefers_changes_nothing(
         monkeypatch.setenv(variable, value)
 
     assert_all_is_well(databases, settings, source, analytics)
+
+
+def test_what_a_home_is_called_changes_nothing(
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    tmp_path: Path,
+) -> None:
+    """Signs that mean something in a URL, a pattern or a partition are parts of a name."""
+    home = tmp_path / "env=prod/created_date=2020-01-01/50% of a?b*c#d 'é'"
+
+    assert_all_is_well(databases, settings.model_copy(update={"home": home}), source, analytics)
 
 
 def assert_all_is_well(

@@ -1,13 +1,24 @@
-"""A bucket that speaks as much of the S3 protocol as blobs need, over HTTP on this machine."""
+"""A bucket that speaks as much of the S3 protocol as blobs and facts need, over HTTP on this machine."""
 
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 from xml.sax.saxutils import escape
+
+from tests.support.places import ROOT
+
+# How some access keys are answered, whatever they ask for.
+REFUSED = {
+    "unknown": (403, "InvalidAccessKeyId"),
+    "forbidden": (403, "AccessDenied"),
+    "hurried": (503, "SlowDown"),
+}
 
 WRITTEN = datetime(2024, 1, 31, 12, tzinfo=UTC)
 
@@ -29,41 +40,86 @@ class _Requests(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Say nothing."""
 
+    def parse_request(self) -> bool:
+        """Refuse some access keys, and what is for another bucket."""
+        if not super().parse_request():
+            return False
+        signed_by = self.headers.get("Authorization", "").partition("Credential=")[2].partition("/")[0]
+        is_ours = urlsplit(self.path).path.split("/")[1] == "bucket"
+        refusal = REFUSED.get(signed_by) or (None if is_ours else (404, "NoSuchBucket"))
+        if refusal is None:
+            return True
+        self._body()
+        status, code = refusal
+        self._answer(status, f"<Error><Code>{code}</Code><Message>No.</Message></Error>".encode())
+        return False
+
     def do_PUT(self) -> None:
-        self.server.objects[self._key()] = self._body()
+        content = self._body()
+        if self.headers["If-None-Match"] and self._key() in self.server.objects:
+            self._answer(412)
+            return
+        self.server.objects[self._key()] = content
         self._answer(200)
 
     def do_GET(self) -> None:
         if "list-type=2" in self.path:
-            listed = "".join(
-                f"<Contents><Key>{escape(key)}</Key><Size>{len(content)}</Size>"
-                f"<LastModified>{WRITTEN:%Y-%m-%dT%H:%M:%S.000Z}</LastModified></Contents>"
-                for key, content in self.server.objects.items()
-            )
-            self._answer(200, f"<ListBucketResult>{listed}</ListBucketResult>".encode())
+            self._answer(200, f"<ListBucketResult>{self._listed()}</ListBucketResult>".encode())
         elif self._key() in self.server.objects:
-            self._answer(200, self.server.objects[self._key()])
+            content, asked = self.server.objects[self._key()], self.headers["Range"]
+            if asked is None:
+                self._answer(200, content)
+                return
+            first, _, last = asked.removeprefix("bytes=").partition("-")
+            since = int(first) if first else max(len(content) - int(last), 0)
+            until = min(int(last) + 1, len(content)) if first and last else len(content)
+            self._answer(206, content[since:until], f"bytes {since}-{until - 1}/{len(content)}")
         else:
             self._answer(404)
+
+    do_HEAD = do_GET
+
+    def do_DELETE(self) -> None:
+        self.server.objects.pop(self._key(), None)
+        self._answer(204)
 
     def do_POST(self) -> None:
         for key in re.findall(rb"<Key>(.*?)</Key>", self._body()):
             del self.server.objects[key.decode()]
             self._answer(200, b"<DeleteResult><Deleted><Key>%s</Key></Deleted></DeleteResult>" % key)
 
+    def _listed(self) -> str:
+        asked = dict(parse_qsl(urlsplit(self.path).query))
+        prefix, after, cut = asked.get("prefix", ""), asked.get("start-after", ""), asked.get("delimiter")
+        keys = [key for key in sorted(self.server.objects) if key.startswith(prefix) and key > after]
+        beneath = {key: key[len(prefix) :].partition(cut) if cut else (key, "", "") for key in keys}
+        files = "".join(
+            f"<Contents><Key>{escape(key)}</Key><Size>{len(self.server.objects[key])}</Size>"
+            f"<LastModified>{WRITTEN:%Y-%m-%dT%H:%M:%S.000Z}</LastModified></Contents>"
+            for key, (_, is_folder, _) in beneath.items()
+            if not is_folder
+        )
+        folders = sorted({f"{prefix}{name}{cut}" for name, is_folder, _ in beneath.values() if is_folder})
+        return files + "".join(
+            f"<CommonPrefixes><Prefix>{escape(folder)}</Prefix></CommonPrefixes>" for folder in folders
+        )
+
     def _key(self) -> str:
-        return urlsplit(self.path).path.removeprefix("/bucket/")
+        return unquote(urlsplit(self.path).path.removeprefix("/bucket/"))
 
     def _body(self) -> bytes:
-        return self.rfile.read(int(self.headers["Content-Length"]))
+        return self.rfile.read(int(self.headers["Content-Length"] or 0))
 
-    def _answer(self, status: int, body: bytes = b"") -> None:
+    def _answer(self, status: int, body: bytes = b"", content_range: str | None = None) -> None:
         self.send_response(status)
+        if content_range:
+            self.send_header("Content-Range", content_range)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("ETag", '"any"')
         self.send_header("Last-Modified", f"{WRITTEN:%a, %d %b %Y %H:%M:%S} GMT")
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
 
 @contextmanager
@@ -73,3 +129,21 @@ def open_bucket() -> Iterator[Bucket]:
         threading.Thread(target=bucket.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         yield bucket
         bucket.shutdown()
+
+
+@contextmanager
+def bucket_of_its_own() -> Iterator[str]:
+    """Yield the address of one in another process, which answers who does not let go of Python meanwhile."""
+    serving = [sys.executable, "-m", __name__]
+    with subprocess.Popen(serving, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+
+
+if __name__ == "__main__":
+    with Bucket() as alone:
+        sys.stdout.write(f"http://127.0.0.1:{alone.server_port}\n")
+        sys.stdout.flush()
+        alone.serve_forever()

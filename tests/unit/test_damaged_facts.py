@@ -14,7 +14,14 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from pipelines.errors import FactsConflict, FactsNewer, FactsNotReadable, FactsUnusable, FeedLost
+from pipelines.errors import (
+    FactsConflict,
+    FactsNewer,
+    FactsNotReadable,
+    FactsUnusable,
+    FeedLost,
+    StoreUnreachable,
+)
 from pipelines.model.jobs import FACT_COLUMNS
 from pipelines.settings import Settings, load_settings
 from pipelines.storage.facts import STORED_COLUMNS, Facts, FactsNotWritten, open_facts
@@ -407,7 +414,7 @@ def test_a_store_that_is_out_of_reach_is_no_damage() -> None:
     nowhere = "s3://bucket/facts?key=s3cret"
     said = OSError("Generic S3 error: Error performing GET: connection refused")
 
-    with pytest.raises(FactsNotReadable) as refused, reading_facts(nowhere):
+    with pytest.raises(StoreUnreachable) as refused, reading_facts(nowhere):
         raise said
 
     assert "s3cret" not in str(refused.value)

@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -22,6 +22,7 @@ from pipelines.settings import Settings, load_settings
 from pipelines.storage import facts as facts_module
 from pipelines.storage import facts_table
 from pipelines.storage.facts import Absorbed, Facts, open_facts
+from pipelines.storage.facts_health import examine
 from pipelines.storage.facts_log import newest_version
 from pipelines.storage.facts_table import JOB_FACTS, created
 from tests.support.fact_changes import DAY, MINUTE, NOON, Row, change, frame, id_of
@@ -33,9 +34,9 @@ NEIGHBOUR = [
 ]
 
 
-@pytest.fixture(params=["facts", "a folder of facts"])
+@pytest.fixture(params=["facts", "env=prod/50% of a?b*c#d 'é'"])
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    """Settings whose facts lie in a folder that nobody has made yet, once with spaces in its name."""
+    """Settings whose facts lie in a folder that nobody has made yet, once with signs in its name."""
     return load_settings(facts_url=str(tmp_path / request.param))
 
 
@@ -192,6 +193,85 @@ def test_nothing_is_written_over_what_somebody_else_wrote(act: str, facts: Facts
     acts[act](newest)
     assert newest.version == before + 1
     assert {id_of(1), id_of(4)} <= set(newest.scan().collect()["job_id"])
+
+
+FOLDERS = [
+    "env=prod",
+    "env=1/env=2",
+    "created_date=2020-01-01",
+    "status=live",
+    "=",
+    "a=b=c",
+    "50%",
+    "100%zz",
+    "*",
+    "?",
+    "a?b=c",
+    "#",
+    "a b",
+    "'q'",
+    '"d"',
+    "a+b&c;d",
+    "{a,b}",
+    "~",
+    "$HOME",
+    "a:b",
+    "a@b",
+    "<x>",
+    "`x`",
+    "Müller",
+    "日本",
+]
+
+
+@pytest.mark.parametrize("as_written", [str, Path.as_uri], ids=["path", "url"])
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "env=1/env=2/a?b=c/50% *",
+        "created_date=2020-01-01",
+        *(pytest.param(folder, marks=pytest.mark.only_in_everything) for folder in FOLDERS),
+    ],
+)
+@pytest.mark.parametrize("few", [50, 0], ids=["few files", "many files"])
+def test_facts_live_in_any_folder(
+    folder: str,
+    as_written: Callable[[Path], str],
+    few: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Signs that mean something in a URL, a pattern or a partition are parts of a name."""
+    monkeypatch.setattr(facts_table, "_FEW_FILES", few)
+    place = tmp_path / folder / "facts"
+    settings = load_settings(facts_url=as_written(place))
+    facts = open_facts(settings)
+    facts.fill(frame(*NEIGHBOUR))
+
+    facts.absorb(frame(change(1), change(2, created_at=NOON + DAY)))
+    facts.absorb(frame(change(1, row_hash=-1), change(2, created_at=NOON + DAY, gone="deleted")))
+
+    reopened = open_facts(settings)
+    assert (place / "_delta_log").is_dir()
+    assert newest_version(settings.facts_location) == reopened.version
+    assert counted(reopened) == counted_rows([change(1, row_hash=-1), *NEIGHBOUR])
+    assert sum(images.height for images in reopened.images_since(1)) == 2 + 4
+    assert examine(settings.facts_location) is None
+    reopened.compact()
+    assert reopened.purge_gone(datetime.now(UTC) + DAY) == 1
+    reopened.vacuum(timedelta(days=7))
+    assert counted(open_facts(settings)) == counted_rows([change(1, row_hash=-1), *NEIGHBOUR])
+
+
+@pytest.mark.parametrize("written", ["relative", "./relative/", "a/../relative", "relative//"])
+def test_one_folder_is_one_table_however_it_is_written(
+    written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Relative, roundabout or with a slash at its end."""
+    monkeypatch.chdir(tmp_path)
+    table = open_facts(load_settings(facts_url=str(tmp_path / "relative"))).table_id
+
+    assert open_facts(load_settings(facts_url=written)).table_id == table
 
 
 def test_who_makes_the_table_at_once_makes_one(tmp_path: Path) -> None:

@@ -121,3 +121,43 @@ def test_partitions_do_not_begin_in_the_future(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("EXECMETRICS_PARTITIONS_SINCE", (today + timedelta(days=2)).isoformat())
     with pytest.raises(InvalidSetting, match=r"EXECMETRICS_PARTITIONS_SINCE: .*in the future"):
         load_settings()
+
+
+@pytest.mark.parametrize("variable", ["HOME", "FACTS_URL", "STEP_FACTS_URL"])
+@pytest.mark.parametrize("sign", ["%20", "[", "]", "^", "|", "\\", "\n"])
+def test_a_folder_that_delta_lake_cannot_open_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, sign: str
+) -> None:
+    """The variable and the sign are named, and nothing is made there."""
+    monkeypatch.setenv(f"EXECMETRICS_{variable}", str(tmp_path / f"a{sign}b"))
+
+    with pytest.raises(InvalidSetting, match=f"EXECMETRICS_{variable}") as refused:
+        load_settings()
+
+    assert (sign if sign.isprintable() else ascii(sign)) in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("url", ["file://data/facts", "file:facts", "http://[facts"])
+def test_a_url_of_nowhere_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """A file of another host, a relative one, and what is no URL."""
+    for variable in ("FACTS_URL", "STEP_FACTS_URL", "BLOBS_URL", "LOG_ARCHIVE_URL"):
+        monkeypatch.setenv(f"EXECMETRICS_{variable}", url)
+
+        with pytest.raises(InvalidSetting, match=f"EXECMETRICS_{variable}: "):
+            load_settings()
+
+        monkeypatch.delenv(f"EXECMETRICS_{variable}")
+
+
+def test_steps_lie_beside_the_facts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Also where a question mark is part of a name; behind that of a URL come options of the store."""
+    beside = {
+        f"{tmp_path}/a?b/facts/": f"{tmp_path.resolve()}/a?b/facts_of_steps",
+        "s3://bucket/facts?key=value": "s3://bucket/facts_of_steps?key=value",
+    }
+    for facts, steps in beside.items():
+        monkeypatch.setenv("EXECMETRICS_FACTS_URL", facts)
+
+        assert load_settings().step_facts_location == steps

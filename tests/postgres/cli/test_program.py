@@ -122,12 +122,15 @@ def test_a_refresh_that_is_stopped_leaves_nothing(embedded_home: Path, number: s
 def test_dev_serves_until_it_is_told_to_stop(embedded_home: Path) -> None:
     """The UI and the dashboard answer at the printed addresses, and go with everything that was started.
 
-    Even where a shell has started it in the background, and so had it ignore Ctrl-C.
+    Even where a shell has started it in the background, and so had it ignore Ctrl-C, or knows a proxy.
     """
     port = free_port()
-    in_the_background = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)}
+    shell = {
+        "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        "env": {"http_proxy": "http://127.0.0.1:9"},
+    }
     ports = "--port", str(port), "--dashboard-port", "0"
-    with started(embedded_home, "dev", *ports, stderr=subprocess.DEVNULL, **in_the_background) as process:
+    with started(embedded_home, "dev", *ports, stderr=subprocess.DEVNULL, **shell) as process:
         assert process.stdout
         address = f"http://127.0.0.1:{port}"
         assert process.stdout.readline() == f"Dagster UI: {address} (Ctrl-C ends it)\n"
