@@ -166,6 +166,11 @@ class AnotherRunHoldsTheLock(ExecutionMetricsError):
     """Another run is still at work and did not end within EXECMETRICS_LOCK_TIMEOUT; run again later."""
 
 
+class SessionsShared(UsageError):
+    """A pooler gives one session of the server to several connections in turn, so a run can lock nothing; put
+    its pool into session mode, or connect to the server itself."""
+
+
 class StatementTimedOut(ExecutionMetricsError):
     """A statement took longer than EXECMETRICS_STATEMENT_TIMEOUT; nothing was published."""
 

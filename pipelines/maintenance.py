@@ -11,7 +11,8 @@ from pipelines.settings import Settings
 from pipelines.storage.cursors import Shown, disown_lost_versions, forget_published
 from pipelines.storage.database import Connection, Databases, connect, connections_reused
 from pipelines.storage.facts import Facts, open_facts
-from pipelines.storage.facts_health import examine, find_set_aside, remove_folder
+from pipelines.storage.facts_health import examine
+from pipelines.storage.facts_log import find_set_aside, remove_folder
 from pipelines.storage.facts_table import JOB_FACTS, STEP_FACTS, Kind, location_of, opened
 from pipelines.storage.lock import refresh_lock
 from pipelines.storage.schema_checks import require_analytics

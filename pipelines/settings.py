@@ -6,8 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -94,7 +93,7 @@ def _begun(day: date) -> date:
 def located(url: str) -> str:
     """The URL of an object store, or the absolute path of a folder, without a slash at its end."""
     if url[:6].lower() == "file:/":
-        return os.path.realpath(url2pathname(urlsplit(url).path))
+        return os.path.realpath(unquote(urlsplit(url).path))
     if "://" in url:
         scheme, _, rest = url.partition("://")
         return f"{scheme}://{rest.rstrip('/')}"

@@ -9,8 +9,7 @@ from pipelines.errors import DeletesNotAccepted, ExecutionMetricsError
 from pipelines.model.sentinels import ALL_OF_EACH
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases, connect
-from pipelines.storage.facts_health import find_set_aside
-from pipelines.storage.facts_log import newest_version
+from pipelines.storage.facts_log import find_set_aside, newest_version
 from pipelines.storage.schema_checks import require_analytics
 from pipelines.storage.source_catalog import open_catalog
 from pipelines.storage.statements import statement

@@ -17,10 +17,9 @@ from pipelines.doctor.planned import Planned, as_contract_has, planned_columns
 from pipelines.errors import InvalidMapping
 from pipelines.model.jobs import Status
 from pipelines.model.relations import TABLES, Column, Holds, Kind, Relation
-from pipelines.model.source_contract import held_by
+from pipelines.model.source_contract import ROW_VERSION, held_by
 from pipelines.storage import contract_views as sql
 from pipelines.storage.schemas import ORCHESTRATION, SOURCE_COLUMNS
-from pipelines.storage.source_relations import holds_otherwise
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ class Examined:
 
 def differs(name: str, column: Column) -> What | None:
     """What a column that bears a name of the contract has otherwise than the contract."""
-    if not holds_otherwise(name, column):
+    if name in ROW_VERSION or held_by(name) in (Holds.TEXT, column.holds):
         return None
     if held_by(name) is Holds.UUID:
         return What.IDS_ARE_NOT_UUIDS

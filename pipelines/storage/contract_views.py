@@ -11,6 +11,7 @@ from pipelines.model.relations import Column, Holds, Kind, Relation
 from pipelines.model.source_contract import ROW_VERSION, held_by
 from pipelines.storage.grants import reading_the_source
 from pipelines.storage.schemas import ORCHESTRATION, SOURCE_COLUMNS
+from pipelines.storage.source_relations import DECLARED
 
 # What a text that is a UUID looks like, and what is left of it without its digits: a regular expression takes
 # longer. Small letters only: two ids that differ in nothing else must not become one.
@@ -194,7 +195,7 @@ def create_index(relation: Relation, contract_column: str, column: Column) -> It
 def leaves_out(definition: str, name: str) -> bool:
     """Whether a view, as PostgreSQL prints it, has a constant for a column of the contract."""
     absent = "'UTC'" if name == "time_zone" else "NULL"
-    return f"{absent}::{_DECLARED[held_by(name)]} AS {name}" in definition
+    return f"{absent}::{DECLARED[held_by(name)]} AS {name}" in definition
 
 
 def translates(definition: str, label: str, status: str | None) -> bool:
@@ -290,14 +291,11 @@ def _expression(contract_column: str, column: Column, value: Composable) -> Comp
 def _can_be_replaced(table: str, view: Relation) -> bool:
     """Whether `CREATE OR REPLACE VIEW` takes the new one: its first columns have to stay what they are."""
     wanted = [
-        (name, "xid" if name == "xmin" else "oid" if name == "tableoid" else _DECLARED[held_by(name)])
+        (name, "xid" if name == "xmin" else "oid" if name == "tableoid" else DECLARED[held_by(name)])
         for name in SOURCE_COLUMNS[table]
     ]
     there = [(column.name, column.declared) for column in view.columns.values()]
     return view.kind is Kind.VIEW and there == wanted[: len(there)]
-
-
-_DECLARED: Final = {Holds.UUID: "uuid", Holds.TEXT: "text", Holds.INSTANT: "timestamp with time zone"}
 
 
 def _name(relation: Relation) -> Composed:

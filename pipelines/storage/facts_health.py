@@ -1,10 +1,7 @@
 """Telling damaged facts from other trouble, and setting them aside."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final, TypeVar
 
 import polars as pl
@@ -13,7 +10,7 @@ from deltalake.exceptions import DeltaError
 from pipelines.errors import FactsUnusable, is_failure, is_panic
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.storage.facts_checksums import Checksums
-from pipelines.storage.facts_log import local_folder, refuse_what_is_no_damage, shown
+from pipelines.storage.facts_log import local_folder, refuse_what_is_no_damage, set_aside, shown
 from pipelines.storage.facts_table import (
     JOB_FACTS,
     Kind,
@@ -24,8 +21,6 @@ from pipelines.storage.facts_table import (
 
 T = TypeVar("T")
 
-_ASIDE: Final = ".unusable-"
-_STAMP: Final = "%Y%m%dT%H%M%S.%fZ"
 
 _READING_FAILED: Final = (pl.exceptions.PolarsError, DeltaError, OSError)
 
@@ -67,20 +62,6 @@ def examine(location: str, because: BaseException | None = None, kind: Kind = JO
         raise FactsUnusable(f"({shown(location)})") from unreadable
 
 
-def set_aside(location: str) -> Path | None:
-    """Rename a folder of unusable facts, so that whoever opens them next starts anew; None when it is gone.
-
-    Raises `FactsUnusable` when they lie in an object store, where nothing can be renamed.
-    """
-    folder = local_folder(location)
-    if folder is None:
-        raise FactsUnusable(f"({shown(location)})")
-    try:
-        return folder.rename(folder.with_name(f"{folder.name}{_ASIDE}{datetime.now(UTC):{_STAMP}}"))
-    except FileNotFoundError:
-        return None
-
-
 def with_new_facts(location: str, kind: Kind, work: Callable[[], T]) -> T:
     """Do the work; where the facts turn out to be unusable, put them aside and do it anew."""
     try:
@@ -90,28 +71,3 @@ def with_new_facts(location: str, kind: Kind, work: Callable[[], T]) -> T:
         set_aside(location)
         passing(FaultPoint.FACTS_SET_ASIDE)
         return work()
-
-
-def find_set_aside(location: str) -> dict[Path, datetime]:
-    """The folders that were set aside from this location, and when; none in an object store."""
-    folder = local_folder(location)
-    if folder is None or not folder.parent.is_dir():
-        return {}
-    there = {aside: _set_aside_at(aside, f"{folder.name}{_ASIDE}") for aside in folder.parent.iterdir()}
-    return {aside: since for aside, since in sorted(there.items()) if since}
-
-
-def remove_folder(folder: Path) -> int:
-    """Remove a folder that was set aside; return how many files it was."""
-    files = sum(entry.is_file() for entry in folder.rglob("*"))
-    shutil.rmtree(folder)
-    return files
-
-
-def _set_aside_at(folder: Path, beginning: str) -> datetime | None:
-    if not folder.name.startswith(beginning):
-        return None
-    try:
-        return datetime.strptime(folder.name.removeprefix(beginning), _STAMP).replace(tzinfo=UTC)
-    except ValueError:
-        return None

@@ -1,6 +1,9 @@
-"""The log of a table of facts: its newest version, and what is wrong with it; no row is read for either."""
+"""The folder of a table of facts, of which no row is read: the newest version, damage, folders set aside."""
 
+import shutil
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
@@ -9,6 +12,9 @@ from pipelines.errors import FactsNotReadable, FactsUnusable, PathNotUsable, Sto
 from pipelines.settings import is_remote
 from pipelines.storage.facts_checksums import LOG, Checksums
 from pipelines.storage.failures import obstacle_of, words_of
+
+_ASIDE: Final = ".unusable-"
+_STAMP: Final = "%Y%m%dT%H%M%S.%fZ"
 
 
 def newest_version(location: str) -> int:
@@ -64,3 +70,42 @@ def local_folder(location: str) -> Path | None:
 def shown(location: str) -> str:
     """The location as it may be shown: what follows a question mark may be a key to the store."""
     return location.partition("?")[0] if is_remote(location) else location
+
+
+def set_aside(location: str) -> Path | None:
+    """Rename a folder of unusable facts, so that whoever opens them next starts anew; None when it is gone.
+
+    Raises `FactsUnusable` when they lie in an object store, where nothing can be renamed.
+    """
+    folder = local_folder(location)
+    if folder is None:
+        raise FactsUnusable(f"({shown(location)})")
+    try:
+        return folder.rename(folder.with_name(f"{folder.name}{_ASIDE}{datetime.now(UTC):{_STAMP}}"))
+    except FileNotFoundError:
+        return None
+
+
+def find_set_aside(location: str) -> dict[Path, datetime]:
+    """The folders that were set aside from this location, and when; none in an object store."""
+    folder = local_folder(location)
+    if folder is None or not folder.parent.is_dir():
+        return {}
+    there = {aside: _set_aside_at(aside, f"{folder.name}{_ASIDE}") for aside in folder.parent.iterdir()}
+    return {aside: since for aside, since in sorted(there.items()) if since}
+
+
+def remove_folder(folder: Path) -> int:
+    """Remove a folder that was set aside; return how many files it was."""
+    files = sum(entry.is_file() for entry in folder.rglob("*"))
+    shutil.rmtree(folder)
+    return files
+
+
+def _set_aside_at(folder: Path, beginning: str) -> datetime | None:
+    if not folder.name.startswith(beginning):
+        return None
+    try:
+        return datetime.strptime(folder.name.removeprefix(beginning), _STAMP).replace(tzinfo=UTC)
+    except ValueError:
+        return None

@@ -5,16 +5,19 @@ from contextlib import contextmanager
 
 from psycopg import errors
 
-from pipelines.errors import AnotherRunHoldsTheLock
+from pipelines.errors import AnotherRunHoldsTheLock, SessionsShared
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases, connect
+from pipelines.storage.database import Connection, Databases, connect
 from pipelines.storage.statements import statement
 
 
 @contextmanager
 def refresh_lock(databases: Databases, settings: Settings) -> Iterator[None]:
-    """Wait for other runs, then hold the lock; raises `AnotherRunHoldsTheLock` after the timeout."""
+    """Wait for other runs, then hold the lock.
+
+    Raises `AnotherRunHoldsTheLock` after the timeout, and `SessionsShared` where a lock would lock nothing.
+    """
     milliseconds = int(settings.lock_timeout.total_seconds() * 1000)
     with connect(databases.analytics_url, settings, autocommit=True, last=True) as connection:
         connection.execute("SELECT set_config('lock_timeout', %s, false)", [str(milliseconds)])
@@ -27,5 +30,14 @@ def refresh_lock(databases: Databases, settings: Settings) -> Iterator[None]:
             connection.execute(statement("load/lock.sql"))
         except errors.LockNotAvailable as busy:
             raise AnotherRunHoldsTheLock from busy
+        _require_own_session(databases, settings, connection)
         passing(FaultPoint.LOCK_TAKEN)
         yield
+
+
+def _require_own_session(databases: Databases, settings: Settings, holder: Connection) -> None:
+    """Raise `SessionsShared` when another connection meets the session that holds the lock."""
+    with connect(databases.analytics_url, settings) as another:
+        met = [each.execute("SELECT pg_backend_pid()").fetchone() for each in (holder, another)]
+    if met[0] == met[1]:
+        raise SessionsShared

@@ -4,7 +4,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import polars as pl
@@ -18,12 +18,7 @@ from pipelines.storage.asked import Asked, Swept, array_of
 from pipelines.storage.frames import id_series
 from pipelines.storage.local_ranges import Instants, bounds
 from pipelines.storage.snapshot import Snapshot, connected, read
-from pipelines.storage.source_relations import (
-    reasons_to_read_whole,
-    relations_in,
-    require_fit,
-    versions_statement,
-)
+from pipelines.storage.source_relations import find_relations, reasons_to_read_whole, require_fit
 from pipelines.storage.source_statements import digest_statement, jobs_statement
 from pipelines.storage.statements import statement
 
@@ -70,12 +65,12 @@ class SourceSnapshot(Snapshot):
         super().__init__(connection, settings)
         seen = self.rows("extract/snapshot.sql").row(0, named=True)
         self.moment = Moment(seen["horizon"], seen["incarnation"], extracted_at.astimezone(UTC))
-        relations = relations_in(self.rows("extract/relations.sql").iter_rows(named=True))
+        relations = find_relations(self._named)
         require_fit(relations)
-        self.read_whole = reasons_to_read_whole(relations, self._has_impossible_versions)
+        self.read_whole = reasons_to_read_whole(relations, self._named)
 
-    def _has_impossible_versions(self, relation: str) -> bool:
-        return bool(self.rows_of(versions_statement(relation))["impossible"].item())
+    def _named(self, text: str) -> Iterator[dict[str, Any]]:
+        return self.rows_of(text).iter_rows(named=True)
 
     def jobs(self, asked: Asked) -> Generator[pl.DataFrame, None, None]:
         """Yield the jobs asked for in frames of some ten thousand rows, columns as EXTRACTED_COLUMNS."""

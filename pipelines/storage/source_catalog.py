@@ -16,8 +16,22 @@ from pipelines.model.source_contract import held_by
 from pipelines.settings import Settings
 from pipelines.storage.database import connect
 from pipelines.storage.schemas import ORCHESTRATION
-from pipelines.storage.source_relations import held, reasons_to_read_whole, relations_in, versions_statement
+from pipelines.storage.source_relations import find_relations, reasons_to_read_whole
 from pipelines.storage.statements import statement
+
+_HOLDS: Final[Mapping[str, Holds]] = {
+    "uuid": Holds.UUID,
+    "text": Holds.TEXT,
+    "varchar": Holds.TEXT,
+    "bpchar": Holds.TEXT,
+    "citext": Holds.TEXT,
+    "enum": Holds.ENUM,
+    "int2": Holds.INTEGER,
+    "int4": Holds.INTEGER,
+    "int8": Holds.INTEGER,
+    "timestamptz": Holds.INSTANT,
+    "timestamp": Holds.WALL_CLOCK,
+}
 
 # What a lookup compares with; of either the planner knows only that there is a value.
 _SOUGHT: Final = {Holds.UUID: SQL("= md5(now()::text)::uuid"), Holds.INSTANT: SQL(">= now()")}
@@ -92,17 +106,23 @@ class SourceCatalog:
 
     def read_whole(self) -> Mapping[str, str]:
         """The relations of the contract that each refresh reads whole, and why."""
-        relations = relations_in(self._rows("extract/relations.sql"))
-        return reasons_to_read_whole(relations, self._has_impossible_versions)
+        return reasons_to_read_whole(find_relations(self._shown), self._shown)
 
     def missing_functions(self) -> Mapping[str, bool]:
         """The functions that a refresh calls and the role may not, and whether the server has them."""
         rows = self._rows("doctor/functions.sql", role=self.role.name)
         return {row["signature"]: row["present"] for row in rows}
 
-    def _has_impossible_versions(self, relation: str) -> bool:
-        rows = self._answered(SQL(versions_statement(relation)))
-        return bool(rows and rows[0][0])
+    def _shown(self, text: str) -> list[dict[str, Any]]:
+        """The rows of a statement; none where the role may not read what it asks."""
+        with self._connection.cursor(row_factory=dict_row) as cursor:
+            try:
+                with self._connection.transaction(force_rollback=True):
+                    return cursor.execute(text).fetchall()
+            except psycopg.DatabaseError:
+                if self._connection.broken:
+                    raise
+                return []
 
     def finds_by_index(self, column: str) -> bool | None:
         """Whether an index serves to look up jobs of the contract by this column, as the planner says.
@@ -151,7 +171,7 @@ class SourceCatalog:
             columns[row["relation"]][row["name"]] = Column(
                 name=row["name"],
                 declared=row["declared"],
-                holds=held(row["holds"]),
+                holds=_HOLDS.get(row["holds"], Holds.OTHER),
                 nullable=row["nullable"],
                 default=row["default_text"],
                 labels=tuple(row["labels"]),

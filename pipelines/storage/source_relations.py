@@ -6,24 +6,20 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pipelines.errors import SourceUnfit
-from pipelines.model.relations import Column, Holds, Kind
-from pipelines.model.source_contract import ROW_VERSION, held_by
+from pipelines.model.relations import Holds, Kind
+from pipelines.model.source_contract import held_by
 from pipelines.storage.schemas import ORCHESTRATION, SOURCE_COLUMNS, STEP_SOURCE_COLUMNS
 from pipelines.storage.statements import statement
 
-_HOLDS: Final[Mapping[str, Holds]] = {
-    "uuid": Holds.UUID,
-    "text": Holds.TEXT,
-    "varchar": Holds.TEXT,
-    "bpchar": Holds.TEXT,
-    "citext": Holds.TEXT,
-    "enum": Holds.ENUM,
-    "int2": Holds.INTEGER,
-    "int4": Holds.INTEGER,
-    "int8": Holds.INTEGER,
-    "timestamptz": Holds.INSTANT,
-    "timestamp": Holds.WALL_CLOCK,
+# As PostgreSQL names the types; any type will do where the contract wants text.
+DECLARED: Final[Mapping[Holds, str]] = {
+    Holds.UUID: "uuid",
+    Holds.TEXT: "text",
+    Holds.INSTANT: "timestamp with time zone",
 }
+
+# What a statement gives for the file of its path, and for its text.
+Rows = Iterable[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -32,51 +28,36 @@ class ContractRelation:
 
     name: str
     kind: Kind
-    columns: Mapping[str, Column]
+    types: Mapping[str, str]
     read_whole: str | None
 
 
-def held(type_name: str) -> Holds:
-    """What a type of this name holds; `enum` for any enum."""
-    return _HOLDS.get(type_name, Holds.OTHER)
-
-
-def holds_otherwise(name: str, column: Column) -> bool:
-    """Whether a column that bears a name of the contract holds something else than the contract wants."""
-    return name not in ROW_VERSION and held_by(name) not in (Holds.TEXT, column.holds)
-
-
-def relations_in(rows: Iterable[Mapping[str, Any]]) -> dict[str, ContractRelation]:
-    """The relations by name, from the rows of extract/relations.sql."""
-    return {
+def find_relations(rows: Callable[[str], Rows]) -> dict[str, ContractRelation]:
+    """The relations of the contract by name, as `rows` gives what a statement says."""
+    found = {
         row["name"]: ContractRelation(
-            row["name"],
-            Kind(row["kind"]),
-            {
-                each["name"]: Column(
-                    each["name"],
-                    each["declared"],
-                    held(each["holds"]),
-                    nullable=True,
-                )
-                for each in json.loads(row["columns"])
-            },
-            row["read_whole"],
+            row["name"], Kind(row["kind"]), json.loads(row["columns"]), row["read_whole"]
         )
-        for row in rows
+        for row in rows(statement("extract/relations.sql"))
     }
+    if any(each.kind is Kind.VIEW for each in found.values()):
+        for row in rows(statement("extract/views.sql")):
+            each = found[row["name"]]
+            found[each.name] = ContractRelation(each.name, each.kind, each.types, row["read_whole"])
+    return found
 
 
 def reasons_to_read_whole(
-    relations: Mapping[str, ContractRelation], is_impossible: Callable[[str], bool | None]
+    relations: Mapping[str, ContractRelation], rows: Callable[[str], Rows]
 ) -> dict[str, str]:
-    """Why changed rows cannot be told by version, of each relation of which that is so.
-
-    Of a view that could tell, `is_impossible` says whether the versions of its rows are none of this server.
-    """
+    """Why changed rows cannot be told by version, of each relation of which that is so."""
     reasons = {name: relation.read_whole for name, relation in relations.items() if relation.read_whole}
-    views = [name for name, each in relations.items() if each.kind is Kind.VIEW and name not in reasons]
-    return reasons | dict.fromkeys(filter(is_impossible, views), "no row of this server can have its xmin")
+    for name, relation in relations.items():
+        if relation.kind is Kind.VIEW and name not in reasons:
+            shown = list(rows(versions_statement(name)))
+            if shown and shown[0]["impossible"]:
+                reasons[name] = "no row of this server can have its xmin"
+    return reasons
 
 
 def versions_statement(relation: str) -> str:
@@ -89,16 +70,17 @@ def versions_statement(relation: str) -> str:
 def require_fit(relations: Mapping[str, ContractRelation]) -> None:
     """Raise `SourceUnfit`, naming each column whose type is not the contract's."""
     found = [
-        f"{ORCHESTRATION}.{table}.{name} is {column.declared} and has to be {wanted}"
+        f"{ORCHESTRATION}.{table}.{name} is {declared} and has to be {wanted}"
         for table, relation in relations.items()
-        for name, column in relation.columns.items()
-        if name in SOURCE_COLUMNS.get(table, ()) and (wanted := _otherwise(name, column))
+        for name, declared in relation.types.items()
+        if name in SOURCE_COLUMNS.get(table, ()) and (wanted := _wanted(name)) not in (None, declared)
     ]
     if found:
         raise SourceUnfit(f"({'; '.join(found)})")
 
 
-def _otherwise(name: str, column: Column) -> str | None:
+def _wanted(name: str) -> str | None:
+    """The type that a column of the contract has to be of; None for any, which can be written as text."""
     if name == "xmin":
-        return None if column.declared == "xid" else "xid"
-    return str(held_by(name)) if holds_otherwise(name, column) else None
+        return "xid"
+    return None if name == "tableoid" or held_by(name) is Holds.TEXT else DECLARED[held_by(name)]

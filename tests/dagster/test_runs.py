@@ -238,7 +238,7 @@ def test_what_another_run_published_in_between_is_not_overwritten(
     ("organization_id", "sentence"),
     [
         ("Acme", "An organization is named by its UUID, 8-4-4-4-12 hexadecimal digits."),
-        (str(new_id()), "No such organization in the source or in the aggregates."),
+        (str(new_id()), "No such organization in the source or in the aggregates; "),
     ],
 )
 def test_a_wrong_organization_fails_at_once(

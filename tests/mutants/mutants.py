@@ -52,8 +52,7 @@ MUTANTS = (
         "past the horizon instead of at it",
         "the oldest transaction that was open is never read",
         Sql("extract/asked/swept.sql").replace(
-            "((j.xmin::text::bigint - cursors.horizon) & 4294967295) < 2147483648",
-            "((j.xmin::text::bigint - cursors.horizon - 1) & 4294967295) < 2147483647",
+            "age(j.xmin) <= cursors.oldest", "age(j.xmin) < cursors.oldest"
         ),
         test="tests/postgres/test_source.py::test_a_sweep_reads_what_was_written_at_the_horizon_or_later",
     ),
@@ -61,8 +60,10 @@ MUTANTS = (
         "transaction ids are compared as numbers",
         "nothing is read any more once they have wrapped around",
         Sql("extract/asked/swept.sql").replace(
-            "((j.xmin::text::bigint - cursors.horizon) & 4294967295) < 2147483648",
-            "j.xmin::text::bigint >= cursors.horizon",
+            "age((known.horizon & 4294967295)::text::xid) AS oldest", "-known.horizon AS oldest"
+        ),
+        Sql("extract/asked/swept.sql").replace(
+            "age(j.xmin) <= cursors.oldest", "-j.xmin::text::bigint <= cursors.oldest"
         ),
         test="tests/postgres/test_source.py::test_transaction_ids_are_compared_on_their_circle",
     ),
@@ -202,9 +203,7 @@ MUTANTS = (
     Mutant(
         "listed jobs are not read again",
         "a job of the future never counts",
-        Python("pipelines.extract", "_Reading._to_read_again").replace(
-            'listed["job_id"]', 'listed.clear()["job_id"]'
-        ),
+        Python("pipelines.extract", "_Reading._read_listed").replace("listed.height", "False"),
         test="tests/postgres/test_anomalies.py::test_a_job_from_the_future_is_counted_when_it_is_due",
     ),
     Mutant(
@@ -333,7 +332,7 @@ MUTANTS = (
         "whatever cannot be read is damaged",
         "sound facts are thrown away for want of open files",
         Python("pipelines.storage.facts_log", "refuse_what_is_no_damage").replace(
-            "number in _NO_DAMAGE or unreachable", "False"
+            "obstacle_of(failure)", "None"
         ),
         test="tests/unit/test_damaged_facts.py::test_want_of_open_files_is_no_damage",
     ),

@@ -16,7 +16,7 @@ from pipelines.status import status
 from pipelines.storage.cursors import find_progress
 from pipelines.storage.database import Databases
 from pipelines.storage.facts import Facts, open_facts
-from pipelines.storage.facts_health import set_aside
+from pipelines.storage.facts_log import set_aside
 from tests.support.fact_changes import DAY, NOON, change, frame
 
 TENANT, NEIGHBOUR, STRANGER = UUID(int=1), UUID(int=9), UUID(int=5)

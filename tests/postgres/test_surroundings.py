@@ -10,8 +10,10 @@ import pytest
 from pipelines.refresh import refresh
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
+from pipelines.storage.migrations import migrate
 from pipelines.storage.reading_pool import ReadingPool
 from pipelines.verify import verify
+from tests.conftest import OWNER, with_database, with_user
 from tests.support.oracle import cells_by_sql, differences
 from tests.support.planting import NOON, cells, change_job, plant_job, plant_tenant
 
@@ -107,6 +109,24 @@ def test_what_a_shell_prefers_changes_nothing(
         monkeypatch.setenv(variable, value)
 
     assert_all_is_well(databases, settings, source, analytics)
+
+
+def test_how_a_database_is_encoded_changes_nothing(server: str, settings: Settings) -> None:
+    """Names of a database in LATIN1 are published as they are."""
+    made = f"CREATE DATABASE in_latin1 OWNER {OWNER} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0"
+    url = with_user(with_database(server, "in_latin1"), OWNER)
+    databases = Databases(url, url)
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(made)
+        try:
+            migrate(databases, settings)
+            with psycopg.connect(url, autocommit=True) as connection:
+                assert_all_is_well(databases, settings, connection, connection)
+                named = connection.execute("SELECT name FROM analytics.organizations ORDER BY 1").fetchall()
+        finally:
+            admin.execute("DROP DATABASE IF EXISTS in_latin1 WITH (FORCE)")
+
+    assert named == [("Müller & Söhne",), ("Nächster",)]
 
 
 def test_what_a_home_is_called_changes_nothing(

@@ -26,8 +26,8 @@ from pipelines.model.jobs import FACT_COLUMNS
 from pipelines.settings import Settings, load_settings
 from pipelines.storage.facts import STORED_COLUMNS, Facts, FactsNotWritten, open_facts
 from pipelines.storage.facts_checksums import Checksums
-from pipelines.storage.facts_health import examine, find_set_aside, reading_facts, set_aside
-from pipelines.storage.facts_log import newest_version
+from pipelines.storage.facts_health import examine, reading_facts
+from pipelines.storage.facts_log import find_set_aside, newest_version, set_aside
 from tests.support.fact_changes import DAY, NOON, change, frame, id_of
 
 JOBS = [

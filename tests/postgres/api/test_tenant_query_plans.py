@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 import psycopg
@@ -11,8 +11,10 @@ import pytest
 from pipelines.model.periods import Period
 from pipelines.model.sentinels import ALL_OF_EACH
 from pipelines.repositories.analytics import AnalyticsRepository
-from pipelines.storage.database import Connection
+from pipelines.settings import Settings
+from pipelines.storage.database import Connection, Databases
 from pipelines.storage.reading_pool import ReadingPool
+from pipelines.storage.tenant_reading import reading_as
 from pipelines.tenancy import Tenant, admit
 from tests.conftest import OWNER, Cluster, with_database, with_user
 from tests.postgres.api.conftest import reading_role, settled
@@ -37,6 +39,26 @@ STORED = """
 NAMED = """
     INSERT INTO analytics.workflows (id, organization_id, name)
     SELECT md5(name)::uuid, md5('organization 77')::uuid, name FROM (VALUES ('one'), ('two')) AS named (name)
+"""
+
+# A month of an organization with many workflows, each with jobs on its second day, and never analyzed.
+MANY_WORKFLOWS = 500
+MANY = f"""
+    INSERT INTO analytics.workflows (id, organization_id, name)
+    SELECT md5('many ' || number)::uuid, md5('organization 77')::uuid, 'many ' || number
+    FROM generate_series(1, {MANY_WORKFLOWS}) AS numbered (number);
+    INSERT INTO analytics.aggregate_metrics
+    SELECT
+        md5('organization 77')::uuid, period, moment, workflow, %(all_clients)s, %(all_initiators)s,
+        3, 3, 0, 3, 100, 9, 3, 3, 3, 3, 3, 3, 3, now(), 1,
+        CASE WHEN period = 'day' THEN ARRAY[404]::smallint[] END, CASE WHEN period = 'day' THEN ARRAY[3] END
+    FROM (VALUES ('month', timestamptz '2024-03-01Z'), ('day', '2024-03-02Z'), ('hour', '2024-03-02 12:00Z'))
+        AS periods (period, moment)
+    CROSS JOIN (
+        SELECT %(all_workflows)s
+        UNION ALL
+        SELECT md5('many ' || number)::uuid FROM generate_series(1, {MANY_WORKFLOWS}) AS numbered (number)
+    ) AS workflows (workflow)
 """
 
 Question = Callable[[AnalyticsRepository], object]
@@ -114,6 +136,34 @@ def test_a_tenants_rows_are_found_by_the_key(
         look["Actual Loops"] * (look["Actual Rows"] + look.get("Rows Removed by Filter", 0)) for look in looks
     )
     assert 0 < looked_at <= rows
+
+
+@pytest.mark.parametrize(
+    "days", [{}, {"until": datetime(2024, 3, 30, tzinfo=UTC)}], ids=["a month", "thirty days"]
+)
+def test_many_workflows_are_told_before_anybody_has_analyzed_a_table(
+    databases: Databases,
+    settings: Settings,
+    analytics: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    days: dict[str, Any],
+) -> None:
+    """Right after a first publication, nothing is compared with everything."""
+    tenant = admit(analytics.execute("SELECT md5('organization 77')::uuid").fetchone()[0])
+    for planting in MANY.split(";"):
+        analytics.execute(planting, ALL_OF_EACH)
+    monkeypatch.setattr(Recorded, "told", [])
+    month = {"since": datetime(2024, 3, 1, tzinfo=UTC), "until": datetime(2024, 4, 1, tzinfo=UTC)}
+
+    with reading_as(databases.analytics_url, settings, tenant) as connection:
+        connection.cursor_factory = Recorded
+        told = AnalyticsRepository(connection, tenant).get_workflow_execution_stats(**month | days)
+        query, values = Recorded.told[-1]
+        (plan,) = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", values).fetchone()
+
+    assert len(told) == MANY_WORKFLOWS
+    compared = [node.get("Rows Removed by Join Filter", 0) for node in nodes(plan[0]["Plan"])]
+    assert max(compared) < 10 * MANY_WORKFLOWS
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

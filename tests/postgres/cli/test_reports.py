@@ -9,7 +9,7 @@ from pipelines.extract import Request
 from pipelines.refresh import extract_changes
 from pipelines.settings import Settings
 from pipelines.storage.database import Databases
-from pipelines.storage.facts_health import set_aside
+from pipelines.storage.facts_log import set_aside
 from tests.postgres.cli.conftest import Execmetrics
 from tests.support.planting import (
     DAY,

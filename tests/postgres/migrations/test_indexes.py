@@ -44,8 +44,9 @@ def test_verifying_a_day_reads_a_range_of_an_index(source: psycopg.Connection) -
                 for row in organizations
             ]
         ),
-        "since": "2026-07-01T00:00:00Z",
-        "until": "2026-07-02T00:00:00Z",
+        "started_since": "2026-07-01T00:00:00Z",
+        "started_until": "2026-07-02T00:00:00Z",
+        "started_own": "[]",
         "earliest": "2000-01-01T00:00:00Z",
         "tolerance": "",
     }.items():

@@ -13,7 +13,7 @@ from pipelines.settings import Settings
 from pipelines.status import status
 from pipelines.steps.published import why_unpublished
 from pipelines.storage.database import Databases
-from pipelines.storage.facts_health import set_aside
+from pipelines.storage.facts_log import set_aside
 from pipelines.verify import verify
 from tests.postgres.steps.conftest import step_cells
 from tests.support.planting import DAY, HOUR, NOON, Tenant, plant_job, plant_lines

@@ -130,7 +130,7 @@ def facts_are_ahead(history: History, place: Place) -> None:
 
 
 SCENARIOS = {
-    "refresh": Scenario(goes_on, refreshes),
+    "refresh": Scenario(goes_on, refreshes, alone_passes=frozenset({FaultPoint.CENSUS_READ})),
     "refresh of damaged facts": Scenario(
         facts_are_damaged, refreshes, alone_passes=frozenset({FaultPoint.FACTS_SET_ASIDE})
     ),
