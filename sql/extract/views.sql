@@ -38,7 +38,7 @@ doubts AS (
                 SELECT
                     CASE
                         WHEN count(DISTINCT d.refobjid) FILTER (WHERE d.refclassid = 'pg_class'::regclass) <> 1
-                            THEN 'it reads more or fewer relations than one'
+                            THEN 'it does not read exactly one relation'
                         WHEN count(*) FILTER (WHERE below.attname = 'xmin') = 0
                             THEN 'it does not read the xmin of the relation below it'
                         WHEN count(*) FILTER (WHERE p.provolatile <> 'i') > 0
