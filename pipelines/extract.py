@@ -217,7 +217,7 @@ class _Reading:
         self._looked_at: list[pl.DataFrame] = []
         self._met: set[UUID] = set()
         self._strangers_read: frozenset[UUID] = frozenset()
-        self._reported: dict[UUID, int] = {}
+        self._reported: dict[UUID, int] | None = None
         self.recounted: frozenset[UUID] = frozenset()
         self._organizations = source.organizations()
         known = set(uuids(self._organizations["id"])) | set(seen)
@@ -388,7 +388,7 @@ class _Reading:
             for key, horizon in self.swept.horizons.items()
             if horizon is not None and not self._seen[key].deletes_withheld
         ]
-        if not self._reported or not mine:
+        if self._reported is None or not mine:
             return frozenset()
         accounted = self._jobs_accounted_for()
         return frozenset(key for key in mine if accounted[key] != self._reported.get(key, 0))

@@ -18,7 +18,7 @@ DECLARED: Final[Mapping[Holds, str]] = {
     Holds.INSTANT: "timestamp with time zone",
 }
 
-# What a statement gives for the file of its path, and for its text.
+# What a statement gives.
 Rows = Iterable[Mapping[str, Any]]
 
 
@@ -33,7 +33,7 @@ class ContractRelation:
 
 
 def find_relations(rows: Callable[[str], Rows]) -> dict[str, ContractRelation]:
-    """The relations of the contract by name, as `rows` gives what a statement says."""
+    """The relations of the contract by name, as `rows` gives them for the text of a statement."""
     found = {
         row["name"]: ContractRelation(
             row["name"], Kind(row["kind"]), json.loads(row["columns"]), row["read_whole"]

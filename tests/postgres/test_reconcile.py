@@ -82,6 +82,9 @@ def test_a_refresh_heals_hard_deletes(
     assert differences(cells(analytics), cells_by_sql(source)) == []
     assert listed(analytics) == set()
     assert row_versions(analytics, neighbour.organization) == neighbours
+    source.execute("DELETE FROM orchestration.jobs")
+    assert refresh(databases, settings).facts_deleted == 3
+    assert cells(analytics) == {}
     nothing = refresh(databases, settings)
     assert (nothing.jobs_read, nothing.cells_written, nothing.cells_deleted) == (0, 0, 0)
 
