@@ -7,11 +7,13 @@ import psycopg
 import pytest
 
 from pipelines.errors import InvalidRange, UnknownOrganization
+from pipelines.fault_points import FaultPoint
 from pipelines.preview import preview
 from pipelines.refresh import reconcile, refresh
 from pipelines.settings import Settings, Tier
 from pipelines.status import status
 from pipelines.storage.database import Databases
+from tests.support.faults.runs import recorded
 from tests.support.oracle import ALL, cells_by_sql, differences
 from tests.support.planting import (
     DAY,
@@ -87,6 +89,30 @@ def test_a_refresh_heals_hard_deletes(
     assert cells(analytics) == {}
     nothing = refresh(databases, settings)
     assert (nothing.jobs_read, nothing.cells_written, nothing.cells_deleted) == (0, 0, 0)
+
+
+def test_what_is_accounted_for_is_not_digested(
+    databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """New, edited, spoilt, repaired and soft-deleted jobs leave the count right: nothing is digested."""
+    without_constraints(source)
+    tenant = plant_tenant(source)
+    plant_job(source, plant_tenant(source, "Neighbour"))
+    edited, deleted, spoilt, retried = plant_jobs(source, tenant, [{}] * 4)
+    repaired = plant_job(source, tenant, status="ARCHIVED")
+    refresh(databases, settings)
+    plant_job(source, tenant)
+    change_job(source, edited, status="FAILED")
+    change_job(source, deleted, deleted_at=NOON)
+    change_job(source, spoilt, status="ARCHIVED")
+    change_job(source, retried, status="RUNNING", completed_at=None)
+    change_job(source, repaired, status="COMPLETED")
+
+    with recorded() as passed:
+        refresh(databases, settings)
+
+    assert FaultPoint.CENSUS_READ in passed
+    assert FaultPoint.DIGEST_READ not in passed
 
 
 def test_too_many_deletes_are_withheld_by_a_refresh_and_stand(
