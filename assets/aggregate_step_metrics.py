@@ -10,8 +10,8 @@ from assets.job_facts import source_jobs
 from assets.partitions import A_MONTH_A_RUN, DAILY, report_days
 from assets.resources import Pipeline
 from assets.scope import Scope, completed_days
-from pipelines.status import count_step_cells
-from pipelines.storage.facts import open_facts
+from pipelines.facts.fact_table import open_facts
+from pipelines.runs.status import count_step_cells
 
 
 @dg.asset(

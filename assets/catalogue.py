@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import dagster as dg
 
-from pipelines.compute.subjects import JOBS, STEPS, Subject
-from pipelines.model.metrics import HISTOGRAM_COLUMNS
+from pipelines.facts.fact_table import STORED_COLUMNS
+from pipelines.postgres import tables
 from pipelines.settings import load_settings
-from pipelines.storage import tables
-from pipelines.storage.facts import STORED_COLUMNS
+from pipelines.subjects.measures import HISTOGRAM_COLUMNS
+from pipelines.subjects.subject import JOBS, STEPS, Subject
 
 Metadata = dict[str, Any]
 

@@ -12,9 +12,9 @@ from assets.execution_logs import execution_logs
 from assets.execution_metadata import execution_metadata
 from assets.failures import RETRIES
 from assets.resources import Pipeline
-from pipelines import sanity
-from pipelines.model.outcomes import OutcomeOf
-from pipelines.storage.execution_metadata import OrganizationDrift
+from pipelines.executions.metadata import OrganizationDrift
+from pipelines.runs import checks as sanity
+from pipelines.subjects.outcomes import OutcomeOf
 
 # More rows than this in a hundred that cannot be counted are a fault of the source, not bad luck.
 _TOLERATED_PCT: Final = 1.0

@@ -5,8 +5,8 @@ from typing import Final
 import dagster as dg
 
 from pipelines.errors import ExecutionMetricsError
+from pipelines.runs.webhook import FailedStep, send
 from pipelines.settings import load_settings
-from pipelines.webhook import FailedStep, send
 
 # A database that restarts is back within a minute or two; the jitter keeps two runs from meeting again.
 RETRIES = dg.RetryPolicy(max_retries=2, delay=20, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)

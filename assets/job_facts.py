@@ -7,7 +7,7 @@ from assets.failures import RETRIES, call_webhook
 from assets.partitions import A_MONTH_A_RUN, DAILY, log_first_day, report_days
 from assets.resources import Pipeline
 from assets.scope import Scope, completed_days
-from pipelines.storage.facts import open_facts
+from pipelines.facts.fact_table import open_facts
 
 source_jobs = dg.AssetSpec(
     ["orchestration", "jobs"],

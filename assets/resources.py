@@ -13,7 +13,6 @@ from pydantic import PrivateAttr
 
 from assets.failures import ERROR
 from assets.scope import Mode, Organizations, Scope
-from pipelines.audit import AuditReport, audit
 from pipelines.errors import (
     AnotherRunHoldsTheLock,
     DatabaseUnreachable,
@@ -23,7 +22,13 @@ from pipelines.errors import (
     UsageError,
     is_failure,
 )
-from pipelines.execution_metadata import (
+from pipelines.extract.extractor import Extraction, Request
+from pipelines.postgres.connections import Databases, open_databases
+from pipelines.postgres.failures import meaning_of
+from pipelines.progress import OnProgress
+from pipelines.runs.audit import AuditReport, audit
+from pipelines.runs.blob_sweep import SweepReport, sweep_blobs
+from pipelines.runs.execution_metadata import (
     DriftReport,
     ReconcileReport,
     SyncReport,
@@ -31,10 +36,9 @@ from pipelines.execution_metadata import (
     reconcile_metadata,
     sync_metadata,
 )
-from pipelines.extract import Extraction, Request
-from pipelines.keep_logs import LogsReport, keep_logs
-from pipelines.maintenance import TidyReport, tidy_facts
-from pipelines.refresh import (
+from pipelines.runs.fact_maintenance import TidyReport, tidy_facts
+from pipelines.runs.log_retention import LogsReport, keep_logs
+from pipelines.runs.refresh import (
     RefreshReport,
     completed_in,
     extract_changes,
@@ -44,13 +48,9 @@ from pipelines.refresh import (
     reconcile_created,
     refresh,
 )
-from pipelines.retain import RetentionReport, retain
+from pipelines.runs.retention import RetentionReport, retain
+from pipelines.runs.step_refresh import StepsReport
 from pipelines.settings import Settings, load_settings
-from pipelines.stages import OnProgress
-from pipelines.steps.refresh import StepsReport
-from pipelines.storage.database import Databases, open_databases
-from pipelines.storage.failures import meaning_of
-from pipelines.sweep import SweepReport, sweep_blobs
 
 # Each message is a row in Dagster's database.
 _SECONDS_BETWEEN_MESSAGES: Final = 30.0

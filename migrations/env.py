@@ -1,8 +1,8 @@
-"""Run one branch of the history on the connection that `pipelines.storage.migrations` opened."""
+"""Run one branch of the history on the connection that `pipelines.postgres.migrations` opened."""
 
 from alembic import context
 
-from pipelines.storage.tables import METADATA
+from pipelines.postgres.tables import METADATA
 
 branch = context.config.attributes["branch"]
 context.configure(

@@ -12,8 +12,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pipelines.errors import InvalidSetting
-from pipelines.model.periods import Period
-from pipelines.model.rollup_plan import ROLLUP_PLAN, RollupPlan, masks_up_to
+from pipelines.subjects.periods import Period
+from pipelines.subjects.rollup import ROLLUP_PLAN, RollupPlan, masks_up_to
 
 _UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 7 * 86400}
 

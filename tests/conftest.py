@@ -17,10 +17,10 @@ import hypothesis
 import psycopg
 import pytest
 
+from pipelines.postgres import embedded as embedded_postgres
+from pipelines.postgres.connections import Databases
+from pipelines.postgres.migrations import migrate
 from pipelines.settings import Settings, load_settings
-from pipelines.storage import embedded_postgres
-from pipelines.storage.database import Databases
-from pipelines.storage.migrations import migrate
 from tests.support.sampling import EVERYTHING
 from tests.support.watchdog import MARK, discard, start_watchdog, stop_watchdog, watch_worker
 

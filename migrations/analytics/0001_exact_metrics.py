@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from pipelines.model.sentinels import (
+from pipelines.subjects.dimensions import (
     ALL_CLIENTS,
     ALL_INITIATORS,
     ALL_WORKFLOWS,

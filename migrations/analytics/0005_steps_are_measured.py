@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-from pipelines.model.sentinels import ALL_WORKFLOWS
+from pipelines.subjects.dimensions import ALL_WORKFLOWS
 
 revision = "analytics_0005"
 down_revision = "analytics_0004"

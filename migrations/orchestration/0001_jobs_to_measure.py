@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-from pipelines.model.sentinels import RESERVED_IDS, RESERVED_INITIATORS
+from pipelines.subjects.dimensions import RESERVED_IDS, RESERVED_INITIATORS
 
 revision = "orchestration_0001"
 down_revision = None

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-from pipelines.model.sentinels import RESERVED_IDS
+from pipelines.subjects.dimensions import RESERVED_IDS
 
 revision = "orchestration_0002"
 down_revision = "orchestration_0001"

@@ -14,9 +14,9 @@ from pipelines.cli.extra import needing_the_api
 from pipelines.cli.output import print_line
 
 if TYPE_CHECKING:
-    from pipelines.dashboard.serving import Serving
+    from pipelines.api.serving import Serving
+    from pipelines.query.pool import ReadingPool
     from pipelines.settings import Settings
-    from pipelines.storage.reading_pool import ReadingPool
 
 # As long as somebody tries it in one go.
 _VALID_FOR: Final = timedelta(hours=12)
@@ -47,11 +47,11 @@ def api_server(settings: Settings, host: str, port: int, *, dev: bool) -> Iterat
     Raises `ApiNotInstalled`, `NobodyTrusted`, `PortInUse`, `AddressNotUsable`.
     """
     with needing_the_api():
-        from pipelines.dashboard.app import create_app
-        from pipelines.dashboard.serving import serving
-        from pipelines.dashboard.tokens import signed
-        from pipelines.dashboard.trust import trust_of, trusting
-        from pipelines.storage.reading_pool import ReadingPool, reader_url
+        from pipelines.api.app import create_app
+        from pipelines.api.serving import serving
+        from pipelines.api.tokens import signed
+        from pipelines.api.trust import trust_of, trusting
+        from pipelines.query.pool import ReadingPool, reader_url
 
     secret, audience = secrets.token_urlsafe(32), settings.api_audience
 
@@ -69,8 +69,8 @@ def print_ways_in(server: ApiServer, settings: Settings) -> None:
     """Print for the biggest organizations a link to their page and how a program asks, both as they are."""
     from pydantic import SecretStr
 
-    from pipelines.status import status
-    from pipelines.storage.database import open_databases
+    from pipelines.postgres.connections import open_databases
+    from pipelines.runs.status import status
 
     assert server.token_of
     # A reader sees nobody in particular, so who writes is asked where that is known.

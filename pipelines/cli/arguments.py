@@ -4,8 +4,8 @@ from typing import Annotated, Final
 
 import typer
 
+from pipelines.calendars.moments import MOMENT, DayOrTime, read_moment
 from pipelines.errors import InvalidRange
-from pipelines.model.moments import MOMENT, DayOrTime, read_moment
 
 
 def moment(text: str) -> DayOrTime:

@@ -4,7 +4,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from pipelines.cli.output import shown
-from pipelines.model.sentinels import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS, NO_CLIENT
+from pipelines.subjects.dimensions import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS, NO_CLIENT
 
 WORKFLOWS: Final = {ALL_INITIATORS: ALL_WORKFLOWS}
 CLIENTS: Final = {ALL_INITIATORS: ALL_CLIENTS, "none": NO_CLIENT}

@@ -19,8 +19,8 @@ from pipelines.errors import InvalidSetting
 if TYPE_CHECKING:
     from datetime import date
 
+    from pipelines.postgres.connections import Databases
     from pipelines.settings import Settings
-    from pipelines.storage.database import Databases
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 

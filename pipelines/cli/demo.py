@@ -20,11 +20,11 @@ from pipelines.cli.verify import print_comparison
 from pipelines.errors import DagsterFailed, DemoRefused
 
 if TYPE_CHECKING:
+    from pipelines.devtools.generated_month import GeneratedMonth
+    from pipelines.devtools.highlights import FailingWorkflow, OrganizationMonth, Written
+    from pipelines.postgres.connections import Databases
+    from pipelines.runs.verify import VerifyReport
     from pipelines.settings import Settings
-    from pipelines.storage.database import Databases
-    from pipelines.storage.generated_month import GeneratedMonth
-    from pipelines.storage.highlights import FailingWorkflow, OrganizationMonth, Written
-    from pipelines.verify import VerifyReport
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,15 @@ def demo(
 
 
 def _shown(databases: Databases, settings: Settings, jobs: int) -> _Shown:
-    from pipelines.storage.database import connect
-    from pipelines.storage.generated_month import generate_month, serves_others
-    from pipelines.storage.highlights import (
+    from pipelines.devtools.generated_month import generate_month, serves_others
+    from pipelines.devtools.highlights import (
         find_biggest_organizations,
         find_failing_workflow,
         get_written,
     )
-    from pipelines.storage.migrations import migrate
-    from pipelines.verify import verify
+    from pipelines.postgres.connections import connect
+    from pipelines.postgres.migrations import migrate
+    from pipelines.runs.verify import verify
 
     if serves_others(databases, settings, jobs=jobs):
         raise DemoRefused

@@ -29,9 +29,9 @@ def dev(
     ] = DASHBOARD_PORT,
 ) -> None:
     """Start the Dagster UI with its schedules, the dashboard, and the database they need, until Ctrl-C."""
-    from pipelines.keep_logs import make_months_ahead
-    from pipelines.storage.facts import find_first_day
-    from pipelines.storage.migrations import migrate
+    from pipelines.facts.fact_table import find_first_day
+    from pipelines.postgres.migrations import migrate
+    from pipelines.runs.log_retention import make_months_ahead
 
     _require_free(port)
     with opened() as (databases, settings):

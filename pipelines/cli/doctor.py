@@ -15,7 +15,7 @@ from pipelines.errors import InvalidMapping
 if TYPE_CHECKING:
     from pipelines.doctor.examine import Diagnosis
     from pipelines.doctor.findings import Finding
-    from pipelines.model.jobs import Status
+    from pipelines.subjects.jobs import Status
 
 _ABSENT: Final = {
     "name": "(its id)",
@@ -90,7 +90,7 @@ def _column(text: str) -> tuple[str, str]:
 
 
 def _status(text: str) -> Status:
-    from pipelines.model.jobs import Status
+    from pipelines.subjects.jobs import Status
 
     try:
         return Status(text)

@@ -8,17 +8,17 @@ from uuid import UUID
 
 import typer
 
+from pipelines.calendars.moments import MOMENT, DayOrTime
 from pipelines.cli import cells
 from pipelines.cli.arguments import ORGANIZATION, AsJson, moment
 from pipelines.cli.cells import CLIENTS, WORKFLOWS
 from pipelines.cli.output import print_json, print_line, print_table, shown
 from pipelines.cli.session import opened
-from pipelines.model.moments import MOMENT, DayOrTime
-from pipelines.model.periods import Period
-from pipelines.model.sentinels import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS, UNKNOWN_INITIATOR
+from pipelines.subjects.dimensions import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS, UNKNOWN_INITIATOR
+from pipelines.subjects.periods import Period
 
 if TYPE_CHECKING:
-    from pipelines.explain import AsOf, Explanation
+    from pipelines.runs.explain import AsOf, Explanation
 
 _BECAUSE: Final = {
     "late": "a job came late",
@@ -86,8 +86,8 @@ def explain(
 
     Cells of steps are not explained: what they were is not kept.
     """
-    from pipelines import explain as explanations
-    from pipelines.organizations import organizations_called, published
+    from pipelines.runs import explain as explanations
+    from pipelines.runs.organizations import organizations_called, published
 
     with opened() as (databases, settings):
         (organization_id,) = organizations_called([organization], databases, settings, published)

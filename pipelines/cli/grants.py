@@ -46,8 +46,8 @@ def grants(
     as_json: AsJson = False,
 ) -> None:
     """Print the GRANT statements of each role, for the databases that the settings name."""
+    from pipelines.postgres import grants as privileges
     from pipelines.settings import load_settings
-    from pipelines.storage import grants as privileges
 
     granted = privileges.grants(
         load_settings(),

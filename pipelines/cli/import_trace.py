@@ -18,7 +18,7 @@ def import_trace(
     as_json: AsJson = False,
 ) -> None:
     """Load a trace into the source, all of it or nothing; for development and tests."""
-    from pipelines.storage import trace
+    from pipelines.devtools import trace_import as trace
 
     with opened() as (databases, settings), watched() as progress:
         report = trace.import_trace(directory, databases, settings, on_progress=progress)

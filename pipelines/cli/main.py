@@ -97,7 +97,7 @@ def main(arguments: Sequence[str]) -> int:
         if isinstance(unexpected.__context__, KeyboardInterrupt):
             # Cleaning up after Ctrl-C met what Ctrl-C had broken.
             return INTERRUPTED
-        from pipelines.storage.failures import meaning_of
+        from pipelines.postgres.failures import meaning_of
 
         if meant := meaning_of(unexpected):
             return _told(meant, unexpected)

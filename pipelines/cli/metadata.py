@@ -14,10 +14,10 @@ from pipelines.cli.output import print_json, print_line, print_record, print_tab
 from pipelines.cli.session import opened
 
 if TYPE_CHECKING:
-    from pipelines.execution_metadata import DriftReport, SyncReport
+    from pipelines.executions.metadata import OrganizationDrift
+    from pipelines.postgres.connections import Databases
+    from pipelines.runs.execution_metadata import DriftReport, SyncReport
     from pipelines.settings import Settings
-    from pipelines.storage.database import Databases
-    from pipelines.storage.execution_metadata import OrganizationDrift
 
 app: Final = typer.Typer(
     name="metadata",
@@ -32,7 +32,7 @@ _COLUMNS: Final = ("organization", "missing", "left over", "differing", "columns
 @app.command("sync")
 def sync(organizations: Organizations = None, as_json: AsJson = False) -> None:
     """Copy what was written since the last sync: jobs, and the jobs of renamed workflows and clients."""
-    from pipelines import execution_metadata
+    from pipelines.runs import execution_metadata
 
     with opened() as (databases, settings):
         asked = _asked(organizations, databases, settings)
@@ -46,7 +46,7 @@ def sync(organizations: Organizations = None, as_json: AsJson = False) -> None:
 @app.command("check")
 def check(organizations: Organizations = None, as_json: AsJson = False) -> None:
     """Compare every row with its sources; exit 1 if any has drifted."""
-    from pipelines import execution_metadata
+    from pipelines.runs import execution_metadata
 
     with opened() as (databases, settings):
         asked = _asked(organizations, databases, settings)
@@ -62,7 +62,7 @@ def check(organizations: Organizations = None, as_json: AsJson = False) -> None:
 @app.command("reconcile")
 def reconcile(organizations: Organizations = None, as_json: AsJson = False) -> None:
     """Compare every row with its sources, and make those that differ equal again, edits by hand included."""
-    from pipelines import execution_metadata
+    from pipelines.runs import execution_metadata
 
     with opened() as (databases, settings):
         asked = _asked(organizations, databases, settings)
@@ -76,7 +76,7 @@ def reconcile(organizations: Organizations = None, as_json: AsJson = False) -> N
 
 
 def _asked(organizations: Sequence[str] | None, databases: Databases, settings: Settings) -> list[UUID]:
-    from pipelines.organizations import in_source, organizations_called
+    from pipelines.runs.organizations import in_source, organizations_called
 
     return organizations_called(organizations or (), databases, settings, in_source)
 

@@ -16,8 +16,8 @@ def migrate(
     as_json: AsJson = False,
 ) -> None:
     """Bring the tables to the newest shape; a source in another database is left alone unless asked."""
-    from pipelines.keep_logs import make_months_ahead
-    from pipelines.storage import migrations
+    from pipelines.postgres import migrations
+    from pipelines.runs.log_retention import make_months_ahead
 
     with opened() as (databases, settings):
         report = migrations.migrate(databases, settings, with_source=with_source)

@@ -15,7 +15,7 @@ def psql(
     source: Annotated[bool, typer.Option("--source", help="Open the database of the jobs.")] = False,
 ) -> None:
     """Open the database of the aggregates in psql, also the embedded one, whose server runs meanwhile."""
-    from pipelines.storage.postgres_programs import run_psql
+    from pipelines.postgres.programs import run_psql
 
     with opened() as (databases, _):
         code = run_psql(databases.source_url if source else databases.analytics_url, arguments or ())

@@ -11,8 +11,8 @@ from pipelines.cli.session import opened
 def rebuild(as_json: AsJson = False) -> None:
     """Compute figures of jobs that are of an older definition anew, from the facts alone; cut off, it goes on
     where it was. Those of steps wait for a refresh."""
-    from pipelines import rebuild as rebuilding
-    from pipelines.steps.refresh import find_stale_steps
+    from pipelines.publish import rebuild as rebuilding
+    from pipelines.runs.step_refresh import find_stale_steps
 
     with opened() as (databases, settings), watched() as progress:
         report = rebuilding.rebuild(databases, settings, on_progress=progress)

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from pipelines.calendars.moments import require_order
 from pipelines.cli import cells
 from pipelines.cli.arguments import AsJson, Organizations, Since, Until
 from pipelines.cli.output import print_json, print_line, print_record, print_table
 from pipelines.cli.progress import watched
 from pipelines.cli.session import opened
-from pipelines.model.moments import require_order
 
 if TYPE_CHECKING:
-    from pipelines.preview import OrganizationPreview
-    from pipelines.refresh import RefreshReport
-    from pipelines.storage.proposals import CellChange
+    from pipelines.publish.proposals import CellChange
+    from pipelines.runs.dry_run import OrganizationPreview
+    from pipelines.runs.refresh import RefreshReport
 
 _COLUMNS: Final = (
     *("period", "period start", "workflow", "client", "initiator"),
@@ -28,8 +28,8 @@ _COLUMNS: Final = (
 
 def refresh(organizations: Organizations = None, as_json: AsJson = False) -> None:
     """Bring facts and aggregates up to date with what changed in the source: what every hour runs."""
-    from pipelines import refresh as passes
-    from pipelines.organizations import in_either, organizations_called
+    from pipelines.runs import refresh as passes
+    from pipelines.runs.organizations import in_either, organizations_called
 
     with opened() as (databases, settings), watched() as progress:
         asked = organizations_called(organizations or (), databases, settings, in_either)
@@ -51,9 +51,9 @@ def reconcile(
     as_json: AsJson = False,
 ) -> None:
     """Make whatever completed in a range equal the source again, jobs deleted from it included."""
-    from pipelines import preview
-    from pipelines import refresh as passes
-    from pipelines.organizations import in_either, organizations_called
+    from pipelines.runs import dry_run as preview
+    from pipelines.runs import refresh as passes
+    from pipelines.runs.organizations import in_either, organizations_called
 
     require_order(since, until)
     with opened() as (databases, settings), watched() as progress:

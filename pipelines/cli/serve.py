@@ -13,7 +13,7 @@ from pipelines.cli.output import print_line, tell
 from pipelines.errors import ExecutionMetricsError
 
 if TYPE_CHECKING:
-    from pipelines.storage.reading_pool import ReadingPool
+    from pipelines.query.pool import ReadingPool
 
 
 def serve(

@@ -7,15 +7,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pipelines.postgres.connections import Databases
     from pipelines.settings import Settings
-    from pipelines.storage.database import Databases
 
 
 @contextmanager
 def opened() -> Iterator[tuple[Databases, Settings]]:
     """Yield the databases and the settings; an embedded server runs meanwhile when no URL is set."""
+    from pipelines.postgres.connections import open_databases
     from pipelines.settings import load_settings
-    from pipelines.storage.database import open_databases
 
     settings = load_settings()
     with open_databases(settings) as databases:

@@ -9,7 +9,7 @@ from pipelines.cli.session import opened
 
 def status(as_json: AsJson = False) -> None:
     """Show how far each organization is, and how many cells its jobs cost."""
-    from pipelines import status as standing
+    from pipelines.runs import status as standing
 
     with opened() as (databases, settings):
         report = standing.status(databases, settings)

@@ -30,7 +30,7 @@ def token(
 ) -> None:
     """Print a token for the HTTP API, signed with EXECMETRICS_API_SECRET; for development."""
     with needing_the_api():
-        from pipelines.dashboard.tokens import signed
+        from pipelines.api.tokens import signed
     from pipelines.settings import load_settings
 
     settings = load_settings()
@@ -42,8 +42,8 @@ def token(
 
 def _called(organization: str, settings: Settings) -> UUID:
     """The organization that is meant; a database is asked, and perhaps started, only about what is no id."""
-    from pipelines.organizations import id_written, organizations_called, published
-    from pipelines.storage.database import open_databases
+    from pipelines.postgres.connections import open_databases
+    from pipelines.runs.organizations import id_written, organizations_called, published
 
     if key := id_written(organization):
         return key

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from pipelines.calendars.moments import require_order
 from pipelines.cli.arguments import AnySince, AnyUntil, AsJson, Organizations
 from pipelines.cli.output import print_json, print_line, print_table, shown
 from pipelines.cli.progress import watched
 from pipelines.cli.session import opened
-from pipelines.model.moments import require_order
 
 if TYPE_CHECKING:
-    from pipelines.steps.verify import StepDifference, StepsVerified
-    from pipelines.verify import Difference, VerifyReport
+    from pipelines.runs.step_verify import StepDifference, StepsVerified
+    from pipelines.runs.verify import Difference, VerifyReport
 
 # How many cells are printed, and how many organizations a command is told.
 _CELLS_SHOWN: Final = 20
@@ -42,8 +42,8 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Compare every stored cell with plain SQL on the source; exit 1 if any differs."""
-    from pipelines import verify as comparison
-    from pipelines.organizations import organizations_called, published
+    from pipelines.runs import verify as comparison
+    from pipelines.runs.organizations import organizations_called, published
 
     require_order(since, until)
     with opened() as (databases, settings), watched() as progress:
@@ -65,7 +65,7 @@ def verify(
 
 def print_steps(steps: StepsVerified) -> None:
     """The same of the cells of steps, where there are any."""
-    from pipelines.steps.verify import NO_STEPS
+    from pipelines.runs.step_verify import NO_STEPS
 
     if steps == NO_STEPS:
         return

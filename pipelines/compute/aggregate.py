@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from pipelines.compute.calendar import Calendar
-from pipelines.compute.subjects import JOBS, Subject, masks_of, with_named_groups
-from pipelines.model.histogram import NO_DURATION, TOLD_BY_EXTREMES, borders_us
-from pipelines.model.metrics import PERCENTILES, WITH_HISTOGRAM
-from pipelines.model.periods import Period
-from pipelines.model.rollup_plan import RollupPlan
+from pipelines.calendars.calendar import Calendar
+from pipelines.subjects.histogram import NO_DURATION, TOLD_BY_EXTREMES, borders_us
+from pipelines.subjects.measures import PERCENTILES, WITH_HISTOGRAM
+from pipelines.subjects.periods import Period
+from pipelines.subjects.rollup import RollupPlan
+from pipelines.subjects.subject import JOBS, Subject, masks_of, with_named_groups
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

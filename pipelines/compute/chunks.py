@@ -5,8 +5,8 @@ from typing import Final
 
 import polars as pl
 
-from pipelines.compute.calendar import Calendar
-from pipelines.model.periods import Period
+from pipelines.calendars.calendar import Calendar
+from pipelines.subjects.periods import Period
 
 _BUCKET: Final = ("organization_id", "period_start")
 

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from pipelines.compute.subjects import Subject
-from pipelines.model.metrics import HISTOGRAM_COLUMNS
+from pipelines.subjects.measures import HISTOGRAM_COLUMNS
+from pipelines.subjects.subject import Subject
 
 # Figures come from two programs that add and interpolate doubles in their own order.
 _RELATIVE_TOLERANCE: Final = 1e-9

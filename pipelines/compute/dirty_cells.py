@@ -4,9 +4,9 @@ from typing import Final
 
 import polars as pl
 
-from pipelines.compute.calendar import Calendar
-from pipelines.compute.subjects import JOBS, Subject, every, masks_of, with_named_groups
-from pipelines.model.rollup_plan import RollupPlan
+from pipelines.calendars.calendar import Calendar
+from pipelines.subjects.rollup import RollupPlan
+from pipelines.subjects.subject import JOBS, Subject, every, masks_of, with_named_groups
 
 WEIGHT: Final = "weight"
 

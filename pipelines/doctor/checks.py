@@ -8,18 +8,18 @@ from pipelines.doctor.mapping import contract_columns
 from pipelines.doctor.planned import as_contract_has
 from pipelines.doctor.statuses import unknown_statuses
 from pipelines.doctor.table import Examined, differing, differs
-from pipelines.model.relations import Column, Holds, Kind, Relation
-from pipelines.model.source_contract import (
+from pipelines.postgres.schemas import SOURCE_COLUMNS
+from pipelines.source import contract_views as sql
+from pipelines.source.catalog import SourceCatalog
+from pipelines.source.contract import (
     LOOKED_UP_BY,
     LOOKED_UP_BY_WHEN_LARGE,
     NEVER_NULL,
     ROW_VERSION,
     held_by,
 )
-from pipelines.storage import contract_views as sql
-from pipelines.storage.contract_views import quoted
-from pipelines.storage.schemas import SOURCE_COLUMNS
-from pipelines.storage.source_catalog import SourceCatalog
+from pipelines.source.contract_views import quoted
+from pipelines.source.relations import Column, Holds, Kind, Relation
 
 # From there on the tier that reads by index is chosen, too.
 _LARGE_TABLE_BYTES: Final = 2 * 1024**3

@@ -8,11 +8,11 @@ from pipelines.doctor.findings import Finding, What, in_order, script
 from pipelines.doctor.mapping import Said, contract_columns
 from pipelines.doctor.table import Examined, examined
 from pipelines.errors import InvalidMapping
+from pipelines.postgres.connections import Databases
+from pipelines.postgres.schemas import ORCHESTRATION, SOURCE_COLUMNS
 from pipelines.settings import Settings
-from pipelines.storage.contract_views import grant_reading, let_call, quoted, show_every_row, think_in_utc
-from pipelines.storage.database import Databases
-from pipelines.storage.schemas import ORCHESTRATION, SOURCE_COLUMNS
-from pipelines.storage.source_catalog import SourceCatalog, open_catalog
+from pipelines.source.catalog import SourceCatalog, open_catalog
+from pipelines.source.contract_views import grant_reading, let_call, quoted, show_every_row, think_in_utc
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pipelines.errors import InvalidMapping
-from pipelines.model.jobs import Status
-from pipelines.model.relations import TABLES, Column, Relation
-from pipelines.model.source_contract import OPTIONAL, ROW_VERSION
-from pipelines.storage import contract_views as sql
-from pipelines.storage.schemas import SOURCE_COLUMNS
+from pipelines.postgres.schemas import SOURCE_COLUMNS
+from pipelines.source import contract_views as sql
+from pipelines.source.contract import OPTIONAL, ROW_VERSION
+from pipelines.source.relations import TABLES, Column, Relation
+from pipelines.subjects.jobs import Status
 
 # Other words for what the contract calls otherwise; words that could mean several are not here.
 _OTHER_WORDS: Final[Mapping[str, Status]] = {

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from pipelines.doctor.mapping import Mapped
-from pipelines.model.relations import Column, Holds, Relation
-from pipelines.model.source_contract import NEVER_NULL, held_by
-from pipelines.storage import contract_views as sql
+from pipelines.source import contract_views as sql
+from pipelines.source.contract import NEVER_NULL, held_by
+from pipelines.source.relations import Column, Holds, Relation
 
 # What the application has to write from now on; nobody can tell it afterwards.
 _CAN_BE_ADDED: Final = ("created_at", "started_at", "completed_at", "updated_at")

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 
 from pipelines.doctor.findings import Finding, What
 from pipelines.doctor.table import Examined
-from pipelines.model.jobs import Status
-from pipelines.model.relations import Column, Relation
-from pipelines.storage.contract_views import quoted, translates
-from pipelines.storage.source_catalog import SourceCatalog
+from pipelines.source.catalog import SourceCatalog
+from pipelines.source.contract_views import quoted, translates
+from pipelines.source.relations import Column, Relation
+from pipelines.subjects.jobs import Status
 
 
 def unknown_statuses(table: Examined, catalog: SourceCatalog) -> Iterator[Finding]:

@@ -15,11 +15,11 @@ from pipelines.doctor.mapping import (
 )
 from pipelines.doctor.planned import Planned, as_contract_has, planned_columns
 from pipelines.errors import InvalidMapping
-from pipelines.model.jobs import Status
-from pipelines.model.relations import TABLES, Column, Holds, Kind, Relation
-from pipelines.model.source_contract import ROW_VERSION, held_by
-from pipelines.storage import contract_views as sql
-from pipelines.storage.schemas import ORCHESTRATION, SOURCE_COLUMNS
+from pipelines.postgres.schemas import ORCHESTRATION, SOURCE_COLUMNS
+from pipelines.source import contract_views as sql
+from pipelines.source.contract import ROW_VERSION, held_by
+from pipelines.source.relations import TABLES, Column, Holds, Kind, Relation
+from pipelines.subjects.jobs import Status
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,14 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.model.sentinels import ALL_OF_EACH, NO_CLIENT, UNKNOWN_INITIATOR
-from pipelines.refresh import refresh
+from pipelines.devtools.generated_month import GeneratedMonth, generate_month
+from pipelines.postgres.connections import Databases, open_databases
+from pipelines.postgres.migrations import migrate
+from pipelines.runs.refresh import refresh
 from pipelines.settings import load_settings
-from pipelines.storage.asked import Swept
-from pipelines.storage.database import Databases, open_databases
-from pipelines.storage.generated_month import GeneratedMonth, generate_month
-from pipelines.storage.migrations import migrate
-from pipelines.storage.source_statements import jobs_statement
+from pipelines.source.selections import Swept
+from pipelines.source.source_statements import jobs_statement
+from pipelines.subjects.dimensions import ALL_OF_EACH, NO_CLIENT, UNKNOWN_INITIATOR
 from tests.bench import deletes, logs, start_up
 from tests.bench.reads import measure_reads, rows_of, summary
 

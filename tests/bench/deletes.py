@@ -8,10 +8,10 @@ from time import perf_counter
 
 import psycopg
 
+from pipelines.devtools.generated_month import GeneratedMonth
 from pipelines.settings import Settings
-from pipelines.storage.asked import Swept
-from pipelines.storage.generated_month import GeneratedMonth
-from pipelines.storage.source import open_source
+from pipelines.source.selections import Swept
+from pipelines.source.snapshot import open_source
 
 HERE = Path(__file__).resolve().parent
 

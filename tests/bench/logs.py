@@ -12,15 +12,15 @@ from uuid import UUID
 
 import psycopg
 
-from pipelines.keep_logs import keep_logs
-from pipelines.model.logs import Level
-from pipelines.model.months import Month
-from pipelines.repositories.execution_records import NewLogLine
-from pipelines.repositories.unit_of_work import unit_of_work
+from pipelines.devtools.generated_month import GeneratedMonth
+from pipelines.executions.execution_records import NewLogLine
+from pipelines.executions.months import Month
+from pipelines.executions.unit_of_work import unit_of_work
+from pipelines.postgres.connections import Databases
+from pipelines.query.tenant import admit
+from pipelines.runs.log_retention import keep_logs
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
-from pipelines.storage.generated_month import GeneratedMonth
-from pipelines.tenancy import admit
+from pipelines.subjects.logs import Level
 
 LINES_OF_A_JOB = 50
 BATCHES, BATCH_JOBS = 5, 2_000

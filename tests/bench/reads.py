@@ -11,14 +11,14 @@ from zoneinfo import ZoneInfo
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from pipelines.model.periods import Period
-from pipelines.repositories.analytics import AnalyticsRepository
+from pipelines.devtools.generated_month import GeneratedMonth
+from pipelines.postgres.connections import Connection
+from pipelines.postgres.grants import grants
+from pipelines.query.metrics import AnalyticsRepository
+from pipelines.query.tenant import Tenant, admit
+from pipelines.query.tenant_reading import read_as
 from pipelines.settings import Settings
-from pipelines.storage.database import Connection
-from pipelines.storage.generated_month import GeneratedMonth
-from pipelines.storage.grants import grants
-from pipelines.storage.tenant_reading import read_as
-from pipelines.tenancy import Tenant, admit
+from pipelines.subjects.periods import Period
 
 _ROLE: Final = "bench_reader"
 _DAYS: Final = 30

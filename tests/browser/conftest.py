@@ -14,15 +14,15 @@ import psycopg
 import pytest
 from playwright.sync_api import BrowserContext
 
-from pipelines.dashboard.app import create_app
-from pipelines.dashboard.serving import serving
-from pipelines.dashboard.tokens import signed
-from pipelines.dashboard.trust import trusting
-from pipelines.refresh import refresh
+from pipelines.api.app import create_app
+from pipelines.api.serving import serving
+from pipelines.api.tokens import signed
+from pipelines.api.trust import trusting
+from pipelines.devtools.trace_import import import_trace
+from pipelines.postgres.connections import Databases
+from pipelines.query.pool import ReadingPool
+from pipelines.runs.refresh import refresh
 from pipelines.settings import load_settings
-from pipelines.storage.database import Databases
-from pipelines.storage.reading_pool import ReadingPool
-from pipelines.storage.trace import import_trace
 from tests.conftest import OWNER, Cluster, with_database, with_user
 from tests.postgres.api.conftest import AUDIENCE, SECRET, reading_role
 from tests.support.chromium import Watched, launched, watched

@@ -7,11 +7,11 @@ import re
 
 import pytest
 
-from pipelines.dashboard.app import create_app
-from pipelines.dashboard.pages import FOLDER, page_files
-from pipelines.dashboard.trust import trusting
+from pipelines.api.app import create_app
+from pipelines.api.pages import FOLDER, page_files
+from pipelines.api.trust import trusting
+from pipelines.query.pool import ReadingPool
 from pipelines.settings import load_settings
-from pipelines.storage.reading_pool import ReadingPool
 from tests.postgres.api.conftest import AUDIENCE, SECRET, TestClient
 
 VENDORED = FOLDER / "vendor"

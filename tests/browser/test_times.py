@@ -12,10 +12,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from pipelines.compute.cover import Cover
-from pipelines.compute.wall_clock import WallClock
+from pipelines.calendars.wall_clock import WallClock
 from pipelines.errors import RangeNotStored
-from pipelines.model.periods import Period
+from pipelines.query.cover import Cover
+from pipelines.subjects.periods import Period
 from tests.browser.conftest import ZONE, Service, token_of
 from tests.browser.test_figures import cells
 from tests.support.chromium import Watched, evaluated, texts, watched

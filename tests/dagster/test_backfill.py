@@ -14,9 +14,9 @@ import psycopg
 import pytest
 
 from assets.schedules import REFRESH
-from pipelines.refresh import refresh
+from pipelines.postgres.connections import Databases
+from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings, load_settings
-from pipelines.storage.database import Databases
 from tests.conftest import OWNER, Cluster, with_database, with_user
 from tests.support.dagster_deployment import DONE_S, Deployment, deployed
 from tests.support.dagster_runs import BOTH, day_key

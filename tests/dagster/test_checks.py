@@ -7,10 +7,10 @@ import psycopg
 import pytest
 from deltalake import DeltaTable
 
-from pipelines import sanity
-from pipelines.refresh import refresh
+from pipelines.postgres.connections import Databases
+from pipelines.runs import checks as sanity
+from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
 from tests.support.dagster_runs import checks_run, refresh_run, verdicts
 from tests.support.oracle import ALL
 from tests.support.planting import DAY, HOUR, NOON, Tenant, new_id, plant_jobs, plant_lines, plant_tenant

@@ -7,9 +7,9 @@ import dagster as dg
 import psycopg
 import pytest
 
-from pipelines.refresh import refresh
+from pipelines.postgres.connections import Databases
+from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings, load_settings
-from pipelines.storage.database import Databases
 from tests.conftest import OWNER
 from tests.support.dagster_runs import refresh_run
 from tests.support.planting import plant_job, plant_tenant

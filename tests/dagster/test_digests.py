@@ -7,9 +7,9 @@ import psycopg
 import pytest
 
 from assets.definitions import defs
-from pipelines.refresh import refresh
+from pipelines.postgres.connections import Databases
+from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
 from tests.support.oracle import cells_by_sql, differences
 from tests.support.planting import DAY, cells, plant_job, plant_tenant, row_versions
 

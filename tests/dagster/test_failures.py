@@ -12,11 +12,11 @@ import psycopg
 import pytest
 
 from assets import resources
-from pipelines.refresh import refresh
+from pipelines.postgres.connections import Databases
+from pipelines.postgres.statements import statement
+from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
 from tests.support.dagster_runs import Result, backfill_run, checks_run, refresh_run, tries
-from tests.support.places import ROOT
 from tests.support.planting import NOON, plant_job, plant_tenant
 
 
@@ -129,7 +129,7 @@ def test_a_step_that_is_tried_again_is_not_reported(
     plant_job(source, plant_tenant(source))
     configured.setenv("EXECMETRICS_LOCK_TIMEOUT", "1 second")
     other = psycopg.connect(source.info.dsn, autocommit=True)
-    other.execute((ROOT / "sql" / "load" / "lock.sql").read_text())
+    other.execute(statement("state/lock"))
     configured.setattr(dg.RetryPolicy, "calculate_delay", lambda policy, attempt: other.close() or 0)  # noqa: ARG005
 
     result = refresh_run(NOON)

@@ -5,9 +5,9 @@ import psycopg
 import pytest
 
 from assets.definitions import defs
+from pipelines.postgres.connections import Databases
+from pipelines.postgres.migrations import downgrade
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
-from pipelines.storage.migrations import downgrade
 from tests.support.dagster_runs import checks_run, refresh_run, verdicts
 from tests.support.planting import NOON, plant_job, plant_tenant
 

@@ -11,12 +11,12 @@ import pytest
 from deltalake import DeltaTable
 
 from assets.definitions import defs
-from pipelines.maintenance import tidy_facts
-from pipelines.refresh import refresh
+from pipelines.executions.blobs import BlobStore
+from pipelines.postgres.connections import Databases
+from pipelines.runs.fact_maintenance import tidy_facts
+from pipelines.runs.refresh import refresh
+from pipelines.runs.verify import verify
 from pipelines.settings import Settings
-from pipelines.storage.blobs import BlobStore
-from pipelines.storage.database import Databases
-from pipelines.verify import verify
 from tests.support.oracle import cells_by_sql, differences
 from tests.support.planting import (
     DAY,

@@ -9,9 +9,9 @@ import pytest
 from assets import partitions as days
 from assets.schedules import TABLES
 from pipelines.cli.dagster_process import environment
+from pipelines.facts.fact_table import find_first_day
+from pipelines.postgres.connections import Databases
 from pipelines.settings import Settings, load_settings
-from pipelines.storage.database import Databases
-from pipelines.storage.facts import find_first_day
 from tests.support.dagster_runs import Result, backfill_run, metadata, partitions, refresh_run
 from tests.support.planting import DAY, NOON, plant_job, plant_tenant
 

@@ -11,7 +11,8 @@ import pytest
 
 from assets.checks import CHECKS
 from assets.resources import Pipeline
-from pipelines.refresh import refresh
+from pipelines.postgres.statements import statement
+from pipelines.runs.refresh import refresh
 from tests.support.dagster_runs import (
     BOTH,
     backfill_run,
@@ -24,7 +25,6 @@ from tests.support.dagster_runs import (
     with_pipeline,
 )
 from tests.support.oracle import cells_by_sql, differences
-from tests.support.places import ROOT
 from tests.support.planting import (
     DAY,
     NOON,
@@ -302,7 +302,7 @@ def test_a_run_that_waited_too_long_for_another_is_tried_again(
     plant_job(source, plant_tenant(source))
     configured.setenv("EXECMETRICS_LOCK_TIMEOUT", "1 second")
     other = psycopg.connect(analytics.info.dsn, autocommit=True)
-    other.execute((ROOT / "sql/load/lock.sql").read_text())
+    other.execute(statement("state/lock"))
     configured.setattr(dg.RetryPolicy, "calculate_delay", lambda policy, attempt: other.close() or 0)  # noqa: ARG005
 
     result = refresh_run(NOON)

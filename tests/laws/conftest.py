@@ -6,11 +6,11 @@ from uuid import UUID
 import polars as pl
 import pytest
 
+from pipelines.calendars.calendar import OFFSET_COLUMNS, ZONE_COLUMNS, Calendar
 from pipelines.compute.aggregate import Aggregator, Numbered
-from pipelines.compute.calendar import OFFSET_COLUMNS, ZONE_COLUMNS, Calendar
-from pipelines.model.jobs import FACT_COLUMNS
-from pipelines.model.rollup_plan import ROLLUP_PLAN
-from pipelines.storage.statements import statement
+from pipelines.postgres.statements import statement
+from pipelines.subjects.jobs import FACT_COLUMNS
+from pipelines.subjects.rollup import ROLLUP_PLAN
 from tests.support.generated_jobs import OFFSETS, ZONES
 from tests.support.oracle import Cells, Job
 
@@ -25,7 +25,7 @@ CALENDAR = Calendar(
 @pytest.fixture(scope="module")
 def aggregate() -> Iterator[Callable[[Sequence[Job]], Cells]]:
     """A function that gives the cells of jobs, all periods together, computed by the product."""
-    with Aggregator(statement("compute/cells.sql")) as aggregator:
+    with Aggregator(statement("compute/cells")) as aggregator:
 
         def cells_of(jobs: Sequence[Job]) -> Cells:
             numbered = Numbered.of(facts(jobs), CALENDAR)

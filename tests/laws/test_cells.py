@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipelines.compute.dirty_cells import dirty_cells
-from pipelines.model.rollup_plan import ROLLUP_PLAN
+from pipelines.subjects.rollup import ROLLUP_PLAN
 from tests.laws.conftest import CALENDAR, as_cells, facts
 from tests.support.generated_jobs import KATHMANDU, ZONES, some_jobs
 from tests.support.oracle import ALL, COUNTS, PLAN, Cells, Job, bucket, cells_by_hand, differences

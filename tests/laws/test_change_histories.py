@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from pipelines.storage.database import Databases
+from pipelines.postgres.connections import Databases
 from tests.support.histories.histories import run_histories
 from tests.support.histories.profiles import CHANGES
 

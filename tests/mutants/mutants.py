@@ -9,7 +9,7 @@ MUTANTS = (
     Mutant(
         "the horizon is read after the rows",
         "what is committed in between is never read",
-        Python("pipelines.extract", "gathered").replace(
+        Python("pipelines.extract.extractor", "gathered").replace(
             "moment = source.moment",
             """
             with open_source(databases.source_url, settings) as later:
@@ -21,10 +21,10 @@ MUTANTS = (
     Mutant(
         "cursors move before the facts are written",
         "a kill in between loses what was read",
-        Python("pipelines.extract", "extract").insert_before(
+        Python("pipelines.extract.extractor", "extract").insert_before(
             'with stages.timed("facts"): ...',
             """
-            from pipelines.storage.cursors import move_cursors
+            from pipelines.state.watermarks import move_cursors
             with connect(databases.analytics_url, settings) as early:
                 move_cursors(early, extraction.swept, extraction.moment)
                 extraction = replace(extraction, seen=find_progress(early))
@@ -35,7 +35,7 @@ MUTANTS = (
     Mutant(
         "the cell that a job left is forgotten",
         "a job that moves is counted twice",
-        Python("pipelines.publish", "recent_images").insert_before(
+        Python("pipelines.publish.publisher", "recent_images").insert_before(
             "yield ...", 'known = known.filter(pl.col("_change_type") != "update_preimage")'
         ),
         test="tests/postgres/test_refresh.py::test_a_reassigned_job_leaves_one_cell_and_enters_another",
@@ -43,7 +43,7 @@ MUTANTS = (
     Mutant(
         "emptied cells stay",
         "a cell that nothing is left in shows what was there",
-        Sql("load/delete_emptied_cells.sql").replace(
+        Sql("publish/delete_emptied_cells").replace(
             "staged.total_executions = 0", "staged.total_executions < 0"
         ),
         test="tests/postgres/test_refresh.py::test_a_soft_deleted_job_leaves_no_ghost",
@@ -51,7 +51,7 @@ MUTANTS = (
     Mutant(
         "past the horizon instead of at it",
         "the oldest transaction that was open is never read",
-        Sql("extract/asked/swept.sql").replace(
+        Sql("source_jobs/selected_swept").replace(
             "age(j.xmin) <= cursors.oldest", "age(j.xmin) < cursors.oldest"
         ),
         test="tests/postgres/test_source.py::test_a_sweep_reads_what_was_written_at_the_horizon_or_later",
@@ -59,10 +59,10 @@ MUTANTS = (
     Mutant(
         "transaction ids are compared as numbers",
         "nothing is read any more once they have wrapped around",
-        Sql("extract/asked/swept.sql").replace(
+        Sql("source_jobs/selected_swept").replace(
             "age((known.horizon & 4294967295)::text::xid) AS oldest", "-known.horizon AS oldest"
         ),
-        Sql("extract/asked/swept.sql").replace(
+        Sql("source_jobs/selected_swept").replace(
             "age(j.xmin) <= cursors.oldest", "-j.xmin::text::bigint <= cursors.oldest"
         ),
         test="tests/postgres/test_source.py::test_transaction_ids_are_compared_on_their_circle",
@@ -80,19 +80,19 @@ MUTANTS = (
             ).with_columns
             """,
         ),
-        Sql("compute/cells.sql").replace("quantile_cont(duration_us", "quantile_cont(coarse_us"),
+        Sql("compute/cells").replace("quantile_cont(duration_us", "quantile_cont(coarse_us"),
         test=HISTORIES,
     ),
     Mutant(
         "the index is asked without a lookback",
         "what a slow clock wrote waits for the next sweep",
-        Python("pipelines.extract", "_Reading.__init__").replace("... - lookback", "..."),
+        Python("pipelines.extract.extractor", "_Reading.__init__").replace("... - lookback", "..."),
         test="tests/postgres/test_no_change_is_missed.py::test_the_index_looks_back_as_far_as_it_is_told",
     ),
     Mutant(
         "the index moves the cursor of the sweep",
         "what the index cannot show is lost for good",
-        Python("pipelines.extract", "gathered").replace(
+        Python("pipelines.extract.extractor", "gathered").replace(
             "frozenset(reading.swept.horizons) | reading.strangers", "frozenset(reading.organization_ids())"
         ),
         test="tests/postgres/test_no_change_is_missed.py"
@@ -101,19 +101,19 @@ MUTANTS = (
     Mutant(
         "the row hash forgets the client",
         "a job that is edited into another client stays in the old one's cells",
-        Sql("extract/row_hash.sql").remove("j.client_id,"),
+        Sql("source_jobs/row_hash").remove("j.client_id,"),
         test="tests/postgres/test_refresh.py::test_a_reassigned_job_leaves_one_cell_and_enters_another",
     ),
     Mutant(
         "the digest ignores who owns a workflow",
         "a workflow that changed hands makes no day differ",
-        Sql("extract/digest.sql").remove("AND coalesce(w.organization_id = j.organization_id, true)"),
+        Sql("source_jobs/digest").remove("AND coalesce(w.organization_id = j.organization_id, true)"),
         test="tests/postgres/test_digest.py::test_a_digest_says_what_the_counted_rows_add_up_to",
     ),
     Mutant(
         "a new owner is not noticed",
         "jobs of a workflow that was handed over count where they did",
-        Python("pipelines.storage.names", "_former_owners").replace(
+        Python("pipelines.state.dimension_tables", "_former_owners").replace(
             "(...).fetchall()", "(...).fetchall()[:0]"
         ),
         test=ANOMALIES,
@@ -121,13 +121,13 @@ MUTANTS = (
     Mutant(
         "a batch commits without moving its version",
         "cells show other facts than they say, and changes are computed for ever",
-        Sql("load/advance_completeness.sql").remove("published_version = excluded.published_version,"),
+        Sql("watermarks/advance_completeness").remove("published_version = excluded.published_version,"),
         test=HISTORIES,
     ),
     Mutant(
         "cells are committed before what goes with them",
         "a kill in between leaves cells that no version tells of",
-        Python("pipelines.storage.aggregates", "Publication.replace").insert_before(
+        Python("pipelines.publish.writer", "Publication.replace").insert_before(
             "passing(FaultPoint.CELLS_UPSERTED)", "self._connection.commit()"
         ),
         test="tests/torture/test_told_again.py::test_cells_are_kept_only_with_what_goes_with_them",
@@ -135,7 +135,7 @@ MUTANTS = (
     Mutant(
         "every day has today's offset from UTC",
         "days on the other side of summer time begin an hour off",
-        Python("pipelines.compute.calendar", "_spans").replace(
+        Python("pipelines.calendars.calendar", "_spans").replace(
             '(...).sort("time_zone", "since")',
             '(...).sort("time_zone", "since").unique("time_zone", keep="last", maintain_order=True)',
         ),
@@ -144,7 +144,7 @@ MUTANTS = (
     Mutant(
         "a date is a day in UTC",
         "a range is another one for a command than for the page",
-        Python("pipelines.storage.calendars", "ReadCalendar.clock_of").replace(
+        Python("pipelines.state.time_zones", "ReadCalendar.clock_of").replace(
             "self._clocks[self.zone_of(organization_id)]", "WallClock()"
         ),
         test="tests/postgres/cli/test_reports.py::test_a_bare_date_is_each_organizations_own_day",
@@ -152,7 +152,7 @@ MUTANTS = (
     Mutant(
         "another time zone restates nothing",
         "days stay cut where they were",
-        Python("pipelines.publish", "_Plan.of").replace(
+        Python("pipelines.publish.publisher", "_Plan.of").replace(
             "frozenset(key for key in known - lost if extraction.calendar.differs(key, seen[key]))",
             "frozenset()",
         ),
@@ -161,13 +161,13 @@ MUTANTS = (
     Mutant(
         "a job that counts again is not let in",
         "what was deleted by mistake and restored is missing",
-        Python("pipelines.storage.facts_merge", "needed").replace('... | pl.col("was_gone")', "..."),
+        Python("pipelines.facts.merge", "needed").replace('... | pl.col("was_gone")', "..."),
         test="tests/unit/test_facts.py::test_a_job_that_counts_again_is_as_new",
     ),
     Mutant(
         "jobs that left are counted",
         "deleted jobs stay in the figures",
-        Python("pipelines.storage.facts", "Facts.scan").replace(
+        Python("pipelines.facts.fact_table", "Facts.scan").replace(
             '(...).filter(pl.col("gone").is_null())', "..."
         ),
         test="tests/unit/test_facts.py::test_a_job_that_stops_counting_keeps_its_row_and_the_reason",
@@ -175,19 +175,23 @@ MUTANTS = (
     Mutant(
         "a range is reconciled as if it were everything",
         "jobs that completed outside of it vanish",
-        Python("pipelines.extract", "_Reading._asked_for").replace("self._completed.holds()", "pl.lit(True)"),
+        Python("pipelines.extract.extractor", "_Reading._asked_for").replace(
+            "self._completed.holds()", "pl.lit(True)"
+        ),
         test="tests/postgres/test_reconcile.py::test_a_reconcile_deletes_within_its_range_only",
     ),
     Mutant(
         "everything is published anew, and the leftovers stay",
         "after lost facts the cells of purged jobs are still there",
-        Python("pipelines.publish", "_Press._publish").remove("publication.stage_leftovers(these, why)"),
+        Python("pipelines.publish.publisher", "_Press._publish").remove(
+            "publication.stage_leftovers(these, why)"
+        ),
         test="tests/postgres/test_rebuilding_facts.py::test_what_happened_while_the_facts_were_gone_is_found",
     ),
     Mutant(
         "a batch computes the changes of other organizations too",
         "their cells move before their version does",
-        Python("pipelines.publish", "_Press._changed").replace(
+        Python("pipelines.publish.publisher", "_Press._changed").replace(
             "(...).filter(of_organizations(organization_ids))", "..."
         ),
         test="tests/postgres/test_isolation.py::test_a_failing_batch_is_halved_until_the_culprit_is_alone",
@@ -195,7 +199,7 @@ MUTANTS = (
     Mutant(
         "repaired anomalies stay listed",
         "a job is counted and listed as not counted",
-        Python("pipelines.publish", "_Press._record").replace(
+        Python("pipelines.publish.publisher", "_Press._record").replace(
             "extraction.healed", "extraction.healed.clear()"
         ),
         test="tests/postgres/test_anomalies.py::test_a_spoilt_row_is_listed_until_it_is_repaired",
@@ -203,13 +207,13 @@ MUTANTS = (
     Mutant(
         "listed jobs are not read again",
         "a job of the future never counts",
-        Python("pipelines.extract", "_Reading._read_listed").replace("listed.height", "False"),
+        Python("pipelines.extract.extractor", "_Reading._read_listed").replace("listed.height", "False"),
         test="tests/postgres/test_anomalies.py::test_a_job_from_the_future_is_counted_when_it_is_due",
     ),
     Mutant(
         "a definition that was left halfway counts as whole",
         "cells of another plan go stale and stay",
-        Python("pipelines.publish", "_Press._definition_of").replace(
+        Python("pipelines.publish.publisher", "_Press._definition_of").replace(
             "_NO_DEFINITION", "self._seen[key].definition_version"
         ),
         test="tests/torture/test_told_again.py::test_a_definition_may_change_and_change_back_around_a_kill",
@@ -217,13 +221,15 @@ MUTANTS = (
     Mutant(
         "any number of deletions is believed",
         "a source that was emptied by mistake empties the metrics",
-        Python("pipelines.extract", "_Reading._suspicious").replace("self._request.accept_deletes", "True"),
+        Python("pipelines.extract.extractor", "_Reading._suspicious").replace(
+            "self._request.accept_deletes", "True"
+        ),
         test="tests/postgres/test_isolation.py::test_a_mass_deletion_is_not_believed",
     ),
     Mutant(
         "a restatement tells the first reason that comes",
         "a deletion is told as something else",
-        Python("pipelines.model.restatements", "BY_WEIGHT").replace(
+        Python("pipelines.subjects.restatements", "BY_WEIGHT").replace(
             "(Restated.DELETED, Restated.EDITED, Restated.RETRIED, Restated.LATE)",
             "(Restated.LATE, Restated.RETRIED, Restated.EDITED, Restated.DELETED)",
         ),
@@ -232,7 +238,7 @@ MUTANTS = (
     Mutant(
         "a rebuild goes on where another definition was published meanwhile",
         "combinations that only one definition keeps go stale and stay",
-        Sql("load/advance_completeness.sql").replace(
+        Sql("watermarks/advance_completeness").replace(
             """
             CASE
                 WHEN excluded.definition_version <> %(current_definition)s
@@ -242,7 +248,7 @@ MUTANTS = (
             """,
             "stored.rebuilding_version",
         ),
-        Sql("load/advance_completeness.sql").replace(
+        Sql("watermarks/advance_completeness").replace(
             """
             CASE
                 WHEN excluded.definition_version <> %(current_definition)s
@@ -257,19 +263,21 @@ MUTANTS = (
     Mutant(
         "sealed history goes with the facts",
         "what the source has purged disappears from the metrics",
-        Python("pipelines.withheld", "lost_with_facts").replace("if sealed_before: ...", "if False: ..."),
+        Python("pipelines.extract.delete_guard", "lost_with_facts").replace(
+            "if sealed_before: ...", "if False: ..."
+        ),
         test="tests/postgres/test_rebuilding_facts.py::test_sealed_history_is_not_lost_with_the_facts",
     ),
     Mutant(
         "a reconcile trusts the cells that are there",
         "figures that somebody changed by hand stay",
-        Python("pipelines.refresh", "_publish").replace("if completed: ...", "if False: ..."),
+        Python("pipelines.runs.refresh", "_publish").replace("if completed: ...", "if False: ..."),
         test="tests/postgres/test_reconcile.py::test_cells_that_somebody_changed_are_put_right",
     ),
     Mutant(
         "a refresh forgives what a digest withheld",
         "nobody hears of deletes that wait to be accepted",
-        Python("pipelines.extract", "Request.settled_since").replace(
+        Python("pipelines.extract.extractor", "Request.settled_since").replace(
             "... if self.created_since else None", '... if self.created_since else "-infinity"'
         ),
         test="tests/postgres/test_isolation.py::test_withheld_deletes_stand_until_they_were_looked_for_again",
@@ -277,32 +285,34 @@ MUTANTS = (
     Mutant(
         "one that lags takes everybody along",
         "every hour computes everything",
-        Python("pipelines.publish", "follow").replace("lagging or followed.keys()", "followed.keys()"),
+        Python("pipelines.publish.publisher", "follow").replace(
+            "lagging or followed.keys()", "followed.keys()"
+        ),
         test="tests/postgres/test_rebuilding_facts.py::test_who_lags_behind_a_lost_feed_is_taken_whole_alone",
     ),
     Mutant(
         "drift is kept only when the period is over",
         "nobody hears of figures that were wrong this month",
-        Sql("load/keep_restatements.sql").remove("OR staged.reason = 'drift'"),
+        Sql("publish/keep_restatements").remove("OR staged.reason = 'drift'"),
         test="tests/postgres/test_audit.py::test_drift_in_a_period_that_goes_on_is_on_record_too",
     ),
     Mutant(
         "the audit cannot be passed by those that it cannot repair",
         "one organization keeps the others from being looked at",
-        Sql("read/audit_order.sql").replace("completeness.audited_at", "completeness.verified_at"),
+        Sql("watermarks/audit_order").replace("completeness.audited_at", "completeness.verified_at"),
         test="tests/postgres/test_audit.py::test_deletes_that_are_withheld_are_left_and_hold_nobody_up",
     ),
     Mutant(
         "the audit repairs from facts that nobody published",
         "cells are deleted because the facts are lost",
-        Python("pipelines.workbench", "workbench").replace("... and each.shows(facts)", "..."),
-        Python("pipelines.workbench", "workbench").replace("find_unpublished(facts, seen)", "()"),
+        Python("pipelines.publish.recompute", "workbench").replace("... and each.shows(facts)", "..."),
+        Python("pipelines.publish.recompute", "workbench").replace("find_unpublished(facts, seen)", "()"),
         test="tests/postgres/test_audit.py::test_facts_that_are_gone_delete_no_cell",
     ),
     Mutant(
         "verify looks at jobs alone",
         "a workflow that changed hands is a false alarm",
-        Python("pipelines.verify", "_Comparison._changed").remove(
+        Python("pipelines.runs.verify", "_Comparison._changed").remove(
             "if changed.workflow_ids or changed.client_ids: ..."
         ),
         test="tests/postgres/test_owners.py::test_until_then_its_cells_are_pending",
@@ -310,20 +320,20 @@ MUTANTS = (
     Mutant(
         "a stranger that a digest meets is read in part",
         "its older jobs are missing until the next digest of all",
-        Python("pipelines.extract", "_Reading.read_what_is_gone").remove("self._read_strangers()"),
+        Python("pipelines.extract.extractor", "_Reading.read_what_is_gone").remove("self._read_strangers()"),
         test="tests/postgres/test_no_change_is_missed.py"
         "::test_an_organization_without_a_row_is_read_whole_when_a_digest_meets_it",
     ),
     Mutant(
         "what a cell showed is told for any time before",
         "figures are said to be on record that nobody saw",
-        Python("pipelines.explain", "_stood").replace("since is not None and since <= moment", "True"),
+        Python("pipelines.runs.explain", "_stood").replace("since is not None and since <= moment", "True"),
         test="tests/postgres/test_explain.py::test_another_organization_s_first_publication_is_nobody_else_s",
     ),
     Mutant(
         "a snapshot may be open for as long as it likes",
         "the source cannot tidy up",
-        Python("pipelines.storage.snapshot", "Snapshot._go_on").replace(
+        Python("pipelines.postgres.snapshot", "Snapshot._go_on").replace(
             "self.seconds > self._longest_s", "False"
         ),
         test="tests/postgres/test_lost_connections.py::test_a_snapshot_that_is_open_for_too_long_is_let_go",
@@ -331,15 +341,13 @@ MUTANTS = (
     Mutant(
         "whatever cannot be read is damaged",
         "sound facts are thrown away for want of open files",
-        Python("pipelines.storage.facts_log", "refuse_what_is_no_damage").replace(
-            "obstacle_of(failure)", "None"
-        ),
+        Python("pipelines.facts.folder", "refuse_what_is_no_damage").replace("obstacle_of(failure)", "None"),
         test="tests/unit/test_damaged_facts.py::test_want_of_open_files_is_no_damage",
     ),
     Mutant(
         "cells that wait to be computed anew have to add up",
         "one organization's delay stops every run",
-        Sql("read/buckets_that_do_not_add_up.sql").replace(
+        Sql("checks/buckets_that_do_not_add_up").replace(
             "AND rebuilding_version IS NULL", "AND rebuilding_version IS NULL OR true"
         ),
         test="tests/dagster/test_checks.py::test_cells_of_an_older_definition_need_not_add_up",
@@ -347,7 +355,7 @@ MUTANTS = (
     Mutant(
         "steps of a job that changed are not read again",
         "a soft-deleted or reassigned job keeps its steps where they were",
-        Python("pipelines.steps.extract", "_Reading.read_changes").remove(
+        Python("pipelines.extract.steps", "_Reading.read_changes").remove(
             "self._read(self._steps.of_changed_jobs(cursors))"
         ),
         test="tests/postgres/steps/test_steps.py::test_whatever_becomes_of_a_line_the_next_refresh_follows",
@@ -355,13 +363,13 @@ MUTANTS = (
     Mutant(
         "a dropped month takes its steps along",
         "metrics vanish with the logs",
-        Python("pipelines.steps.extract", "_Reading.__init__").replace("steps.sealed_before()", "None"),
+        Python("pipelines.extract.steps", "_Reading.__init__").replace("steps.sealed_before()", "None"),
         test="tests/postgres/steps/test_sealed_months.py::test_a_dropped_month_is_sealed",
     ),
     Mutant(
         "a month goes while a step of it is not published",
         "its metrics never hear of the step",
-        Python("pipelines.steps.published", "why_unpublished").replace(
+        Python("pipelines.runs.steps_published", "why_unpublished").replace(
             "if days.height: ...", "if days.height > 1_000: ..."
         ),
         test="tests/postgres/steps/test_sealed_months.py::test_a_month_may_go_once_it_is_published",
@@ -377,7 +385,7 @@ MUTANTS = (
     Mutant(
         "steps of another workflow are taken for all",
         "a tenant's workflow is told the steps of its others",
-        Sql("read/of_tenant/step_durations.sql").replace(
+        Sql("tenant_metrics/step_durations").replace(
             "AND workflow_id = %(workflow_id)s", "AND workflow_id = %(all_workflows)s"
         ),
         test="tests/postgres/steps/test_step_repository.py::test_one_workflow_is_asked_for",
@@ -385,7 +393,7 @@ MUTANTS = (
     Mutant(
         "steps of another tenant are told",
         "whoever connects as the writer sees everybody's steps",
-        Sql("read/of_tenant/step_durations.sql").replace(
+        Sql("tenant_metrics/step_durations").replace(
             "WHERE organization_id = %(organization_id)s", "WHERE %(organization_id)s::uuid IS NOT NULL"
         ),
         test="tests/postgres/steps/test_step_repository.py::test_one_bucket_is_exact",
@@ -393,7 +401,7 @@ MUTANTS = (
     Mutant(
         "no line of a large batch is checked",
         "a line of a log belongs to nobody, or to somebody else's job",
-        Python("pipelines.storage.log_copying", "_copy_checking_jobs_once").replace(
+        Python("pipelines.executions.log_copying", "_copy_checking_jobs_once").replace(
             '_apply_keys(connection, "origin")', '_apply_keys(connection, "replica")'
         ),
         test="tests/postgres/executions/test_log_copying.py::test_a_line_of_a_foreign_job_is_noticed_wherever_it_comes",

@@ -65,7 +65,7 @@ class Mutant:
 
 @dataclass(frozen=True)
 class Python:
-    """A function, a class or a constant of a module, such as `Python("pipelines.extract", "_Reading.found")`.
+    """A function, a class or a constant of a module: `Python("pipelines.tills", "Till.total")`.
 
     A pattern is one expression or one statement of it. Syntax trees are compared, not texts. `...` may stand
     once in a pattern, for any expression or any body; in the new code it stands for what was found there.
@@ -93,7 +93,7 @@ class Python:
 
 @dataclass(frozen=True)
 class Sql:
-    """A statement, such as `Sql("extract/asked/swept.sql")`.
+    """A statement, such as `Sql("source_jobs/selected_swept")`.
 
     A fragment is compared token by token: spaces, comments and the case of words make no difference.
     """
@@ -162,10 +162,13 @@ class _SqlChange:
 
 def _find_statement(tree: Path, statement: str, texts: Texts) -> tuple[Path, int, int]:
     """The file that holds a statement, and between which characters of the file the statement is."""
-    path = tree / "sql" / statement
-    if not path.is_file():
-        raise LookupError(f"statement {statement} is gone")
-    return path, 0, len(texts[path])
+    group, _, name = statement.partition("/")
+    path = tree / "sql" / f"{group}.sql"
+    begins = [*re.finditer(r"^-- name: (\w+)\n", texts[path], re.MULTILINE)] if path.is_file() else []
+    for here, after in zip(begins, [*begins[1:], None], strict=True):
+        if here[1] == name:
+            return path, here.end(), after.start() if after else len(texts[path])
+    raise LookupError(f"statement {statement} is gone")
 
 
 def _split_into_tokens(text: str) -> list[tuple[str, int, int]]:

@@ -28,14 +28,17 @@ class Till:
         due = self.total(prices)
         return round(paid - due, 2)
 """
-SALES = """
+SALES = """-- name: sales
 -- Which sales of a customer were paid: AND sale.paid.
 SELECT sale.id, sale.price
 FROM shop.sales AS sale
 WHERE sale.customer_id = %(customer_id)s AND sale.paid
+
+-- name: others
+SELECT sale.id FROM shop.sales AS sale WHERE sale.paid AND sale.customer_id = 0
 """
 CHANGE, TAXES = Python("pipelines.till", "Till.change"), Python("pipelines.till", "TAXES")
-TOTAL, PAID = Python("pipelines.till", "Till.total"), Sql("read/sales.sql")
+TOTAL, PAID = Python("pipelines.till", "Till.total"), Sql("shop/sales")
 
 
 def test_the_whole_suite_tells_two_hundred_histories() -> None:
@@ -101,7 +104,7 @@ def test_a_mistake_is_made_in_its_statement_alone(tmp_path: Path) -> None:
 
     condition = "WHERE sale.customer_id = %(customer_id)s AND sale.paid"
     assert SALES.count(condition) == 1
-    made = (tmp_path / "sql/read/sales.sql").read_text("utf-8")
+    made = (tmp_path / "sql/shop.sql").read_text("utf-8")
     assert made == SALES.replace(condition, "WHERE sale.id = %(customer_id)s ")
 
 
@@ -133,7 +136,7 @@ def test_how_a_statement_is_written_makes_no_difference(tmp_path: Path) -> None:
 
     Mutant("of the sales", "the list", PAID.remove("AND sale.paid"), test="").apply(tmp_path)
 
-    made = (tmp_path / "sql/read/sales.sql").read_text("utf-8")
+    made = (tmp_path / "sql/shop.sql").read_text("utf-8")
     assert made == SALES.replace("AND sale.paid\n", "\n    \n")
 
 
@@ -151,9 +154,9 @@ def test_how_a_statement_is_written_makes_no_difference(tmp_path: Path) -> None:
         ),
         # It is an expression, and no statement of its own.
         (CHANGE.remove("self.total(prices)"), "has no place like `self.total(prices)`"),
-        (Sql("read/refunds.sql").remove("AND sale.paid"), "statement read/refunds.sql is gone"),
+        (Sql("shop/refunds").remove("AND sale.paid"), "statement shop/refunds is gone"),
         # What a comment says is no SQL.
-        (PAID.remove("were paid"), "statement read/sales.sql has no place like `were paid`"),
+        (PAID.remove("were paid"), "statement shop/sales has no place like `were paid`"),
     ],
 )
 def test_a_mutant_without_its_place_says_so(change: Change, reason: str, tmp_path: Path) -> None:
@@ -171,7 +174,7 @@ def test_a_mutant_without_its_place_says_so(change: Change, reason: str, tmp_pat
     ("change", "reason"),
     [
         (TOTAL.replace("price", "0"), "Till.total of module pipelines.till has 2 places like `price`"),
-        (PAID.replace("sale", "sold"), "statement read/sales.sql has 5 places like `sale`"),
+        (PAID.replace("sale", "sold"), "statement shop/sales has 5 places like `sale`"),
         (
             Python("pipelines.till", "Twice").remove("pass"),
             "module pipelines.till has 2 definitions of Twice",
@@ -224,6 +227,6 @@ def test_only_a_failing_test_kills_a_mutant(
 
 def make_product(tree: Path, till: str = TILL, sales: str = SALES) -> None:
     """Write a product of one module and one statement."""
-    for path, text in {"pipelines/till.py": till, "sql/read/sales.sql": sales}.items():
+    for path, text in {"pipelines/till.py": till, "sql/shop.sql": sales}.items():
         (tree / path).parent.mkdir(parents=True)
         (tree / path).write_text(text, "utf-8")

@@ -7,9 +7,9 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from pipelines.refresh import refresh
+from pipelines.postgres.connections import Databases
+from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
 from tests.support.oracle import ALL, NO_CLIENT, cells_by_sql, differences
 from tests.support.planting import (
     DAY,

@@ -7,11 +7,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from pipelines import audit as audits
-from pipelines.audit import AuditReport, audit
-from pipelines.refresh import refresh
+from pipelines.postgres.connections import Databases
+from pipelines.runs import audit as audits
+from pipelines.runs.audit import AuditReport, audit
+from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
 from tests.support.oracle import cells_by_sql, differences
 from tests.support.planting import (
     DAY,

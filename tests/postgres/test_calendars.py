@@ -10,13 +10,13 @@ import polars as pl
 import psycopg
 import pytest
 
-from pipelines.compute.calendar import OFFSET_COLUMNS
-from pipelines.model.periods import Period
+from pipelines.calendars.calendar import OFFSET_COLUMNS
+from pipelines.postgres.connections import Databases
 from pipelines.settings import Settings
-from pipelines.storage.calendars import ReadCalendar, calendar_in, find_calendar, keep_offsets, read_calendar
-from pipelines.storage.cursors import Progress
-from pipelines.storage.database import Databases
-from pipelines.storage.source import open_source
+from pipelines.source.snapshot import open_source
+from pipelines.state.time_zones import ReadCalendar, calendar_in, find_calendar, keep_offsets, read_calendar
+from pipelines.state.watermarks import Progress
+from pipelines.subjects.periods import Period
 from tests.support.oracle import Job, cells_by_hand, cells_by_sql, differences
 from tests.support.planting import DAY, HOUR, MINUTE, new_id, plant_jobs, plant_tenant
 from tests.support.sampling import EVERYTHING

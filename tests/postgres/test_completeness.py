@@ -6,10 +6,10 @@ from uuid import UUID
 
 import psycopg
 
-from pipelines.extract import Request
-from pipelines.refresh import extract_changes, publish_changes, reconcile, refresh
+from pipelines.extract.extractor import Request
+from pipelines.postgres.connections import Databases
+from pipelines.runs.refresh import extract_changes, publish_changes, reconcile, refresh
 from pipelines.settings import Settings, Tier
-from pipelines.storage.database import Databases
 from tests.support.planting import DAY, HOUR, NOON, Tenant, cells, plant_job, plant_tenant
 
 

@@ -6,11 +6,11 @@ from contextlib import suppress
 import psycopg
 import pytest
 
-from pipelines.refresh import refresh
+from pipelines.postgres.connections import Databases, connect, connections_reused
+from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases, connect, connections_reused
-from pipelines.storage.lock import refresh_lock
-from pipelines.storage.source import open_source
+from pipelines.source.snapshot import open_source
+from pipelines.state.lock import refresh_lock
 from tests.support.planting import plant_job, plant_tenant
 
 Session = Callable[[], int]

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipelines.storage import copying
-from pipelines.storage.copying import copy_frame
+from pipelines.postgres import copying
+from pipelines.postgres.copying import copy_frame
 from tests.conftest import Cluster
 from tests.support.planting import NOON
 

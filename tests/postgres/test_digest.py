@@ -12,11 +12,11 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from pipelines.compute.validate import with_verdict
+from pipelines.extract.validation import with_verdict
+from pipelines.postgres.connections import Databases
 from pipelines.settings import Settings
-from pipelines.storage.asked import Swept
-from pipelines.storage.database import Databases
-from pipelines.storage.source import DIGEST_COLUMNS, SourceSnapshot, open_source
+from pipelines.source.selections import Swept
+from pipelines.source.snapshot import DIGEST_COLUMNS, SourceSnapshot, open_source
 from tests.support.planting import (
     DAY,
     HOUR,

@@ -16,9 +16,10 @@ import psycopg
 import pytest
 
 from pipelines.errors import EmbeddedPostgresError
-from pipelines.storage import embedded_postgres, postgres_programs
-from pipelines.storage.embedded_postgres import running
-from pipelines.storage.postgres_programs import Account, Programs, find_programs
+from pipelines.postgres import embedded as embedded_postgres
+from pipelines.postgres import programs as postgres_programs
+from pipelines.postgres.embedded import running
+from pipelines.postgres.programs import Account, Programs, find_programs
 from tests.conftest import copy_server, home_for_servers
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
@@ -27,7 +28,7 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for a zom
 HOLD = """
 import sys
 from pathlib import Path
-from pipelines.storage.embedded_postgres import running
+from pipelines.postgres.embedded import running
 
 print("begun", flush=True)
 with running(Path(sys.argv[1])) as url:
@@ -39,7 +40,7 @@ HOLD_AS_NOBODY = """
 import encodings.idna, os, sys
 from pathlib import Path
 import psycopg
-from pipelines.storage.embedded_postgres import running
+from pipelines.postgres.embedded import running
 
 os.setgroups([]), os.setgid(65534), os.setuid(65534)
 with running(Path(sys.argv[1]), programs=Path(sys.argv[2])) as url:

@@ -9,14 +9,14 @@ import psycopg
 import pytest
 
 from pipelines.errors import AnalyticsQueryError
-from pipelines.execution_metadata import sync_metadata
-from pipelines.model.jobs import Status
-from pipelines.model.sentinels import NO_CLIENT
-from pipelines.repositories.execution_metadata import ExecutionMetadata, ExecutionMetadataRepository
+from pipelines.postgres.connections import Databases
+from pipelines.query.executions import ExecutionMetadata, ExecutionMetadataRepository
+from pipelines.query.tenant import admit
+from pipelines.query.tenant_reading import reading_as
+from pipelines.runs.execution_metadata import sync_metadata
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
-from pipelines.storage.tenant_reading import reading_as
-from pipelines.tenancy import admit
+from pipelines.subjects.dimensions import NO_CLIENT
+from pipelines.subjects.jobs import Status
 from tests.support.planting import MINUTE, NOON, Tenant, new_id, plant_job, plant_jobs, plant_tenant
 
 Opened = Callable[[Tenant], Any]

@@ -8,15 +8,15 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 
-from pipelines.audit import audit
 from pipelines.errors import CellNotFound, SchemaMissing
-from pipelines.explain import CellName, Evidence, Explanation, Occasion, explain
-from pipelines.extract import Request
-from pipelines.model.periods import Period
-from pipelines.refresh import extract_changes, refresh
-from pipelines.retain import retain
+from pipelines.extract.extractor import Request
+from pipelines.postgres.connections import Databases
+from pipelines.runs.audit import audit
+from pipelines.runs.explain import CellName, Evidence, Explanation, Occasion, explain
+from pipelines.runs.refresh import extract_changes, refresh
+from pipelines.runs.retention import retain
 from pipelines.settings import Settings, load_settings
-from pipelines.storage.database import Databases
+from pipelines.subjects.periods import Period
 from tests.support.oracle import ALL, NO_CLIENT, bucket
 from tests.support.planting import (
     DAY,

@@ -10,13 +10,13 @@ import psycopg
 import pytest
 
 from pipelines.errors import FactsUnusable, FeedLost
-from pipelines.maintenance import TidyReport, tidy_facts
+from pipelines.facts.fact_table import Facts, open_facts
+from pipelines.facts.folder import set_aside
+from pipelines.postgres.connections import Databases
+from pipelines.runs.fact_maintenance import TidyReport, tidy_facts
+from pipelines.runs.status import status
 from pipelines.settings import Settings
-from pipelines.status import status
-from pipelines.storage.cursors import find_progress
-from pipelines.storage.database import Databases
-from pipelines.storage.facts import Facts, open_facts
-from pipelines.storage.facts_log import set_aside
+from pipelines.state.watermarks import find_progress
 from tests.support.fact_changes import DAY, NOON, change, frame
 
 TENANT, NEIGHBOUR, STRANGER = UUID(int=1), UUID(int=9), UUID(int=5)

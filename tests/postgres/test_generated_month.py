@@ -9,13 +9,13 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from pipelines.devtools.generated_month import GeneratedMonth, generate_month, serves_others
 from pipelines.errors import SchemaMissing
-from pipelines.refresh import refresh
+from pipelines.postgres.connections import Databases
+from pipelines.postgres.migrations import downgrade
+from pipelines.runs.refresh import refresh
+from pipelines.runs.verify import verify
 from pipelines.settings import Settings, load_settings
-from pipelines.storage.database import Databases
-from pipelines.storage.generated_month import GeneratedMonth, generate_month, serves_others
-from pipelines.storage.migrations import downgrade
-from pipelines.verify import verify
 from tests.conftest import Cluster, CreateDatabase, with_database
 from tests.support.planting import plant_job, plant_tenant
 

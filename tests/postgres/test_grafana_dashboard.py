@@ -7,11 +7,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from pipelines.refresh import refresh
+from pipelines.postgres.connections import Databases
+from pipelines.query.tenant import admit
+from pipelines.query.tenant_reading import reading_as
+from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
-from pipelines.storage.tenant_reading import reading_as
-from pipelines.tenancy import admit
 from tests.support.places import ROOT
 from tests.support.planting import DAY, NOON, Tenant, plant_jobs, plant_tenant
 

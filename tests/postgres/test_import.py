@@ -8,11 +8,11 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from pipelines.devtools.trace_import import import_trace
 from pipelines.errors import InvalidTrace, SchemaMissing, SourceMissing
+from pipelines.postgres.connections import Databases
+from pipelines.postgres.migrations import downgrade
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
-from pipelines.storage.migrations import downgrade
-from pipelines.storage.trace import import_trace
 from tests.support.planting import plant_job, plant_tenant
 from tests.support.small_traces import (
     ANOTHER_JOB,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pipelines.devtools.trace_files import read_trace
 from pipelines.errors import InvalidTrace
-from pipelines.storage.trace_files import read_trace
 from tests.support.small_traces import (
     ANOTHER_JOB,
     CLIENT,

@@ -11,15 +11,15 @@ import pytest
 from psycopg.rows import dict_row
 
 from pipelines.errors import TooManyFailures
+from pipelines.facts.fact_table import open_facts
 from pipelines.fault_points import FaultPoint, watched_by
-from pipelines.refresh import FailedOrganization, reconcile, reconcile_created, refresh
-from pipelines.sanity import standing_failures
+from pipelines.postgres.connections import Databases
+from pipelines.runs.checks import standing_failures
+from pipelines.runs.refresh import FailedOrganization, reconcile, reconcile_created, refresh
+from pipelines.runs.status import status
+from pipelines.runs.verify import verify
 from pipelines.settings import Settings, load_settings
-from pipelines.status import status
-from pipelines.storage.cursors import find_progress
-from pipelines.storage.database import Databases
-from pipelines.storage.facts import open_facts
-from pipelines.verify import verify
+from pipelines.state.watermarks import find_progress
 from tests.support.oracle import ALL, Cells, cells_by_sql, differences
 from tests.support.planting import (
     DAY,
@@ -334,7 +334,7 @@ def test_a_whale_comes_last_and_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whoever has little to publish does not wait for somebody who has much."""
-    monkeypatch.setattr("pipelines.publish.CHUNK_JOBS", 50)
+    monkeypatch.setattr("pipelines.publish.publisher.CHUNK_JOBS", 50)
     whale, *small = plant_tenants(source, 5)
     refresh(databases, settings)
     plant_many(source, whale, 60)

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from pipelines.refresh import refresh
+from pipelines.postgres.connections import Databases
+from pipelines.runs.refresh import refresh
+from pipelines.runs.verify import verify
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
-from pipelines.verify import verify
 from tests.support.oracle import cells_by_sql, differences
 from tests.support.planting import (
     DAY,

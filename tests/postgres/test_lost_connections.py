@@ -14,11 +14,11 @@ from pipelines.errors import (
     StatementCancelled,
     StatementTimedOut,
 )
-from pipelines.read_ahead import read_ahead
+from pipelines.postgres.connections import Databases, connect
+from pipelines.prefetch import read_ahead
 from pipelines.settings import Settings, load_settings
-from pipelines.storage.asked import Swept
-from pipelines.storage.database import Databases, connect
-from pipelines.storage.source import SourceSnapshot, open_source
+from pipelines.source.selections import Swept
+from pipelines.source.snapshot import SourceSnapshot, open_source
 from tests.support.planting import plant_jobs, plant_long_jobs, plant_tenant
 
 

@@ -2,10 +2,10 @@
 
 import psycopg
 
-from pipelines.refresh import refresh
+from pipelines.postgres.connections import Databases
+from pipelines.runs.refresh import refresh
+from pipelines.runs.verify import verify
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
-from pipelines.verify import verify
 from tests.support.planting import cells, plant_tenant, row_versions, without_constraints
 from tests.support.sampling import EVERYTHING
 

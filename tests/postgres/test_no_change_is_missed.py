@@ -8,10 +8,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pipelines.refresh import reconcile_created, refresh
+from pipelines.postgres.connections import Databases
+from pipelines.runs.refresh import reconcile_created, refresh
+from pipelines.runs.verify import verify
 from pipelines.settings import Settings, Tier, load_settings
-from pipelines.storage.database import Databases
-from pipelines.verify import verify
 from tests.support.concurrent_writers import NaiveReader, run_writers
 from tests.support.oracle import cells_by_sql, differences
 from tests.support.planting import DAY, NOON, cells, plant_job, plant_tenant, without_constraints
@@ -76,7 +76,7 @@ def test_a_large_table_is_searched_by_its_index_until_a_sweep_is_due(
     raw = "UPDATE orchestration.jobs SET initiator_type = %s WHERE id = %s"
     source.execute(raw, ["BEHIND ITS BACK", job])
 
-    monkeypatch.setattr("pipelines.extract._LARGE_TABLE_BYTES", 1)
+    monkeypatch.setattr("pipelines.extract.extractor._LARGE_TABLE_BYTES", 1)
     large = refresh(databases, settings)
     due = refresh(databases, settings.model_copy(update={"sweep_every": timedelta(milliseconds=1)}))
     monkeypatch.undo()

@@ -8,9 +8,9 @@ from random import Random
 
 import psycopg
 
-from pipelines.execution_metadata import SyncReport, find_drift, sync_metadata
+from pipelines.postgres.connections import Databases
+from pipelines.runs.execution_metadata import SyncReport, find_drift, sync_metadata
 from pipelines.settings import load_settings
-from pipelines.storage.database import Databases
 from tests.conftest import CreateDatabase
 from tests.support.concurrent_writers import NaiveReader, run_writers
 from tests.support.metadata_oracle import wrong

@@ -18,19 +18,19 @@ import psycopg
 import pytest
 from deltalake import DeltaTable
 
-from pipelines.audit import audit
 from pipelines.errors import FactsConflict, PublishConflict
-from pipelines.extract import Request
+from pipelines.extract.extractor import Request
+from pipelines.facts.fact_table import open_facts
 from pipelines.fault_points import FaultPoint, watched_by
-from pipelines.maintenance import tidy_facts
-from pipelines.rebuild import rebuild
-from pipelines.refresh import completed_in, extract_changes, publish_changes, reconcile, refresh
+from pipelines.postgres.connections import Databases
+from pipelines.publish.rebuild import rebuild
+from pipelines.runs.audit import audit
+from pipelines.runs.fact_maintenance import tidy_facts
+from pipelines.runs.refresh import completed_in, extract_changes, publish_changes, reconcile, refresh
+from pipelines.runs.verify import Difference, verify
 from pipelines.settings import Settings, load_settings
-from pipelines.storage.cursors import Advance, Progress, advance, find_progress, move_cursors
-from pipelines.storage.database import Databases
-from pipelines.storage.facts import open_facts
-from pipelines.storage.source import Moment
-from pipelines.verify import Difference, verify
+from pipelines.source.snapshot import Moment
+from pipelines.state.watermarks import Advance, Progress, advance, find_progress, move_cursors
 from tests.support.concurrent_writers import run_writers
 from tests.support.oracle import cells_by_sql, differences
 from tests.support.planting import (

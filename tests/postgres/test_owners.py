@@ -3,10 +3,10 @@
 import psycopg
 import pytest
 
-from pipelines.refresh import refresh
+from pipelines.postgres.connections import Databases
+from pipelines.runs.refresh import refresh
+from pipelines.runs.verify import verify
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
-from pipelines.verify import verify
 from tests.support.planting import (
     Tenant,
     cells,

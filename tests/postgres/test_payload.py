@@ -9,10 +9,10 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from pipelines.errors import SourceMissing
-from pipelines.refresh import reconcile, refresh
+from pipelines.postgres.connections import Databases
+from pipelines.runs.refresh import reconcile, refresh
+from pipelines.runs.verify import verify
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
-from pipelines.verify import verify
 from tests.support.oracle import cells_by_sql, differences
 from tests.support.planting import DAY, MINUTE, NOON, cells, change_job, plant_job, plant_tenant
 

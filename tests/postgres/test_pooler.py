@@ -14,11 +14,11 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from pipelines.errors import SessionsShared
-from pipelines.refresh import refresh
+from pipelines.postgres.connections import Databases
+from pipelines.query.pool import ReadingPool
+from pipelines.runs.refresh import refresh
+from pipelines.runs.verify import verify
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
-from pipelines.storage.reading_pool import ReadingPool
-from pipelines.verify import verify
 from tests.support.oracle import cells_by_sql, differences
 from tests.support.planting import cells, plant_job, plant_tenant
 

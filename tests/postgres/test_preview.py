@@ -11,13 +11,13 @@ import psycopg
 import pytest
 
 from pipelines.errors import InvalidRange, UnknownOrganization
-from pipelines.extract import Request
-from pipelines.preview import OrganizationPreview, preview
-from pipelines.refresh import extract_changes, reconcile, refresh
-from pipelines.retain import retain
+from pipelines.extract.extractor import Request
+from pipelines.postgres.connections import Databases
+from pipelines.postgres.tables import METADATA
+from pipelines.runs.dry_run import OrganizationPreview, preview
+from pipelines.runs.refresh import extract_changes, reconcile, refresh
+from pipelines.runs.retention import retain
 from pipelines.settings import Settings, load_settings
-from pipelines.storage.database import Databases
-from pipelines.storage.tables import METADATA
 from tests.support.planting import (
     DAY,
     HOUR,

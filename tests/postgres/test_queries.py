@@ -7,9 +7,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pipelines.refresh import reconcile, refresh
+from pipelines.postgres.connections import Databases
+from pipelines.runs.refresh import reconcile, refresh
 from pipelines.settings import Settings, load_settings
-from pipelines.storage.database import Databases
 from tests.support.planting import DAY, MINUTE, NOON, Tenant, plant_jobs, plant_tenant
 from tests.support.sampling import EVERYTHING
 

@@ -10,19 +10,19 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pipelines import rebuild as rebuilding
-from pipelines import recompute
+from pipelines.compute import engine as recompute
 from pipelines.errors import FactsUnusable
-from pipelines.extract import Request
+from pipelines.extract.extractor import Request
+from pipelines.facts.fact_table import open_facts
 from pipelines.fault_points import FaultPoint, watched_by
-from pipelines.model.metrics import PERCENTILES
-from pipelines.publish import Published
-from pipelines.rebuild import find_waiting, rebuild
-from pipelines.refresh import extract_changes, refresh
+from pipelines.postgres.connections import Databases
+from pipelines.publish import rebuild as rebuilding
+from pipelines.publish.publisher import Published
+from pipelines.publish.rebuild import find_waiting, rebuild
+from pipelines.runs.refresh import extract_changes, refresh
+from pipelines.runs.verify import verify
 from pipelines.settings import Settings, load_settings
-from pipelines.storage.database import Databases
-from pipelines.storage.facts import open_facts
-from pipelines.verify import verify
+from pipelines.subjects.measures import PERCENTILES
 from tests.support import oracle
 from tests.support.oracle import cells_by_sql, differences
 from tests.support.planting import (

@@ -8,16 +8,16 @@ import psycopg
 import pytest
 
 from pipelines.errors import PublishConflict
-from pipelines.extract import Request
-from pipelines.maintenance import tidy_facts
-from pipelines.refresh import FailedOrganization, extract_changes, publish_changes, reconcile, refresh
+from pipelines.extract.extractor import Request
+from pipelines.facts.delta import JOB_FACTS, STEP_FACTS
+from pipelines.facts.fact_table import open_facts
+from pipelines.postgres.connections import Databases
+from pipelines.runs.fact_maintenance import tidy_facts
+from pipelines.runs.refresh import FailedOrganization, extract_changes, publish_changes, reconcile, refresh
+from pipelines.runs.status import status
+from pipelines.runs.verify import verify
 from pipelines.settings import Settings
-from pipelines.status import status
-from pipelines.storage.cursors import forget_published
-from pipelines.storage.database import Databases
-from pipelines.storage.facts import open_facts
-from pipelines.storage.facts_table import JOB_FACTS, STEP_FACTS
-from pipelines.verify import verify
+from pipelines.state.watermarks import forget_published
 from tests.support.older_facts import take_away_column
 from tests.support.oracle import ALL, cells_by_sql, differences
 from tests.support.planting import (

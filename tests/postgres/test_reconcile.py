@@ -8,11 +8,11 @@ import pytest
 
 from pipelines.errors import InvalidRange, UnknownOrganization
 from pipelines.fault_points import FaultPoint
-from pipelines.preview import preview
-from pipelines.refresh import reconcile, refresh
+from pipelines.postgres.connections import Databases
+from pipelines.runs.dry_run import preview
+from pipelines.runs.refresh import reconcile, refresh
+from pipelines.runs.status import status
 from pipelines.settings import Settings, Tier
-from pipelines.status import status
-from pipelines.storage.database import Databases
 from tests.support.faults.runs import recorded
 from tests.support.oracle import ALL, cells_by_sql, differences
 from tests.support.planting import (

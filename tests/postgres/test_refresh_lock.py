@@ -8,9 +8,9 @@ import psycopg
 import pytest
 
 from pipelines.errors import AnotherRunHoldsTheLock
-from pipelines.refresh import reconcile, refresh
+from pipelines.postgres.connections import Databases
+from pipelines.runs.refresh import reconcile, refresh
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
 from tests.support.oracle import cells_by_sql, differences
 from tests.support.planting import DAY, NOON, cells, plant_job, plant_tenant
 

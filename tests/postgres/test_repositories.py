@@ -25,12 +25,10 @@ from pipelines.errors import (
     UnknownMeasure,
     WorkflowNotVisible,
 )
-from pipelines.model.periods import Period
-from pipelines.model.sentinels import NO_CLIENT
-from pipelines.refresh import refresh
-from pipelines.repositories.analytics import AnalyticsRepository
-from pipelines.repositories.names import NamesRepository
-from pipelines.repositories.records import (
+from pipelines.postgres.connections import Databases
+from pipelines.query.metrics import AnalyticsRepository
+from pipelines.query.names import NamesRepository
+from pipelines.query.records import (
     ClientExecutionStats,
     DurationPercentiles,
     DurationStats,
@@ -38,12 +36,14 @@ from pipelines.repositories.records import (
     WorkflowExecutionStats,
     added_up,
 )
-from pipelines.repositories.slices import EACH
-from pipelines.retain import retain
+from pipelines.query.slices import EACH
+from pipelines.query.tenant import admit
+from pipelines.query.tenant_reading import reading_as
+from pipelines.runs.refresh import refresh
+from pipelines.runs.retention import retain
 from pipelines.settings import Settings, load_settings
-from pipelines.storage.database import Databases
-from pipelines.storage.tenant_reading import reading_as
-from pipelines.tenancy import admit
+from pipelines.subjects.dimensions import NO_CLIENT
+from pipelines.subjects.periods import Period
 from tests.conftest import Cluster, CreateDatabase
 from tests.support.oracle import ALL
 from tests.support.planting import DAY, HOUR, MINUTE, NOON, Tenant, cells, new_id, plant_jobs, plant_tenant

@@ -8,11 +8,11 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from pipelines.audit import audit
-from pipelines.model.restatements import Restated as Reason
-from pipelines.refresh import reconcile_created, refresh
+from pipelines.postgres.connections import Databases
+from pipelines.runs.audit import audit
+from pipelines.runs.refresh import reconcile_created, refresh
 from pipelines.settings import Settings, Tier, load_settings
-from pipelines.storage.database import Databases
+from pipelines.subjects.restatements import Restated as Reason
 from tests.support.planting import (
     DAY,
     HOUR,

@@ -8,14 +8,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from pipelines.audit import audit
-from pipelines.model.outcomes import Outcome, OutcomeOf
-from pipelines.rebuild import rebuild
-from pipelines.refresh import reconcile, reconcile_created, refresh
-from pipelines.retain import RetentionReport, retain
+from pipelines.postgres.connections import Databases
+from pipelines.publish.rebuild import rebuild
+from pipelines.runs.audit import audit
+from pipelines.runs.refresh import reconcile, reconcile_created, refresh
+from pipelines.runs.retention import RetentionReport, retain
+from pipelines.runs.verify import verify
 from pipelines.settings import Settings, load_settings
-from pipelines.storage.database import Databases
-from pipelines.verify import verify
+from pipelines.subjects.outcomes import Outcome, OutcomeOf
 from tests.support.oracle import cells_by_sql, differences
 from tests.support.planting import (
     DAY,

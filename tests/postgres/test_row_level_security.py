@@ -7,15 +7,15 @@ import psycopg
 import pytest
 
 from pipelines.errors import ClientNotVisible, WorkflowNotVisible
-from pipelines.model.sentinels import NO_CLIENT
-from pipelines.refresh import refresh
-from pipelines.repositories.analytics import AnalyticsRepository
-from pipelines.repositories.names import NamesRepository
+from pipelines.postgres.connections import Databases
+from pipelines.postgres.grants import grants
+from pipelines.query.metrics import AnalyticsRepository
+from pipelines.query.names import NamesRepository
+from pipelines.query.tenant import admit
+from pipelines.query.tenant_reading import read_as, reading_as
+from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
-from pipelines.storage.grants import grants
-from pipelines.storage.tenant_reading import read_as, reading_as
-from pipelines.tenancy import admit
+from pipelines.subjects.dimensions import NO_CLIENT
 from tests.support.planting import (
     DAY,
     HOUR,

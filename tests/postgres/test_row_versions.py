@@ -6,14 +6,14 @@ import pytest
 from pipelines.doctor.examine import examine
 from pipelines.doctor.mapping import Said
 from pipelines.errors import SourceUnfit
-from pipelines.model.source_contract import ROW_VERSION, held_by
-from pipelines.refresh import refresh
+from pipelines.postgres.connections import Databases
+from pipelines.postgres.schemas import SOURCE_COLUMNS
+from pipelines.runs.refresh import refresh
+from pipelines.runs.status import status
+from pipelines.runs.verify import verify
 from pipelines.settings import Settings
-from pipelines.status import status
-from pipelines.storage.database import Databases
-from pipelines.storage.schemas import SOURCE_COLUMNS
-from pipelines.storage.source import open_source
-from pipelines.verify import verify
+from pipelines.source.contract import ROW_VERSION, held_by
+from pipelines.source.snapshot import open_source
 from tests.conftest import CreateDatabase, system_15, with_database
 from tests.support.oracle import cells_by_sql, differences
 from tests.support.planting import cells, change_job, plant_job, plant_tenant

@@ -14,15 +14,15 @@ import psycopg
 import pytest
 
 from pipelines.errors import SourceMissing
-from pipelines.model.jobs import EXTRACTED_COLUMNS
+from pipelines.frames import uuids
+from pipelines.postgres.connections import Databases
+from pipelines.postgres.grants import grants
+from pipelines.postgres.snapshot import open_snapshot
 from pipelines.settings import Settings
-from pipelines.storage.asked import Asked, CreatedOn, Indexed, Listed, OfOwners, Swept
-from pipelines.storage.database import Databases
-from pipelines.storage.frames import uuids
-from pipelines.storage.grants import grants
-from pipelines.storage.snapshot import open_snapshot
-from pipelines.storage.source import SourceSnapshot, open_source
-from pipelines.storage.source_statements import digest_statement, jobs_statement
+from pipelines.source.selections import Asked, CreatedOn, Indexed, Listed, OfOwners, Swept
+from pipelines.source.snapshot import SourceSnapshot, open_source
+from pipelines.source.source_statements import digest_statement, jobs_statement
+from pipelines.subjects.jobs import EXTRACTED_COLUMNS
 from tests.support.planting import (
     DAY,
     HOUR,

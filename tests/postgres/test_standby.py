@@ -13,15 +13,15 @@ import psycopg
 import pytest
 
 from pipelines.errors import SourceConflict
-from pipelines.execution_metadata import sync_metadata
-from pipelines.refresh import reconcile_created, refresh
+from pipelines.frames import uuids
+from pipelines.postgres.connections import Databases
+from pipelines.postgres.grants import grants
+from pipelines.runs.execution_metadata import sync_metadata
+from pipelines.runs.refresh import reconcile_created, refresh
+from pipelines.runs.verify import verify
 from pipelines.settings import Settings, load_settings
-from pipelines.storage.asked import Swept
-from pipelines.storage.database import Databases
-from pipelines.storage.frames import uuids
-from pipelines.storage.grants import grants
-from pipelines.storage.source import Moment, SourceSnapshot, open_source
-from pipelines.verify import verify
+from pipelines.source.selections import Swept
+from pipelines.source.snapshot import Moment, SourceSnapshot, open_source
 from tests.conftest import home_for_servers, system_15
 from tests.support.oracle import cells_by_sql, differences
 from tests.support.planting import cells, change_job, plant_job, plant_long_jobs, plant_tenant

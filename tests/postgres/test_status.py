@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from pipelines.audit import audit
 from pipelines.errors import SchemaMissing
-from pipelines.refresh import refresh
+from pipelines.postgres.connections import Databases
+from pipelines.runs.audit import audit
+from pipelines.runs.refresh import refresh
+from pipelines.runs.status import OrganizationStatus, status
 from pipelines.settings import Settings, load_settings
-from pipelines.status import OrganizationStatus, status
-from pipelines.storage.database import Databases
 from tests.support.planting import DAY, MINUTE, NOON, Tenant, cells, plant_job, plant_jobs, plant_tenant
 
 

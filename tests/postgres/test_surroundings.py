@@ -7,12 +7,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from pipelines.refresh import refresh
+from pipelines.postgres.connections import Databases
+from pipelines.postgres.migrations import migrate
+from pipelines.query.pool import ReadingPool
+from pipelines.runs.refresh import refresh
+from pipelines.runs.verify import verify
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
-from pipelines.storage.migrations import migrate
-from pipelines.storage.reading_pool import ReadingPool
-from pipelines.verify import verify
 from tests.conftest import OWNER, with_database, with_user
 from tests.support.oracle import cells_by_sql, differences
 from tests.support.planting import NOON, cells, change_job, plant_job, plant_tenant

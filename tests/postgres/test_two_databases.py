@@ -7,10 +7,10 @@ import psycopg
 import pytest
 
 from pipelines.errors import DatabaseUnreachable, SchemaMissing, SourceMissing
-from pipelines.refresh import reconcile, refresh
+from pipelines.postgres.connections import Databases
+from pipelines.runs.refresh import reconcile, refresh
+from pipelines.runs.verify import verify
 from pipelines.settings import Settings, load_settings
-from pipelines.storage.database import Databases
-from pipelines.verify import verify
 from tests.support.oracle import cells_by_sql, differences
 from tests.support.planting import (
     DAY,

@@ -6,12 +6,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from pipelines.audit import audit
 from pipelines.errors import InvalidRange, UnknownOrganization
-from pipelines.refresh import refresh
+from pipelines.postgres.connections import Databases
+from pipelines.runs.audit import audit
+from pipelines.runs.refresh import refresh
+from pipelines.runs.verify import verify
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
-from pipelines.verify import verify
 from tests.support.oracle import ALL
 from tests.support.planting import (
     DAY,

@@ -5,13 +5,13 @@ import re
 from tests.support.source_texts import ROOT, kept_files, python_files, strings
 
 # The oracles of the tests say sentinels in their own words; the model is where they are defined.
-HOME_OF_SENTINELS = ROOT / "pipelines" / "model" / "sentinels.py"
+HOME_OF_SENTINELS = ROOT / "pipelines" / "subjects" / "dimensions.py"
 
 # One file, as its project publishes it; its sum is in a manifest.
-CHARTS = ROOT / "pipelines/dashboard/page/vendor/echarts/echarts.esm.min.js"
+CHARTS = ROOT / "pipelines/web/vendor/echarts/echarts.esm.min.js"
 
 # A word of its own, which happens to be spelt the same: how far an extraction reaches.
-OTHER_WORDS = {(ROOT / "pipelines" / "storage" / "asked.py", "all")}
+OTHER_WORDS = {(ROOT / "pipelines" / "source" / "selections.py", "all")}
 
 
 def test_sentinels_are_spelt_in_one_module() -> None:

@@ -30,7 +30,7 @@ def test_the_code_under_test_is_the_code_of_this_folder() -> None:
     ]
 
 
-@pytest.mark.parametrize("module", ["pipelines.refresh", "pipelines.verify", "pipelines.cli.main"])
+@pytest.mark.parametrize("module", ["pipelines.runs.refresh", "pipelines.runs.verify", "pipelines.cli.main"])
 def test_the_pipelines_run_without_dagster(module: str) -> None:
     """What Dagster calls can be called without it, and a command need not wait for its import."""
     said = run(

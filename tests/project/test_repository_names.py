@@ -12,22 +12,24 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
-from tests.support.source_texts import ROOT, python_files
+from tests.support.source_texts import python_files, statements
 
-MODULES = python_files("pipelines/repositories")
+MODULES = [
+    path for path in python_files("pipelines/executions", "pipelines/query") if path.stem != "__init__"
+]
 
 # Where a transaction, or a row of the log of accesses, is kept for good.
-COMMITTING = {"accesses.py", "unit_of_work.py"}
+COMMITTING = {"accesses.py", "log_copying.py", "pool.py", "transactions.py", "unit_of_work.py"}
 
-STATEMENTS = sorted((ROOT / "sql/orchestration").glob("*/*.sql"))
-QUESTIONS = [path for path in STATEMENTS if path.stem.startswith(("find_", "get_"))]
-BEGINNINGS = [path for path in STATEMENTS if path.stem == "visible"]
-OF_A_TENANT = [path for path in STATEMENTS if path.with_stem("visible") in BEGINNINGS]
+# Groups of statements about rows that a tenant may see.
+BEGINNINGS = [name for name in statements() if name.endswith("/visible")]
+OF_A_TENANT = [name for name in statements() if f"{name.partition('/')[0]}/visible" in BEGINNINGS]
+QUESTIONS = [name for name in OF_A_TENANT if re.search(r"/(find|get)_", name)]
 
 
 def module_of(path: Path) -> ModuleType:
     """The module of a file."""
-    return import_module(f"pipelines.repositories.{path.stem}")
+    return import_module(f"pipelines.{path.parent.name}.{path.stem}")
 
 
 def methods() -> Iterator[tuple[str, str, Any]]:
@@ -81,25 +83,24 @@ def test_no_repository_commits(path: Path) -> None:
     assert not ending or path.name in COMMITTING
 
 
-@pytest.mark.parametrize("path", QUESTIONS, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_a_question_begins_with_the_visible_rows(path: Path) -> None:
-    """Whose rows, and that deleted ones are left out, is said once for all questions of a folder."""
-    assert path.with_stem("visible") in BEGINNINGS
-    assert "{visible}" in path.read_text("utf-8")
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_a_question_begins_with_the_visible_rows(name: str) -> None:
+    """Whose rows, and that deleted ones are left out, is said once for all questions of a group."""
+    assert "{visible}" in statements()[name]
 
 
-@pytest.mark.parametrize("path", OF_A_TENANT, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_a_statement_of_a_repository_names_the_organization(path: Path) -> None:
+@pytest.mark.parametrize("name", OF_A_TENANT)
+def test_a_statement_of_a_repository_names_the_organization(name: str) -> None:
     """Itself, or by beginning with rows that do."""
-    statement = path.read_text("utf-8")
+    statement = statements()[name]
 
     assert "%(organization_id)s" in statement or "{visible}" in statement
 
 
-@pytest.mark.parametrize("path", BEGINNINGS, ids=lambda path: path.parent.name)
-def test_the_visible_rows_are_the_tenants_own_and_not_deleted(path: Path) -> None:
+@pytest.mark.parametrize("name", BEGINNINGS)
+def test_the_visible_rows_are_the_tenants_own_and_not_deleted(name: str) -> None:
     """Unless they are asked for."""
-    statement = path.read_text("utf-8")
+    statement = statements()[name]
 
     assert "organization_id = %(organization_id)s" in statement
     assert "deleted_at IS NULL" in statement

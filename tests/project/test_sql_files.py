@@ -1,16 +1,19 @@
-"""The statements under sql/: one to a file, explained, used, and free of values."""
+"""The statements under sql/: named, explained, used, and free of values."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from tests.support.source_texts import ROOT, can_be_spelt, python_files, sql_files, strings
+from tests.support.source_texts import ROOT, can_be_spelt, python_files, statements, strings
 
-NAMES = [path.relative_to(ROOT / "sql").as_posix() for path in sql_files()]
+STATEMENTS = statements()
+NAMES = list(STATEMENTS)
+
+GROUPS = {name.partition("/")[0] for name in NAMES}
 
 # The oracles of `verify` say the rules again in their own words, so that they share none of the code's.
-ORACLES = ("verify/expected_cells.sql", "verify/expected_step_cells.sql")
+ORACLES = ("verify/expected_cells", "verify/expected_step_cells")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -26,24 +29,24 @@ def test_a_statement_says_what_it_is_for_takes_and_gives(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_file_holds_one_statement(name: str) -> None:
+def test_a_statement_is_one_statement(name: str) -> None:
     """Nothing hides behind a semicolon."""
     assert ";" not in without_comments(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_statement_is_used(name: str) -> None:
-    """Some code names each file, so that a statement nobody needs goes with its code."""
-    assert can_be_spelt(name) or can_be_spelt(name.removesuffix(".sql").rpartition("/")[2])
+    """Some code names each, so that a statement nobody needs goes with its code."""
+    assert can_be_spelt(name) or can_be_spelt(name.partition("/")[2])
 
 
 def test_every_statement_that_code_names_exists() -> None:
-    """A renamed file would be noticed at the first run only."""
+    """A renamed statement would be noticed at the first run only."""
     named = {
         value
         for path in python_files("pipelines", "assets")
         for _, value in strings(path)
-        if re.fullmatch(r"(?:[a-z_]+/)+[a-z_]+\.sql", value)
+        if value.partition("/")[0] in GROUPS and re.fullmatch(r"[a-z_]+/[a-z_]*[a-z]", value)
     }
 
     assert named <= set(NAMES)
@@ -60,8 +63,8 @@ def test_a_statement_takes_the_sentinels_as_values(name: str) -> None:
 
 
 def text(name: str) -> str:
-    """The file as it is."""
-    return (ROOT / "sql" / name).read_text("utf-8")
+    """The statement with its header."""
+    return STATEMENTS[name]
 
 
 def without_comments(name: str) -> str:

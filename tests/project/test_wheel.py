@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.source_texts import ROOT, page_files, python_files, sql_files
+from tests.support.source_texts import ROOT, page_files, python_files
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,9 @@ def test_the_wheel_holds_code_statements_and_migrations(wheel: Path) -> None:
 
     expected = {path.relative_to(ROOT).as_posix() for path in python_files("pipelines", "assets")}
     expected |= {path.relative_to(ROOT).as_posix() for path in page_files()}
-    expected |= {f"pipelines/_sql/{path.relative_to(ROOT / 'sql').as_posix()}" for path in sql_files()}
+    expected |= {
+        f"pipelines/_sql/{path.relative_to(ROOT / 'sql').as_posix()}" for path in (ROOT / "sql").glob("*.sql")
+    }
     expected |= {
         f"pipelines/_migrations/{path.relative_to(ROOT / 'migrations').as_posix()}"
         for path in python_files("migrations")
@@ -44,9 +46,9 @@ def test_the_wheel_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> 
     """Unpacked somewhere else it finds its own statements and its own history of migrations."""
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     question = (
-        "from pipelines.storage import schema_checks, statements\n"
+        "from pipelines.postgres import schema_checks, statements\n"
         "print(schema_checks.__file__)\n"
-        "print(len(statements.statement('load/lock.sql')) > 0, statements._PACKAGED.is_dir())\n"
+        "print(len(statements.statement('state/lock')) > 0, statements._PACKAGED.is_dir())\n"
         "print(schema_checks.migrations_folder())\n"
         "print(schema_checks.revisions('orchestration'), schema_checks.revisions('analytics'))\n"
     )
@@ -62,7 +64,7 @@ def test_the_wheel_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> 
 
     site = tmp_path / "site" / "pipelines"
     assert said == [
-        str(site / "storage" / "schema_checks.py"),
+        str(site / "postgres" / "schema_checks.py"),
         "True True",
         str(site / "_migrations"),
         f"{revisions('orchestration', 3)} {revisions('analytics', 6)}",

@@ -88,9 +88,10 @@ def pytest_configure() -> None:
     import playwright._impl._sync_base
     import psycopg
 
-    import pipelines.refresh
-    import pipelines.verify
-    from pipelines.storage import migrations, trace
+    import pipelines.runs.refresh
+    import pipelines.runs.verify
+    from pipelines.devtools import trace_import as trace
+    from pipelines.postgres import migrations
 
     _wrap(psycopg.Connection, "connect", "connecting (psycopg)")
     psycopg.connect = psycopg.Connection.connect
@@ -98,8 +99,8 @@ def pytest_configure() -> None:
     _wrap(psycopg.Cursor, "executemany", "waiting for PostgreSQL (psycopg)")
     _wrap(adbc_driver_postgresql.dbapi, "connect", "connecting (ADBC)")
     for use_case in ("refresh", "reconcile", "reconcile_created"):
-        _wrap(pipelines.refresh, use_case, "refresh and reconcile, own work")
-    _wrap(pipelines.verify, "verify", "verify, own work")
+        _wrap(pipelines.runs.refresh, use_case, "refresh and reconcile, own work")
+    _wrap(pipelines.runs.verify, "verify", "verify, own work")
     _wrap(migrations, "migrate", "migrating, own work")
     _wrap(trace, "import_trace", "importing a trace, own work")
     _wrap(dagster.JobDefinition, "execute_in_process", "Dagster in the process")

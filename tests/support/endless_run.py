@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.storage import embedded_postgres
+from pipelines.postgres import embedded as embedded_postgres
 from tests.conftest import home_for_servers
 from tests.support.chromium import launched
 from tests.support.dagster_deployment import DAEMON, running

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from pipelines.storage.facts import STORED_COLUMNS
+from pipelines.facts.fact_table import STORED_COLUMNS
 
 NOON = datetime(2024, 1, 31, 12, tzinfo=UTC)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)

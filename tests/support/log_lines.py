@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pipelines.model.logs import Level
-from pipelines.repositories.execution_records import LogLine, NewLogLine
+from pipelines.executions.execution_records import LogLine, NewLogLine
+from pipelines.subjects.logs import Level
 from tests.support.planting import NOON
 
 

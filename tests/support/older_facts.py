@@ -7,9 +7,9 @@ from typing import Final
 import psycopg
 from deltalake import write_deltalake
 
+from pipelines.facts.delta import JOB_FACTS, Kind, created, location_of, opened, rows_of
+from pipelines.facts.fact_table import open_facts
 from pipelines.settings import Settings
-from pipelines.storage.facts import open_facts
-from pipelines.storage.facts_table import JOB_FACTS, Kind, created, location_of, opened, rows_of
 
 _BOOKS: Final = {True: "completeness", False: "step_completeness"}
 

@@ -15,14 +15,19 @@ def python_files(*folders: str) -> list[Path]:
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
-def sql_files() -> list[Path]:
-    """Every statement."""
-    return sorted((ROOT / "sql").rglob("*.sql"))
+def statements() -> dict[str, str]:
+    """Every statement under sql/, with its header, by its name."""
+    begins = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+    found: dict[str, str] = {}
+    for path in sorted((ROOT / "sql").glob("*.sql")):
+        _, *parts = begins.split(path.read_text("utf-8"))
+        found |= {f"{path.stem}/{name}": text for name, text in zip(parts[::2], parts[1::2], strict=True)}
+    return found
 
 
 def page_files() -> list[Path]:
     """Every file of the dashboard's page, its libraries included."""
-    return sorted(path for path in (ROOT / "pipelines/dashboard/page").rglob("*") if path.is_file())
+    return sorted(path for path in (ROOT / "pipelines/web").rglob("*") if path.is_file())
 
 
 def kept_files() -> list[Path]:

@@ -10,11 +10,11 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from pipelines.postgres import embedded as embedded_postgres
+from pipelines.postgres.connections import Databases
+from pipelines.postgres.migrations import migrate
+from pipelines.postgres.programs import Account, Programs, find_programs
 from pipelines.settings import load_settings
-from pipelines.storage import embedded_postgres
-from pipelines.storage.database import Databases
-from pipelines.storage.migrations import migrate
-from pipelines.storage.postgres_programs import Account, Programs, find_programs
 from tests.conftest import with_database
 
 # What is committed has to be written, for the standby to hear of it.

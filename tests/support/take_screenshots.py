@@ -7,16 +7,16 @@ from uuid import UUID
 
 from playwright.sync_api import BrowserContext
 
-from pipelines.dashboard.app import create_app
-from pipelines.dashboard.serving import serving
-from pipelines.dashboard.tokens import signed
-from pipelines.dashboard.trust import trusting
-from pipelines.refresh import refresh
+from pipelines.api.app import create_app
+from pipelines.api.serving import serving
+from pipelines.api.tokens import signed
+from pipelines.api.trust import trusting
+from pipelines.devtools.generated_month import GeneratedMonth, generate_month
+from pipelines.postgres.connections import open_databases
+from pipelines.postgres.migrations import migrate
+from pipelines.query.pool import ReadingPool, reader_url
+from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings, load_settings
-from pipelines.storage.database import open_databases
-from pipelines.storage.generated_month import GeneratedMonth, generate_month
-from pipelines.storage.migrations import migrate
-from pipelines.storage.reading_pool import ReadingPool, reader_url
 from tests.postgres.api.conftest import AUDIENCE, SECRET
 from tests.support.chromium import launched, watched
 from tests.support.source_texts import ROOT

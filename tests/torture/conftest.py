@@ -7,8 +7,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from pipelines.postgres.connections import Databases
 from pipelines.settings import load_settings
-from pipelines.storage.database import Databases
 from tests.conftest import CreateDatabase
 from tests.support.faults.history import History
 from tests.support.faults.starting_point import Place

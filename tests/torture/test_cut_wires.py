@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from pipelines.errors import CommitUnknown, DatabaseUnreachable, ExecutionMetricsError
-from pipelines.refresh import refresh
-from pipelines.storage.database import Databases
+from pipelines.postgres.connections import Databases
+from pipelines.runs.refresh import refresh
 from tests.support.faults.cutting_off import Witness
 from tests.support.faults.history import History
 from tests.support.faults.runs import recorded

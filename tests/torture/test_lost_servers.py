@@ -11,11 +11,11 @@ import psycopg
 
 from pipelines.errors import ExecutionMetricsError
 from pipelines.fault_points import FaultPoint
-from pipelines.refresh import refresh
+from pipelines.postgres import embedded as embedded_postgres
+from pipelines.postgres.connections import Databases
+from pipelines.postgres.migrations import migrate
+from pipelines.runs.refresh import refresh
 from pipelines.settings import load_settings
-from pipelines.storage import embedded_postgres
-from pipelines.storage.database import Databases
-from pipelines.storage.migrations import migrate
 from tests.conftest import UNSAFE_BUT_FAST, with_database
 from tests.support.faults.cutting_off import Witness
 from tests.support.faults.history import History

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 
 from pipelines.errors import DatabaseExhausted, ExecutionMetricsError
+from pipelines.facts.fact_table import FactsNotWritten
 from pipelines.fault_points import FaultPoint
-from pipelines.refresh import refresh
-from pipelines.storage.facts import FactsNotWritten
+from pipelines.runs.refresh import refresh
 from tests.support.faults.cutting_off import Witness
 from tests.support.faults.history import History
 from tests.support.faults.runs import recorded

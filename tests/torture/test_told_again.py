@@ -6,9 +6,9 @@ from contextlib import contextmanager, suppress
 import psycopg
 
 from pipelines.fault_points import FaultPoint, watched_by
-from pipelines.refresh import refresh
+from pipelines.postgres.connections import Databases
+from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
 from tests.support.histories.runs import Killed, portions_of
 from tests.support.histories.world import PLANS, World
 from tests.support.oracle import cells_by_sql, differences

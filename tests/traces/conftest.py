@@ -9,11 +9,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from pipelines.refresh import RefreshReport, refresh
+from pipelines.devtools.trace_import import ImportReport, import_trace
+from pipelines.postgres.connections import Databases
+from pipelines.runs.refresh import RefreshReport, refresh
+from pipelines.runs.verify import verify
 from pipelines.settings import Settings, load_settings
-from pipelines.storage.database import Databases
-from pipelines.storage.trace import ImportReport, import_trace
-from pipelines.verify import verify
 from tests.conftest import Cluster, with_database
 from tests.support.places import TRACES
 from tests.support.sampling import EVERYTHING

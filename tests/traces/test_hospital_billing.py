@@ -3,8 +3,8 @@
 import psycopg
 import pytest
 
-from pipelines.refresh import refresh
-from pipelines.storage.trace import import_trace
+from pipelines.devtools.trace_import import import_trace
+from pipelines.runs.refresh import refresh
 from tests.support.trace_answers import (
     A_NAME,
     BY_START,

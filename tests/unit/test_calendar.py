@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.calendars.calendar import OFFSET_COLUMNS, ZONE_COLUMNS, Calendar
 from pipelines.compute.aggregate import Numbered
-from pipelines.compute.calendar import OFFSET_COLUMNS, ZONE_COLUMNS, Calendar
 from pipelines.compute.chunks import bucket_sizes, in_buckets, parts
 from pipelines.compute.dirty_cells import dirty_cells
-from pipelines.compute.subjects import JOBS
-from pipelines.model.jobs import FACT_COLUMNS
-from pipelines.model.periods import Period
-from pipelines.model.rollup_plan import Mask
+from pipelines.subjects.jobs import FACT_COLUMNS
+from pipelines.subjects.periods import Period
+from pipelines.subjects.rollup import Mask
+from pipelines.subjects.subject import JOBS
 
 HOUR, DAY, MICROSECOND = timedelta(hours=1), timedelta(days=1), timedelta(microseconds=1)
 LOCAL = (Period.DAY, Period.WEEK, Period.MONTH)

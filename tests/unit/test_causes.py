@@ -5,8 +5,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines.compute.causes import with_cause
-from pipelines.storage.facts import STORED_COLUMNS
+from pipelines.facts.causes import with_cause
+from pipelines.facts.fact_table import STORED_COLUMNS
 from tests.support.fact_changes import DAY, MINUTE, NOON, Row, change
 
 COUNTS = change(1)

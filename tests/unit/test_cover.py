@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.compute.cover import Cover, Span
-from pipelines.compute.wall_clock import WallClock
+from pipelines.calendars.wall_clock import WallClock
 from pipelines.errors import RangeNotStored
-from pipelines.model.periods import Period
+from pipelines.query.cover import Cover, Span
+from pipelines.subjects.periods import Period
 from tests.support.oracle import bucket
 from tests.support.zone_offsets import offsets_of
 

@@ -22,12 +22,12 @@ from pipelines.errors import (
     FeedLost,
     StoreUnreachable,
 )
-from pipelines.model.jobs import FACT_COLUMNS
+from pipelines.facts.fact_table import STORED_COLUMNS, Facts, FactsNotWritten, open_facts
+from pipelines.facts.file_checksums import Checksums
+from pipelines.facts.folder import find_set_aside, newest_version, set_aside
+from pipelines.facts.health import examine, reading_facts
 from pipelines.settings import Settings, load_settings
-from pipelines.storage.facts import STORED_COLUMNS, Facts, FactsNotWritten, open_facts
-from pipelines.storage.facts_checksums import Checksums
-from pipelines.storage.facts_health import examine, reading_facts
-from pipelines.storage.facts_log import find_set_aside, newest_version, set_aside
+from pipelines.subjects.jobs import FACT_COLUMNS
 from tests.support.fact_changes import DAY, NOON, change, frame, id_of
 
 JOBS = [

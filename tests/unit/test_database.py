@@ -4,9 +4,9 @@ import psycopg.conninfo
 import pytest
 
 from pipelines.errors import InvalidSetting
+from pipelines.postgres.connections import for_drivers, open_databases
+from pipelines.postgres.urls import DatabaseUrl, with_user, without_password
 from pipelines.settings import load_settings
-from pipelines.storage.database import for_drivers, open_databases
-from pipelines.storage.database_urls import DatabaseUrl, with_user, without_password
 
 URL = "postgresql://me:a%20b%2Bc@/my%20jobs?host=%2Fvar%2Frun%2Fmy%20server&application_name=a%2Bb"
 MEANT = {

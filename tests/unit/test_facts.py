@@ -18,13 +18,13 @@ from hypothesis import settings as budget
 from hypothesis import strategies as st
 
 from pipelines.errors import FactsConflict, FeedLost
+from pipelines.facts import delta as facts_table
+from pipelines.facts import fact_table as facts_module
+from pipelines.facts.delta import JOB_FACTS, created
+from pipelines.facts.fact_table import Absorbed, Facts, open_facts
+from pipelines.facts.folder import newest_version
+from pipelines.facts.health import examine
 from pipelines.settings import Settings, load_settings
-from pipelines.storage import facts as facts_module
-from pipelines.storage import facts_table
-from pipelines.storage.facts import Absorbed, Facts, open_facts
-from pipelines.storage.facts_health import examine
-from pipelines.storage.facts_log import newest_version
-from pipelines.storage.facts_table import JOB_FACTS, created
 from tests.support.fact_changes import DAY, MINUTE, NOON, Row, change, frame, id_of
 from tests.support.sampling import EVERYTHING
 

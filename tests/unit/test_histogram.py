@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.calendars.calendar import Calendar
 from pipelines.compute.aggregate import Numbered
-from pipelines.compute.calendar import Calendar
-from pipelines.model.histogram import NO_DURATION, RELATIVE_ERROR, borders_us, middle_ms
+from pipelines.subjects.histogram import NO_DURATION, RELATIVE_ERROR, borders_us, middle_ms
 from tests.support.fact_changes import NOON, change, frame
 
 durations_us = st.integers(0, 10_000 * 366 * 86_400 * 1_000_000)

@@ -3,12 +3,12 @@
 from itertools import pairwise
 from uuid import UUID
 
-from pipelines.model import sentinels
-from pipelines.model.anomalies import EFFECTS, Effect, Reason
-from pipelines.model.jobs import EXTRACTED_COLUMNS, FACT_COLUMNS, FINISHED, UNFINISHED, Status
-from pipelines.model.metrics import CELL_COLUMNS, PERCENTILES, TRUNCATIONS
-from pipelines.model.periods import Period
-from pipelines.model.rollup_plan import ROLLUP_PLAN, Mask, masks_up_to
+from pipelines.subjects import dimensions as sentinels
+from pipelines.subjects.anomalies import EFFECTS, Effect, Reason
+from pipelines.subjects.jobs import EXTRACTED_COLUMNS, FACT_COLUMNS, FINISHED, UNFINISHED, Status
+from pipelines.subjects.measures import CELL_COLUMNS, PERCENTILES, TRUNCATIONS
+from pipelines.subjects.periods import Period
+from pipelines.subjects.rollup import ROLLUP_PLAN, Mask, masks_up_to
 
 
 def test_the_plan_keeps_27_combinations() -> None:

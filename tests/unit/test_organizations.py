@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from pipelines.errors import AmbiguousOrganization, UnknownOrganization
-from pipelines.organizations import id_written, organization_called
+from pipelines.runs.organizations import id_written, organization_called
 
 CUID = "clq3k9w1x0000"
 ACME, BRAVO, OTHER_BRAVO, UNNAMED = (

@@ -6,9 +6,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines.compute.validate import FOUND_COLUMNS, anomalies, changes, with_verdict
-from pipelines.model.jobs import EXTRACTED_COLUMNS
-from pipelines.storage.facts_table import STORED_COLUMNS
+from pipelines.extract.validation import FOUND_COLUMNS, anomalies, changes, with_verdict
+from pipelines.facts.delta import STORED_COLUMNS
+from pipelines.subjects.jobs import EXTRACTED_COLUMNS
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.compute.calendar import OFFSET_COLUMNS, Calendar
-from pipelines.compute.wall_clock import WallClock
-from pipelines.model.periods import Period
+from pipelines.calendars.calendar import OFFSET_COLUMNS, Calendar
+from pipelines.calendars.wall_clock import WallClock
+from pipelines.subjects.periods import Period
 from tests.support.oracle import bucket
 from tests.support.zone_offsets import FIRST, offsets_of
 

@@ -11,14 +11,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from pipelines.dashboard.app import create_app
-from pipelines.dashboard.tokens import signed
-from pipelines.dashboard.trust import Trust, trusting
-from pipelines.refresh import refresh
+from pipelines.api.app import create_app
+from pipelines.api.tokens import signed
+from pipelines.api.trust import Trust, trusting
+from pipelines.postgres.connections import Databases
+from pipelines.postgres.grants import grants
+from pipelines.query.pool import ReadingPool
+from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings, load_settings
-from pipelines.storage.database import Databases
-from pipelines.storage.grants import grants
-from pipelines.storage.reading_pool import ReadingPool
 from tests.conftest import OWNER, Cluster, with_database, with_user
 from tests.support.planting import DAY, HOUR, MINUTE, NOON, Tenant, plant_jobs, plant_tenant
 

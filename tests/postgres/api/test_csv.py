@@ -7,8 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from pipelines.dashboard.comma_separated import table
-from pipelines.refresh import refresh
+from pipelines.api.comma_separated import table
+from pipelines.runs.refresh import refresh
 from tests.postgres.api.conftest import QUESTIONS, RANGE, Api
 from tests.support.planting import new_id, plant_jobs
 

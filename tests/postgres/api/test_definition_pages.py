@@ -2,7 +2,7 @@
 
 import psycopg
 
-from pipelines.model.metrics import ADDITIVE, FIGURE_COLUMNS
+from pipelines.subjects.measures import ADDITIVE, FIGURE_COLUMNS
 from tests.postgres.api.conftest import Api, token_of
 
 

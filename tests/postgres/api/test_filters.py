@@ -7,8 +7,8 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from pipelines.repositories import ranges
-from pipelines.repositories.analytics import AnalyticsRepository
+from pipelines.query import ranges
+from pipelines.query.metrics import AnalyticsRepository
 from tests.postgres.api.conftest import RANGE, Api
 from tests.support.planting import DAY, NOON, Tenant, plant_tenant
 
@@ -129,7 +129,7 @@ def test_an_answer_costs_one_query_whatever_is_asked(
         read.clear()
         assert shared.ask(shared.tenants[0], question, **RANGE, **named).status_code == 200
         assert len(read) == len(set(read)) == 3
-        assert read[:2] == ["completeness", "read/of_tenant/zone_offsets.sql"]
+        assert read[:2] == ["completeness", "tenant_metrics/zone_offsets"]
 
 
 def combinations(tenant: Tenant) -> list[dict[str, str]]:

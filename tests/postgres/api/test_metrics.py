@@ -9,11 +9,11 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 
-from pipelines.model.metrics import FIGURE_COLUMNS
-from pipelines.model.sentinels import NO_CLIENT
-from pipelines.refresh import refresh
+from pipelines.postgres.connections import Databases
+from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
+from pipelines.subjects.dimensions import NO_CLIENT
+from pipelines.subjects.measures import FIGURE_COLUMNS
 from tests.postgres.api.conftest import RANGE, Api, opened
 from tests.support.oracle import ALL
 from tests.support.planting import DAY, MINUTE, Tenant, cells, plant_job, plant_jobs, plant_tenant

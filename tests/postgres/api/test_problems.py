@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from pipelines.errors import ExecutionMetricsError
+from pipelines.query.pool import ReadingPool
 from pipelines.settings import load_settings
-from pipelines.storage.reading_pool import ReadingPool
 from tests.postgres.api.conftest import (
     AUDIENCE,
     RANGE,
@@ -183,7 +183,7 @@ def test_connections_that_were_cut_are_replaced(own: Api) -> None:
 
 def test_without_a_database_the_answer_is_to_come_back(monkeypatch: pytest.MonkeyPatch, shared: Api) -> None:
     """Where nobody listens the server is up, says that it is not ready, and names no address."""
-    monkeypatch.setattr("pipelines.storage.reading_pool._PATIENCE_S", 0.5)
+    monkeypatch.setattr("pipelines.query.pool._PATIENCE_S", 0.5)
     logging.getLogger("psycopg.pool").addFilter(lambda _record: False)
     url = "postgresql://reader:sesame@127.0.0.1:1/metrics"
     settings = load_settings(database_url=url)
@@ -218,7 +218,7 @@ def test_what_nobody_expected_is_on_record_without_values(
     def fail(*_: object) -> None:
         raise failure(patient)
 
-    monkeypatch.setattr("pipelines.dashboard.organizations.summary_answer", fail)
+    monkeypatch.setattr("pipelines.api.organizations.summary_answer", fail)
 
     answer = shared.ask(shared.tenants[0], "summary", **RANGE)
 

@@ -8,11 +8,11 @@ import psycopg
 import pytest
 
 from pipelines.errors import AnalyticsQueryError, DatabaseUnreachable, InvalidSetting
-from pipelines.refresh import refresh
-from pipelines.repositories.analytics import AnalyticsRepository
+from pipelines.query.metrics import AnalyticsRepository
+from pipelines.query.pool import ReadingPool, reader_url
+from pipelines.query.tenant import admit
+from pipelines.runs.refresh import refresh
 from pipelines.settings import load_settings
-from pipelines.storage.reading_pool import ReadingPool, reader_url
-from pipelines.tenancy import admit
 from tests.conftest import with_database
 from tests.postgres.api.conftest import Api
 from tests.support.planting import DAY, NOON, Tenant, plant_job
@@ -113,7 +113,7 @@ def test_times_are_utc_and_statements_end(shared: Api) -> None:
 
 def test_who_finds_no_connection_is_told(shared: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rather than waiting for ever for those who have them all."""
-    monkeypatch.setattr("pipelines.storage.reading_pool._PATIENCE_S", 0.1)
+    monkeypatch.setattr("pipelines.query.pool._PATIENCE_S", 0.1)
     mine = admit(shared.tenants[0].organization)
     with (
         one_connection(shared) as pool,
@@ -150,7 +150,7 @@ def test_who_may_write_is_told_from_who_may_not(shared: Api) -> None:
 
 def test_readiness_costs_no_connection_of_its_own(shared: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where all are lent it is not given, and afterwards over one of them."""
-    monkeypatch.setattr("pipelines.storage.reading_pool._PATIENCE_S", 0.1)
+    monkeypatch.setattr("pipelines.query.pool._PATIENCE_S", 0.1)
     with one_connection(shared) as pool:
         with pool.reading_as(admit(shared.tenants[0].organization)), pytest.raises(DatabaseUnreachable):
             pool.require_ready()
@@ -172,5 +172,5 @@ def test_a_pool_that_is_left_lets_go(shared: Api) -> None:
 def one_connection(api: Api) -> ReadingPool:
     """A pool that lends the same connection to one after the other."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("pipelines.storage.reading_pool._CONNECTIONS", 1)
+        patched.setattr("pipelines.query.pool._CONNECTIONS", 1)
         return ReadingPool(api.reader_url, api.settings)

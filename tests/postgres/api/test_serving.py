@@ -14,10 +14,10 @@ import psutil
 import psycopg
 import pytest
 
+from pipelines.api.trust import trusting
 from pipelines.cli.main import main
-from pipelines.dashboard.trust import trusting
-from pipelines.storage import embedded_postgres
-from pipelines.storage.database import Databases
+from pipelines.postgres import embedded as embedded_postgres
+from pipelines.postgres.connections import Databases
 from tests.postgres.api.conftest import AUDIENCE, NAMES, SECRET, Api
 from tests.postgres.cli.conftest import server_processes, started
 from tests.support.planting import new_id
@@ -168,7 +168,7 @@ def test_it_does_not_begin_without_anybody_to_trust(
     if setting == "EXECMETRICS_READER_URL":
         monkeypatch.setenv("EXECMETRICS_API_SECRET", SECRET)
     # Should it begin all the same, it fails there instead of serving for ever.
-    monkeypatch.setattr("pipelines.dashboard.serving.socket.create_server", None)
+    monkeypatch.setattr("pipelines.api.serving.socket.create_server", None)
 
     code = main(["serve", "--port", "0"])
 
@@ -232,7 +232,7 @@ def test_a_token_that_cannot_be_signed_is_not_printed(
 
 def test_without_its_packages_the_command_says_which(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     """The pipeline alone does not need a web framework, and `serve` asks for it in a sentence."""
-    monkeypatch.setitem(__import__("sys").modules, "pipelines.dashboard.app", None)
+    monkeypatch.setitem(__import__("sys").modules, "pipelines.api.app", None)
 
     assert main(["serve"]) == 2
     assert "The HTTP API needs the packages of the extra `api`" in capsys.readouterr().err

@@ -5,14 +5,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from pipelines.extract import CompletedIn
-from pipelines.rebuild import rebuild
-from pipelines.refresh import refresh
-from pipelines.repair import repair_range
-from pipelines.repositories.analytics import AnalyticsRepository
-from pipelines.retain import retain
-from pipelines.stages import Stages
-from pipelines.storage.lock import refresh_lock
+from pipelines.extract.extractor import CompletedIn
+from pipelines.progress import Stages
+from pipelines.publish.rebuild import rebuild
+from pipelines.publish.repair import repair_range
+from pipelines.query.metrics import AnalyticsRepository
+from pipelines.runs.refresh import refresh
+from pipelines.runs.retention import retain
+from pipelines.state.lock import refresh_lock
 from tests.postgres.api.conftest import QUESTIONS, RANGE, Api
 from tests.support.planting import DAY, NOON, Tenant, plant_job
 

@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 import psycopg
 import pytest
 
-from pipelines.model.periods import Period
-from pipelines.model.sentinels import ALL_OF_EACH
-from pipelines.repositories.analytics import AnalyticsRepository
+from pipelines.postgres.connections import Connection, Databases
+from pipelines.query.metrics import AnalyticsRepository
+from pipelines.query.pool import ReadingPool
+from pipelines.query.tenant import Tenant, admit
+from pipelines.query.tenant_reading import reading_as
 from pipelines.settings import Settings
-from pipelines.storage.database import Connection, Databases
-from pipelines.storage.reading_pool import ReadingPool
-from pipelines.storage.tenant_reading import reading_as
-from pipelines.tenancy import Tenant, admit
+from pipelines.subjects.dimensions import ALL_OF_EACH
+from pipelines.subjects.periods import Period
 from tests.conftest import OWNER, Cluster, with_database, with_user
 from tests.postgres.api.conftest import reading_role, settled
 from tests.support.planting import DAY, NOON

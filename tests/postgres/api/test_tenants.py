@@ -3,8 +3,8 @@
 import psycopg
 import pytest
 
-from pipelines.repositories.analytics import AnalyticsRepository
-from pipelines.tenancy import admit
+from pipelines.query.metrics import AnalyticsRepository
+from pipelines.query.tenant import admit
 from tests.postgres.api.conftest import NAMES, QUESTIONS, RANGE, Answer, Api, path_of, token_of
 from tests.support.planting import Tenant, new_id
 
@@ -136,7 +136,7 @@ def test_a_question_about_the_wrong_tenant_leaks_nothing(
     mine, neighbour, _ = shared.tenants
     wrong = admit(neighbour.organization)
     monkeypatch.setattr(
-        "pipelines.dashboard.answering.AnalyticsRepository",
+        "pipelines.api.answering.AnalyticsRepository",
         lambda connection, _tenant, plan: AnalyticsRepository(connection, wrong, plan),
     )
 

@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from pipelines.cli.main import main
+from pipelines.postgres.connections import Databases
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
 
 PROGRAM = Path(sys.executable).with_name("execmetrics")
 

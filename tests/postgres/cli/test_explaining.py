@@ -7,8 +7,8 @@ import psycopg
 import pytest
 
 from pipelines.cli.explain import _BECAUSE, _NOT_ON_RECORD
-from pipelines.explain import Evidence, Occasion
-from pipelines.model.restatements import Restated
+from pipelines.runs.explain import Evidence, Occasion
+from pipelines.subjects.restatements import Restated
 from tests.postgres.cli.conftest import Ended, Execmetrics
 from tests.support.planting import (
     DAY,

@@ -10,19 +10,19 @@ import psycopg
 import pytest
 from psycopg.errors import InsufficientPrivilege
 
-from pipelines.audit import audit
-from pipelines.explain import CellName, explain
-from pipelines.model.periods import Period
-from pipelines.model.rollup_plan import masks_up_to
-from pipelines.preview import preview
-from pipelines.rebuild import rebuild
-from pipelines.refresh import reconcile, refresh
-from pipelines.retain import retain
+from pipelines.postgres.connections import Databases
+from pipelines.postgres.tables import METADATA
+from pipelines.publish.rebuild import rebuild
+from pipelines.runs.audit import audit
+from pipelines.runs.dry_run import preview
+from pipelines.runs.explain import CellName, explain
+from pipelines.runs.refresh import reconcile, refresh
+from pipelines.runs.retention import retain
+from pipelines.runs.status import status
+from pipelines.runs.verify import verify
 from pipelines.settings import Settings
-from pipelines.status import status
-from pipelines.storage.database import Databases
-from pipelines.storage.tables import METADATA
-from pipelines.verify import verify
+from pipelines.subjects.periods import Period
+from pipelines.subjects.rollup import masks_up_to
 from tests.conftest import with_user
 from tests.postgres.cli.conftest import Execmetrics
 from tests.support.planting import DAY, MINUTE, NOON, change_job, plant_job, plant_tenant

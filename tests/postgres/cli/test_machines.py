@@ -12,9 +12,9 @@ import polars as pl
 import psycopg
 import pytest
 
-from pipelines.batches import Batch, settle
 from pipelines.errors import EngineFailed, ProcessExhausted
-from pipelines.storage.failures import meaning_of
+from pipelines.postgres.failures import meaning_of
+from pipelines.publish.batches import Batch, settle
 from tests.postgres.cli.conftest import PROGRAM, Execmetrics
 from tests.support.planting import new_id, plant_job, plant_tenant
 from tests.support.s3_bucket import bucket_of_its_own

@@ -18,10 +18,10 @@ import psutil
 import psycopg
 import pytest
 
+from pipelines.postgres import embedded as embedded_postgres
+from pipelines.postgres.connections import Databases
+from pipelines.postgres.migrations import migrate
 from pipelines.settings import load_settings
-from pipelines.storage import embedded_postgres
-from pipelines.storage.database import Databases
-from pipelines.storage.migrations import migrate
 from tests.postgres.cli.conftest import PROGRAM, server_processes, started
 from tests.support.planting import plant_job, plant_tenant
 

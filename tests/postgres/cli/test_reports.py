@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from pipelines.extract import Request
-from pipelines.refresh import extract_changes
+from pipelines.extract.extractor import Request
+from pipelines.facts.folder import set_aside
+from pipelines.postgres.connections import Databases
+from pipelines.runs.refresh import extract_changes
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
-from pipelines.storage.facts_log import set_aside
 from tests.postgres.cli.conftest import Execmetrics
 from tests.support.planting import (
     DAY,

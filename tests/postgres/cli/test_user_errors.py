@@ -151,12 +151,12 @@ def test_what_nobody_expected_shows_where_but_no_values(
     execmetrics: Execmetrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lines of the program are shown; the words of the failure may quote somebody's rows."""
-    monkeypatch.setattr("pipelines.status.require_analytics", _fail)
+    monkeypatch.setattr("pipelines.runs.status.require_analytics", _fail)
 
     ended = execmetrics("status")
 
     assert ended.exit_code == 1
-    assert "pipelines/status.py" in ended.stderr
+    assert "pipelines/runs/status.py" in ended.stderr
     assert "An unexpected ValueError" in ended.stderr
     assert "John Smith" not in ended.stderr
 

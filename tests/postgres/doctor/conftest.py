@@ -6,8 +6,8 @@ import psycopg
 import pytest
 
 from pipelines.cli.main import main
+from pipelines.postgres.connections import Databases
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
 from tests.conftest import CreateDatabase, with_database, with_user
 from tests.postgres.cli.conftest import Ended
 from tests.support.places import ROOT

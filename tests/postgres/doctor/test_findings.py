@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from pipelines.storage.database import Databases
+from pipelines.postgres.connections import Databases
 from tests.conftest import with_database, with_user
 from tests.postgres.doctor.conftest import Doctor, Mend
 from tests.support.prisma_application import plant_job, plant_tenant

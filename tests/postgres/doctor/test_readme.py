@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pipelines.storage.postgres_programs import find_programs
+from pipelines.postgres.programs import find_programs
 from tests.conftest import CreateDatabase, with_database, with_user
 from tests.postgres.cli.conftest import PROGRAM
 from tests.support.places import ROOT

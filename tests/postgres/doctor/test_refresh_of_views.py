@@ -7,10 +7,10 @@ import psycopg
 import pytest
 from psycopg.errors import InsufficientPrivilege
 
-from pipelines.refresh import reconcile, refresh
+from pipelines.postgres.connections import Databases
+from pipelines.runs.refresh import reconcile, refresh
+from pipelines.runs.verify import verify
 from pipelines.settings import Settings, Tier
-from pipelines.storage.database import Databases
-from pipelines.verify import verify
 from tests.postgres.doctor.conftest import Doctor, Mend
 from tests.support.oracle import cells_by_sql, differences
 from tests.support.planting import DAY, HOUR, MINUTE, NOON, cells, listed

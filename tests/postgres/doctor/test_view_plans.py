@@ -3,11 +3,11 @@
 import psycopg
 import pytest
 
+from pipelines.postgres.connections import Databases
 from pipelines.settings import Settings
-from pipelines.storage.asked import Asked, Indexed, Listed
-from pipelines.storage.database import Databases
-from pipelines.storage.source import open_source
-from pipelines.storage.source_statements import jobs_statement
+from pipelines.source.selections import Asked, Indexed, Listed
+from pipelines.source.snapshot import open_source
+from pipelines.source.source_statements import jobs_statement
 from tests.postgres.doctor.conftest import Mend
 from tests.support.planting import HOUR, NOON, new_id
 from tests.support.prisma_application import plant_job, plant_tenant

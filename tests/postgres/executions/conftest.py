@@ -9,10 +9,10 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from pipelines.repositories.unit_of_work import UnitOfWork, unit_of_work
+from pipelines.executions.unit_of_work import UnitOfWork, unit_of_work
+from pipelines.postgres.connections import Databases
+from pipelines.query.tenant import admit
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
-from pipelines.tenancy import admit
 from tests.support.planting import NOON, Tenant, new_id, plant_tenant
 
 Begin = Callable[..., AbstractContextManager[UnitOfWork]]

@@ -7,12 +7,12 @@ import pytest
 from psycopg.errors import InsufficientPrivilege
 
 from pipelines.errors import AccessNotLogged, AccessUnexplained, JobNotVisible, SchemaMissing
-from pipelines.repositories.accesses import AccessLog
-from pipelines.repositories.unit_of_work import UnitOfWork, unit_of_work
+from pipelines.executions.accesses import AccessLog
+from pipelines.executions.unit_of_work import UnitOfWork, unit_of_work
+from pipelines.postgres.connections import Databases
+from pipelines.postgres.grants import grants
+from pipelines.query.tenant import admit
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
-from pipelines.storage.grants import grants
-from pipelines.tenancy import admit
 from tests.conftest import with_database, with_user
 from tests.postgres.executions.conftest import Begin, plant_screenshot
 from tests.support.planting import Tenant, new_id, plant_job

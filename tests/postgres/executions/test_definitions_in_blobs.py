@@ -15,10 +15,10 @@ from pipelines.errors import (
     InvalidSetting,
     WorkflowNotVisible,
 )
+from pipelines.executions.blobs import BlobStore
+from pipelines.postgres.connections import Databases
+from pipelines.runs.blob_sweep import SweepReport, sweep_blobs
 from pipelines.settings import Settings
-from pipelines.storage.blobs import BlobStore
-from pipelines.storage.database import Databases
-from pipelines.sweep import SweepReport, sweep_blobs
 from tests.postgres.executions.conftest import Begin
 from tests.support.planting import Tenant, new_id
 from tests.support.s3_bucket import WRITTEN, open_bucket

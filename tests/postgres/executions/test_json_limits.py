@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import InvalidSetting, JsonNotStorable, JsonTooLarge
-from pipelines.repositories.json_limits import checked_json, checked_json_of_many, json_size, json_text
+from pipelines.executions.json_limits import checked_json, checked_json_of_many, json_size, json_text
 from pipelines.settings import load_settings
 from tests.postgres.executions.conftest import Begin
 from tests.support.planting import Tenant, plant_job, plant_tenant

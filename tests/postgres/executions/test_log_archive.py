@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from pipelines.errors import LogArchiveNotWritten, LogArchiveUnusable
-from pipelines.keep_logs import LogsReport, keep_logs
-from pipelines.model.logs import Level
-from pipelines.model.months import Month
+from pipelines.executions.months import Month
+from pipelines.postgres.connections import Databases
+from pipelines.runs.log_retention import LogsReport, keep_logs
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
+from pipelines.subjects.logs import Level
 from tests.postgres.executions.conftest import Begin
 from tests.support.log_lines import all_pages, line, lines
 from tests.support.planting import DAY, MINUTE, NOON, Tenant, change_job, plant_job

@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from pipelines.errors import JobNotVisible, RowRefused, UnitOfWorkEnded, WorkflowNotVisible
-from pipelines.repositories.execution_records import NewLogLine
-from pipelines.repositories.unit_of_work import UnitOfWork, unit_of_work
+from pipelines.executions import log_copying
+from pipelines.executions.execution_records import NewLogLine
+from pipelines.executions.unit_of_work import UnitOfWork, unit_of_work
+from pipelines.postgres.connections import Databases
+from pipelines.query.tenant import admit
 from pipelines.settings import Settings
-from pipelines.storage import log_copying
-from pipelines.storage.database import Databases
-from pipelines.tenancy import admit
 from tests.conftest import OWNER, with_database, with_user
 from tests.postgres.executions.conftest import Begin
 from tests.support.log_lines import line

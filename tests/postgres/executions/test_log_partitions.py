@@ -10,14 +10,14 @@ import psycopg
 import pytest
 
 from pipelines.errors import LogPartitionsInUse
-from pipelines.keep_logs import LogsReport, keep_logs
-from pipelines.model.months import Month
-from pipelines.sanity import lines_without_a_month
+from pipelines.executions import log_partitions
+from pipelines.executions.log_partitions import find_months
+from pipelines.executions.months import Month
+from pipelines.postgres.connections import Databases
+from pipelines.postgres.migrations import downgrade
+from pipelines.runs.checks import lines_without_a_month
+from pipelines.runs.log_retention import LogsReport, keep_logs
 from pipelines.settings import Settings
-from pipelines.storage import log_partitions
-from pipelines.storage.database import Databases
-from pipelines.storage.log_partitions import find_months
-from pipelines.storage.migrations import downgrade
 from tests.conftest import CreateDatabase, with_user
 from tests.postgres.executions.conftest import Begin
 from tests.support.log_lines import lines

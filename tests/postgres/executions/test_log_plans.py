@@ -9,14 +9,14 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from pipelines.keep_logs import keep_logs
-from pipelines.model.logs import Level
-from pipelines.repositories.accesses import AccessLog
-from pipelines.repositories.execution_logs import ExecutionLogRepository
-from pipelines.repositories.execution_records import LinePlace
+from pipelines.executions.accesses import AccessLog
+from pipelines.executions.execution_logs import ExecutionLogRepository
+from pipelines.executions.execution_records import LinePlace
+from pipelines.postgres.connections import Databases
+from pipelines.query.tenant import admit
+from pipelines.runs.log_retention import keep_logs
 from pipelines.settings import Settings, load_settings
-from pipelines.storage.database import Databases
-from pipelines.tenancy import admit
+from pipelines.subjects.logs import Level
 from tests.conftest import Cluster, system_15, with_database
 from tests.support.planting import plant_job, plant_tenant
 

@@ -6,10 +6,10 @@ import psycopg
 import pytest
 
 from pipelines.errors import CommitUnknown, DatabaseUnreachable
-from pipelines.repositories.unit_of_work import UnitOfWork, unit_of_work
+from pipelines.executions.unit_of_work import UnitOfWork, unit_of_work
+from pipelines.postgres.connections import Databases
+from pipelines.query.tenant import admit
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
-from pipelines.tenancy import admit
 from tests.support.faults.wires import Cut, Rule, Wire, laid
 from tests.support.planting import Tenant
 

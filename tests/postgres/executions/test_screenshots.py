@@ -7,8 +7,8 @@ import psycopg
 import pytest
 
 from pipelines.errors import JobNotVisible, RowRefused
-from pipelines.model.screenshots import ScreenshotType
-from pipelines.storage.executions import filled
+from pipelines.executions.screenshot_kinds import ScreenshotType
+from pipelines.executions.transactions import filled
 from tests.postgres.executions.conftest import Begin, plant_screenshot
 from tests.support.planting import NOON, Tenant, plant_job
 
@@ -143,7 +143,7 @@ def test_a_page_is_read_from_the_index(source: psycopg.Connection, acme: Tenant,
 
 def plan(source: psycopg.Connection, name: str, values: dict[str, object]) -> str:
     """How the server would answer a statement of the repository."""
-    text = filled(f"orchestration/screenshots/{name}.sql")
+    text = filled(f"screenshots/{name}")
     return "\n".join(line for (line,) in source.execute("EXPLAIN " + text, values))
 
 

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from pipelines.errors import ExecutionQueryError, RowRefused, UnitOfWorkEnded, UnitOfWorkNested
-from pipelines.model.jobs import Status
+from pipelines.subjects.jobs import Status
 from tests.postgres.executions.conftest import Begin
 from tests.support.planting import Tenant
 

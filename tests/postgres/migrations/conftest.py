@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.postgres.connections import Databases
 from pipelines.settings import Settings, load_settings
-from pipelines.storage.database import Databases
 from tests.conftest import CreateDatabase
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from pipelines.storage.database import Databases
+from pipelines.postgres.connections import Databases
 from tests.support.broken_rows import BROKEN, NOBODY, accepted
 from tests.support.oracle import ALL, NO_CLIENT
 from tests.support.planting import NOON, Tenant, new_id, plant_job, plant_tenant

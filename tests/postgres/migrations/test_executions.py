@@ -5,9 +5,9 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from pipelines.errors import MigrationRefused
+from pipelines.postgres.connections import Databases
+from pipelines.postgres.migrations import downgrade, migrate
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
-from pipelines.storage.migrations import downgrade, migrate
 from tests.support.oracle import ALL
 from tests.support.planting import plant_job, plant_tenant
 from tests.support.postgres_catalog import things

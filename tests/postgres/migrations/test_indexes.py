@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from pipelines.model.rollup_plan import ROLLUP_PLAN
+from pipelines.devtools.generated_month import generate_month
+from pipelines.postgres.connections import Databases
+from pipelines.runs.verify import oracle
 from pipelines.settings import load_settings
-from pipelines.storage.database import Databases
-from pipelines.storage.generated_month import generate_month
-from pipelines.verify import oracle
+from pipelines.subjects.rollup import ROLLUP_PLAN
 from tests.conftest import Cluster, system_15, with_database
 
 

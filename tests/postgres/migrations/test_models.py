@@ -10,10 +10,10 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.schema import CreateSchema
 
-from pipelines.model.metrics import FIGURE_COLUMNS
-from pipelines.storage.database import Databases
-from pipelines.storage.schemas import SOURCE_COLUMNS
-from pipelines.storage.tables import METADATA
+from pipelines.postgres.connections import Databases
+from pipelines.postgres.schemas import SOURCE_COLUMNS
+from pipelines.postgres.tables import METADATA
+from pipelines.subjects.measures import FIGURE_COLUMNS
 from tests.conftest import CreateDatabase
 from tests.support.postgres_catalog import constraints, things
 

@@ -8,12 +8,12 @@ import psycopg
 import pytest
 
 from pipelines.errors import MigrationBlocked, MigrationRefused, SchemaMissing, SchemaNewer
-from pipelines.refresh import refresh
+from pipelines.postgres import migrations
+from pipelines.postgres.connections import Databases
+from pipelines.postgres.migrations import downgrade, migrate
+from pipelines.postgres.schema_checks import require_analytics
+from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings, load_settings
-from pipelines.storage import migrations
-from pipelines.storage.database import Databases
-from pipelines.storage.migrations import downgrade, migrate
-from pipelines.storage.schema_checks import require_analytics
 from tests.conftest import CreateDatabase
 from tests.support.postgres_catalog import HEADS, things
 

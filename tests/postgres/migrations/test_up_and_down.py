@@ -6,10 +6,10 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from pipelines.errors import MigrationRefused
+from pipelines.postgres.connections import Databases
+from pipelines.postgres.migrations import downgrade, migrate
+from pipelines.postgres.schema_checks import migrations_folder, revisions
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
-from pipelines.storage.migrations import downgrade, migrate
-from pipelines.storage.schema_checks import migrations_folder, revisions
 from tests.support.postgres_catalog import HEADS, things
 
 BRANCHES = ("orchestration", "analytics")

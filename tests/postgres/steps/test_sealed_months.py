@@ -6,15 +6,15 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from pipelines.keep_logs import keep_logs
-from pipelines.maintenance import tidy_facts
-from pipelines.refresh import reconcile, reconcile_created, refresh
+from pipelines.facts.folder import set_aside
+from pipelines.postgres.connections import Databases
+from pipelines.runs.fact_maintenance import tidy_facts
+from pipelines.runs.log_retention import keep_logs
+from pipelines.runs.refresh import reconcile, reconcile_created, refresh
+from pipelines.runs.status import status
+from pipelines.runs.steps_published import why_unpublished
+from pipelines.runs.verify import verify
 from pipelines.settings import Settings
-from pipelines.status import status
-from pipelines.steps.published import why_unpublished
-from pipelines.storage.database import Databases
-from pipelines.storage.facts_log import set_aside
-from pipelines.verify import verify
 from tests.postgres.steps.conftest import step_cells
 from tests.support.planting import DAY, HOUR, NOON, Tenant, plant_job, plant_lines
 

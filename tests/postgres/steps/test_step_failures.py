@@ -8,15 +8,15 @@ import psycopg
 import pytest
 
 from pipelines.errors import TooManyFailures
-from pipelines.preview import preview
-from pipelines.refresh import reconcile_created, refresh
-from pipelines.sanity import standing_failures
+from pipelines.facts.delta import STEP_FACTS
+from pipelines.facts.fact_table import open_facts
+from pipelines.postgres.connections import Databases
+from pipelines.runs.checks import standing_failures
+from pipelines.runs.dry_run import preview
+from pipelines.runs.refresh import reconcile_created, refresh
+from pipelines.runs.status import status
+from pipelines.runs.verify import verify
 from pipelines.settings import Settings
-from pipelines.status import status
-from pipelines.storage.database import Databases
-from pipelines.storage.facts import open_facts
-from pipelines.storage.facts_table import STEP_FACTS
-from pipelines.verify import verify
 from tests.postgres.steps.conftest import change_line, step_cells
 from tests.support.planting import DAY, NOON, Tenant, plant_job, plant_lines
 

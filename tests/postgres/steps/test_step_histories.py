@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 
 from pipelines.fault_points import FaultPoint, watched_by
-from pipelines.refresh import reconcile, refresh
+from pipelines.postgres.connections import Databases
+from pipelines.runs.refresh import reconcile, refresh
+from pipelines.runs.verify import verify
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
-from pipelines.verify import verify
 from tests.postgres.steps.conftest import step_cells
 from tests.support.oracle import ALL, SHARES, bucket
 from tests.support.planting import DAY, HOUR, NOON, Tenant, change_job, plant_job, plant_lines, plant_tenant

@@ -8,13 +8,13 @@ import psycopg
 import pytest
 
 from pipelines.errors import InvalidRange, RangeNotStored, WorkflowNotVisible
-from pipelines.refresh import refresh
-from pipelines.repositories.records import StepDurationStats
-from pipelines.repositories.step_analytics import StepAnalyticsRepository
+from pipelines.postgres.connections import Databases
+from pipelines.query.records import StepDurationStats
+from pipelines.query.step_metrics import StepAnalyticsRepository
+from pipelines.query.tenant import admit
+from pipelines.query.tenant_reading import reading_as
+from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
-from pipelines.storage.tenant_reading import reading_as
-from pipelines.tenancy import admit
 from tests.support.planting import DAY, HOUR, NOON, Tenant, new_id, plant_job, plant_lines
 
 pytestmark = pytest.mark.every_postgres

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from pipelines.refresh import refresh
+from pipelines.postgres.connections import Databases
+from pipelines.runs.refresh import refresh
+from pipelines.runs.verify import verify
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
-from pipelines.verify import verify
 from tests.postgres.steps.conftest import ALL, change_line, month_of, step_cells
 from tests.support.planting import DAY, HOUR, NOON, Tenant, change_job, plant_job, plant_lines, plant_tenant
 

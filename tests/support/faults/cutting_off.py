@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from pipelines.fault_points import FaultPoint
-from pipelines.refresh import refresh
-from pipelines.verify import verify
+from pipelines.runs.refresh import refresh
+from pipelines.runs.verify import verify
 from tests.support.faults.history import History
 from tests.support.faults.published import Published, by_organization
 from tests.support.faults.runs import Killed, killed_at, recorded

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import psycopg
 
-from pipelines.audit import audit
-from pipelines.extract import Request
+from pipelines.extract.extractor import Request
 from pipelines.fault_points import FaultPoint
-from pipelines.maintenance import tidy_facts
-from pipelines.rebuild import rebuild
-from pipelines.refresh import extract_changes, reconcile, refresh
-from pipelines.retain import retain
+from pipelines.publish.rebuild import rebuild
+from pipelines.runs.audit import audit
+from pipelines.runs.fact_maintenance import tidy_facts
+from pipelines.runs.refresh import extract_changes, reconcile, refresh
+from pipelines.runs.retention import retain
 from pipelines.settings import load_settings
 from tests.support.faults.history import SINCE, UNTIL, History
 from tests.support.faults.starting_point import Place

@@ -11,8 +11,8 @@ import psycopg
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
+from pipelines.postgres.connections import Databases
 from pipelines.settings import Settings
-from pipelines.storage.database import Databases
 from tests.support.faults.published import Rows, published
 
 

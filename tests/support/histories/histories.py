@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.internal.conjecture.engine import ConjectureRunner
 from hypothesis.stateful import get_state_machine_test
 
-from pipelines.storage.database import Databases, connections_reused
+from pipelines.postgres.connections import Databases, connections_reused
 from tests.support.histories.machine import machine_of
 from tests.support.histories.profiles import Profile
 from tests.support.histories.tally import Tally

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from pipelines.refresh import RefreshReport
+from pipelines.runs.refresh import RefreshReport
 from tests.support.histories import oracle
 from tests.support.histories.books import Books
 from tests.support.histories.oracle import Anomaly, Cells, Depths

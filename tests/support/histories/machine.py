@@ -11,9 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from pipelines.errors import FactsUnusable
 from pipelines.fault_points import FaultPoint, watched_by
-from pipelines.refresh import RefreshReport
+from pipelines.runs.refresh import RefreshReport
+from pipelines.runs.verify import verify
 from pipelines.settings import Settings
-from pipelines.verify import verify
 from tests.support.histories.judge import Judge
 from tests.support.histories.oracle import TOLERANCE
 from tests.support.histories.profiles import SPOILING, Profile

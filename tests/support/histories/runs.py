@@ -7,14 +7,15 @@ from datetime import date, datetime, timedelta
 from unittest.mock import patch
 from uuid import UUID
 
-from pipelines import publish, recompute
-from pipelines import rebuild as rebuild_module
+from pipelines.compute import engine as recompute
 from pipelines.fault_points import FaultPoint
-from pipelines.maintenance import tidy_facts
-from pipelines.rebuild import rebuild
-from pipelines.refresh import RefreshReport, reconcile, reconcile_created, refresh
+from pipelines.postgres.connections import Databases
+from pipelines.publish import publisher as publish
+from pipelines.publish import rebuild as rebuild_module
+from pipelines.publish.rebuild import rebuild
+from pipelines.runs.fact_maintenance import tidy_facts
+from pipelines.runs.refresh import RefreshReport, reconcile, reconcile_created, refresh
 from pipelines.settings import Settings, Tier
-from pipelines.storage.database import Databases
 from tests.support.histories.books import Books, Row
 from tests.support.histories.world import ORGANIZATIONS
 from tests.support.planting import DAY, NOON

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import psycopg
 
+from pipelines.postgres import embedded as embedded_postgres
+from pipelines.postgres.connections import Databases
+from pipelines.postgres.migrations import migrate
 from pipelines.settings import load_settings
-from pipelines.storage import embedded_postgres
-from pipelines.storage.database import Databases
-from pipelines.storage.migrations import migrate
 from tests.conftest import UNSAFE_BUT_FAST, with_database
 from tests.support.watchdog import discard
 

@@ -15,10 +15,10 @@ import psycopg
 from deltalake import DeltaTable
 from psycopg.rows import dict_row
 
-from pipelines.model.definition import definition
-from pipelines.refresh import refresh
+from pipelines.postgres.connections import Databases
+from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings, load_settings
-from pipelines.storage.database import Databases
+from pipelines.subjects.definition import definition
 from tests.support.histories.books import Books, Row
 from tests.support.histories.oracle import Anomaly, Cells, Depths
 from tests.support.oracle import COUNTS, SHARES, Job

@@ -1,0 +1,1 @@
+"""When a bucket begins: the clocks of organizations, and ranges that are written in dates."""

@@ -1,0 +1,154 @@
+"""Where the days, weeks and months of each organization begin: arithmetic on offsets the source told."""
+
+from collections.abc import Callable
+from typing import Final
+
+import polars as pl
+
+from pipelines.subjects.measures import TRUNCATIONS
+from pipelines.subjects.periods import Period
+
+ZONE_COLUMNS: Final[dict[str, pl.DataType]] = {"organization_id": pl.Binary(), "time_zone": pl.String()}
+OFFSET_COLUMNS: Final[dict[str, pl.DataType]] = {
+    "time_zone": pl.String(),
+    "since": pl.Datetime("us", "UTC"),
+    "offset_s": pl.Int32(),
+}
+
+# A second of a zone is one whole number, this times the zone's own plus the second of the epoch, which
+# stays below half of it until the year 9999: so one sorted series answers for all zones at once.
+_ZONE: Final = 10**12
+_EVER_SINCE: Final = -(_ZONE // 2)
+
+_UTC: Final = 0
+_SPAN_COLUMNS: Final = {
+    "time_zone": pl.String(),
+    "zone": pl.Int64(),
+    "since_s": pl.Int64(),
+    "shift_s": pl.Int64(),
+}
+_INSTANT: Final = pl.Datetime("us", "UTC")
+_SECOND_US: Final = 1_000_000
+_HOUR_S: Final = 3600
+
+
+class Calendar:
+    """The buckets of organizations: hours are UTC, what is longer goes by the clocks of their own zone.
+
+    A bucket is named after the instant of its local midnight, just as PostgreSQL's
+    `date_trunc(field, timestamptz, zone)` does it: a midnight that the clocks skip is read by the offset
+    before, one that comes twice by the offset after. So where clocks go back to midnight, the hour that
+    comes twice belongs to a day that is named after its end.
+    """
+
+    def __init__(self, zones: pl.DataFrame, offsets: pl.DataFrame) -> None:
+        """`zones` (ZONE_COLUMNS) says who lives where; whoever it does not name lives in UTC.
+
+        `offsets` (OFFSET_COLUMNS) says since when which one holds in each of these zones; the first holds
+        for whatever was before, too, and the last for whatever comes.
+        """
+        self._spans = spans = _spans(zones, offsets)
+        self._begun = spans["zone"] * _ZONE + spans["since_s"]
+        self._begun_by_clock = self._begun + spans["shift_s"]
+        self._shift_us = spans["shift_s"] * _SECOND_US
+        numbers = spans.select("time_zone", "zone").unique()
+        abroad = zones.join(numbers, on="time_zone")
+        self._organizations, self._zone = abroad["organization_id"], abroad["zone"]
+
+    @property
+    def has_whole_hours(self) -> bool:
+        """Whether no bucket begins within an hour of UTC."""
+        return self._spans.filter(
+            (pl.col("shift_s") % _HOUR_S != 0)
+            | ((pl.col("since_s") % _HOUR_S != 0) & (pl.col("since_s") != _EVER_SINCE))
+        ).is_empty()
+
+    @classmethod
+    def utc(cls) -> "Calendar":
+        """The calendar of organizations that all live in UTC."""
+        return cls(pl.DataFrame(schema=ZONE_COLUMNS), pl.DataFrame(schema=OFFSET_COLUMNS))
+
+    def period_start(self, period: Period) -> pl.Expr:
+        """`period_start`, the start of the bucket a job is in, from `organization_id` and `completed_at`."""
+        each = TRUNCATIONS[period]
+        if period is Period.HOUR or self._organizations.is_empty():
+            return pl.col("completed_at").dt.truncate(each).alias("period_start")
+
+        def start(organization_ids: pl.Series, moments: pl.Series) -> pl.Series:
+            zones = self._zones_of(organization_ids)
+            return self._instants(zones, self._clocks(zones, moments).dt.truncate(each))
+
+        return _row_by_row(start, "completed_at").alias("period_start")
+
+    def period_end(self, period: Period) -> pl.Expr:
+        """`period_end`, the start of the next bucket, from `organization_id` and `period_start`."""
+        each = TRUNCATIONS[period]
+        if period is Period.HOUR or self._organizations.is_empty():
+            return pl.col("period_start").dt.offset_by(each).alias("period_end")
+
+        def end(organization_ids: pl.Series, starts: pl.Series) -> pl.Series:
+            zones = self._zones_of(organization_ids)
+            return self._instants(zones, self._clocks(zones, starts).dt.truncate(each).dt.offset_by(each))
+
+        return _row_by_row(end, "period_start").alias("period_end")
+
+    def _zones_of(self, organization_ids: pl.Series) -> pl.Series:
+        return organization_ids.replace_strict(
+            self._organizations, self._zone, default=_UTC, return_dtype=pl.Int64
+        )
+
+    def _clocks(self, zones: pl.Series, instants: pl.Series) -> pl.Series:
+        """What the clocks on the wall show."""
+        us = instants.to_physical()
+        return (us + self._shifts(self._begun, zones, us)).cast(pl.Datetime("us"))
+
+    def _instants(self, zones: pl.Series, midnights: pl.Series) -> pl.Series:
+        """When the clocks show these midnights, by the last offset that had begun by the clock it sets."""
+        us = midnights.to_physical()
+        return (us - self._shifts(self._begun_by_clock, zones, us)).cast(_INSTANT)
+
+    def _shifts(self, begun: pl.Series, zones: pl.Series, us: pl.Series) -> pl.Series:
+        places = begun.search_sorted(zones * _ZONE + us // _SECOND_US, side="right")
+        return self._shift_us.gather(places - 1)
+
+
+def _spans(zones: pl.DataFrame, offsets: pl.DataFrame) -> pl.DataFrame:
+    """How long each offset holds in each zone that anybody lives in: `time_zone, zone, since_s, shift_s`.
+
+    Zones are numbered from 1. All that never differ from UTC are zone 0, which has no name.
+    """
+    without = set(zones["time_zone"]) - set(offsets["time_zone"])
+    if without:
+        raise ValueError(f"no offsets of {', '.join(sorted(without))}")
+    utc = pl.DataFrame(
+        {"time_zone": [None], "zone": [_UTC], "since_s": [_EVER_SINCE], "shift_s": [0]}, _SPAN_COLUMNS
+    )
+    if not (offsets["offset_s"] != 0).any():
+        return utc
+    is_first = pl.int_range(pl.len()).over("time_zone") == 0
+    since_s = pl.col("since").to_physical() // _SECOND_US
+    spans = (
+        offsets.filter(
+            pl.col("time_zone").is_in(zones["time_zone"].unique().implode()),
+            (pl.col("offset_s") != 0).any().over("time_zone"),
+        )
+        .sort("time_zone", "since")
+        .select(
+            "time_zone",
+            zone=pl.col("time_zone").rle_id().cast(pl.Int64) + 1,
+            since_s=pl.when(is_first).then(_EVER_SINCE).otherwise(since_s),
+            shift_s=pl.col("offset_s").cast(pl.Int64),
+        )
+    )
+    return pl.concat([utc, spans])
+
+
+def _row_by_row(of: Callable[[pl.Series, pl.Series], pl.Series], column: str) -> pl.Expr:
+    """Where a row is looked up does not depend on its neighbours; said so, a stream need not be collected."""
+
+    def answer(rows: pl.Series) -> pl.Series:
+        return of(rows.struct.field("organization_id"), rows.struct.field(column))
+
+    return pl.struct("organization_id", column).map_batches(
+        answer, return_dtype=_INSTANT, is_elementwise=True
+    )

@@ -1,0 +1,1 @@
+"""Data for development: a generated month, traces."""

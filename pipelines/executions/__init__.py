@@ -1,0 +1,1 @@
+"""The operational schema: executions, their logs, and blobs."""

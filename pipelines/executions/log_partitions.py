@@ -1,0 +1,171 @@
+"""The partitions of execution_logs: made ahead, filled with what came before them, dropped when old."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from psycopg import errors
+from psycopg.rows import dict_row
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
+
+from pipelines.errors import LogPartitionsInUse
+from pipelines.executions.log_archive import Archive, archive_month
+from pipelines.executions.months import Month
+from pipelines.postgres.connections import Connection
+from pipelines.postgres.schemas import ORCHESTRATION
+from pipelines.postgres.statements import body, statement
+
+T = TypeVar("T")
+
+# PostgreSQL looks for deadlocks after a second: whoever waits for us is served before that, and not cut off.
+_PATIENCE: Final = "100ms"
+
+# After so many seconds each, another try; uneven, so as not to keep step with whoever writes all the time.
+_PAUSES_S: Final = (0.01, 0.03, 0.07, 0.15, 0.31) * 8
+# Each of these may write an archive.
+_PAUSES_OF_A_DROP_S: Final = (0.1, 0.5, 2.5, 0)
+_BRIEF_S: Final = (0.01,) * 20
+
+# No archive, as columns of a month.
+_NOT_ARCHIVED: Final[dict[str, Any]] = dict.fromkeys(("archive_reference", "archive_sha256", "archived_rows"))
+
+
+@dataclass(frozen=True)
+class HeldBack:
+    """Why a month was not dropped."""
+
+    reason: str
+
+
+def why_not_ours(connection: Connection) -> str | None:
+    """A sentence when there are no logs here whose partitions this role may change; None when there are."""
+    (row,) = connection.execute(statement("log_partitions/standing")).fetchall()
+    present, partitioned, owned = row
+    if not present:
+        return "The source has no execution_logs, so there is nothing to do."
+    if not partitioned:
+        return "The source's execution_logs were made by another program, which keeps them itself."
+    if not owned:
+        return "The source's execution_logs belong to another role, so they are left alone."
+    return None
+
+
+def find_months(connection: Connection) -> list[Month]:
+    """The months that have a partition, in order."""
+    named = (Month.of_partition(name) for (name,) in _all(connection, "partitions"))
+    return sorted(month for month in named if month)
+
+
+def find_months_without(connection: Connection) -> list[Month]:
+    """The months of lines that are in no month's partition."""
+    return [Month(*row) for row in _all(connection, "months_without")]
+
+
+def count_lines_without(connection: Connection) -> int:
+    """How many lines are in no month's partition."""
+    ((lines,),) = _all(connection, "lines_without")
+    return int(lines)
+
+
+def make_partitions(connection: Connection, months: Iterable[Month]) -> dict[Month, int]:
+    """Make the partitions that are missing; return them with how many lines were moved into each.
+
+    Each in a transaction of its own over a connection that commits by itself. Nobody who writes meanwhile
+    loses a line or is cut off: they wait for a moment. Raises `LogPartitionsInUse`.
+    """
+    missing = sorted(set(months) - set(find_months(connection)))
+    made = {month: _in_turn(connection, partial(_make, connection, month)) for month in missing}
+    return {month: moved for month, moved in made.items() if moved is not None}
+
+
+def drop_month(
+    connection: Connection,
+    month: Month,
+    archive_url: str | None,
+    unpublished: Callable[[Month], str | None],
+) -> HeldBack | None:
+    """Archive a month if there is a place for it, and drop it; both are recorded with the drop, or neither.
+
+    Its writers wait meanwhile, readers only for the drop. It is held back while `unpublished` gives a
+    reason. Raises `LogPartitionsInUse`, `LogArchiveNotWritten` and `LogArchiveUnusable`.
+    """
+    work = partial(_drop, connection, month, archive_url, unpublished)
+    return _in_turn(connection, work, _PAUSES_OF_A_DROP_S)
+
+
+def find_archives(connection: Connection) -> list[tuple[Archive, str]]:
+    """Every archive and the SHA-256 of its file."""
+    return [(Archive(*_places(row)), row["archive_sha256"]) for row in _named(connection, "archives", {})]
+
+
+def filled(path: str, **parts: Composable | str) -> Composed:
+    """A statement that defines something, names and bounds in their places; a text is a name of ours."""
+    names = {
+        name: Identifier(ORCHESTRATION, part) if isinstance(part, str) else part
+        for name, part in parts.items()
+    }
+    return SQL(body(f"log_partitions/{path}")).format(**names)
+
+
+def _make(connection: Connection, month: Month) -> int | None:
+    # Whoever has written to one of them and wants another is waited for briefly, and then let by.
+    for name in ("take_turns", "hold_jobs", "hold_writers", "hold_default"):
+        connection.execute(statement(f"log_partitions/{name}"))
+    if month in find_months(connection):
+        return None
+    bounds = {"since": Literal(month.start), "until": Literal(month.end)}
+    connection.execute(filled("make", partition=month.partition))
+    moved = connection.execute(filled("move", partition=month.partition, **bounds)).rowcount
+    connection.execute(filled("attach", partition=month.partition, **bounds))
+    return moved
+
+
+def _drop(
+    connection: Connection, month: Month, archive_url: str | None, unpublished: Callable[[Month], str | None]
+) -> HeldBack | None:
+    connection.execute(statement("log_partitions/take_turns"))
+    # From here on the month has the lines that it has.
+    connection.execute(filled("hold_month", partition=month.partition))
+    reason = unpublished(month)
+    if reason is not None:
+        return HeldBack(reason)
+    archived = _NOT_ARCHIVED
+    if archive_url is not None:
+        earlier = [
+            Archive(*_places(row))
+            for row in _named(connection, "earlier_archive", {"month_start": month.start})
+        ]
+        archived = archive_month(connection, archive_url, month, earlier[0] if earlier else None).columns
+    # Without waiting: somebody who waits for this month may have what is asked for here.
+    _in_turn(connection, partial(connection.execute, statement("log_partitions/hold_everybody")), _BRIEF_S)
+    dropped = archived | {"month_start": month.start, "month_end": month.end}
+    connection.execute(statement("log_partitions/record_drop"), dropped)
+    connection.execute(filled("drop", partition=month.partition))
+    return None
+
+
+def _in_turn(connection: Connection, work: Callable[[], T], pauses_s: Sequence[float] | None = None) -> T:
+    """Do it in a transaction, or a part of one, that waits only briefly for each lock, and try again."""
+    for pause in _PAUSES_S if pauses_s is None else pauses_s:
+        try:
+            with connection.transaction():
+                connection.execute(statement("log_partitions/be_brief"), {"patience": _PATIENCE})
+                return work()
+        except (errors.LockNotAvailable, LogPartitionsInUse):
+            time.sleep(pause)
+    raise LogPartitionsInUse
+
+
+def _places(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["archive_reference"], row["archived_rows"], row["month_start"], row["month_end"]
+
+
+def _all(connection: Connection, name: str) -> list[tuple[Any, ...]]:
+    return connection.execute(statement(f"log_partitions/{name}")).fetchall()
+
+
+def _named(connection: Connection, name: str, values: dict[str, Any]) -> list[dict[str, Any]]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(statement(f"log_partitions/{name}"), values).fetchall()

@@ -1,0 +1,157 @@
+"""The table `execution_metadata` beside the jobs that it copies: writing it, and how far it has drifted."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from psycopg import errors
+from psycopg.rows import class_row
+
+from pipelines.errors import (
+    AnotherRunHoldsTheLock,
+    StatementCancelled,
+    StatementTimedOut,
+    UnknownOrganization,
+)
+from pipelines.postgres.connections import Connection
+from pipelines.postgres.statements import statement
+from pipelines.settings import Settings
+from pipelines.source.selections import FARTHEST_BEHIND
+
+# Enough to look into what happened, few enough to be read.
+_EXAMPLES: Final = 5
+
+
+@dataclass(frozen=True)
+class OrganizationDrift:
+    """How many rows of one organization are not what their sources say, and in how many each column differs.
+
+    Rows that were written in the sources since the last sync are pending, and no drift.
+    """
+
+    organization_id: UUID
+    rows_compared: int
+    rows_pending: int
+    rows_missing: int
+    rows_left_over: int
+    rows_differing: int
+    columns: Mapping[str, int]
+    job_ids: Sequence[UUID]
+
+    @property
+    def rows_drifted(self) -> int:
+        """All that a full sync would repair."""
+        return self.rows_missing + self.rows_left_over + self.rows_differing
+
+
+@dataclass(frozen=True)
+class Written:
+    """What one sync wrote; `organizations` are those of which nothing has to wait for the next one."""
+
+    organizations: int
+    rows_inserted: int
+    rows_updated: int
+
+
+@dataclass(frozen=True)
+class _Standing:
+    is_there: bool
+    is_ours: bool
+    is_read_only: bool
+
+
+def find_obstacle(connection: Connection) -> str | None:
+    """Why the metadata of this source is none of our business, in a sentence; None when it is."""
+    with connection.cursor(row_factory=class_row(_Standing)) as cursor:
+        standing = cursor.execute(statement("execution_metadata/standing")).fetchone()
+    if standing is None or not standing.is_there:
+        return "The source has no table execution_metadata of ours, so there is nothing to sync."
+    if standing.is_read_only:
+        return "The source is a standby, so its execution_metadata is left to whoever syncs the primary."
+    if not standing.is_ours:
+        return "This role may not write execution_metadata in the source, so it is left to whoever may."
+    return None
+
+
+def find_organizations(connection: Connection, asked: Sequence[UUID]) -> list[UUID]:
+    """Those asked for, or all when none is, in order. Raises `UnknownOrganization`."""
+    there = [key for (key,) in connection.execute(statement("execution_metadata/organizations"))]
+    unknown = sorted(set(asked).difference(there))
+    if unknown:
+        raise UnknownOrganization(f"({', '.join(map(str, unknown))})")
+    return sorted(set(asked)) or there
+
+
+@contextmanager
+def syncing(connection: Connection, settings: Settings) -> Iterator[None]:
+    """Have one transaction in which nobody else syncs.
+
+    Raises `AnotherRunHoldsTheLock`, `StatementTimedOut`, `StatementCancelled`.
+    """
+    with _limited(connection, settings):
+        connection.execute(statement("execution_metadata/lock"))
+        yield
+
+
+@contextmanager
+def reading(connection: Connection, settings: Settings) -> Iterator[None]:
+    """Have one transaction that writes nothing. Raises as `syncing` does."""
+    with _limited(connection, settings):
+        connection.execute("SET TRANSACTION READ ONLY")
+        yield
+
+
+def write_changes(connection: Connection, organization_ids: Sequence[UUID], *, everything: bool) -> Written:
+    """Copy what was written since the last sync, or everything that differs."""
+    values = {
+        "organization_ids": list(organization_ids),
+        "everything": everything,
+        "farthest": FARTHEST_BEHIND,
+    }
+    with connection.cursor(row_factory=class_row(Written)) as cursor:
+        (written,) = cursor.execute(statement("execution_metadata/sync"), values).fetchall()
+    return written
+
+
+def delete_left_over(connection: Connection, organization_ids: Sequence[UUID]) -> int:
+    """Delete the rows of jobs that are gone; return how many."""
+    values = {"organization_ids": list(organization_ids)}
+    return connection.execute(statement("execution_metadata/delete_left_over"), values).rowcount
+
+
+def find_drift(connection: Connection, organization_ids: Sequence[UUID]) -> list[OrganizationDrift]:
+    """Compare every row with its sources, in one statement and so as of one moment."""
+    values = {
+        "organization_ids": list(organization_ids),
+        "farthest": FARTHEST_BEHIND,
+        "examples": _EXAMPLES,
+    }
+    with connection.cursor(row_factory=class_row(OrganizationDrift)) as cursor:
+        return cursor.execute(statement("execution_metadata/drift"), values).fetchall()
+
+
+@contextmanager
+def _limited(connection: Connection, settings: Settings) -> Iterator[None]:
+    """Have a transaction that waits for nobody, and works on nothing, longer than the settings say."""
+    values = {
+        "patience": _milliseconds(settings.lock_timeout.total_seconds()),
+        "longest": _milliseconds(settings.statement_timeout.total_seconds()),
+    }
+    begun = time.monotonic()
+    try:
+        with connection.transaction():
+            # The limits hold from the next statement on.
+            connection.execute(statement("execution_metadata/limits"), values)
+            yield
+    except errors.LockNotAvailable as busy:
+        raise AnotherRunHoldsTheLock from busy
+    except errors.QueryCanceled as ended:
+        late = time.monotonic() - begun >= settings.statement_timeout.total_seconds()
+        raise StatementTimedOut() if late else StatementCancelled() from ended
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{round(seconds * 1000)}ms"

@@ -1,0 +1,1 @@
+"""The Delta tables of facts: what they hold, what changed, whether they are sound."""

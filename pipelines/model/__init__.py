@@ -1,1 +1,0 @@
-"""The nouns of the product; nothing here reads or writes."""

@@ -1,0 +1,214 @@
+"""The two databases of a run: the source, which is not ours, and the one where aggregates live."""
+
+import os
+import select
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from pipelines.errors import (
+    CommitUnknown,
+    DatabaseExhausted,
+    DatabaseReadOnly,
+    DatabaseUnreachable,
+    InvalidSetting,
+    NotPermitted,
+)
+from pipelines.postgres import embedded as embedded_postgres
+from pipelines.postgres.failures import meaning_by, said_of
+from pipelines.postgres.statements import statement
+from pipelines.postgres.urls import DatabaseUrl, without_password
+from pipelines.settings import Settings
+
+_CONCERNS_EVERYBODY = (
+    DatabaseExhausted,
+    DatabaseReadOnly,
+    DatabaseUnreachable,
+    NotPermitted,
+)
+
+
+Connection = psycopg.Connection
+
+# Variables of libpq that no URL outvotes, and that were meant for another server than an embedded one.
+_MISLEADING = (
+    "PGSERVICE",
+    "PGSERVICEFILE",
+    "PGREQUIREAUTH",
+    "PGCHANNELBINDING",
+    "PGTARGETSESSIONATTRS",
+    "PGGSSENCMODE",
+)
+
+# Idle connections of the use case that this thread is in, by what they are for; None outside of one.
+_IDLE: ContextVar[dict[tuple[str, str], list[Any]] | None] = ContextVar("_IDLE", default=None)
+
+
+@dataclass(frozen=True)
+class Databases:
+    """Two libpq URLs; the URLs may hold passwords, so they are never shown."""
+
+    analytics_url: str
+    source_url: str
+
+    @property
+    def same(self) -> bool:
+        """Whether source and aggregates share one database, as in development."""
+        return self.analytics_url == self.source_url
+
+    def __repr__(self) -> str:
+        return f"Databases(analytics={without_password(self.analytics_url)!r})"
+
+
+@contextmanager
+def open_databases(settings: Settings) -> Iterator[Databases]:
+    """Yield where to connect; an embedded server runs meanwhile when no URL is set."""
+    analytics = _configured(settings.database_url, "EXECMETRICS_DATABASE_URL")
+    source = _configured(settings.source_url, "EXECMETRICS_SOURCE_URL")
+    if analytics:
+        yield Databases(analytics, source or analytics)
+        return
+    if not source:
+        for variable in _MISLEADING:
+            os.environ.pop(variable, None)
+    with embedded_postgres.running(settings.home) as embedded:
+        yield Databases(embedded, source or embedded)
+
+
+@contextmanager
+def connections_reused() -> Iterator[None]:
+    """Within the body, connections are used again instead of made anew; they close at its end."""
+    if _IDLE.get() is not None:
+        yield
+        return
+    idle: dict[tuple[str, str], list[Any]] = defaultdict(list)
+    outside = _IDLE.set(idle)
+    try:
+        yield
+    finally:
+        _IDLE.reset(outside)
+        for connections in idle.values():
+            for connection in connections:
+                connection.close()
+
+
+def idle_connections(url: str, purpose: str) -> list[Any] | None:
+    """Where idle connections to a database are kept for a purpose; None where none is used again."""
+    idle = _IDLE.get()
+    return None if idle is None else idle[url, purpose]
+
+
+@contextmanager
+def connect(
+    url: str, settings: Settings, *, autocommit: bool = False, in_utc: bool = True, last: bool = False
+) -> Iterator[psycopg.Connection]:
+    """Yield a connection in UTC that commits at the end, or rolls back when the body fails.
+
+    One that is not `in_utc` is in the time zone that the database has for its sessions. The `last` use of a
+    connection closes it, and with it what its session holds.
+
+    Raises `DatabaseUnreachable`, also when the connection is lost meanwhile, and `NotPermitted`.
+    """
+    kept = idle_connections(url, f"in UTC: {in_utc}")
+    connection = _still_open(kept or []) or _opened(url, settings, in_utc)
+    if connection.autocommit is not autocommit:
+        connection.autocommit = autocommit
+    try:
+        with ExitStack() as ending:
+            ending.enter_context(connection)
+            yield connection
+            # One whose commit got no answer is lost, even where the commit was found to be made.
+            if kept is not None and not last and not connection.closed:
+                connection.commit()
+                ending.pop_all()
+                kept.append(connection)
+    except psycopg.Error as failed:
+        # What concerns every organization; the rest may be one organization's.
+        means = DatabaseUnreachable if connection.broken else meaning_by(failed.sqlstate)
+        if means in _CONCERNS_EVERYBODY:
+            raise means(said_of(failed, url)) from failed
+        raise
+
+
+def _opened(url: str, settings: Settings, in_utc: bool) -> Connection:
+    try:
+        with ExitStack() as refusing:
+            connection = psycopg.connect(for_drivers(url, settings))
+            refusing.callback(connection.close)
+            set_up(connection, "" if in_utc else "RESET TimeZone")
+            refusing.pop_all()
+    except psycopg.Error as refused:
+        raise DatabaseUnreachable(said_of(refused, url)) from refused
+    return connection
+
+
+def set_up(connection: Connection, more: str) -> None:
+    """Give a new session our settings, and then what else this one needs."""
+    connection.autocommit = True
+    connection.execute(statement("session/settings"))
+    if more:
+        connection.execute(more)
+    connection.autocommit = False
+
+
+def _still_open(connections: list[Connection]) -> Connection | None:
+    """Take a connection that the server has not ended meanwhile, if there is one."""
+    while connections:
+        connection = connections.pop()
+        # Of an idle connection, nothing but its end is ever heard.
+        if not select.select([connection], [], [], 0)[0]:
+            return connection
+        connection.close()
+    return None
+
+
+def commit(connection: Connection, *, made: Callable[[], bool]) -> None:
+    """Commit; when the answer is lost, `made` is asked whether it was made, because nobody should guess.
+
+    Raises `CommitUnknown` when that cannot be found out either.
+    """
+    try:
+        connection.commit()
+    except psycopg.OperationalError as lost:
+        if not connection.broken:
+            raise
+        try:
+            if made():
+                return
+        except DatabaseUnreachable:
+            raise CommitUnknown from lost
+        raise
+
+
+def for_drivers(url: str, settings: Settings) -> str:
+    """The URL with all that a session begins with, so that no variable of the shell decides it.
+
+    What else a session goes by is set when it is open (`session/settings`).
+    """
+    read = DatabaseUrl.read(url)
+    ours = {
+        "application_name": "execmetrics",
+        "options": "",
+        **read.options,
+        "client_encoding": "UTF8",
+        "connect_timeout": str(max(1, round(settings.connect_timeout.total_seconds()))),
+    }
+    return str(read.with_options(**ours))
+
+
+def _configured(secret: object, variable: str) -> str | None:
+    url = secret.get_secret_value() if hasattr(secret, "get_secret_value") else None
+    if not url:
+        return None
+    try:
+        read = DatabaseUrl.read(url)
+    except ValueError:
+        raise InvalidSetting(f"{variable} is not a database URL.") from None
+    if read.scheme not in {"postgresql", "postgres"}:
+        raise InvalidSetting(f"{variable} must start with postgresql://.")
+    return str(read)

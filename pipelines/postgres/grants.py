@@ -1,0 +1,179 @@
+"""What each role must be allowed to do, and nothing more, as GRANT statements."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.sql import SQL, Composed, Identifier, Literal
+from pydantic import SecretStr
+
+from pipelines.postgres.schemas import (
+    ANALYTICS,
+    MONTHS_COLUMNS,
+    ORCHESTRATION,
+    SOURCE_COLUMNS,
+    STEP_SOURCE_COLUMNS,
+)
+from pipelines.settings import Settings
+
+# What a run does to each table: upserts read what they replace, and the staging table copies a shape.
+_WRITTEN: Final[Mapping[str, tuple[str, ...]]] = {
+    "aggregate_metrics": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "job_anomalies": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "organizations": ("SELECT", "INSERT", "UPDATE"),
+    "workflows": ("SELECT", "INSERT", "UPDATE"),
+    "clients": ("SELECT", "INSERT", "UPDATE"),
+    "extraction_cursors": ("SELECT", "INSERT", "UPDATE"),
+    "completeness": ("SELECT", "INSERT", "UPDATE"),
+    "restatements": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "refresh_outcomes": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "metric_definitions": ("SELECT", "INSERT"),
+    "time_zone_offsets": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "retention": ("SELECT", "INSERT", "UPDATE"),
+    "aggregate_step_metrics": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "step_completeness": ("SELECT", "INSERT", "UPDATE"),
+    "alembic_version": ("SELECT",),
+}
+
+# What an application does to the tables of executions: rows are soft-deleted, lines of logs deleted, for
+# which it may replace an archive, and of the accesses to health data it can write one, and no more.
+_APPLIED: Final[Mapping[str, tuple[str, ...]]] = {
+    "organizations": ("SELECT",),
+    "clients": ("SELECT",),
+    "workflows": ("SELECT", "INSERT", "UPDATE"),
+    "jobs": ("SELECT", "INSERT", "UPDATE"),
+    "execution_logs": ("SELECT", "INSERT", "DELETE"),
+    "execution_log_months": ("SELECT", "UPDATE"),
+    "execution_screenshots": ("SELECT", "INSERT", "UPDATE"),
+    "execution_rag_rules": ("SELECT", "INSERT", "UPDATE"),
+    "execution_metadata": ("SELECT",),
+    "phi_access_log": ("INSERT",),
+}
+
+# What dashboards read: nobody's row unless the session says whose.
+_VIEWS: Final = ("org_totals_v1", "by_workflow_v1", "by_client_v1", "by_initiator_v1", "aggregate_metrics_v1")
+
+_EMBEDDED: Final = "execmetrics"
+
+_OF_THE_SOURCE: Final = ("source_reader", "application")
+
+
+@dataclass(frozen=True)
+class RoleGrants:
+    """The statements that make an existing role fit for one purpose, to be run in `database` by its owner.
+
+    It is the database of the `source` or of the `analytics`, which may be the same.
+    """
+
+    purpose: str
+    role: str
+    database: str
+    statements: tuple[str, ...]
+
+    @property
+    def of(self) -> str:
+        """Which of the two databases the role is for."""
+        return "source" if self.purpose in _OF_THE_SOURCE else "analytics"
+
+    @property
+    def created(self) -> "RoleGrants":
+        """The same after statements that make the role, unless it is there.
+
+        What a source does not have yet is granted by what `execmetrics doctor` prints.
+        """
+        made = SQL("CREATE ROLE {} LOGIN").format(Identifier(self.role))
+        there = SQL("(SELECT FROM pg_roles WHERE rolname = {})").format(Literal(self.role))
+        statements = [_only_if(SQL("NOT EXISTS {}").format(there), made)]
+        for statement in self.statements:
+            schema = f'"{ORCHESTRATION}"'
+            missing_yet = self.of == "source" and schema in statement and not statement.startswith("DO ")
+            there = SQL("to_regclass({}) IS NOT NULL").format(Literal(f"{ORCHESTRATION}.jobs"))
+            statements.append(_only_if(there, SQL(statement.rstrip(";"))) if missing_yet else statement)
+        return replace(self, statements=tuple(statements))
+
+
+def grants(
+    settings: Settings,
+    *,
+    source_reader: str,
+    writer: str,
+    dashboard_reader: str,
+    application: str | None = None,
+) -> list[RoleGrants]:
+    """The grants of the three roles, for the databases that the settings name, and of a fourth if named."""
+    analytics = _name(settings.database_url) or _EMBEDDED
+    source = _name(settings.source_url) or analytics
+    three = [
+        _granted(
+            "source_reader",
+            source_reader,
+            source,
+            reading_the_source(),
+            *_where_there_are_logs(source_reader),
+        ),
+        _granted("writer", writer, analytics, _privileges(ANALYTICS, _WRITTEN)),
+        _granted("dashboard_reader", dashboard_reader, analytics, _reading_the_aggregates()),
+    ]
+    if application is None:
+        return three
+    return [*three, _granted("application", application, source, _privileges(ORCHESTRATION, _APPLIED))]
+
+
+def reading_the_source(tables: Iterable[str] = tuple(SOURCE_COLUMNS)) -> Iterator[Composed]:
+    """Yield what a run does in these tables of the source, each the middle of a GRANT."""
+    yield SQL("USAGE ON SCHEMA {}").format(Identifier(ORCHESTRATION))
+    for table in tables:
+        yield _selecting(table, SOURCE_COLUMNS[table])
+
+
+def _selecting(table: str, columns: Sequence[str]) -> Composed:
+    """By column, because a grant on the table would include jobs.result and execution_logs.message."""
+    names = SQL(", ").join(map(Identifier, columns))
+    return SQL("SELECT ({}) ON {}").format(names, Identifier(ORCHESTRATION, table))
+
+
+def _where_there_are_logs(role: str) -> Iterator[str]:
+    """Statements that do nothing in a source that has no such table."""
+    for table, columns in (*STEP_SOURCE_COLUMNS.items(), *MONTHS_COLUMNS.items()):
+        granted = SQL("GRANT {} TO {}").format(_selecting(table, columns), Identifier(role))
+        there = SQL("to_regclass({}) IS NOT NULL").format(Literal(f"{ORCHESTRATION}.{table}"))
+        yield _only_if(there, granted)
+
+
+def _only_if(there: Composed, statement: SQL | Composed) -> str:
+    return SQL("DO $$ BEGIN IF {} THEN {}; END IF; END $$;").format(there, statement).as_string()
+
+
+def _privileges(schema: str, on: Mapping[str, tuple[str, ...]]) -> Iterator[Composed]:
+    yield SQL("USAGE ON SCHEMA {}").format(Identifier(schema))
+    for table, privileges in on.items():
+        # Keywords of this module, not values from anywhere.
+        verbs = SQL(", ").join(map(_keyword, privileges))
+        yield SQL("{} ON {}").format(verbs, Identifier(schema, table))
+
+
+def _reading_the_aggregates() -> Iterator[Composed]:
+    yield SQL("USAGE ON SCHEMA {}").format(Identifier(ANALYTICS))
+    for table in (*_WRITTEN, *_VIEWS):
+        yield SQL("SELECT ON {}").format(Identifier(ANALYTICS, table))
+
+
+def _granted(purpose: str, role: str, database: str, what: Iterator[Composed], *more: str) -> RoleGrants:
+    # Recomputed cells wait in a temporary table.
+    connecting = SQL("CONNECT, TEMPORARY ON DATABASE {}" if purpose == "writer" else "CONNECT ON DATABASE {}")
+    granted = [connecting.format(Identifier(database)), *what]
+    statements = (SQL("GRANT {} TO {};").format(grant, Identifier(role)).as_string() for grant in granted)
+    return RoleGrants(purpose, role, database, (*statements, *more))
+
+
+def _keyword(privilege: str) -> SQL:
+    return {name: SQL(name) for name in ("SELECT", "INSERT", "UPDATE", "DELETE")}[privilege]
+
+
+def _name(url: SecretStr | None) -> str | None:
+    """The database that libpq would connect to."""
+    if not url:
+        return None
+    given = conninfo_to_dict(url.get_secret_value())
+    return str(given.get("dbname") or given.get("user") or "") or None

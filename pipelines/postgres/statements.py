@@ -1,0 +1,39 @@
+"""The statements under sql/: a file is a group, and a statement begins with its line `-- name:`."""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+_PACKAGED = files("pipelines").joinpath("_sql")
+_CHECKOUT = Path(__file__).resolve().parents[2] / "sql"
+
+_BEGINS: Final = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+
+
+def statement(name: str) -> str:
+    """The text of a statement with its header, such as `watermarks/find`; raises `LookupError`."""
+    group, _, within = name.partition("/")
+    return _group(group)[within]
+
+
+def body(name: str) -> str:
+    """The same without its header, to be put into the place that another statement has for it."""
+    return re.sub(r"\A(?:--[^\n]*\n)+", "", statement(name)).strip()
+
+
+def render(name: str, places: Mapping[str, str]) -> str:
+    """A statement with each `{place}` filled in: by names of a declared subject or by other statements.
+
+    Values are never put into a text: they are parameters. Raises `LookupError` for a place without a filling.
+    """
+    return re.sub(r"\{(\w+)\}", lambda place: places[place[1]], statement(name))
+
+
+@cache
+def _group(group: str) -> dict[str, str]:
+    root = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
+    _, *parts = _BEGINS.split(root.joinpath(f"{group}.sql").read_text("utf-8"))
+    return dict(zip(parts[::2], (f"{text.rstrip()}\n" for text in parts[1::2]), strict=True))

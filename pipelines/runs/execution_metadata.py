@@ -1,0 +1,144 @@
+"""Keeping `execution_metadata` equal to its sources: sync what changed, find what drifted, repair it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import TypeVar
+from uuid import UUID
+
+from pipelines.executions import metadata as stored
+from pipelines.executions.metadata import OrganizationDrift
+from pipelines.postgres.connections import Connection, Databases, connect
+from pipelines.settings import Settings
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SyncReport:
+    """What a sync wrote; rows that were equal already are not written.
+
+    Of `organizations_waiting` an application had something locked, which the next sync takes. `left_alone`
+    says in a sentence why nothing was done, where the source has no such table or it is not ours to write.
+    """
+
+    organizations: int = 0
+    organizations_waiting: int = 0
+    rows_inserted: int = 0
+    rows_updated: int = 0
+    rows_deleted: int = 0
+    left_alone: str | None = None
+
+    def __add__(self, other: "SyncReport") -> "SyncReport":
+        sums = {
+            field.name: getattr(self, field.name) + getattr(other, field.name)
+            for field in fields(self)
+            if field.name != "left_alone"
+        }
+        return SyncReport(**sums)
+
+
+@dataclass(frozen=True)
+class DriftReport:
+    """How many rows were compared, how many wait for the next sync instead, and who has drifted."""
+
+    organizations: int
+    rows_compared: int
+    rows_pending: int
+    drifted: tuple[OrganizationDrift, ...]
+    left_alone: str | None = None
+
+
+@dataclass(frozen=True)
+class ReconcileReport:
+    """What had drifted, and what was written to repair it and to copy what was pending."""
+
+    found: DriftReport
+    sync: SyncReport
+
+
+def sync_metadata(
+    databases: Databases, settings: Settings, *, organization_ids: Sequence[UUID] = (), full: bool = False
+) -> SyncReport:
+    """Copy jobs that were written since the last sync, or whose workflow or client was; `full`, all of them.
+
+    No `organization_ids` means every organization. A full sync also undoes what somebody wrote into the
+    copy by hand, which no other sync sees. Raises `UnknownOrganization`, `AnotherRunHoldsTheLock`,
+    `StatementTimedOut`, `StatementCancelled`.
+    """
+
+    def work(connection: Connection, batch: Sequence[UUID]) -> SyncReport:
+        with stored.syncing(connection, settings):
+            return _synced(connection, batch, full=full)
+
+    done = _in_batches(databases, settings, organization_ids, work)
+    return SyncReport(left_alone=done) if isinstance(done, str) else sum(done, SyncReport())
+
+
+def find_drift(
+    databases: Databases, settings: Settings, *, organization_ids: Sequence[UUID] = ()
+) -> DriftReport:
+    """Compare every row with its sources, each organization as of one moment, and write nothing.
+
+    Raises as `sync_metadata` does.
+    """
+
+    def work(connection: Connection, batch: Sequence[UUID]) -> list[OrganizationDrift]:
+        with stored.reading(connection, settings):
+            return stored.find_drift(connection, batch)
+
+    done = _in_batches(databases, settings, organization_ids, work)
+    return _drift([], done) if isinstance(done, str) else _drift([each for batch in done for each in batch])
+
+
+def reconcile_metadata(
+    databases: Databases, settings: Settings, *, organization_ids: Sequence[UUID] = ()
+) -> ReconcileReport:
+    """A full sync that says what it repaired. Raises as `sync_metadata` does."""
+
+    def work(connection: Connection, batch: Sequence[UUID]) -> tuple[list[OrganizationDrift], SyncReport]:
+        with stored.syncing(connection, settings):
+            return stored.find_drift(connection, batch), _synced(connection, batch, full=True)
+
+    done = _in_batches(databases, settings, organization_ids, work)
+    if isinstance(done, str):
+        return ReconcileReport(_drift([], done), SyncReport(left_alone=done))
+    found = _drift([each for batch, _ in done for each in batch])
+    return ReconcileReport(found, sum((synced for _, synced in done), SyncReport()))
+
+
+def _in_batches(
+    databases: Databases,
+    settings: Settings,
+    organization_ids: Sequence[UUID],
+    work: Callable[[Connection, Sequence[UUID]], T],
+) -> list[T] | str:
+    """Have some organizations worked on at a time, each batch in its own transaction; or say why not."""
+    size = settings.batch_organizations
+    with connect(databases.source_url, settings, autocommit=True) as connection:
+        obstacle = stored.find_obstacle(connection)
+        if obstacle:
+            return obstacle
+        scope = stored.find_organizations(connection, organization_ids)
+        return [work(connection, scope[start : start + size]) for start in range(0, len(scope), size)]
+
+
+def _synced(connection: Connection, batch: Sequence[UUID], *, full: bool) -> SyncReport:
+    deleted = stored.delete_left_over(connection, batch) if full else 0
+    written = stored.write_changes(connection, batch, everything=full)
+    return SyncReport(
+        organizations=written.organizations,
+        organizations_waiting=len(batch) - written.organizations,
+        rows_inserted=written.rows_inserted,
+        rows_updated=written.rows_updated,
+        rows_deleted=deleted,
+    )
+
+
+def _drift(compared: Sequence[OrganizationDrift], left_alone: str | None = None) -> DriftReport:
+    return DriftReport(
+        organizations=len(compared),
+        rows_compared=sum(each.rows_compared for each in compared),
+        rows_pending=sum(each.rows_pending for each in compared),
+        drifted=tuple(each for each in compared if each.rows_drifted),
+        left_alone=left_alone,
+    )

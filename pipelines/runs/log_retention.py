@@ -1,0 +1,135 @@
+"""Keeping the partitions of execution_logs: months made ahead, lines where they belong, old months gone."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from pipelines.executions.log_archive import sweep_archives, verify_archive
+from pipelines.executions.log_indexes import complete_indexes
+from pipelines.executions.log_partitions import (
+    HeldBack,
+    drop_month,
+    find_archives,
+    find_months,
+    find_months_without,
+    make_partitions,
+    why_not_ours,
+)
+from pipelines.executions.months import Month, months_from
+from pipelines.postgres.connections import Connection, Databases, connect
+from pipelines.runs.steps_published import why_unpublished
+from pipelines.settings import Settings
+from pipelines.state.lock import refresh_lock
+
+# Why the steps of a month are not all in published metrics, or None when they are.
+Unpublished = Callable[[Month], str | None]
+
+
+@dataclass(frozen=True)
+class LogsReport:
+    """What was done; `left_alone` says why nothing was."""
+
+    left_alone: str | None = None
+    months_made: tuple[str, ...] = ()
+    lines_moved: int = 0
+    indexes_built: tuple[str, ...] = ()
+    months_dropped: tuple[str, ...] = ()
+    months_held_back: Mapping[str, str] = field(default_factory=dict)
+    archive_verified: str | None = None
+    archives_swept: int = 0
+
+
+def keep_logs(
+    databases: Databases,
+    settings: Settings,
+    *,
+    unpublished: Unpublished | None = None,
+    now: datetime | None = None,
+) -> LogsReport:
+    """Make the partitions of this month and of EXECMETRICS_LOG_MONTHS_AHEAD, and let go of old ones.
+
+    Lines that came before their partition are moved into it; those of a month further ahead, which only
+    a wrong clock writes, stay in the default partition. Months go when they ended longer than
+    EXECMETRICS_KEEP_LOGS ago and all their steps are published. Each call reads one archive whole, in turn.
+    Raises `LogPartitionsInUse`, `LogArchiveNotWritten`, `LogArchiveUnusable` and `AnotherRunHoldsTheLock`.
+    """
+    moment = now or datetime.now(UTC)
+    with connect(databases.source_url, settings, autocommit=True) as connection:
+        left_alone = why_not_ours(connection)
+        if left_alone:
+            return LogsReport(left_alone)
+        ahead = _months_ahead(settings, moment)
+        late = [month for month in find_months_without(connection) if month < ahead[-1].next]
+        made = make_partitions(connection, [*ahead, *late])
+        built = complete_indexes(connection, settings)
+        tried = _let_go(connection, databases, settings, moment, unpublished)
+        return LogsReport(
+            months_made=tuple(map(str, made)),
+            lines_moved=sum(made.values()),
+            indexes_built=built,
+            months_dropped=tuple(str(month) for month, held in tried.items() if held is None),
+            months_held_back={str(month): held.reason for month, held in tried.items() if held},
+            archive_verified=_verify_one(connection, moment),
+            archives_swept=_sweep(connection, settings, moment),
+        )
+
+
+def make_months_ahead(databases: Databases, settings: Settings) -> tuple[str, ...]:
+    """Make the partitions of this month and of EXECMETRICS_LOG_MONTHS_AHEAD; return those that were missing.
+
+    None where the logs are not ours. Raises `LogPartitionsInUse`.
+    """
+    with connect(databases.source_url, settings, autocommit=True) as connection:
+        if why_not_ours(connection):
+            return ()
+        made = make_partitions(connection, _months_ahead(settings, datetime.now(UTC)))
+    return tuple(map(str, made))
+
+
+def _months_ahead(settings: Settings, moment: datetime) -> list[Month]:
+    return list(months_from(Month.of(moment), settings.log_months_ahead + 1))
+
+
+def _let_go(
+    connection: Connection,
+    databases: Databases,
+    settings: Settings,
+    moment: datetime,
+    unpublished: Unpublished | None,
+) -> dict[Month, HeldBack | None]:
+    old = _old_months(connection, settings, moment)
+    if not old:
+        return {}
+
+    def waits(month: Month) -> str | None:
+        return why_unpublished(databases, settings, month.start, month.end)
+
+    with refresh_lock(databases, settings):
+        return {
+            month: drop_month(connection, month, settings.log_archive_url, unpublished or waits)
+            for month in old
+        }
+
+
+def _old_months(connection: Connection, settings: Settings, moment: datetime) -> list[Month]:
+    if settings.keep_logs is None:
+        return []
+    kept_from = moment - settings.keep_logs
+    return [month for month in find_months(connection) if month.end <= kept_from]
+
+
+def _verify_one(connection: Connection, moment: datetime) -> str | None:
+    """Another one every day, so that damage is found while there is a backup."""
+    archives = find_archives(connection)
+    if not archives:
+        return None
+    archive, sha256 = archives[moment.toordinal() % len(archives)]
+    verify_archive(archive, sha256)
+    return str(archive.month)
+
+
+def _sweep(connection: Connection, settings: Settings, moment: datetime) -> int:
+    if settings.log_archive_url is None:
+        return 0
+    referred = [archive.reference for archive, _ in find_archives(connection)]
+    return sweep_archives(settings.log_archive_url, referred, moment)

@@ -1,0 +1,104 @@
+"""How far the aggregates are, organization by organization."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from pipelines.errors import DeletesNotAccepted, ExecutionMetricsError
+from pipelines.facts.folder import find_set_aside, newest_version
+from pipelines.postgres.connections import Databases, connect
+from pipelines.postgres.schema_checks import require_analytics
+from pipelines.postgres.statements import statement
+from pipelines.settings import Settings
+from pipelines.source.catalog import open_catalog
+from pipelines.subjects.dimensions import ALL_OF_EACH
+
+
+@dataclass(frozen=True)
+class OrganizationStatus:
+    """One organization: all that had completed by `complete_through` is in its `cells`.
+
+    `failing` and `steps_failing` are the classes of what went wrong when its jobs and its steps were last
+    tried, None when nothing did; of one that was never published nothing else is known.
+    """
+
+    organization_id: UUID
+    name: str
+    time_zone: str | None
+    complete_through: datetime | None
+    verified_at: datetime | None
+    cursor: int | None
+    jobs: int
+    cells: int
+    anomalies: int
+    failing: str | None
+    steps_failing: str | None
+
+
+@dataclass(frozen=True)
+class Status:
+    """All organizations, and what the rollup plan costs: cells per counted job.
+
+    `read_whole` says why every refresh reads all of some relations; None where the source is not reached.
+    `set_aside` are the folders of facts that could not be used.
+    """
+
+    organizations: tuple[OrganizationStatus, ...]
+    facts_version: int
+    read_whole: Mapping[str, str] | None
+    set_aside: tuple[str, ...]
+
+    @property
+    def cells(self) -> int:
+        """Stored cells."""
+        return sum(organization.cells for organization in self.organizations)
+
+    @property
+    def jobs(self) -> int:
+        """Counted jobs."""
+        return sum(organization.jobs for organization in self.organizations)
+
+    @property
+    def cells_per_job(self) -> float | None:
+        """Stored cells per counted job; None without jobs."""
+        return self.cells / self.jobs if self.jobs else None
+
+
+def count_cells(databases: Databases, settings: Settings) -> int:
+    """How many cells are stored."""
+    with connect(databases.analytics_url, settings) as connection:
+        row = connection.execute(statement("checks/count_cells")).fetchone()
+    return int(row[0]) if row else 0
+
+
+def count_step_cells(databases: Databases, settings: Settings) -> int:
+    """How many cells of steps are stored."""
+    with connect(databases.analytics_url, settings) as connection:
+        row = connection.execute(statement("checks/count_step_cells")).fetchone()
+    return int(row[0]) if row else 0
+
+
+def status(databases: Databases, settings: Settings) -> Status:
+    """Read where every organization stands; raises `SchemaMissing`."""
+    require_analytics(databases, settings)
+    with connect(databases.analytics_url, settings) as connection:
+        rows = connection.execute(
+            statement("checks/organization_status"),
+            ALL_OF_EACH | {"withheld": DeletesNotAccepted.__name__},
+        ).fetchall()
+    locations = (settings.facts_location, settings.step_facts_location)
+    return Status(
+        tuple(OrganizationStatus(*row) for row in rows),
+        newest_version(settings.facts_location),
+        _read_whole(databases, settings),
+        tuple(str(folder) for location in locations for folder in find_set_aside(location)),
+    )
+
+
+def _read_whole(databases: Databases, settings: Settings) -> Mapping[str, str] | None:
+    try:
+        with open_catalog(databases.source_url, settings, role=None) as catalog:
+            return catalog.read_whole()
+    except ExecutionMetricsError:
+        return None

@@ -1,0 +1,1 @@
+"""Where rows come from: the orchestration database as one moment shows it."""

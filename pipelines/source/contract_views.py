@@ -1,0 +1,309 @@
+"""The SQL that makes a source fit the contract: its views, and what they need of the tables below."""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from hashlib import md5
+from typing import Final
+
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
+
+from pipelines.postgres.grants import reading_the_source
+from pipelines.postgres.schemas import ORCHESTRATION, SOURCE_COLUMNS
+from pipelines.source.contract import ROW_VERSION, held_by
+from pipelines.source.fitness import DECLARED
+from pipelines.source.relations import Column, Holds, Kind, Relation
+
+# What a text that is a UUID looks like, and what is left of it without its digits: a regular expression takes
+# longer. Small letters only: two ids that differ in nothing else must not become one.
+_UUID: Final = "________-____-____-____-____________"
+_DIGITS: Final = "0123456789abcdef"
+_LEFT: Final = "----"
+
+_LONGEST_NAME_BYTES: Final = 63
+
+_TYPES: Final[Mapping[Holds, SQL]] = {
+    Holds.UUID: SQL("uuid"),
+    Holds.TEXT: SQL("text"),
+    Holds.INSTANT: SQL("timestamptz"),
+}
+
+# Literals, names in quotes, words, casts, and single signs.
+_TOKEN: Final = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\w+|::|\S""")
+
+# What a column of the contract can be made of.
+_MADE_OF: Final[Mapping[Holds, frozenset[Holds]]] = {
+    Holds.UUID: frozenset({Holds.UUID, Holds.TEXT, Holds.INTEGER}),
+    Holds.TEXT: frozenset({Holds.TEXT, Holds.ENUM, Holds.INTEGER, Holds.UUID}),
+    Holds.INSTANT: frozenset({Holds.INSTANT, Holds.WALL_CLOCK}),
+}
+
+
+def can_be_made_of(contract_column: str, column: Column) -> bool:
+    """Whether a column of the contract can be told from this one."""
+    return column.holds in _MADE_OF[held_by(contract_column)]
+
+
+def quoted(*names: str) -> str:
+    """A qualified name as SQL spells it."""
+    return Identifier(*names).as_string()
+
+
+def create_schema() -> str:
+    """The statement that makes the contract's schema, unless it is there."""
+    return SQL("CREATE SCHEMA IF NOT EXISTS {};").format(Identifier(ORCHESTRATION)).as_string()
+
+
+def create_view(
+    table: str,
+    relation: Relation,
+    columns: Mapping[str, Column],
+    *,
+    statuses: Mapping[str, str],
+    instead_of: Relation | None,
+) -> Iterator[str]:
+    """Yield the statements that make a view of the contract from a table.
+
+    `columns` are the table's by the contract's names, those that it lacks left out; `statuses` what its
+    labels mean; `instead_of` what has the view's name by now.
+    """
+    view = Identifier(ORCHESTRATION, table)
+    verb = SQL("CREATE VIEW")
+    if instead_of:
+        if _can_be_replaced(table, instead_of):
+            verb = SQL("CREATE OR REPLACE VIEW")
+        else:
+            what = SQL("MATERIALIZED VIEW" if instead_of.kind is Kind.MATERIALIZED_VIEW else "VIEW")
+            yield SQL("DROP {} {};").format(what, view).as_string()
+    selected = SQL(",\n    ").join(
+        SQL("{} AS {}").format(_value(name, columns, statuses), Identifier(name))
+        for name in SOURCE_COLUMNS[table]
+    )
+    made = SQL("{} {} AS\nSELECT\n    {}\nFROM {} AS t;")
+    yield made.format(verb, view, selected, Identifier(relation.schema, relation.name)).as_string()
+
+
+def grant_reading(role: str, tables: Iterable[str]) -> Iterator[str]:
+    """Yield the grants by which a role reads the contract's columns of these tables, and nothing else."""
+    for what in reading_the_source(tables):
+        yield SQL("GRANT {} TO {};").format(what, Identifier(role)).as_string()
+
+
+def let_call(signature: str, role: str) -> str:
+    """The grant that lets a role call a function of the server, named with its arguments."""
+    return SQL("GRANT EXECUTE ON FUNCTION {} TO {};").format(SQL(signature), Identifier(role)).as_string()
+
+
+def grant_to_owner(relation: Relation, columns: frozenset[str], owner: str) -> str:
+    """The grant that lets the owner of a view read for those who read the view."""
+    names = SQL(", ").join(map(Identifier, sorted(columns)))
+    granted = SQL("GRANT SELECT ({}) ON {} TO {};")
+    return granted.format(names, _name(relation), Identifier(owner)).as_string()
+
+
+def read_with_owners_rights(view: Relation) -> str:
+    """The statement by which a view no longer asks what its reader may read of the tables below."""
+    return SQL("ALTER VIEW {} RESET (security_invoker);").format(_name(view)).as_string()
+
+
+def add_column(relation: Relation, column: Column, *, default: str = "", filled: bool = False) -> str:
+    """The statement that adds a column; one that is `filled` afterwards may be NULL until then."""
+    added = SQL("ALTER TABLE {} ADD COLUMN {} {}{}{};")
+    return added.format(
+        _name(relation),
+        Identifier(column.name),
+        SQL(column.declared),
+        SQL("" if column.nullable or filled else " NOT NULL"),
+        SQL(f" DEFAULT {default}" if default else ""),
+    ).as_string()
+
+
+def fill_from(relation: Relation, column: Column, other: Column) -> str:
+    """The statement that fills a column in from another where it is NULL."""
+    filled = SQL("UPDATE {} SET {} = {} WHERE {} IS NULL;")
+    names = Identifier(column.name), Identifier(other.name), Identifier(column.name)
+    return filled.format(_name(relation), *names).as_string()
+
+
+def fill_through(relation: Relation, column: Column, key: Column, other: Relation, id_: Column) -> str:
+    """The statement that fills a column in from the one of the same name of the row that `key` names."""
+    filled = SQL("UPDATE {} AS t SET {} = o.{} FROM {} AS o WHERE o.{} = t.{} AND t.{} IS NULL;")
+    name = Identifier(column.name)
+    return filled.format(
+        _name(relation), name, name, _name(other), Identifier(id_.name), Identifier(key.name), name
+    ).as_string()
+
+
+def never_null(relation: Relation, column: Column) -> str:
+    """The statement that forbids NULL in a column; it fails while there is any."""
+    forbidden = SQL("ALTER TABLE {} ALTER COLUMN {} SET NOT NULL;")
+    return forbidden.format(_name(relation), Identifier(column.name)).as_string()
+
+
+def move_to(relation: Relation, schema: str) -> str:
+    """The statement that makes room for a view of the same name."""
+    return SQL("ALTER TABLE {} SET SCHEMA {};").format(_name(relation), Identifier(schema)).as_string()
+
+
+def show_every_row(relation: Relation, reader: str, *, restricted: bool) -> str:
+    """The statement by which row-level security hides nothing from a reader."""
+    if restricted:
+        return SQL("ALTER ROLE {} BYPASSRLS;").format(Identifier(reader)).as_string()
+    shown = SQL("CREATE POLICY {} ON {} FOR SELECT TO {} USING (true);")
+    name = _shortened(f"{reader} reads every row")
+    return shown.format(Identifier(name), _name(relation), Identifier(reader)).as_string()
+
+
+def think_in_utc(database: str) -> str:
+    """The statement that has new sessions of the database think in UTC, unless they say otherwise."""
+    return SQL("ALTER DATABASE {} SET timezone TO 'UTC';").format(Identifier(database)).as_string()
+
+
+def analyze(relation: Relation) -> str:
+    """The statement after which the planner knows what new indexes are good for."""
+    return SQL("ANALYZE {};").format(_name(relation)).as_string()
+
+
+def index_name(relation: Relation, column: Column) -> str:
+    """What an index of ours is called."""
+    return _shortened(f"{relation.name}_{column.name}_execmetrics_idx")
+
+
+def create_index(relation: Relation, contract_column: str, column: Column) -> Iterator[str]:
+    """Yield the statements that make an index on what a view of the contract has for a column.
+
+    An index of that name which did not serve, such as one that was never finished, goes first.
+    """
+    name = index_name(relation, column)
+    # A partitioned table's index cannot be built beside writers.
+    aside = SQL("" if relation.kind is Kind.PARTITIONED_TABLE else "CONCURRENTLY ")
+    if any(index.name == name for index in relation.indexes):
+        yield SQL("DROP INDEX {}{};").format(aside, Identifier(relation.schema, name)).as_string()
+    expression = _expression(contract_column, column, Identifier(column.name))
+    bare = column.holds is held_by(contract_column)
+    yield (
+        SQL("CREATE INDEX {}{} ON {} ({});")
+        .format(
+            aside,
+            Identifier(name),
+            _name(relation),
+            expression if bare else SQL("({})").format(expression),
+        )
+        .as_string()
+    )
+
+
+def leaves_out(definition: str, name: str) -> bool:
+    """Whether a view, as PostgreSQL prints it, has a constant for a column of the contract."""
+    absent = "'UTC'" if name == "time_zone" else "NULL"
+    return f"{absent}::{DECLARED[held_by(name)]} AS {name}" in definition
+
+
+def translates(definition: str, label: str, status: str | None) -> bool:
+    """Whether a view, as PostgreSQL prints it, takes a label for a status; for any when that is None."""
+    said = f"WHEN {Literal(label).as_string()}::text THEN "
+    return (said if status is None else f"{said}{Literal(status).as_string()}::text") in definition
+
+
+def columns_read(definition: str, there: Collection[str]) -> dict[str, str]:
+    """Which of a table's columns a view, as PostgreSQL prints it, shows under which name.
+
+    What is made of none of them, or of several, is left out.
+    """
+    return {
+        name: read[0]
+        for name, expression in _selected(definition)
+        if len(read := list(dict.fromkeys(_columns_in(expression, there)))) == 1
+    }
+
+
+def words_translated(definition: str) -> dict[str, str]:
+    """What a view, as PostgreSQL prints it, takes the words of a status for."""
+    expression = next((each for name, each in _selected(definition) if name == "status"), [])
+    words = [token[1:-1].replace("''", "'") for token in expression if token.startswith("'")]
+    return dict(zip(words[::2], words[1::2], strict=False)) if "WHEN" in expression else {}
+
+
+def _selected(definition: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield what a view selects: its name, and the tokens of the expression."""
+    tokens, depth, item = _TOKEN.findall(definition)[1:], 0, list[str]()
+    for token in tokens:
+        depth += (token == "(") - (token == ")")
+        if depth == 0 and token in (",", "FROM", ";"):
+            name = item[-1]
+            yield _unquoted(name), item[:-2] if item[-2:-1] == ["AS"] else item
+            item = []
+            if token != ",":
+                return
+        else:
+            item.append(token)
+
+
+def _columns_in(expression: Sequence[str], there: Collection[str]) -> Iterator[str]:
+    for before, token, after in zip(("", *expression), expression, (*expression[1:], ""), strict=False):
+        # Neither the name of a type or of a function, nor that of the table.
+        if before != "::" and after not in ("(", ".") and _unquoted(token) in there:
+            yield _unquoted(token)
+
+
+def _unquoted(token: str) -> str:
+    return token[1:-1].replace('""', '"') if token.startswith('"') else token
+
+
+def _value(name: str, columns: Mapping[str, Column], statuses: Mapping[str, str]) -> Composable:
+    """What a view has for a column of the contract."""
+    if name in ROW_VERSION:
+        return SQL("t.{}").format(SQL(name))
+    if name == "name" and name not in columns:
+        # People are shown the id where nothing has a name.
+        return SQL("t.{}::text").format(Identifier(columns["id"].name))
+    if name not in columns:
+        absent = "'UTC'" if name == "time_zone" else "NULL"
+        return SQL("{}::{}").format(SQL(absent), _TYPES[held_by(name)])
+    value = _expression(name, columns[name], SQL("t.{}").format(Identifier(columns[name].name)))
+    if name != "status" or not statuses:
+        return value
+    meant = SQL(" ").join(
+        SQL("WHEN {} THEN {}").format(Literal(label), Literal(status)) for label, status in statuses.items()
+    )
+    return SQL("CASE {} {} ELSE {} END").format(value, meant, value)
+
+
+def _expression(contract_column: str, column: Column, value: Composable) -> Composable:
+    """The column as the contract has it; the same text wherever it stands, or an index would not serve."""
+    match held_by(contract_column), column.holds:
+        case Holds.UUID, Holds.TEXT:
+            text = value if column.declared == "text" else SQL("{}::text").format(value)
+            looks_like_one = SQL("{} LIKE {} AND translate({}, {}, '') = {}").format(
+                text, Literal(_UUID), text, Literal(_DIGITS), Literal(_LEFT)
+            )
+            hashed = SQL("CASE WHEN {} THEN {}::uuid ELSE md5({})::uuid END")
+            return hashed.format(looks_like_one, text, text)
+        case Holds.UUID, Holds.INTEGER:
+            return SQL("md5({}::text)::uuid").format(value)
+        case Holds.INSTANT, Holds.WALL_CLOCK:
+            return SQL("{} AT TIME ZONE 'UTC'").format(value)
+        case Holds.TEXT, _:
+            return value if column.declared == "text" else SQL("{}::text").format(value)
+        case _:
+            return value
+
+
+def _can_be_replaced(table: str, view: Relation) -> bool:
+    """Whether `CREATE OR REPLACE VIEW` takes the new one: its first columns have to stay what they are."""
+    wanted = [
+        (name, "xid" if name == "xmin" else "oid" if name == "tableoid" else DECLARED[held_by(name)])
+        for name in SOURCE_COLUMNS[table]
+    ]
+    there = [(column.name, column.declared) for column in view.columns.values()]
+    return view.kind is Kind.VIEW and there == wanted[: len(there)]
+
+
+def _name(relation: Relation) -> Composed:
+    return SQL("{}").format(Identifier(relation.schema, relation.name))
+
+
+def _shortened(name: str) -> str:
+    """The name, or what is left of one that PostgreSQL would cut off; different ones stay different."""
+    if len(name.encode()) <= _LONGEST_NAME_BYTES:
+        return name
+    return f"execmetrics_{md5(name.encode(), usedforsecurity=False).hexdigest()}"

@@ -1,0 +1,128 @@
+"""What may be asked of the source's jobs: which of them, in one statement for all organizations."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import ClassVar, Final
+from uuid import UUID
+
+import polars as pl
+
+from pipelines.frames import uuids
+
+# So many ids the server finds by its index in a fraction of a second.
+_IDS_AT_A_TIME: Final = 10_000
+
+# Rows carry 32 bits of their transaction's id, which tell before from after within half of their circle;
+# half of that leaves room for the transactions that are under way.
+FARTHEST_BEHIND: Final = 2**30
+
+Settings = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Swept:
+    """Jobs written at or past their organization's horizon; every job where that is None.
+
+    Organizations that are not listed are read whole, or not at all when `only_listed`.
+    """
+
+    horizons: Mapping[UUID, int | None]
+    only_listed: bool = False
+
+    fragment: ClassVar[str] = "source_jobs/selected_swept"
+
+    def within_reach_of(self, horizon: int) -> "Swept":
+        """The same, but read whole whoever is too far behind to tell what changed since."""
+        reached = {
+            key: value if value is not None and horizon - value < FARTHEST_BEHIND else None
+            for key, value in self.horizons.items()
+        }
+        return replace(self, horizons=reached)
+
+    def settings(self) -> Iterator[Settings]:
+        """Yield what one statement takes."""
+        cursors = [{"organization_id": str(key), "horizon": value} for key, value in self.horizons.items()]
+        yield {"execmetrics.cursors": json.dumps(cursors), "execmetrics.scope": scope(self.only_listed)}
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """Jobs updated at or past their organization's moment, by an index on `updated_at`.
+
+    Organizations that are not listed have the earliest moment of all, or are left out when `only_listed`.
+    """
+
+    since: Mapping[UUID, datetime]
+    only_listed: bool = False
+
+    fragment: ClassVar[str] = "source_jobs/selected_indexed"
+
+    def settings(self) -> Iterator[Settings]:
+        """Yield what one statement takes."""
+        moments = [{"organization_id": str(key), "since": at.isoformat()} for key, at in self.since.items()]
+        yield {"execmetrics.moments": json.dumps(moments), "execmetrics.scope": scope(self.only_listed)}
+
+
+@dataclass(frozen=True)
+class CreatedOn:
+    """Every job of some organizations' UTC days: a frame of `organization_id` and `created_date`."""
+
+    days: pl.DataFrame
+
+    fragment: ClassVar[str] = "source_jobs/selected_created_on"
+
+    def settings(self) -> Iterator[Settings]:
+        """Yield what one statement takes, unless no day is asked for."""
+        if not self.days.is_empty():
+            yield {
+                "execmetrics.organization_ids": array_of(uuids(self.days["organization_id"])),
+                "execmetrics.days": array_of(self.days["created_date"]),
+            }
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Jobs by id, however many; ids of no job are passed over."""
+
+    job_ids: Sequence[UUID]
+
+    fragment: ClassVar[str] = "source_jobs/selected_listed"
+
+    def settings(self) -> Iterator[Settings]:
+        """Yield what each statement takes, for ten thousand ids at a time."""
+        ids = list(dict.fromkeys(self.job_ids))
+        for start in range(0, len(ids), _IDS_AT_A_TIME):
+            yield {"execmetrics.job_ids": array_of(ids[start : start + _IDS_AT_A_TIME])}
+
+
+@dataclass(frozen=True)
+class OfOwners:
+    """Jobs of these workflows or of these clients, whichever organizations all of them belong to."""
+
+    workflow_ids: Sequence[UUID] = ()
+    client_ids: Sequence[UUID] = ()
+
+    fragment: ClassVar[str] = "source_jobs/selected_of_owners"
+
+    def settings(self) -> Iterator[Settings]:
+        """Yield what one statement takes, unless nobody is named."""
+        if self.workflow_ids or self.client_ids:
+            yield {
+                "execmetrics.workflow_ids": array_of(self.workflow_ids),
+                "execmetrics.client_ids": array_of(self.client_ids),
+            }
+
+
+Asked = Swept | Indexed | CreatedOn | Listed | OfOwners
+
+
+def array_of(values: Iterable[object]) -> str:
+    """Ids, days or words as the text of a PostgreSQL array; none of them needs quotes."""
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+def scope(only_listed: bool) -> str:
+    """Who is read, as statements take it: everybody, or who is listed."""
+    return "listed" if only_listed else "all"

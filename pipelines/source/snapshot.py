@@ -1,0 +1,164 @@
+"""The source as one moment shows it: who is there, what was asked of its jobs, and their digest."""
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import polars as pl
+from adbc_driver_postgresql import dbapi
+
+from pipelines.calendars.local_ranges import Instants, bounds
+from pipelines.errors import SourceMissing
+from pipelines.frames import id_series
+from pipelines.postgres.snapshot import Snapshot, connected, read
+from pipelines.postgres.statements import statement
+from pipelines.settings import Settings
+from pipelines.source.fitness import find_relations, reasons_to_read_whole, require_fit
+from pipelines.source.selections import Asked, Swept, array_of
+from pipelines.source.source_statements import digest_statement, jobs_statement
+from pipelines.subjects.dimensions import RESERVED_IDS, RESERVED_INITIATORS
+from pipelines.subjects.jobs import EXTRACTED_COLUMNS
+
+# For each organization and UTC day of creation: how many jobs count, and two sums of their row hashes.
+DIGEST_COLUMNS: Final[dict[str, pl.DataType]] = {
+    "organization_id": pl.Binary(),
+    "created_date": pl.Date(),
+    "jobs": pl.Int64(),
+    "low": pl.Int64(),
+    "high": pl.Int64(),
+}
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a snapshot was taken: `horizon` is the 64-bit transaction id below which all had ended.
+
+    All that had ended by `extracted_at` is in it; on a standby that is how far it has caught up.
+    """
+
+    horizon: int
+    incarnation: str
+    extracted_at: datetime
+
+
+@dataclass(frozen=True)
+class Names:
+    """Organizations, and the workflows and clients that changed: id, name, deleted_at, owner or zone."""
+
+    organizations: pl.DataFrame
+    workflows: pl.DataFrame
+    clients: pl.DataFrame
+
+
+class SourceSnapshot(Snapshot):
+    """What the source holds at one moment.
+
+    `read_whole` says why of some relations every row is read each time: no version tells which changed.
+    """
+
+    def __init__(self, connection: dbapi.Connection, settings: Settings) -> None:
+        # Before the snapshot, so that all that had ended by then is in it.
+        extracted_at = read(connection, statement("source/clock"))["extracted_at"].item()
+        super().__init__(connection, settings)
+        seen = self.rows("source/snapshot").row(0, named=True)
+        self.moment = Moment(seen["horizon"], seen["incarnation"], extracted_at.astimezone(UTC))
+        relations = find_relations(self._named)
+        require_fit(relations)
+        self.read_whole = reasons_to_read_whole(relations, self._named)
+
+    def _named(self, text: str) -> Iterator[dict[str, Any]]:
+        return self.rows_of(text).iter_rows(named=True)
+
+    def jobs(self, asked: Asked) -> Generator[pl.DataFrame, None, None]:
+        """Yield the jobs asked for in frames of some ten thousand rows, columns as EXTRACTED_COLUMNS."""
+        if isinstance(asked, Swept):
+            asked = self._within_reach(asked, "jobs")
+        for settings in asked.settings():
+            self.set(settings)
+            for frame in self.stream(jobs_statement(asked)):
+                yield frame.select(*EXTRACTED_COLUMNS).cast(pl.Schema(EXTRACTED_COLUMNS))
+
+    def census(self, asked: Swept) -> pl.DataFrame:
+        """Count what the facts and the anomalies must know of each organization, and what changed.
+
+        Columns: `organization_id`, `reported`, which are jobs neither unfinished nor deleted, and `changed`,
+        which are jobs written since the oldest horizon.
+        """
+        for settings in self._within_reach(asked, "jobs").settings():
+            self.set(settings)
+        return self.rows("source_jobs/census")
+
+    def digest(
+        self,
+        *,
+        organization_ids: Sequence[UUID] = (),
+        created_since: date | None = None,
+        completed: Instants | None = None,
+        earliest: datetime,
+        tolerance: timedelta | None,
+    ) -> pl.DataFrame:
+        """Count and add up the jobs that count, as `with_verdict` decides it: columns as DIGEST_COLUMNS.
+
+        Of these organizations, or of all when none is given, created on a UTC day or later, completed in
+        [since, until).
+        """
+        latest = self.moment.extracted_at + tolerance if tolerance is not None else None
+        narrowed = []
+        taken = {
+            "execmetrics.earliest": earliest.isoformat(),
+            "execmetrics.latest": latest.isoformat() if latest else "infinity",
+            "execmetrics.reserved_ids": array_of(RESERVED_IDS),
+            "execmetrics.reserved_initiators": array_of(RESERVED_INITIATORS),
+        }
+        if organization_ids:
+            narrowed.append("organizations")
+            taken["execmetrics.organization_ids"] = array_of(organization_ids)
+        if created_since:
+            narrowed.append("created_since")
+            taken["execmetrics.created_since"] = f"{created_since.isoformat()} 00:00Z"
+        if completed:
+            narrowed.append("completed_in")
+            taken |= bounds("execmetrics.completed", completed)
+        self.set(taken)
+        return self.rows_of(digest_statement(narrowed)).cast(pl.Schema(DIGEST_COLUMNS))
+
+    def size_bytes(self) -> int:
+        """How large the table of jobs is, its partitions included; for a view, what it reads."""
+        return int(self.rows("source_jobs/size")["bytes"].item())
+
+    def organizations(self) -> pl.DataFrame:
+        """Every organization there is: id, name, time_zone, deleted_at."""
+        return self.rows("source/organizations")
+
+    def names(self, asked: Swept) -> Names:
+        """Read the organizations, and their workflows and clients, that changed since the horizons."""
+        organizations = self.organizations()
+        if asked.only_listed:
+            listed = id_series("id", asked.horizons).implode()
+            organizations = organizations.filter(pl.col("id").is_in(listed))
+        for settings in self._within_reach(asked, "workflows", "clients").settings():
+            self.set(settings)
+        return Names(organizations, self.rows("source/workflows"), self.rows("source/clients"))
+
+    def _within_reach(self, asked: Swept, *relations: str) -> Swept:
+        """The same, but from the beginning where no version tells what changed since."""
+        if self.read_whole.keys() & set(relations):
+            return replace(asked, horizons=dict.fromkeys(asked.horizons))
+        return asked.within_reach_of(self.moment.horizon)
+
+
+@contextmanager
+def open_source(url: str, settings: Settings) -> Iterator[SourceSnapshot]:
+    """Open a REPEATABLE READ, READ ONLY transaction; the horizon is read before any row.
+
+    Raises `SourceMissing`, `SourceUnfit`, `DatabaseUnreachable`, `StatementTimedOut`, `StatementCancelled`,
+    and `SourceConflict` when a standby had to catch up.
+    """
+    with (
+        connected(url, settings, missing=SourceMissing) as connection,
+        closing(SourceSnapshot(connection, settings)) as snapshot,
+    ):
+        yield snapshot

@@ -1,0 +1,93 @@
+"""The names dashboards show, copied from the source because in production it is another database."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import polars as pl
+import psycopg
+
+from pipelines.frames import id_series, uuids
+from pipelines.postgres.connections import Databases, connect
+from pipelines.postgres.statements import statement
+from pipelines.settings import Settings
+from pipelines.source.snapshot import Names
+
+_ID_COLUMNS: Final = ("id", "organization_id")
+
+
+@dataclass(frozen=True)
+class NamesToCopy:
+    """Names that changed, and which workflows and clients changed hands.
+
+    One that changed hands goes with its former owner: until that one is published, whose jobs are no
+    longer all its own, the change is found again.
+    """
+
+    names: Names
+    former_owners: Mapping[str, Mapping[UUID, UUID]]
+
+    def moved(self, kind: str, organization_ids: Collection[UUID]) -> list[UUID]:
+        """The `workflows` or `clients` that belonged to one of these organizations before."""
+        former = self.former_owners[kind]
+        return sorted(key for key in former if former[key] in organization_ids)
+
+    def of(self, organization_ids: Collection[UUID]) -> Names:
+        """Those that are copied when these organizations are published."""
+        ids = id_series("id", organization_ids).implode()
+        return Names(
+            self.names.organizations.filter(pl.col("id").is_in(ids)),
+            self._with_owner("workflows", self.names.workflows, ids),
+            self._with_owner("clients", self.names.clients, ids),
+        )
+
+    def _with_owner(self, kind: str, names: pl.DataFrame, ids: pl.Series) -> pl.DataFrame:
+        former = self.former_owners[kind]
+        if not former:
+            return names.filter(pl.col("organization_id").is_in(ids))
+        owner = pl.col("id").replace_strict(
+            id_series("id", former),
+            id_series("organization_id", former.values()),
+            default=pl.col("organization_id"),
+            return_dtype=pl.Binary,
+        )
+        return names.filter(owner.is_in(ids))
+
+
+def find_moved(databases: Databases, settings: Settings, names: Names) -> NamesToCopy:
+    """Find out which of these workflows and clients changed hands since their names were copied."""
+    with connect(databases.analytics_url, settings) as connection:
+        former = {
+            kind: _former_owners(connection, kind, frame)
+            for kind, frame in (("workflows", names.workflows), ("clients", names.clients))
+        }
+    return NamesToCopy(names, former)
+
+
+def copy_names(connection: psycopg.Connection, names: Names) -> int:
+    """Upsert organizations, workflows and clients; return how many rows changed."""
+    return sum(
+        _upsert(connection, f"dimension_tables/upsert_{kind}", frame)
+        for kind, frame in (
+            ("organizations", names.organizations),
+            ("workflows", names.workflows),
+            ("clients", names.clients),
+        )
+    )
+
+
+def _former_owners(connection: psycopg.Connection, kind: str, names: pl.DataFrame) -> dict[UUID, UUID]:
+    if names.is_empty():
+        return {}
+    values = {"kind": kind, "ids": uuids(names["id"]), "organization_ids": uuids(names["organization_id"])}
+    return dict(connection.execute(statement("dimension_tables/changed_owners"), values).fetchall())
+
+
+def _upsert(connection: psycopg.Connection, path: str, frame: pl.DataFrame) -> int:
+    if frame.is_empty():
+        return 0
+    values = {
+        name: uuids(frame[name]) if name in _ID_COLUMNS else frame[name].to_list() for name in frame.columns
+    }
+    return connection.execute(statement(path), values).rowcount

@@ -1,0 +1,32 @@
+"""`analytics.refresh_outcomes`: what became of each organization in each run."""
+
+from collections.abc import Collection
+from uuid import UUID
+
+import psycopg
+
+from pipelines.postgres.statements import statement
+from pipelines.subjects.outcomes import Outcome, OutcomeOf
+
+
+def record(
+    connection: psycopg.Connection,
+    run_id: UUID,
+    organization_ids: Collection[UUID],
+    *,
+    seconds: float,
+    subject: OutcomeOf = OutcomeOf.JOBS,
+    error_class: str | None = None,
+) -> None:
+    """Record that the jobs, or the steps, of these were published, or failed with an error of that class."""
+    connection.execute(
+        statement("state/record_outcomes"),
+        {
+            "run_id": run_id,
+            "organization_ids": sorted(organization_ids),
+            "subject": subject,
+            "outcome": Outcome.FAILED if error_class else Outcome.PUBLISHED,
+            "error_class": error_class,
+            "milliseconds": round(seconds * 1000),
+        },
+    )

@@ -1,0 +1,1 @@
+"""What is measured, as plain data: measures, dimensions, periods and their combinations."""

@@ -1,2 +1,0 @@
--- Takes: name text. Gives: whether there is such a table.
-SELECT to_regclass(%(name)s) IS NOT NULL

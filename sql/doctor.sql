@@ -1,0 +1,192 @@
+-- What the catalog of a source says of its relations.
+
+-- name: columns
+-- The columns of some relations, those of their row versions included; none of their values.
+-- Takes: role text (whose rights), relations bigint[] (their oids).
+-- Gives: one row per column, in their order: relation, name, declared, holds (the name of its type, or `enum`),
+--        nullable, default_text, labels text[] (of an enum), readable.
+SELECT
+    c.attrelid::bigint AS relation,
+    c.attname::text AS name,
+    format_type(c.atttypid, c.atttypmod) AS declared,
+    CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'd' THEN b.typname ELSE t.typname END::text AS holds,
+    NOT (c.attnotnull OR t.typnotnull) AS nullable,
+    coalesce(pg_get_expr(d.adbin, d.adrelid), '') AS default_text,
+    ARRAY(
+        SELECT e.enumlabel::text
+        FROM pg_enum AS e
+        WHERE e.enumtypid = c.atttypid
+        ORDER BY e.enumsortorder
+    ) AS labels,
+    has_column_privilege(%(role)s::name, c.attrelid, c.attnum, 'SELECT') AS readable
+FROM pg_attribute AS c
+INNER JOIN pg_type AS t ON t.oid = c.atttypid
+LEFT JOIN pg_type AS b ON b.oid = t.typbasetype
+LEFT JOIN pg_attrdef AS d ON d.adrelid = c.attrelid AND d.adnum = c.attnum
+WHERE
+    c.attrelid = ANY (%(relations)s::oid[])
+    AND (c.attnum > 0 OR c.attname IN ('xmin', 'tableoid'))
+    AND NOT c.attisdropped
+ORDER BY c.attrelid, c.attnum
+
+-- name: functions
+-- Which functions that a refresh calls a role may not call, or the server does not have.
+-- Takes: role text (whose rights).
+-- Gives: one row per such function: signature text, present boolean.
+SELECT
+    needed.signature,
+    to_regprocedure(needed.signature) IS NOT NULL AS present
+FROM
+    unnest(
+        ARRAY[
+            'hash_record_extended(record, bigint)', 'pg_control_system()', 'pg_control_checkpoint()',
+            'pg_control_recovery()', 'pg_walfile_name(pg_lsn)', 'pg_current_wal_lsn()', 'pg_is_in_recovery()',
+            'pg_current_snapshot()', 'pg_snapshot_xmin(pg_snapshot)'
+        ]
+    ) AS needed (signature)
+WHERE NOT coalesce(has_function_privilege(%(role)s::name, to_regprocedure(needed.signature)::oid, 'EXECUTE'), false)
+ORDER BY needed.signature
+
+-- name: hidden_rows
+-- In which relations row-level security may hide rows from who reads them.
+-- Takes: relations bigint[] and readers text[], side by side.
+-- Gives: one row per such pair: relation, reader, restricted (whether a restrictive policy is among the reasons,
+--        which no further policy undoes).
+WITH policies AS (
+    SELECT
+        asked.relation,
+        asked.reader,
+        coalesce(bool_or(NOT p.polpermissive), false) AS restricted,
+        coalesce(bool_or(p.polpermissive AND pg_get_expr(p.polqual, p.polrelid) = 'true'), false) AS opened
+    FROM unnest(%(relations)s::oid[], %(readers)s::text[]) AS asked (relation, reader)
+    INNER JOIN pg_class AS c ON c.oid = asked.relation AND c.relrowsecurity
+    INNER JOIN pg_roles AS r ON r.rolname = asked.reader AND NOT r.rolsuper AND NOT r.rolbypassrls
+    LEFT JOIN pg_policy AS p
+        ON
+            p.polrelid = c.oid
+            AND p.polcmd IN ('r', '*')
+            AND EXISTS (
+                SELECT FROM unnest(p.polroles) AS meant (oid)
+                WHERE meant.oid = 0 OR pg_has_role(r.oid, meant.oid, 'USAGE')
+            )
+    WHERE c.relforcerowsecurity OR NOT pg_has_role(r.oid, c.relowner, 'USAGE')
+    GROUP BY asked.relation, asked.reader
+)
+SELECT
+    policies.relation::bigint AS relation,
+    policies.reader,
+    policies.restricted
+FROM policies
+WHERE policies.restricted OR NOT policies.opened
+
+-- name: indexes
+-- The indexes of some relations.
+-- Takes: relations bigint[], their oids.
+-- Gives: one row per index: relation, name, begins_with (its first column, NULL for an expression), valid (false
+--        for one that was not finished, or that holds a part of the rows only).
+SELECT
+    i.indrelid::bigint AS relation,
+    c.relname::text AS name,
+    a.attname::text AS begins_with,
+    i.indisvalid AND i.indpred IS NULL AS valid
+FROM pg_index AS i
+INNER JOIN pg_class AS c ON c.oid = i.indexrelid
+LEFT JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] AND a.attnum > 0
+WHERE i.indrelid = ANY (%(relations)s::oid[])
+ORDER BY 1, 2
+
+-- name: plan_of_lookup
+-- How the server would look jobs up by one column, if it could choose any index.
+-- Takes: in their places, {column} (its name) and {sought} (a comparison with what the planner does not know yet).
+-- Gives: one row: the plan as JSON; no job is read.
+EXPLAIN (COSTS OFF, FORMAT JSON)
+SELECT
+FROM orchestration.jobs AS j
+WHERE j.{column} {sought}
+
+-- name: relations
+-- The tables and views of some schemas, and the tables that their views read, wherever those are.
+-- Takes: role text (whose rights), schemas text[] (of which every relation), contract text (the schema of the
+--        contract, of which what its views read).
+-- Gives: one row per relation, partitions that no such view reads left out: oid, schema, name, kind, owner,
+--        bytes (its partitions included, 0 for a view), usable (its schema), owned (by a role whose rights it
+--        has), asks_its_reader, definition (of a view, else '').
+WITH contract AS (
+    SELECT DISTINCT d.refobjid AS oid
+    FROM pg_class AS v
+    INNER JOIN pg_namespace AS n ON n.oid = v.relnamespace AND n.nspname = %(contract)s
+    INNER JOIN pg_rewrite AS r ON r.ev_class = v.oid AND v.relkind IN ('v', 'm')
+    INNER JOIN pg_depend AS d
+        ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+)
+SELECT
+    c.oid::bigint AS oid,
+    n.nspname::text AS schema,
+    c.relname::text AS name,
+    c.relkind::text AS kind,
+    pg_get_userbyid(c.relowner)::text AS owner,
+    coalesce(
+        (SELECT sum(pg_table_size(tree.relid)) FROM pg_partition_tree(c.oid) AS tree),
+        CASE WHEN c.relkind IN ('r', 'm') THEN pg_table_size(c.oid) ELSE 0 END
+    )::bigint AS bytes,
+    has_schema_privilege(%(role)s::name, n.oid, 'USAGE') AS usable,
+    pg_has_role(%(role)s::name, c.relowner, 'USAGE') AS owned,
+    EXISTS (
+        SELECT FROM unnest(c.reloptions) AS option (text)
+        WHERE option.text IN ('security_invoker=true', 'security_invoker=on', 'security_invoker=1')
+    ) AS asks_its_reader,
+    CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) ELSE '' END AS definition
+FROM pg_class AS c
+INNER JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE
+    c.relkind IN ('r', 'p', 'v', 'm', 'f')
+    AND (
+        (n.nspname = ANY (%(schemas)s) AND NOT c.relispartition)
+        OR c.oid IN (SELECT contract.oid FROM contract)
+    )
+ORDER BY 2, 3
+
+-- name: role
+-- Whose rights are looked at, and what this database is.
+-- Takes: role text, NULL for the role that is connected; in a session that did not choose its time zone.
+-- Gives: one row: role text, present boolean, database text, in_utc boolean (whether sessions are in UTC unless
+--        they say otherwise).
+SELECT
+    coalesce(%(role)s, current_user)::text AS role,
+    EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = coalesce(%(role)s, current_user)) AS present,
+    current_database()::text AS database,
+    lower(current_setting('TimeZone')) IN ('utc', 'etc/utc', 'gmt', 'etc/gmt', 'uct', 'zulu', 'universal') AS in_utc
+
+-- name: unknown_statuses
+-- Which statuses jobs really have that the contract does not know.
+-- Takes: in their places, {jobs} (a relation), {status} (its column) and {known} (an array of texts).
+-- Gives: one row per such status, the most frequent first: label, jobs.
+SELECT
+    j.{status}::text AS label,
+    count(*) AS jobs
+FROM {jobs} AS j
+WHERE j.{status}::text <> ALL ({known})
+GROUP BY 1
+ORDER BY 2 DESC, 1
+
+-- name: view_reads
+-- Which columns the views of some relations read, and whether the role that reads for them may.
+-- Takes: role text (who reads through a view that asks its reader), views bigint[] and asking boolean[] (whether it
+--        does), side by side.
+-- Gives: one row per view and column read: view, relation, column_name, readable.
+SELECT DISTINCT
+    v.oid::bigint AS view,
+    a.attrelid::bigint AS relation,
+    a.attname::text AS column_name,
+    has_column_privilege(
+        CASE WHEN asked.asking THEN %(role)s::text ELSE pg_get_userbyid(v.relowner)::text END::name,
+        a.attrelid, a.attnum, 'SELECT'
+    ) AS readable
+FROM unnest(%(views)s::oid[], %(asking)s::boolean[]) AS asked (oid, asking)
+INNER JOIN pg_class AS v ON v.oid = asked.oid
+INNER JOIN pg_rewrite AS r ON r.ev_class = v.oid
+INNER JOIN pg_depend AS d
+    ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+INNER JOIN pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid AND a.attrelid <> v.oid
+WHERE a.attnum <> 0
+ORDER BY 1, 2, 3

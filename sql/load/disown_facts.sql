@@ -1,7 +1,0 @@
--- Forget from which facts the cells of these organizations are: the table has lost that version.
--- Takes: organization_ids uuid[].
--- Gives: one row per organization.
-UPDATE analytics.completeness
--- A table that never was, so that everything is read and published anew.
-SET facts_table_id = gen_random_uuid()
-WHERE organization_id = any(%(organization_ids)s::uuid[])

@@ -1,6 +1,0 @@
--- The rows that every statement about one tenant's workflows begins with.
--- Takes: organization_id uuid, include_deleted boolean.
--- Gives: the columns of orchestration.workflows.
-SELECT *
-FROM orchestration.workflows
-WHERE organization_id = %(organization_id)s AND (deleted_at IS NULL OR %(include_deleted)s)

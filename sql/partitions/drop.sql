@@ -1,4 +1,0 @@
--- Drop a month with its lines.
--- Takes: partition (in braces, an identifier).
--- Gives: nothing.
-DROP TABLE {partition}

@@ -1,4 +1,0 @@
--- How many cells are stored.
--- Takes: nothing.
--- Gives: one row: cells bigint.
-SELECT count(*) AS cells FROM analytics.aggregate_metrics

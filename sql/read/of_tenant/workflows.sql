@@ -1,7 +1,0 @@
--- The workflows of one tenant that are in use.
--- Takes: organization_id uuid.
--- Gives: id, name (may be NULL), by name.
-SELECT id, name
-FROM analytics.workflows
-WHERE organization_id = %(organization_id)s AND deleted_at IS NULL
-ORDER BY name, id
