@@ -9,7 +9,8 @@ from assets.partitions import A_MONTH_A_RUN, DAILY, report_days
 from assets.resources import Pipeline
 from assets.scope import Scope, completed_days
 from pipelines.facts.fact_table import open_facts
-from pipelines.runs.status import count_cells
+from pipelines.state.stored_cells import stored_cells
+from pipelines.subjects.jobs import JOBS
 
 
 @dg.asset(
@@ -38,7 +39,7 @@ def aggregate_metrics(
         context,
         config,
         {
-            "dagster/row_count": count_cells(pipeline.databases, pipeline.settings),
+            "dagster/row_count": stored_cells(pipeline.databases, pipeline.settings, JOBS),
             "organizations": report.organizations,
             "cells_computed": report.cells_computed,
             "cells_written": report.cells_written,
@@ -48,7 +49,7 @@ def aggregate_metrics(
             "anomalies": report.anomalies,
             **{f"{stage}_s": seconds for stage, seconds in report.seconds.items()},
         },
-        open_facts(pipeline.settings).jobs_by_day(),
+        open_facts(pipeline.settings).rows_by_day(),
         complete=not report.failed,
     )
     return dg.MaterializeResult()

@@ -11,7 +11,8 @@ from assets.partitions import A_MONTH_A_RUN, DAILY, report_days
 from assets.resources import Pipeline
 from assets.scope import Scope, completed_days
 from pipelines.facts.fact_table import open_facts
-from pipelines.runs.status import count_step_cells
+from pipelines.state.stored_cells import stored_cells
+from pipelines.subjects.steps import STEPS
 
 
 @dg.asset(
@@ -36,7 +37,7 @@ def aggregate_step_metrics(
         report_days(context, config, {"dagster/row_count": 0}, {})
         return dg.MaterializeResult()
     context.log.info(
-        f"Read {report.lines_read:,} lines; computed {report.cells_computed:,} cells;"
+        f"Read {report.rows_read:,} lines; computed {report.cells_computed:,} cells;"
         f" {report.cells_written:,} written, {report.cells_deleted:,} deleted;"
         f" {len(report.failed)} of {report.organizations} organizations failed."
     )
@@ -44,9 +45,9 @@ def aggregate_step_metrics(
         context,
         config,
         {
-            "dagster/row_count": count_step_cells(pipeline.databases, pipeline.settings),
+            "dagster/row_count": stored_cells(pipeline.databases, pipeline.settings, STEPS),
             "organizations": report.organizations,
-            "lines_read": report.lines_read,
+            "rows_read": report.rows_read,
             "lines_not_counted": report.not_counted,
             "facts_inserted": report.facts_inserted,
             "facts_updated": report.facts_updated,
@@ -56,7 +57,7 @@ def aggregate_step_metrics(
             "cells_deleted": report.cells_deleted,
             "organizations_failed": len(report.failed),
         },
-        open_facts(pipeline.settings).jobs_by_day(),
+        open_facts(pipeline.settings).rows_by_day(),
         complete=not report.failed,
     )
     return dg.MaterializeResult()

@@ -7,11 +7,12 @@ from typing import Any, Final
 
 import dagster as dg
 
-from pipelines.facts.fact_table import STORED_COLUMNS
+from pipelines.frames import schema_of
 from pipelines.postgres import tables
 from pipelines.settings import load_settings
-from pipelines.subjects.measures import HISTOGRAM_COLUMNS
-from pipelines.subjects.subject import JOBS, STEPS, Subject
+from pipelines.subjects.jobs import JOBS
+from pipelines.subjects.steps import STEPS
+from pipelines.subjects.subject import HISTOGRAM, Subject
 
 Metadata = dict[str, Any]
 
@@ -43,19 +44,20 @@ def freshness() -> dg.FreshnessPolicy:
 
 def of_job_facts(jobs: dg.AssetKey) -> Metadata:
     """What is shown of the facts, which come from the source's `jobs`."""
-    columns = {name: [name] for name in STORED_COLUMNS} | {
+    columns = {name: [name] for name in JOBS.fact.stored_columns} | {
         "job_id": ["id"],
         "row_hash": [*_HASHED],
         "gone": ["status", "started_at", "completed_at", "deleted_at"],
         "created_date": ["created_at"],
     }
-    schema = dg.TableSchema([dg.TableColumn(name, str(dtype)) for name, dtype in STORED_COLUMNS.items()])
+    stored = schema_of(JOBS.fact.stored_columns).items()
+    schema = dg.TableSchema([dg.TableColumn(name, str(dtype)) for name, dtype in stored])
     return _shown("job_facts", schema, _from(jobs, columns), "replay-and-moving-the-facts")
 
 
 def of_aggregate_metrics(facts: dg.AssetKey) -> Metadata:
     """What is shown of the aggregates, which come from the `facts`, as the database documents them."""
-    columns = {name: [name] for name in JOBS.dimensions} | _measured(
+    columns = {name: [name] for name in JOBS.dimension_columns} | _measured(
         JOBS, row="job_id", outcome="status", duration=["started_at", "completed_at"], ended="completed_at"
     )
     schema = _documented(tables.aggregate_metrics.columns)
@@ -105,10 +107,10 @@ def _measured(
 ) -> dict[str, list[str]]:
     """What the columns of a cell are computed from, the dimensions aside."""
     columns = {"organization_id": ["organization_id"], "period": [ended], "period_start": [ended]}
-    for name in (*subject.figure_columns, *HISTOGRAM_COLUMNS):
+    for name in (*subject.measure_columns, *HISTOGRAM):
         if name == "total_executions":
             columns[name] = [row]
-        elif name == "timed_executions" or "duration" in name or name in HISTOGRAM_COLUMNS:
+        elif name == "timed_executions" or "duration" in name or name in HISTOGRAM:
             columns[name] = duration
         else:
             columns[name] = [outcome]

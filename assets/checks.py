@@ -13,8 +13,10 @@ from assets.execution_metadata import execution_metadata
 from assets.failures import RETRIES
 from assets.resources import Pipeline
 from pipelines.executions.metadata import OrganizationDrift
-from pipelines.runs import checks as sanity
-from pipelines.subjects.outcomes import OutcomeOf
+from pipelines.runs import checks
+from pipelines.subjects.jobs import JOBS
+from pipelines.subjects.steps import STEPS
+from pipelines.subjects.subject import Subject
 
 # More rows than this in a hundred that cannot be counted are a fault of the source, not bad luck.
 _TOLERATED_PCT: Final = 1.0
@@ -26,14 +28,14 @@ _EXAMPLES: Final = 20
 @dg.asset_check(asset=aggregate_metrics, blocking=True, retry_policy=RETRIES)
 def parts_add_up_to_the_whole(pipeline: Pipeline) -> dg.AssetCheckResult:
     """Per bucket, the counts by workflow, by client and by initiator each add up to the total's."""
-    broken = sanity.buckets_that_do_not_add_up(pipeline.databases, pipeline.settings)
+    broken = checks.buckets_that_do_not_add_up(pipeline.databases, pipeline.settings)
     return dg.AssetCheckResult(passed=broken == 0, metadata={"buckets_that_do_not_add_up": broken})
 
 
 @dg.asset_check(asset=aggregate_metrics, retry_policy=RETRIES)
 def every_fact_is_counted_once(pipeline: Pipeline) -> dg.AssetCheckResult:
     """Per organization, the months' totals count as many jobs as there are facts."""
-    differing = sanity.organizations_that_differ_from_the_facts(pipeline.databases, pipeline.settings)
+    differing = checks.organizations_that_differ_from_the_facts(pipeline.databases, pipeline.settings)
     return dg.AssetCheckResult(
         passed=not differing,
         severity=dg.AssetCheckSeverity.WARN,
@@ -47,7 +49,7 @@ def every_fact_is_counted_once(pipeline: Pipeline) -> dg.AssetCheckResult:
 @dg.asset_check(asset=aggregate_metrics, retry_policy=RETRIES)
 def few_jobs_are_not_counted(pipeline: Pipeline) -> dg.AssetCheckResult:
     """Hardly any finished job has to be left out because its row cannot be taken at face value."""
-    listed = sanity.anomalies(pipeline.databases, pipeline.settings)
+    listed = checks.anomalies(pipeline.databases, pipeline.settings)
     return dg.AssetCheckResult(
         passed=listed.not_counted_pct <= _TOLERATED_PCT,
         severity=dg.AssetCheckSeverity.WARN,
@@ -58,13 +60,13 @@ def few_jobs_are_not_counted(pipeline: Pipeline) -> dg.AssetCheckResult:
 @dg.asset_check(asset=aggregate_metrics, retry_policy=RETRIES)
 def every_organization_was_published(pipeline: Pipeline) -> dg.AssetCheckResult:
     """Every organization was published when that was last tried."""
-    return _published(pipeline, OutcomeOf.JOBS)
+    return _published(pipeline, JOBS)
 
 
 @dg.asset_check(asset=aggregate_metrics, additional_deps=[aggregate_step_metrics], retry_policy=RETRIES)
 def nothing_is_still_broken(pipeline: Pipeline) -> dg.AssetCheckResult:
     """Nobody has failed since an earlier run, and nobody's deletes wait to be accepted, of jobs or steps."""
-    broken = sanity.standing_failures(pipeline.databases, pipeline.settings)
+    broken = checks.standing_failures(pipeline.databases, pipeline.settings)
     named = [
         f"{each.organization_id} {each.subject} {each.error_class} since {each.failing_since:%F %R}Z"
         for each in broken
@@ -82,8 +84,8 @@ def nothing_is_still_broken(pipeline: Pipeline) -> dg.AssetCheckResult:
 @dg.asset_check(asset=aggregate_metrics, retry_policy=RETRIES)
 def metrics_are_complete(pipeline: Pipeline) -> dg.AssetCheckResult:
     """Every organization is complete through a moment no longer ago than EXECMETRICS_LAG_LIMIT."""
-    behind = sanity.lagging_organizations(pipeline.databases, pipeline.settings)
-    through = {key: f"{moment:%F %R}Z" for key, moment in behind.items()}
+    behind = checks.lagging_organizations(pipeline.databases, pipeline.settings)
+    through = {key: f"{moment:%F %R}Z" if moment else "never" for key, moment in behind.items()}
     return dg.AssetCheckResult(
         passed=not behind,
         severity=dg.AssetCheckSeverity.WARN,
@@ -93,18 +95,16 @@ def metrics_are_complete(pipeline: Pipeline) -> dg.AssetCheckResult:
 
 @dg.asset_check(asset=aggregate_metrics, retry_policy=RETRIES)
 def cells_equal_the_source(context: dg.AssetCheckExecutionContext, pipeline: Pipeline) -> dg.AssetCheckResult:
-    """The organizations verified longest ago say what SQL on the source says; others are repaired.
-
-    Steps that differ are computed anew by the next run.
-    """
+    """The organizations verified longest ago say what SQL on the source says; others are repaired."""
     report = pipeline.audit()
     context.log.info(
         f"Compared {report.cells_compared:,} cells of {len(report.organization_ids)} organizations with the"
         f" source: {len(report.found)} differed, {len(report.unrepaired)} could not be repaired."
     )
-    severity = dg.AssetCheckSeverity.ERROR if report.unrepaired else dg.AssetCheckSeverity.WARN
+    broken = report.unrepaired or report.steps_unrepaired
+    severity = dg.AssetCheckSeverity.ERROR if broken else dg.AssetCheckSeverity.WARN
     return dg.AssetCheckResult(
-        passed=not (report.found or report.steps),
+        passed=not (report.found or report.steps_found),
         severity=severity,
         metadata={
             "organizations_verified": len(report.verified),
@@ -113,7 +113,7 @@ def cells_equal_the_source(context: dg.AssetCheckExecutionContext, pipeline: Pip
             # Not the cells were wrong, but the facts: usually jobs deleted for good since the last digest.
             "differences_of_facts": len(report.facts_differed),
             "differences_left": len(report.unrepaired),
-            "differences_of_steps": len(report.steps),
+            "differences_of_steps": len(report.steps_found),
         },
     )
 
@@ -121,13 +121,13 @@ def cells_equal_the_source(context: dg.AssetCheckExecutionContext, pipeline: Pip
 @dg.asset_check(asset=aggregate_step_metrics, retry_policy=RETRIES)
 def all_steps_were_published(pipeline: Pipeline) -> dg.AssetCheckResult:
     """The steps of every organization were published when that was last tried."""
-    return _published(pipeline, OutcomeOf.STEPS)
+    return _published(pipeline, STEPS)
 
 
 @dg.asset_check(asset=aggregate_step_metrics, retry_policy=RETRIES)
 def steps_are_complete(pipeline: Pipeline) -> dg.AssetCheckResult:
     """Whose jobs were published has its steps read no longer ago than EXECMETRICS_LAG_LIMIT."""
-    behind = sanity.organizations_with_lagging_steps(pipeline.databases, pipeline.settings)
+    behind = checks.lagging_organizations(pipeline.databases, pipeline.settings, STEPS)
     through = {key: f"{moment:%F %R}Z" if moment else "never" for key, moment in behind.items()}
     return dg.AssetCheckResult(
         passed=not behind,
@@ -139,7 +139,7 @@ def steps_are_complete(pipeline: Pipeline) -> dg.AssetCheckResult:
 @dg.asset_check(asset=execution_logs.key, retry_policy=RETRIES)
 def every_line_is_in_its_month(pipeline: Pipeline) -> dg.AssetCheckResult:
     """The default partition of execution_logs is empty: its lines are in no month that can be dropped."""
-    lines = sanity.lines_without_a_month(pipeline.databases, pipeline.settings)
+    lines = checks.lines_without_a_month(pipeline.databases, pipeline.settings)
     return dg.AssetCheckResult(
         passed=lines == 0,
         severity=dg.AssetCheckSeverity.WARN,
@@ -167,9 +167,9 @@ def metadata_equals_its_sources(pipeline: Pipeline) -> dg.AssetCheckResult:
     )
 
 
-def _published(pipeline: Pipeline, subject: OutcomeOf) -> dg.AssetCheckResult:
+def _published(pipeline: Pipeline, subject: Subject) -> dg.AssetCheckResult:
     """Whether nobody's jobs, or steps, failed when they were last tried."""
-    failed = sanity.organizations_left_behind(pipeline.databases, pipeline.settings, subject)
+    failed = checks.organizations_left_behind(pipeline.databases, pipeline.settings, subject)
     return dg.AssetCheckResult(
         passed=not failed,
         severity=dg.AssetCheckSeverity.WARN,

@@ -37,11 +37,11 @@ def job_facts(
     extraction = pipeline.extract(config, completed_days(context, config), context.log)
     absorbed = extraction.absorbed
     context.log.info(
-        f"Read {extraction.jobs_read:,} jobs; facts: {absorbed.inserted:,} inserted,"
+        f"Read {extraction.rows_read:,} jobs; facts: {absorbed.inserted:,} inserted,"
         f" {absorbed.updated:,} updated, {absorbed.gone:,} deleted."
     )
     facts = open_facts(pipeline.settings)
-    jobs_by_day = facts.jobs_by_day()
+    jobs_by_day = facts.rows_by_day()
     log_first_day(context, jobs_by_day)
     report_days(
         context,
@@ -50,7 +50,7 @@ def job_facts(
             "dagster/row_count": facts.rows,
             "facts_version": facts.version,
             "organizations": len(extraction.organization_ids),
-            "jobs_read": extraction.jobs_read,
+            "rows_read": extraction.rows_read,
             "facts_inserted": absorbed.inserted,
             "facts_updated": absorbed.updated,
             "facts_deleted": absorbed.gone,

@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -22,7 +22,7 @@ from pipelines.errors import (
     UsageError,
     is_failure,
 )
-from pipelines.extract.extractor import Extraction, Request
+from pipelines.extract.request import Extraction, Request
 from pipelines.postgres.connections import Databases, open_databases
 from pipelines.postgres.failures import meaning_of
 from pipelines.progress import OnProgress
@@ -39,7 +39,9 @@ from pipelines.runs.execution_metadata import (
 from pipelines.runs.fact_maintenance import TidyReport, tidy_facts
 from pipelines.runs.log_retention import LogsReport, keep_logs
 from pipelines.runs.refresh import (
+    FailedOrganization,
     RefreshReport,
+    SubjectReport,
     completed_in,
     extract_changes,
     measure_steps,
@@ -49,7 +51,6 @@ from pipelines.runs.refresh import (
     refresh,
 )
 from pipelines.runs.retention import RetentionReport, retain
-from pipelines.runs.step_refresh import StepsReport
 from pipelines.settings import Settings, load_settings
 
 # Each message is a row in Dagster's database.
@@ -137,7 +138,7 @@ class Pipeline(dg.ConfigurableResource[None]):
 
     def measure_steps(
         self, scope: Scope, days: dg.TimeWindow | None, log: dg.DagsterLogManager
-    ) -> StepsReport | None:
+    ) -> SubjectReport | None:
         """Bring the steps up to date with their logs; None where the source has none."""
         with _named_failures():
             return measure_steps(
@@ -150,16 +151,16 @@ class Pipeline(dg.ConfigurableResource[None]):
         log.info(f"Compare jobs created {f'since {since}' if since else 'at any time'} with the facts.")
         with _named_failures():
             report = reconcile_created(self._databases, self._settings, since=since, on_progress=_logged(log))
-        steps_failed = report.steps.failed if report.steps else {}
+        steps_failed = report.steps.failed if report.steps else ()
         return {
-            "jobs_read": report.jobs_read,
+            "rows_read": report.rows_read,
             "facts_inserted": report.facts_inserted,
             "facts_updated": report.facts_updated,
             "facts_deleted": report.facts_deleted,
             "cells_written": report.cells_written,
             "cells_deleted": report.cells_deleted,
-            "failed": ", ".join(f"{each.organization_id} {each.error_class}" for each in report.failed[:20]),
-            "steps_failed": ", ".join(f"{key} {why}" for key, why in sorted(steps_failed.items())[:20]),
+            "failed": _named(report.failed),
+            "steps_failed": _named(steps_failed),
         }
 
     def audit(self) -> AuditReport:
@@ -254,3 +255,7 @@ def _named_failures() -> Iterator[None]:
 def _failed(failure: ExecutionMetricsError) -> dg.Failure:
     hopeless = isinstance(failure, UsageError) and not isinstance(failure, _PASSING)
     return dg.Failure(str(failure), metadata={ERROR: type(failure).__name__}, allow_retries=not hopeless)
+
+
+def _named(organizations: Sequence[FailedOrganization]) -> str:
+    return ", ".join(f"{each.organization_id} {each.error_class}" for each in organizations[:20])

@@ -41,7 +41,6 @@ class FaultPoint(StrEnum):
     ANOMALIES_UNLISTED = "anomalies unlisted"
     ANOMALIES_LISTED = "anomalies listed"
     VERSION_PUBLISHED = "version published"
-    CURSORS_MOVED = "cursors moved"
     REBUILD_SETTLED = "rebuild settled"
     BEFORE_COMMIT = "before commit"
     AFTER_COMMIT = "after commit"

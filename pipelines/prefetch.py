@@ -11,7 +11,7 @@ T = TypeVar("T")
 _LISTENING_S: Final = 0.2
 
 
-def read_ahead(items: Generator[T, None, None], *, cancel: Callable[[], None] = lambda: None) -> Iterator[T]:
+def prefetch(items: Generator[T, None, None], *, cancel: Callable[[], None] = lambda: None) -> Iterator[T]:
     """Yield the same items in the same order, the next one being made in a thread of its own meanwhile.
 
     An error of the maker is raised where its item would have come. `cancel` ends what the maker waits

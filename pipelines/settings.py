@@ -12,8 +12,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pipelines.errors import InvalidSetting
-from pipelines.subjects.periods import Period
-from pipelines.subjects.rollup import ROLLUP_PLAN, RollupPlan, masks_up_to
+from pipelines.subjects.jobs import JOBS
+from pipelines.subjects.rollup import Period, RollupPlan, rollup_plan
+from pipelines.subjects.subject import Subject
 
 _UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 7 * 86400}
 
@@ -57,7 +58,7 @@ def _plan(value: Any) -> Any:
         depths = {}
     if depths.keys() != set(Period) or not all(0 <= depth <= 3 for depth in depths.values()):
         raise ValueError("Input is not like: hour=1 day=2 week=3 month=3, each from 0 to 3")
-    return {period: masks_up_to(depths[period]) for period in Period}
+    return rollup_plan(JOBS.dimension_columns, depths)
 
 
 # As long as the hash of HS256: a shorter one would be the weakest part of it.
@@ -177,7 +178,7 @@ class Settings(BaseSettings):
         35, ge=1, description="how many trailing days of creation the nightly digest compares"
     )
     rollup_plan: Plan = Field(
-        ROLLUP_PLAN, description="how many dimensions are combined: hour=1 day=2 week=3 month=3"
+        JOBS.rollup, description="how many dimensions are combined: hour=1 day=2 week=3 month=3"
     )
     batch_organizations: int = Field(
         500, ge=1, description="how many organizations are published in one transaction at most"
@@ -246,6 +247,19 @@ class Settings(BaseSettings):
         if is_remote(beside):
             beside, question, options = beside.partition("?")
         return f"{beside.rstrip('/')}_of_steps{question}{options}"
+
+    def plan_of(self, subject: Subject) -> RollupPlan:
+        """The grouping sets that are stored of a subject."""
+        return self.rollup_plan if subject is JOBS else subject.rollup
+
+    def location_of(self, table: str) -> str:
+        """Where a table of facts is: one without a setting of its own lies beside the facts of jobs."""
+        if table in ("job_facts", "step_facts"):
+            return self.facts_location if table == "job_facts" else self.step_facts_location
+        beside, question, options = self.facts_location, "", ""
+        if is_remote(beside):
+            beside, question, options = beside.partition("?")
+        return f"{beside.rstrip('/')}_of_{table}{question}{options}"
 
     @property
     def earliest_completion_at(self) -> datetime:

@@ -2,43 +2,34 @@
 
 -- name: buckets_that_do_not_add_up
 -- In how many buckets the counts of one dimension's rows do not add up to those of the total's row.
--- Takes: all_workflows uuid, all_clients uuid, all_initiators text; periods text[]: those that are broken down;
---        definition_version integer: the one that says so. Organizations of another wait to be computed anew.
+-- Takes: periods text[]: those that are broken down by each dimension; definition_version integer: the one that says
+--        so. Organizations of another wait to be computed anew. Places: {table}, {broken_down_by} (the dimensions of a
+--        row, as text), {additive} (the counts that are compared, of one dimension) and {subject}.
 -- Gives: one row: buckets bigint.
 SELECT count(*) AS buckets
 FROM (
-    SELECT
-        sum(total_executions) FILTER (WHERE dimensions = '') AS total,
-        sum(total_executions) FILTER (WHERE dimensions = 'workflow') AS total_of_workflows,
-        sum(total_executions) FILTER (WHERE dimensions = 'client') AS total_of_clients,
-        sum(total_executions) FILTER (WHERE dimensions = 'initiator') AS total_of_initiators,
-        sum(completed_executions) FILTER (WHERE dimensions = '') AS completed,
-        sum(completed_executions) FILTER (WHERE dimensions = 'workflow') AS completed_of_workflows,
-        sum(completed_executions) FILTER (WHERE dimensions = 'client') AS completed_of_clients,
-        sum(completed_executions) FILTER (WHERE dimensions = 'initiator') AS completed_of_initiators
-    FROM analytics.aggregate_metrics
-    CROSS JOIN LATERAL (
-        SELECT
-            CASE WHEN workflow_id = %(all_workflows)s THEN '' ELSE 'workflow' END
-            || CASE WHEN client_id = %(all_clients)s THEN '' ELSE 'client' END
-            || CASE WHEN initiator_type = %(all_initiators)s THEN '' ELSE 'initiator' END AS dimensions
-    ) AS broken_down
-    WHERE
-        period = any(%(periods)s::text[])
-        AND organization_id IN (
-            SELECT organization_id
-            FROM analytics.completeness
-            WHERE definition_version = %(definition_version)s AND rebuilding_version IS NULL
-        )
+    SELECT organization_id, period, period_start
+    FROM (
+        SELECT organization_id, period, period_start, {broken_down_by} AS dimensions, {sums}
+        FROM {table} AS cells
+        WHERE
+            period = any(%(periods)s::text[])
+            AND organization_id IN (
+                SELECT organization_id
+                FROM analytics.watermarks
+                WHERE
+                    subject = %(subject)s
+                    AND definition_version = %(definition_version)s AND rebuilding_version IS NULL
+            )
+        GROUP BY organization_id, period, period_start, dimensions
+    ) AS summed
+    WHERE dimensions = any(%(dimensions)s::text[])
     GROUP BY organization_id, period, period_start
-) AS bucket
-WHERE
-    (total, completed) IS DISTINCT FROM (total_of_workflows, completed_of_workflows)
-    OR (total, completed) IS DISTINCT FROM (total_of_clients, completed_of_clients)
-    OR (total, completed) IS DISTINCT FROM (total_of_initiators, completed_of_initiators)
+    HAVING count(*) <> cardinality(%(dimensions)s::text[]) OR count(DISTINCT ({counts})) <> 1
+) AS buckets
 
 -- name: cells_computed_after
--- How many cells were written since somebody last looked.
+-- How many cells were written since the last look.
 -- Takes: after timestamptz, NULL for the beginning.
 -- Gives: one row: newest timestamptz (when the last cell was written, NULL without cells), cells bigint
 --        (those written after it), all_cells bigint.
@@ -48,82 +39,39 @@ SELECT
     count(*) AS all_cells
 FROM analytics.aggregate_metrics
 
--- name: count_cells
--- How many cells are stored.
--- Takes: nothing.
--- Gives: one row: cells bigint.
-SELECT count(*) AS cells FROM analytics.aggregate_metrics
-
--- name: count_step_cells
--- How many cells of steps are stored.
--- Takes: nothing.
--- Gives: one row: cells bigint.
-SELECT count(*) AS cells FROM analytics.aggregate_step_metrics
-
--- name: counted_jobs
--- How many jobs are counted, organization by organization: the months' totals hold each once.
--- Takes: all_workflows uuid, all_clients uuid, all_initiators text.
--- Gives: one row per organization: organization_id, jobs bigint.
-SELECT organization_id, sum(total_executions)::bigint AS jobs
-FROM analytics.aggregate_metrics
-WHERE
-    period = 'month' AND workflow_id = %(all_workflows)s AND client_id = %(all_clients)s
-    AND initiator_type = %(all_initiators)s
-GROUP BY organization_id
-
--- name: jobs_counted_before
--- How many jobs are counted in the days that begin before a moment, organization by organization.
--- Takes: all_workflows uuid, all_clients uuid, all_initiators text, before timestamptz.
--- Gives: one row per organization: organization_id, jobs bigint.
-SELECT organization_id, sum(total_executions)::bigint AS jobs
-FROM analytics.aggregate_metrics
-WHERE
-    period = 'day' AND workflow_id = %(all_workflows)s AND client_id = %(all_clients)s
-    AND initiator_type = %(all_initiators)s AND period_start < %(before)s
-GROUP BY organization_id
-
 -- name: lagging_organizations
--- Which organizations are complete no further than so long ago.
--- Takes: lag interval.
--- Gives: organization_id, complete_through timestamptz, furthest behind first.
-SELECT completeness.organization_id, completeness.complete_through
-FROM analytics.completeness
-WHERE completeness.complete_through < now() - %(lag)s::interval
-ORDER BY completeness.complete_through, completeness.organization_id
-
--- name: lagging_steps
--- Whose steps are behind: nobody as long as no steps were ever published.
--- Takes: lag interval.
--- Gives: one row per organization: organization_id, extracted_at (NULL for never).
-SELECT
-    p.organization_id,
-    s.extracted_at
-FROM analytics.completeness AS p
-LEFT JOIN analytics.step_completeness AS s USING (organization_id)
+-- Which organizations are complete no further than so long ago; of a subject that was never published, none.
+-- Takes: subject text, lag interval.
+-- Gives: organization_id, complete_through timestamptz (NULL for never), furthest behind first.
+SELECT jobs.organization_id, published.complete_through
+FROM analytics.watermarks AS jobs
+LEFT JOIN analytics.watermarks AS published
+    ON published.subject = %(subject)s AND published.organization_id = jobs.organization_id
 WHERE
-    EXISTS (SELECT FROM analytics.step_completeness)
-    AND (s.extracted_at IS NULL OR s.extracted_at < now() - %(lag)s::interval)
-ORDER BY p.organization_id
+    jobs.subject = 'jobs'
+    AND EXISTS (SELECT FROM analytics.watermarks AS any_of WHERE any_of.subject = %(subject)s)
+    AND coalesce(published.complete_through, '-infinity') < now() - %(lag)s::interval
+ORDER BY published.complete_through NULLS FIRST, jobs.organization_id
 
 -- name: organization_status
 -- Where each organization stands that was ever published, or tried.
--- Takes: all_workflows uuid, all_clients uuid, all_initiators text, withheld text (the class of deletes that are).
+-- Takes: all_workflows uuid, all_clients uuid, all_initiators text, guarded text (the class of guarded deletes).
 -- Gives: organization_id, name, time_zone, complete_through, verified_at, cursor (these four may be NULL), jobs
 --        (counted), cells, anomalies (listed rows), failing and steps_failing (what went wrong last with the jobs
 --        and with the steps, NULL when nothing did).
 SELECT
     organization_id,
     coalesce(names.name, '') AS name,
-    completeness.time_zone,
-    completeness.complete_through,
-    completeness.verified_at,
-    cursors.horizon AS cursor,
+    published.time_zone,
+    published.complete_through,
+    published.verified_at,
+    (published.checkpoint ->> 'horizon')::bigint AS cursor,
     coalesce(stored.jobs, 0)::bigint AS jobs,
     coalesce(stored.cells, 0) AS cells,
     coalesce(listed.anomalies, 0) AS anomalies,
-    coalesce(newest.of_jobs, CASE WHEN completeness.withheld_at IS NOT NULL THEN %(withheld)s END) AS failing,
-    coalesce(newest.of_steps, CASE WHEN steps.withheld_at IS NOT NULL THEN %(withheld)s END) AS steps_failing
-FROM analytics.completeness
+    coalesce(newest.of_jobs, CASE WHEN published.guarded_at IS NOT NULL THEN %(guarded)s END) AS failing,
+    coalesce(newest.of_steps, CASE WHEN steps.guarded_at IS NOT NULL THEN %(guarded)s END) AS steps_failing
+FROM (SELECT * FROM analytics.watermarks WHERE subject = 'jobs') AS published
 FULL JOIN (
     SELECT
         organization_id,
@@ -136,8 +84,7 @@ FULL JOIN (
     ) AS newest_of_each
     GROUP BY organization_id
 ) AS newest USING (organization_id)
-LEFT JOIN analytics.step_completeness AS steps USING (organization_id)
-LEFT JOIN analytics.extraction_cursors AS cursors USING (organization_id)
+LEFT JOIN (SELECT * FROM analytics.watermarks WHERE subject = 'steps') AS steps USING (organization_id)
 LEFT JOIN analytics.organizations AS names ON names.id = organization_id
 LEFT JOIN (
     SELECT
@@ -157,7 +104,7 @@ LEFT JOIN (
 ORDER BY jobs DESC, organization_id
 
 -- name: organizations_left_behind
--- Whose jobs, or steps, failed when they were last tried, by whichever run.
+-- Which organizations failed when a subject was last tried, by whichever run.
 -- Takes: subject text: jobs or steps.
 -- Gives: organization_id, error_class.
 SELECT organization_id, error_class
@@ -171,8 +118,8 @@ WHERE error_class IS NOT NULL
 ORDER BY organization_id
 
 -- name: standing_failures
--- Whose jobs or steps failed when they were last tried, or have deletes that are withheld since a digest.
--- Takes: withheld text: the class of the latter.
+-- Which organizations failed when they were last tried, or have guarded deletes.
+-- Takes: guarded text: the class of guarded deletes.
 -- Gives: organization_id, subject (jobs or steps), error_class, failing_since timestamptz (the first failure after
 --        the last success).
 WITH failing AS (
@@ -201,26 +148,22 @@ WITH failing AS (
     ) AS streak
     WHERE newest.error_class IS NOT NULL
 ),
-withheld AS (
-    SELECT organization_id, 'jobs' AS subject, withheld_at
-    FROM analytics.completeness
-    WHERE withheld_at IS NOT NULL
-    UNION ALL
-    SELECT organization_id, 'steps' AS subject, withheld_at
-    FROM analytics.step_completeness
-    WHERE withheld_at IS NOT NULL
+guarded AS (
+    SELECT organization_id, subject, guarded_at
+    FROM analytics.watermarks
+    WHERE guarded_at IS NOT NULL
 )
 
 SELECT
     organization_id,
     subject,
-    coalesce(failing.error_class, %(withheld)s) AS error_class,
-    -- A refresh between two digests forgives nothing.
+    coalesce(failing.error_class, %(guarded)s) AS error_class,
+    -- A refresh between two comparisons forgives nothing.
     CASE
-        WHEN coalesce(failing.error_class, %(withheld)s) = %(withheld)s
-            THEN least(withheld.withheld_at, failing.failing_since)
+        WHEN coalesce(failing.error_class, %(guarded)s) = %(guarded)s
+            THEN least(guarded.guarded_at, failing.failing_since)
         ELSE failing.failing_since
     END AS failing_since
 FROM failing
-FULL JOIN withheld USING (organization_id, subject)
+FULL JOIN guarded USING (organization_id, subject)
 ORDER BY failing_since, organization_id, subject

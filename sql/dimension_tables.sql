@@ -18,8 +18,9 @@ WHERE copied.organization_id <> source.organization_id
 -- Takes: nothing.
 -- Gives: one row per organization: organization_id, name (NULL where the source does not say).
 SELECT published.organization_id, names.name
-FROM analytics.completeness AS published
+FROM analytics.watermarks AS published
 LEFT JOIN analytics.organizations AS names ON names.id = published.organization_id
+WHERE published.subject = 'jobs'
 
 -- name: upsert_clients
 -- Copy the names of clients, as the source has them.

@@ -106,7 +106,7 @@ FROM (SELECT r.xmin::text AS version FROM orchestration.{relation} AS r LIMIT 10
 -- name: snapshot
 -- What the source looked like when the snapshot was taken, read before any row.
 -- Takes: nothing; runs first in a REPEATABLE READ, READ ONLY transaction.
--- Gives: one row: horizon bigint (every transaction below it had ended), incarnation text (which
+-- Gives: one row: horizon bigint (every transaction below it had ended), identity text (which
 --        server, history, database and table this is, and what its views say; a standby's are its
 --        primary's).
 SELECT
@@ -135,7 +135,7 @@ SELECT
                 AND v.relkind = 'v'
                 AND v.relname IN ('organizations', 'workflows', 'clients', 'jobs')
         )
-    ) AS incarnation
+    ) AS identity
 
 -- name: views
 -- Why rows of the contract's views cannot be compared by version, down to the tables that they read.

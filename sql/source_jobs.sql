@@ -38,25 +38,25 @@ FROM (
 GROUP BY counted.organization_id
 
 -- name: checksum_of_completed_in
--- The condition that limits digest to a range of completion.
+-- The condition that limits checksums to a range of completion.
 -- Takes: execmetrics.completed_since (inclusive) and execmetrics.completed_until (exclusive), timestamptz.
 -- Gives: a job j that completed within.
 AND j.completed_at >= (SELECT current_setting('execmetrics.completed_since')::timestamptz)
 AND j.completed_at < (SELECT current_setting('execmetrics.completed_until')::timestamptz)
 
 -- name: checksum_of_created_since
--- The condition that limits digest to recent days of creation.
+-- The condition that limits checksums to recent days of creation.
 -- Takes: execmetrics.created_since timestamptz, the first moment of a UTC day.
 -- Gives: a job j that was created then or later.
 AND j.created_at >= (SELECT current_setting('execmetrics.created_since')::timestamptz)
 
 -- name: checksum_of_organizations
--- The condition that limits digest to some organizations.
+-- The condition that limits checksums to some organizations.
 -- Takes: execmetrics.organization_ids uuid[].
 -- Gives: a job j of theirs.
 AND j.organization_id IN (SELECT unnest(current_setting('execmetrics.organization_ids')::uuid[]))
 
--- name: digest
+-- name: checksums
 -- How many jobs count, and what they are, in three numbers per organization and UTC day of creation.
 -- Takes: the expression row_hash and any of checksum_of_*, in their places, with what those take; the
 --        first and the last completion believed, execmetrics.earliest and .latest (timestamptz);
@@ -66,7 +66,7 @@ AND j.organization_id IN (SELECT unnest(current_setting('execmetrics.organizatio
 SELECT
     counted.organization_id,
     counted.created_date,
-    count(*) AS jobs,
+    count(*) AS rows,
     sum(counted.row_hash & 4294967295)::bigint AS low,
     sum(counted.row_hash >> 32)::bigint AS high
 FROM (
@@ -200,9 +200,9 @@ WHERE
 
 -- name: selected_listed
 -- The end of jobs that asks for jobs by their ids.
--- Takes: execmetrics.job_ids uuid[], not too many at once.
+-- Takes: execmetrics.ids uuid[], not too many at once.
 -- Gives: a job j with such an id, found by the primary key.
-WHERE j.id IN (SELECT unnest(current_setting('execmetrics.job_ids')::uuid[]))
+WHERE j.id IN (SELECT unnest(current_setting('execmetrics.ids')::uuid[]))
 
 -- name: selected_of_owners
 -- The end of jobs that asks for the jobs of workflows and of clients.

@@ -45,7 +45,7 @@ SELECT pg_advisory_lock(hashtextextended('execution-metrics refresh', 0))
 -- In which time zone each organization's days, weeks and months are published.
 -- Takes: nothing.
 -- Gives: one row per organization: organization_id, time_zone.
-SELECT organization_id, time_zone FROM analytics.completeness
+SELECT organization_id, time_zone FROM analytics.watermarks WHERE subject = 'jobs'
 
 -- name: record_outcomes
 -- Record what became of these organizations in a run.
@@ -58,7 +58,7 @@ INSERT INTO analytics.refresh_outcomes (
 SELECT %(run_id)s, organization_id, %(subject)s, %(outcome)s, %(error_class)s, now(), %(milliseconds)s
 FROM unnest(%(organization_ids)s::uuid[]) AS settled (organization_id)
 ORDER BY organization_id
-ON CONFLICT (run_id, organization_id) DO UPDATE
+ON CONFLICT (run_id, organization_id, subject) DO UPDATE
 SET
     outcome = excluded.outcome,
     error_class = excluded.error_class,
@@ -72,22 +72,6 @@ SET
 INSERT INTO analytics.retention AS kept (period, removed_before)
 VALUES (%(period)s, %(before)s)
 ON CONFLICT (period) DO UPDATE SET removed_before = greatest(kept.removed_before, excluded.removed_before)
-
--- name: remove_old_cells
--- Remove cells of one period that begin before a moment, and give the metrics that had some another edition.
--- Takes: period text, before timestamptz.
--- Gives: one row: how many cells were removed.
-WITH removed AS (
-    DELETE FROM analytics.aggregate_metrics
-    WHERE period = %(period)s AND period_start < %(before)s
-    RETURNING organization_id
-),
-renewed AS (
-    UPDATE analytics.completeness
-    SET edition = edition + 1
-    WHERE organization_id IN (SELECT organization_id FROM removed)
-)
-SELECT count(*) FROM removed
 
 -- name: remove_old_outcomes
 -- Remove outcomes of runs that ended before a moment, except the newest of the jobs and the steps of each
@@ -107,7 +91,7 @@ WHERE
         )
         -- One that was never published and is tried no more is gone from the source.
         OR NOT EXISTS (
-            SELECT FROM analytics.completeness AS known WHERE known.organization_id = old.organization_id
+            SELECT FROM analytics.watermarks AS known WHERE known.organization_id = old.organization_id
         )
     )
 

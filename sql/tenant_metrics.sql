@@ -83,9 +83,9 @@ SELECT
     published.verified_at,
     published.edition,
     published.time_zone
-FROM analytics.completeness AS published
+FROM analytics.watermarks AS published
 LEFT JOIN analytics.organizations ON organizations.id = published.organization_id
-WHERE published.organization_id = %(organization_id)s
+WHERE published.subject = 'jobs' AND published.organization_id = %(organization_id)s
 
 -- name: estimates
 -- Between which buckets of durations each percentile lies; put in place of {estimates}.
@@ -414,7 +414,7 @@ ORDER BY name, id
 -- Takes: organization_id uuid.
 -- Gives: since and offset_s of its zone, in the order of time; no row for UTC.
 SELECT rule.since, rule.offset_s
-FROM analytics.completeness AS published
+FROM analytics.watermarks AS published
 INNER JOIN analytics.time_zone_offsets AS rule ON rule.time_zone = published.time_zone
-WHERE published.organization_id = %(organization_id)s
+WHERE published.subject = 'jobs' AND published.organization_id = %(organization_id)s
 ORDER BY rule.since

@@ -1,19 +1,54 @@
--- Stored cells, and what the source says they should be.
+-- What the source says each cell should be: the oracle of `verify`.
 
--- name: expected_cells
--- What every cell of these organizations should hold, said as plainly as SQL can: the oracle of `verify`.
+-- name: expected
+-- What every cell of these organizations should hold, said as plainly as SQL can.
 -- Takes: execmetrics.organizations, a JSON array of {organization_id, extracted_at, time_zone}; execmetrics.started_since
 --        and .started_until (bounds of period_start, -infinity and infinity for none); execmetrics.started_own, a JSON
---        array of {organization_id, since, until}: narrower bounds of some; execmetrics.earliest (the first
---        believed completion); execmetrics.tolerance (an interval, empty to accept any future); in place of
---        {grouping_sets} the rollup plan's combinations of the columns below.
--- Gives: one row per cell with the columns of analytics.aggregate_metrics, without computed_at; in place of the
---        histogram the bucket of each of its jobs, in order.
+--        array of {organization_id, since, until}: narrower bounds of some; and what the statement in the place
+--        {counted} takes. Places of the subject: {grouping_sets} the combinations of columns that are stored;
+--        {dimensions} and {aggregates} its columns; {projection} their types.
+-- Gives: one row per cell with its key and measures; in place of the histogram the bucket of each row, in order.
 WITH organizations AS (
     SELECT o.organization_id, o.extracted_at, o.time_zone
     FROM jsonb_to_recordset(current_setting('execmetrics.organizations')::jsonb)
         AS o (organization_id uuid, extracted_at timestamptz, time_zone text)
 ),
+{counted},
+cells AS (
+    SELECT
+        organization_id,
+        CASE
+            WHEN grouping(hour_start) = 0 THEN 'hour'
+            WHEN grouping(day_start) = 0 THEN 'day'
+            WHEN grouping(week_start) = 0 THEN 'week'
+            ELSE 'month'
+        END AS period,
+        coalesce(hour_start, day_start, week_start, month_start) AS period_start,
+        {dimensions},
+        {aggregates}
+    FROM counted
+    GROUP BY GROUPING SETS ({grouping_sets})
+)
+SELECT organization_id, period, period_start, {projection}
+FROM cells
+WHERE
+    period_start >= current_setting('execmetrics.started_since')::timestamptz
+    AND period_start < current_setting('execmetrics.started_until')::timestamptz
+    AND NOT EXISTS (
+        SELECT
+        FROM jsonb_to_recordset(current_setting('execmetrics.started_own')::jsonb)
+            AS own (organization_id uuid, since timestamptz, until timestamptz)
+        WHERE
+            own.organization_id = cells.organization_id
+            AND (cells.period_start < own.since OR cells.period_start >= own.until)
+    )
+
+-- name: counted_jobs
+-- The jobs that count, each with its buckets, dimensions, outcomes and duration; CTEs in the place {counted}.
+-- Takes: what `expected` does; execmetrics.earliest (the first believed completion); execmetrics.tolerance (an
+--        interval, empty to accept any future).
+-- Gives: the CTE counted: organization_id, hour_start, day_start, week_start, month_start, the dimensions, a boolean
+--        for each outcome, duration_ms (NULL when it is not valid) and duration_bucket.
 counted AS (
     SELECT
         j.organization_id,
@@ -25,6 +60,7 @@ counted AS (
         coalesce(j.client_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AS client_id,
         coalesce(j.initiator_type::text, 'unknown') AS initiator_type,
         j.status::text = 'COMPLETED' AS completed,
+        j.status::text = 'FAILED' AS failed,
         CASE
             WHEN j.completed_at >= j.started_at
                 THEN extract(EPOCH FROM j.completed_at - j.started_at) * 1000
@@ -65,84 +101,13 @@ counted AS (
         -- midnight, a day is named after its first hour.
         AND j.completed_at >= current_setting('execmetrics.started_since')::timestamptz - interval '1 day'
         AND j.completed_at < current_setting('execmetrics.started_until')::timestamptz + interval '32 days'
-),
-cells AS (
-    SELECT
-        organization_id,
-        CASE
-            WHEN grouping(hour_start) = 0 THEN 'hour'
-            WHEN grouping(day_start) = 0 THEN 'day'
-            WHEN grouping(week_start) = 0 THEN 'week'
-            ELSE 'month'
-        END AS period,
-        coalesce(hour_start, day_start, week_start, month_start) AS period_start,
-        CASE WHEN grouping(workflow_id) = 1 THEN '00000000-0000-0000-0000-000000000000' ELSE workflow_id END AS workflow_id,
-        CASE WHEN grouping(client_id) = 1 THEN '00000000-0000-0000-0000-000000000000' ELSE client_id END AS client_id,
-        CASE WHEN grouping(initiator_type) = 1 THEN 'all' ELSE initiator_type END AS initiator_type,
-        count(*) AS total_executions,
-        count(*) FILTER (WHERE completed) AS completed_executions,
-        count(*) FILTER (WHERE NOT completed) AS failed_executions,
-        count(duration_ms) AS timed_executions,
-        100.0 * count(*) FILTER (WHERE completed) / count(*) AS success_rate_pct,
-        coalesce(sum(duration_ms), 0) AS total_duration_ms,
-        avg(duration_ms) AS average_duration_ms,
-        min(duration_ms) AS min_duration_ms,
-        max(duration_ms) AS max_duration_ms,
-        percentile_cont(ARRAY[0.5, 0.9, 0.95, 0.99]) WITHIN GROUP (ORDER BY duration_ms::double precision) AS percentiles,
-        CASE
-            WHEN grouping(hour_start) = 0 OR grouping(day_start) = 0
-                THEN array_agg(duration_bucket ORDER BY duration_bucket) FILTER (WHERE duration_bucket IS NOT NULL)
-        END AS duration_buckets
-    FROM counted
-    GROUP BY GROUPING SETS ({grouping_sets})
 )
-SELECT
-    organization_id,
-    period,
-    period_start,
-    workflow_id,
-    client_id,
-    initiator_type,
-    total_executions,
-    completed_executions,
-    failed_executions,
-    timed_executions,
-    success_rate_pct::double precision AS success_rate_pct,
-    total_duration_ms::double precision AS total_duration_ms,
-    average_duration_ms::double precision AS average_duration_ms,
-    min_duration_ms::double precision AS min_duration_ms,
-    max_duration_ms::double precision AS max_duration_ms,
-    percentiles[1] AS median_duration_ms,
-    percentiles[2] AS p90_duration_ms,
-    percentiles[3] AS p95_duration_ms,
-    percentiles[4] AS p99_duration_ms,
-    CASE WHEN period IN ('hour', 'day') AND timed_executions > 2 THEN duration_buckets END AS duration_buckets
-FROM cells
-WHERE
-    period_start >= current_setting('execmetrics.started_since')::timestamptz
-    AND period_start < current_setting('execmetrics.started_until')::timestamptz
-    AND NOT EXISTS (
-        SELECT
-        FROM jsonb_to_recordset(current_setting('execmetrics.started_own')::jsonb)
-            AS own (organization_id uuid, since timestamptz, until timestamptz)
-        WHERE
-            own.organization_id = cells.organization_id
-            AND (cells.period_start < own.since OR cells.period_start >= own.until)
-    )
 
--- name: expected_step_cells
--- What every cell of steps of these organizations should hold, said as plainly as SQL can: the oracle of `verify`.
--- Takes: execmetrics.organizations, a JSON array of {organization_id, extracted_at, time_zone}; execmetrics.started_since
---        and .started_until (bounds of period_start, -infinity and infinity for none); execmetrics.started_own, a JSON
---        array of {organization_id, since, until}: narrower bounds of some; execmetrics.earliest (the first
---        believed moment); execmetrics.tolerance (an interval, empty to accept any future).
--- Gives: one row per cell with the columns of analytics.aggregate_step_metrics, without computed_at; in place of
---        the histogram the bucket of each of its steps, in order.
-WITH organizations AS (
-    SELECT o.organization_id, o.extracted_at, o.time_zone
-    FROM jsonb_to_recordset(current_setting('execmetrics.organizations')::jsonb)
-        AS o (organization_id uuid, extracted_at timestamptz, time_zone text)
-),
+-- name: counted_steps
+-- The steps that count, each with its buckets, dimensions, outcomes and duration; CTEs in the place {counted}.
+-- Takes: what `expected` does; execmetrics.earliest (the first believed moment); execmetrics.tolerance (an interval,
+--        empty to accept any future).
+-- Gives: the CTE counted, as `counted_jobs` does.
 timed AS (
     SELECT
         l.id,
@@ -160,7 +125,9 @@ counted AS (
         date_trunc('month', l.timestamp, organizations.time_zone) AS month_start,
         j.workflow_id,
         substring(l.step_name::text FROM 1 FOR 200) AS step_name,
-        l.level::text AS level,
+        l.level::text IN ('TRACE', 'DEBUG', 'INFO') AS completed,
+        l.level::text = 'WARN' AS warned,
+        l.level::text IN ('ERROR', 'FATAL') AS failed,
         timed.us / 1000 AS duration_ms,
         CASE
             WHEN timed.us = 0 THEN -1
@@ -185,156 +152,4 @@ counted AS (
         -- As for jobs: a cell that begins before `until` may hold steps of a whole month after it.
         AND l.timestamp >= current_setting('execmetrics.started_since')::timestamptz - interval '1 day'
         AND l.timestamp < current_setting('execmetrics.started_until')::timestamptz + interval '32 days'
-),
-cells AS (
-    SELECT
-        organization_id,
-        CASE
-            WHEN grouping(hour_start) = 0 THEN 'hour'
-            WHEN grouping(day_start) = 0 THEN 'day'
-            WHEN grouping(week_start) = 0 THEN 'week'
-            ELSE 'month'
-        END AS period,
-        coalesce(hour_start, day_start, week_start, month_start) AS period_start,
-        CASE WHEN grouping(workflow_id) = 1 THEN '00000000-0000-0000-0000-000000000000' ELSE workflow_id END AS workflow_id,
-        step_name,
-        count(*) AS total_executions,
-        count(*) FILTER (WHERE level IN ('TRACE', 'DEBUG', 'INFO')) AS completed_executions,
-        count(*) FILTER (WHERE level = 'WARN') AS warned_executions,
-        count(*) FILTER (WHERE level IN ('ERROR', 'FATAL')) AS failed_executions,
-        count(duration_ms) AS timed_executions,
-        coalesce(sum(duration_ms), 0) AS total_duration_ms,
-        avg(duration_ms) AS average_duration_ms,
-        min(duration_ms) AS min_duration_ms,
-        max(duration_ms) AS max_duration_ms,
-        percentile_cont(ARRAY[0.5, 0.9, 0.95, 0.99]) WITHIN GROUP (ORDER BY duration_ms::double precision) AS percentiles,
-        CASE
-            WHEN grouping(hour_start) = 0 OR grouping(day_start) = 0
-                THEN array_agg(duration_bucket ORDER BY duration_bucket) FILTER (WHERE duration_bucket IS NOT NULL)
-        END AS duration_buckets
-    FROM counted
-    GROUP BY
-        organization_id,
-        step_name,
-        GROUPING SETS ((hour_start), (day_start), (week_start), (month_start)),
-        GROUPING SETS ((), (workflow_id))
 )
-SELECT
-    organization_id,
-    period,
-    period_start,
-    workflow_id,
-    step_name,
-    total_executions,
-    completed_executions,
-    warned_executions,
-    failed_executions,
-    timed_executions,
-    total_duration_ms::double precision AS total_duration_ms,
-    average_duration_ms::double precision AS average_duration_ms,
-    min_duration_ms::double precision AS min_duration_ms,
-    max_duration_ms::double precision AS max_duration_ms,
-    percentiles[1] AS median_duration_ms,
-    percentiles[2] AS p90_duration_ms,
-    percentiles[3] AS p95_duration_ms,
-    percentiles[4] AS p99_duration_ms,
-    CASE WHEN period IN ('hour', 'day') AND timed_executions > 2 THEN duration_buckets END AS duration_buckets
-FROM cells
-WHERE
-    period_start >= current_setting('execmetrics.started_since')::timestamptz
-    AND period_start < current_setting('execmetrics.started_until')::timestamptz
-    AND NOT EXISTS (
-        SELECT
-        FROM jsonb_to_recordset(current_setting('execmetrics.started_own')::jsonb)
-            AS own (organization_id uuid, since timestamptz, until timestamptz)
-        WHERE
-            own.organization_id = cells.organization_id
-            AND (cells.period_start < own.since OR cells.period_start >= own.until)
-    )
-
--- name: stored_cells
--- The stored cells of these organizations.
--- Takes: execmetrics.organizations, .started_since, .started_until and .started_own, as expected_cells does.
--- Gives: one row per cell with the columns of analytics.aggregate_metrics, without computed_at.
-SELECT
-    organization_id,
-    period,
-    period_start,
-    workflow_id,
-    client_id,
-    initiator_type,
-    total_executions,
-    completed_executions,
-    failed_executions,
-    timed_executions,
-    success_rate_pct,
-    total_duration_ms,
-    average_duration_ms,
-    min_duration_ms,
-    max_duration_ms,
-    median_duration_ms,
-    p90_duration_ms,
-    p95_duration_ms,
-    p99_duration_ms,
-    histogram_buckets,
-    histogram_counts,
-    definition_version
-FROM analytics.aggregate_metrics
-WHERE
-    organization_id IN (
-        SELECT o.organization_id
-        FROM jsonb_to_recordset(current_setting('execmetrics.organizations')::jsonb) AS o (organization_id uuid)
-    )
-    AND period_start >= current_setting('execmetrics.started_since')::timestamptz
-    AND period_start < current_setting('execmetrics.started_until')::timestamptz
-    AND NOT EXISTS (
-        SELECT
-        FROM jsonb_to_recordset(current_setting('execmetrics.started_own')::jsonb)
-            AS own (organization_id uuid, since timestamptz, until timestamptz)
-        WHERE
-            own.organization_id = aggregate_metrics.organization_id
-            AND (aggregate_metrics.period_start < own.since OR aggregate_metrics.period_start >= own.until)
-    )
-
--- name: stored_step_cells
--- The stored cells of steps of these organizations.
--- Takes: execmetrics.organizations, .started_since, .started_until and .started_own, as expected_step_cells does.
--- Gives: one row per cell with the columns of analytics.aggregate_step_metrics, without computed_at.
-SELECT
-    organization_id,
-    period,
-    period_start,
-    workflow_id,
-    step_name,
-    total_executions,
-    completed_executions,
-    warned_executions,
-    failed_executions,
-    timed_executions,
-    total_duration_ms,
-    average_duration_ms,
-    min_duration_ms,
-    max_duration_ms,
-    median_duration_ms,
-    p90_duration_ms,
-    p95_duration_ms,
-    p99_duration_ms,
-    histogram_buckets,
-    histogram_counts,
-    definition_version
-FROM analytics.aggregate_step_metrics
-WHERE
-    organization_id IN (
-        SELECT o.organization_id
-        FROM jsonb_to_recordset(current_setting('execmetrics.organizations')::jsonb) AS o (organization_id uuid)
-    )
-    AND period_start >= current_setting('execmetrics.started_since')::timestamptz
-    AND period_start < current_setting('execmetrics.started_until')::timestamptz
-    AND NOT EXISTS (
-        SELECT
-        FROM jsonb_to_recordset(current_setting('execmetrics.started_own')::jsonb)
-            AS own (organization_id uuid, since timestamptz, until timestamptz)
-        WHERE
-            own.organization_id = aggregate_step_metrics.organization_id
-            AND (aggregate_step_metrics.period_start < own.since OR aggregate_step_metrics.period_start >= own.until)
-    )

@@ -17,7 +17,7 @@ from pipelines.query.metrics import AnalyticsRepository
 from pipelines.query.ranges import Instants
 from pipelines.query.records import Completeness
 from pipelines.query.tenant import Tenant
-from pipelines.subjects.definition import definition
+from pipelines.subjects.jobs import JOBS
 
 _ORGANIZATION: Final = (
     "The organization that the token names: its id, the source's own id of it, or its name (without a slash)."
@@ -65,7 +65,7 @@ class Desk:
             require_own(self._asked, self._tenant, completeness.organization_name)
             # Whatever is written for the tenant moves its completeness.
             asked = self._request.url.path, self._request.url.query, form
-            tag = tag_of(*asked, astuple(completeness), definition(context.plan))
+            tag = tag_of(*asked, astuple(completeness), JOBS.definition(context.plan))
             if is_known(tag, self._known):
                 return Response(status_code=304, headers={"ETag": tag})
             answer = question(Reading(metrics, completeness))

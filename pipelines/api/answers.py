@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from pipelines.api.answer import Answer, Page, stored
-from pipelines.subjects.periods import Period
+from pipelines.subjects.rollup import Period
 
 _WORKFLOW: Final = "The workflow; null for all together."
 _CLIENT: Final = "The client; null for all together, and for jobs without one."

@@ -13,9 +13,8 @@ from pipelines.subjects.dimensions import (
     NO_CLIENT,
     UNKNOWN_INITIATOR,
 )
-from pipelines.subjects.measures import ADDITIVE, DIMENSIONS, FIGURE_COLUMNS
-from pipelines.subjects.periods import Period
-from pipelines.subjects.rollup import Mask, RollupPlan
+from pipelines.subjects.jobs import JOBS
+from pipelines.subjects.rollup import GroupingSet, Period, RollupPlan
 
 _UNITS: Final = {"_executions": "jobs", "_pct": "percent", "_ms": "milliseconds"}
 
@@ -78,9 +77,9 @@ def defined(plan: RollupPlan) -> DefinitionsAnswer:
                 name=name,
                 meaning=str(aggregate_metrics.c[name].comment),
                 unit=next(unit for ending, unit in _UNITS.items() if name.endswith(ending)),
-                can_be_added_up=name in ADDITIVE,
+                can_be_added_up=name in JOBS.additive_columns,
             )
-            for name in FIGURE_COLUMNS
+            for name in JOBS.measure_columns
         ),
         sentinels=tuple(
             SentinelAnswer(column=column, value=value, meaning=meaning)
@@ -97,5 +96,5 @@ def defined(plan: RollupPlan) -> DefinitionsAnswer:
     )
 
 
-def _dimensions(mask: Mask) -> tuple[str, ...]:
-    return tuple(name for name, dimension in DIMENSIONS.items() if dimension in mask)
+def _dimensions(chosen: GroupingSet) -> tuple[str, ...]:
+    return tuple(name for name in JOBS.dimension_columns if name in chosen)

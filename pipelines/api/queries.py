@@ -17,8 +17,8 @@ from pipelines.api.values import (
     WorkflowId,
 )
 from pipelines.calendars.moments import MOMENT
-from pipelines.subjects.measures import FIGURE_COLUMNS
-from pipelines.subjects.periods import Period
+from pipelines.subjects.jobs import JOBS
+from pipelines.subjects.rollup import Period
 
 # A page that a browser still draws at once.
 MOST_ROWS: Final = 1_000
@@ -114,6 +114,8 @@ class MetricsQuery(RangeQuery):
     initiator: Initiator | None = Field(
         None, description="An initiator type, or `each`; without it, all initiators together."
     )
-    measures: Measures = Field(FIGURE_COLUMNS, description="Which figures, by commas; without it, every one.")
+    measures: Measures = Field(
+        JOBS.measure_columns, description="Which figures, by commas; without it, every one."
+    )
     limit: int = Field(_ROWS, ge=1, le=MOST_ROWS, description="How many rows at most.")
     after: After | None = Field(None, description=_AFTER)

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 
 from pipelines.query.slices import EACH, Each
 from pipelines.subjects.dimensions import NO_CLIENT, RESERVED_IDS, RESERVED_INITIATORS
-from pipelines.subjects.measures import FIGURE_COLUMNS
+from pipelines.subjects.jobs import JOBS
 
 _LONGEST_INITIATOR: Final = 200
 _NONE: Final = "none"
@@ -76,7 +76,10 @@ def _measures(value: Any) -> tuple[str, ...]:
     """Each measure once, in the order of the table; those it does not have come behind."""
     # The framework takes a parameter that may be many values for one that is given many times.
     asked = {name for given in value for name in str(given).split(",")}
-    return (*(name for name in FIGURE_COLUMNS if name in asked), *sorted(asked - set(FIGURE_COLUMNS)))
+    return (
+        *(name for name in JOBS.measure_columns if name in asked),
+        *sorted(asked - set(JOBS.measure_columns)),
+    )
 
 
 def _one_of(*schemas: dict[str, Any]) -> WithJsonSchema:
@@ -85,7 +88,7 @@ def _one_of(*schemas: dict[str, Any]) -> WithJsonSchema:
 
 _AN_ID: Final = {"format": "uuid"}
 _AN_INITIATOR: Final = WithJsonSchema({"type": "string", "minLength": 1, "maxLength": _LONGEST_INITIATOR})
-_A_MEASURE: Final = f"({'|'.join(FIGURE_COLUMNS)})"
+_A_MEASURE: Final = f"({'|'.join(JOBS.measure_columns)})"
 
 WorkflowId = Annotated[
     UUID, BeforeValidator(_workflow_id), WithJsonSchema({"type": "string", "format": "uuid"})

@@ -5,8 +5,7 @@ from typing import Final
 
 import polars as pl
 
-from pipelines.subjects.measures import TRUNCATIONS
-from pipelines.subjects.periods import Period
+from pipelines.subjects.rollup import TRUNCATIONS, Period
 
 ZONE_COLUMNS: Final[dict[str, pl.DataType]] = {"organization_id": pl.Binary(), "time_zone": pl.String()}
 OFFSET_COLUMNS: Final[dict[str, pl.DataType]] = {

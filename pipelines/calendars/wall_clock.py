@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from pipelines.calendars.moments import DayOrTime, clock_time, instant_of
-from pipelines.subjects.periods import Period
+from pipelines.subjects.rollup import Period
 
 _DAY = timedelta(days=1)
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)

@@ -1,5 +1,6 @@
 """How a cell is named and shown."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,6 +19,16 @@ def workflow(workflow_id: UUID) -> str:
 def client(client_id: UUID) -> str:
     """A client, or the word for all or none."""
     return _word(client_id, CLIENTS)
+
+
+def named(cell: Mapping[str, UUID | str]) -> str:
+    """The dimensions of a cell in words, such as `workflow all, client none`."""
+    words = {"workflow_id": WORKFLOWS, "client_id": CLIENTS}
+    return ", ".join(
+        f"{column.removesuffix('_id').removesuffix('_type').removesuffix('_name')} "
+        + (_word(value, words[column]) if isinstance(value, UUID) else value)
+        for column, value in cell.items()
+    )
 
 
 def step(old: Any, new: Any) -> str:

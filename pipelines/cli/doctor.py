@@ -11,11 +11,11 @@ from pipelines.cli.arguments import AsJson
 from pipelines.cli.output import plain, print_json, print_line, print_table
 from pipelines.cli.session import opened
 from pipelines.errors import InvalidMapping
+from pipelines.subjects.jobs import Status
 
 if TYPE_CHECKING:
     from pipelines.doctor.examine import Diagnosis
     from pipelines.doctor.findings import Finding
-    from pipelines.subjects.jobs import Status
 
 _ABSENT: Final = {
     "name": "(its id)",
@@ -90,7 +90,6 @@ def _column(text: str) -> tuple[str, str]:
 
 
 def _status(text: str) -> Status:
-    from pipelines.subjects.jobs import Status
 
     try:
         return Status(text)

@@ -15,7 +15,8 @@ from pipelines.cli.cells import CLIENTS, WORKFLOWS
 from pipelines.cli.output import print_json, print_line, print_table, shown
 from pipelines.cli.session import opened
 from pipelines.subjects.dimensions import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS, UNKNOWN_INITIATOR
-from pipelines.subjects.periods import Period
+from pipelines.subjects.rollup import Period
+from pipelines.subjects.steps import STEPS
 
 if TYPE_CHECKING:
     from pipelines.runs.explain import AsOf, Explanation
@@ -76,24 +77,28 @@ def explain(
         str,
         typer.Option(metavar=f"X|all|{UNKNOWN_INITIATOR}", help="Only this initiator type."),
     ] = ALL_INITIATORS,
+    step: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The cell of this step, for a workflow or all, instead of jobs."),
+    ] = None,
     as_of: Annotated[
         DayOrTime | None,
         typer.Option(parser=moment, metavar="T", help=f"Also what it showed then: {MOMENT}."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show one cell: its figures, how many jobs it counts, when they changed and why, and what they were.
-
-    Cells of steps are not explained: what they were is not kept.
-    """
+    """Show one cell: its figures, how many jobs it counts, when they changed and why, and what they were."""
     from pipelines.runs import explain as explanations
     from pipelines.runs.organizations import organizations_called, published
 
     with opened() as (databases, settings):
         (organization_id,) = organizations_called([organization], databases, settings, published)
-        name = explanations.CellName(
-            organization_id, period, start, workflow or ALL_WORKFLOWS, client or ALL_CLIENTS, initiator
-        )
+        cell: dict[str, UUID | str] = {"workflow_id": workflow or ALL_WORKFLOWS}
+        if step is None:
+            cell |= {"client_id": client or ALL_CLIENTS, "initiator_type": initiator}
+            name = explanations.CellName(organization_id, period, start, cell)
+        else:
+            name = explanations.CellName(organization_id, period, start, cell | {"step_name": step}, STEPS)
         found = explanations.explain(databases, settings, name, as_of=as_of)
     if as_json:
         print_json(found)
@@ -105,13 +110,12 @@ def _show(found: Explanation) -> None:
     print_line(
         f"The {found.period} from {shown(found.period_start)} to {shown(found.period_end)}"
         f" ({found.time_zone}) of {found.organization_id}:"
-        f" workflow {cells.workflow(found.workflow_id)}, client {cells.client(found.client_id)},"
-        f" initiator {found.initiator_type}."
+        f" {cells.named(found.cell)}."
     )
     print_line()
     _show_figures(found)
     print_line()
-    print_line(_jobs(found))
+    print_line(_rows(found))
     verb = "last changed" if found.figures else "was removed"
     print_line(f"It {verb} at {shown(found.changed_at)}: {_BECAUSE[found.because]}.")
     if found.as_of:
@@ -131,12 +135,13 @@ def _show_figures(found: Explanation) -> None:
     print_table(columns, ([name.replace("_", " "), *(each.get(name) for each in held)] for name in names))
 
 
-def _jobs(found: Explanation) -> str:
+def _rows(found: Explanation) -> str:
     total = int((found.figures or {}).get("total_executions") or 0)
-    if found.jobs == total:
-        return f"It counts {total:,} jobs, as many as there are in the facts."
+    rows = "steps" if "step_name" in found.cell else "jobs"
+    if found.rows == total:
+        return f"It counts {total:,} {rows}, as many as there are in the facts."
     return (
-        f"It counts {total:,} jobs, and there are {found.jobs:,} in the facts: they wait to be published, or"
+        f"It counts {total:,} {rows}, and the facts hold {found.rows:,}: they wait to be published, or"
         " somebody else wrote to either; execmetrics refresh and then verify will tell."
     )
 

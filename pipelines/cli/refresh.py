@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
+from uuid import UUID
 
 import typer
 
@@ -16,14 +17,12 @@ from pipelines.cli.progress import watched
 from pipelines.cli.session import opened
 
 if TYPE_CHECKING:
-    from pipelines.publish.proposals import CellChange
-    from pipelines.runs.dry_run import OrganizationPreview
-    from pipelines.runs.refresh import RefreshReport
+    from pipelines.publish.writer import CellChange
+    from pipelines.runs.dry_run import OrganizationDryRun
+    from pipelines.runs.refresh import RefreshReport, SubjectReport
 
-_COLUMNS: Final = (
-    *("period", "period start", "workflow", "client", "initiator"),
-    *("total executions", "success rate pct", "median duration ms"),
-)
+_FIGURES: Final = ("total_executions", "success_rate_pct", "median_duration_ms")
+_COLUMNS: Final = ("period", "period start", "cell", *(name.replace("_", " ") for name in _FIGURES))
 
 
 def refresh(organizations: Organizations = None, as_json: AsJson = False) -> None:
@@ -51,7 +50,7 @@ def reconcile(
     as_json: AsJson = False,
 ) -> None:
     """Make whatever completed in a range equal the source again, jobs deleted from it included."""
-    from pipelines.runs import dry_run as preview
+    from pipelines.runs import dry_run as dry
     from pipelines.runs import refresh as passes
     from pipelines.runs.organizations import in_either, organizations_called
 
@@ -65,52 +64,46 @@ def reconcile(
             "on_progress": progress,
         }
         report = None if dry_run else passes.reconcile(databases, settings, **asked)
-        proposed = preview.preview(databases, settings, **asked) if dry_run else ()
+        proposed = dry.dry_run(databases, settings, **asked) if dry_run else ()
     if report is None:
         _propose(proposed, as_json)
         return
     _show(report, as_json)
 
 
-def _propose(proposed: Sequence[OrganizationPreview], as_json: bool) -> None:
+def _propose(proposed: Sequence[OrganizationDryRun], as_json: bool) -> None:
     if as_json:
         print_json({"organizations": proposed})
         return
+    from pipelines.runs.dry_run import SubjectDryRun
+
+    nothing = SubjectDryRun()
     for each in proposed:
-        print_line(f"{each.organization_id}: {each.jobs:,} jobs, {each.cells:,} cells would change.")
-        if each.deletes_withheld:
-            print_line(f"{each.deletes_withheld:,} of its jobs are gone from the source.")
-        if each.would_fail:
-            print_line(f"It would stay as it is, because of {each.would_fail}.")
-        if each.steps:
-            print_line(f"{each.steps:,} steps would change, and the cells that count them.")
-        if each.step_deletes_withheld:
-            print_line(
-                f"{each.step_deletes_withheld:,} of its steps are gone from the source, too many to believe:"
-                " its steps would stay as they are."
-            )
-        if each.largest:
-            print_table(_COLUMNS, (_row(change) for change in each.largest))
-        print_line()
-    in_all = sum(each.cells for each in proposed)
-    concerned = sum(each.cells > 0 for each in proposed)
-    steps = sum(each.steps for each in proposed)
-    print_line(
-        f"{in_all:,} cells of {concerned:,} organizations would change; nothing was written."
-        f" {steps:,} steps would change too, and their cells are not listed."
-    )
+        for rows, found in (("jobs", each.jobs), ("steps", each.steps)):
+            if found == nothing:
+                continue
+            print_line(f"{each.organization_id}: {found.rows:,} {rows}, {found.cells:,} cells would change.")
+            if found.deletes_guarded:
+                print_line(f"{found.deletes_guarded:,} of its {rows} are gone from the source.")
+            if found.would_fail:
+                print_line(f"Its {rows} would stay as they are, because of {found.would_fail}.")
+            if found.largest:
+                print_table(_COLUMNS, (_row(change) for change in found.largest))
+            print_line()
+    in_all = sum(each.jobs.cells + each.steps.cells for each in proposed)
+    concerned = sum(each.jobs.cells + each.steps.cells > 0 for each in proposed)
+    print_line(f"{in_all:,} cells of {concerned:,} organizations would change; nothing was written.")
 
 
 def _row(change: CellChange) -> Sequence[Any]:
+    old, new = change.old or {}, change.new or {}
     return (
         change.period,
         change.period_start,
-        cells.workflow(change.workflow_id),
-        cells.client(change.client_id),
-        change.initiator_type,
-        cells.step(change.old_total_executions, change.new_total_executions),
-        cells.step(change.old_success_rate_pct, change.new_success_rate_pct),
-        cells.step(change.old_median_duration_ms, change.new_median_duration_ms),
+        cells.named(
+            {name: UUID(value) if name.endswith("_id") else value for name, value in change.cell.items()}
+        ),
+        *(cells.step(old.get(name), new.get(name)) for name in _FIGURES),
     )
 
 
@@ -121,11 +114,16 @@ def _show(report: RefreshReport, as_json: bool) -> None:
     record = asdict(report)
     stages = record.pop("seconds")
     steps = record.pop("steps")
-    record["failed"] = ", ".join(f"{each.organization_id} {each.error_class}" for each in report.failed) or 0
+    record["failed"] = _failed(report)
     print_record(record)
     print_line()
     if steps:
-        steps["failed"] = ", ".join(f"{key} {why}" for key, why in steps["failed"].items()) or 0
+        assert report.steps
+        steps["failed"] = _failed(report.steps)
         print_record({f"steps: {name}": value for name, value in steps.items()})
         print_line()
     print_line(", ".join(f"{stage} {seconds:.3f} s" for stage, seconds in stages.items()))
+
+
+def _failed(report: SubjectReport) -> str | int:
+    return ", ".join(f"{each.organization_id} {each.error_class}" for each in report.failed) or 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,8 +15,7 @@ from pipelines.cli.progress import watched
 from pipelines.cli.session import opened
 
 if TYPE_CHECKING:
-    from pipelines.runs.step_verify import StepDifference, StepsVerified
-    from pipelines.runs.verify import Difference, VerifyReport
+    from pipelines.runs.verify import Difference, Verified, VerifyReport
 
 # How many cells are printed, and how many organizations a command is told.
 _CELLS_SHOWN: Final = 20
@@ -63,11 +61,11 @@ def verify(
         raise typer.Exit(1)
 
 
-def print_steps(steps: StepsVerified) -> None:
+def print_steps(steps: Verified) -> None:
     """The same of the cells of steps, where there are any."""
-    from pipelines.runs.step_verify import NO_STEPS
+    from pipelines.runs.verify import Verified
 
-    if steps == NO_STEPS:
+    if steps == Verified():
         return
     _print_differences(steps.differences)
     compared = f"{steps.cells_compared:,} cells of steps compared with the logs"
@@ -87,23 +85,22 @@ def print_comparison(report: VerifyReport) -> None:
         print_line(
             f"{report.cells_sealed:,} cells are sealed: they count jobs that the source no longer has."
         )
-    differences: list[Difference | StepDifference] = [*report.differences, *report.steps.differences]
+    differences: list[Difference] = [*report.differences, *report.steps.differences]
     if differences:
         print_line(f"To mend them: {_remedy(differences)}")
 
 
-def _print_differences(differences: Sequence[Difference | StepDifference]) -> None:
+def _print_differences(differences: Sequence[Difference]) -> None:
     """Print a line for each cell, those with the most jobs too many or too few first."""
     if not differences:
         return
     cells: dict[tuple[Any, ...], dict[str, tuple[Any, Any]]] = {}
     for each in differences:
-        *key, column, stored, expected = astuple(each)
-        cells.setdefault(tuple(key), {})[column] = stored, expected
+        key = (each.organization_id, each.period, each.period_start, *each.cell.values())
+        cells.setdefault(key, {})[each.column] = each.stored, each.expected
     ranks = list(_LONGEST)
-    *columns, _, _, _ = (field.name for field in fields(differences[0]))
-    period = columns.index("period")
-    ordered = sorted(cells.items(), key=lambda cell: (-_jobs_apart(cell[1]), -ranks.index(cell[0][period])))
+    columns = ["organization_id", "period", "period_start", *differences[0].cell]
+    ordered = sorted(cells.items(), key=lambda cell: (-_jobs_apart(cell[1]), -ranks.index(cell[0][1])))
     print_table([*columns, "differs"], ((*key, _said(figures)) for key, figures in ordered[:_CELLS_SHOWN]))
     if len(ordered) > _CELLS_SHOWN:
         print_line(f"and {len(ordered) - _CELLS_SHOWN:,} more cells; --json prints all of them.")
@@ -134,7 +131,7 @@ def _said(figures: Mapping[str, tuple[Any, Any]]) -> str:
     return f"{column} is {shown(stored)}, not {shown(expected)}{others}"
 
 
-def _remedy(differences: Sequence[Difference | StepDifference]) -> str:
+def _remedy(differences: Sequence[Difference]) -> str:
     """The command that makes these cells equal the source; a date would be another day in each zone."""
     since = min(each.period_start for each in differences)
     until = max(each.period_start + _LONGEST[each.period] for each in differences)

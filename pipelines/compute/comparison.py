@@ -5,7 +5,6 @@ from typing import Any, Final
 
 import polars as pl
 
-from pipelines.subjects.measures import HISTOGRAM_COLUMNS
 from pipelines.subjects.subject import Subject
 
 # Figures come from two programs that add and interpolate doubles in their own order.
@@ -20,7 +19,7 @@ Found = tuple[dict[str, Any], str, float | None, float | None]
 def side_by_side(stored: pl.DataFrame, expected: pl.DataFrame, subject: Subject) -> pl.DataFrame:
     """One row per cell that is stored or expected: each figure twice, the expected one with a suffix."""
     return stored.with_columns(is_stored=pl.lit(True)).join(
-        _with_histogram(expected).with_columns(is_expected=pl.lit(True)),
+        _with_histogram(expected, subject).with_columns(is_expected=pl.lit(True)),
         on=subject.key_columns,
         how="full",
         coalesce=True,
@@ -36,21 +35,23 @@ def differences(both: pl.DataFrame, subject: Subject) -> Iterator[Found]:
     """
     alone = both.filter(pl.col("is_stored").is_null() | pl.col("is_expected").is_null())
     for row in alone.sort(*subject.key_columns).iter_rows(named=True):
-        yield row, ROW, row["total_executions"], row["total_executions_expected"]
+        yield row, ROW, row[subject.total], row[f"{subject.total}_expected"]
     paired = both.filter("is_stored", "is_expected").sort(*subject.key_columns)
-    for column in subject.figure_columns:
+    for column in subject.measure_columns:
         for row in paired.filter(_differs(column, subject)).iter_rows(named=True):
             yield row, column, row[column], row[f"{column}_expected"]
-    for column in HISTOGRAM_COLUMNS:
+    for column in subject.histogram_columns:
         differs = pl.col(column).ne_missing(pl.col(f"{column}_expected"))
         for row in paired.filter(differs).iter_rows(named=True):
             yield row, column, None, None
 
 
-def _with_histogram(expected: pl.DataFrame) -> pl.DataFrame:
+def _with_histogram(expected: pl.DataFrame, subject: Subject) -> pl.DataFrame:
     """Count the jobs in each bucket of durations."""
+    if not subject.duration:
+        return expected
     runs = pl.col("duration_buckets").list.eval(pl.element().rle())
-    fields = zip(HISTOGRAM_COLUMNS, (("value", pl.Int16()), ("len", pl.Int32())), strict=True)
+    fields = zip(subject.histogram_columns, (("value", pl.Int16()), ("len", pl.Int32())), strict=True)
     return expected.with_columns(
         runs.list.eval(pl.element().struct.field(field).cast(dtype)).alias(name)
         for name, (field, dtype) in fields

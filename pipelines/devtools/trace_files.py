@@ -13,7 +13,7 @@ import polars as pl
 from pipelines.errors import InvalidTrace
 from pipelines.subjects.dimensions import RESERVED_IDS, RESERVED_INITIATORS
 from pipelines.subjects.jobs import FINISHED, Status
-from pipelines.subjects.logs import Level
+from pipelines.subjects.steps import Level
 
 
 class Kind(Enum):

@@ -13,7 +13,7 @@ from pipelines.executions.log_archive import Archive, count_levels, delete_from_
 from pipelines.executions.log_copying import copy_lines
 from pipelines.executions.of_tenant import OfTenant
 from pipelines.executions.transactions import Row
-from pipelines.subjects.logs import Level
+from pipelines.subjects.steps import Level
 
 # So many lines fit a page.
 _ROWS: Final = 1_000

@@ -8,7 +8,7 @@ from uuid import UUID
 from pipelines.executions.rag_rule_columns import Payer, Rule
 from pipelines.executions.screenshot_kinds import ScreenshotType
 from pipelines.subjects.jobs import Status
-from pipelines.subjects.logs import Level
+from pipelines.subjects.steps import Level
 
 
 @dataclass(frozen=True)

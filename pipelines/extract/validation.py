@@ -5,9 +5,17 @@ from typing import Final
 
 import polars as pl
 
+from pipelines.frames import schema_of
 from pipelines.subjects.anomalies import EFFECTS, NOT_COUNTED, Reason
 from pipelines.subjects.dimensions import RESERVED_IDS, RESERVED_INITIATORS
-from pipelines.subjects.jobs import FACT_COLUMNS, FINISHED, LONGEST_INITIATOR_TYPE, UNFINISHED, Gone, Status
+from pipelines.subjects.jobs import (
+    FINISHED,
+    JOBS,
+    LONGEST_INITIATOR_TYPE,
+    UNFINISHED,
+    Status,
+    TombstoneReason,
+)
 
 FOUND_COLUMNS: Final[dict[str, pl.DataType]] = {
     "job_id": pl.Binary(),
@@ -78,21 +86,23 @@ def anomalies(judged: pl.DataFrame) -> pl.DataFrame:
 
 
 def changes(judged: pl.DataFrame) -> pl.DataFrame:
-    """What the facts need of each row: FACT_COLUMNS, `gone` and `created_date` (UTC).
+    """What the facts need of each row: schema_of(JOBS.fact.columns), `gone` and `created_date` (UTC).
 
-    `gone` says why the job does not count, as a `Gone`, and is NULL while it does.
+    `gone` says why the job does not count, as a `TombstoneReason`, and is NULL while it does.
     """
     retried = pl.col("status").is_in([Status.PENDING, Status.RUNNING]).fill_null(False)
     gone = (
         pl.when("counts")
         .then(None)
         .when("deleted")
-        .then(pl.lit(Gone.DELETED.value))
+        .then(pl.lit(TombstoneReason.DELETED.value))
         .when(retried)
-        .then(pl.lit(Gone.RETRIED.value))
-        .otherwise(pl.lit(Gone.EDITED.value))
+        .then(pl.lit(TombstoneReason.RETRIED.value))
+        .otherwise(pl.lit(TombstoneReason.EDITED.value))
     )
-    return judged.select(*FACT_COLUMNS, gone=gone, created_date=pl.col("created_at").dt.date())
+    return judged.select(
+        *schema_of(JOBS.fact.columns), gone=gone, created_date=pl.col("created_at").dt.date()
+    )
 
 
 def _details() -> dict[Reason, pl.Expr]:

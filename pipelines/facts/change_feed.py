@@ -9,12 +9,12 @@ import polars as pl
 from deltalake import DeltaTable
 
 from pipelines.errors import FeedLost
-from pipelines.facts.delta import Kind
 from pipelines.facts.file_checksums import LOG, Checksums
 from pipelines.facts.folder import local_folder
+from pipelines.subjects.subject import Fact
 
 
-def commits_since(version: int, table: DeltaTable, location: str, kind: Kind) -> Iterator[pl.DataFrame]:
+def commits_since(version: int, table: DeltaTable, location: str, fact: Fact) -> Iterator[pl.DataFrame]:
     """Yield the images of each commit past that version which has any; as `Facts.images_since` says."""
     folder = local_folder(location)
     checksums = Checksums(folder) if folder else None
@@ -29,7 +29,7 @@ def commits_since(version: int, table: DeltaTable, location: str, kind: Kind) ->
             raise FeedLost from lost
         if images:
             yield pl.concat(images).select(
-                *kind.columns, pl.col("_commit_version").cast(pl.Int64), "_change_type"
+                *fact.stored_columns, pl.col("_commit_version").cast(pl.Int64), "_change_type"
             )
 
 

@@ -1,7 +1,5 @@
 """The Delta tables behind the facts: their columns, where they lie, and whether all of them is there."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
@@ -15,53 +13,12 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from pipelines.errors import FactsNewer, FactsUnusable
 from pipelines.facts.file_checksums import Checksums
 from pipelines.facts.folder import damaged_log, local_folder, refuse_what_is_no_damage, shown, told
+from pipelines.frames import schema_of
 from pipelines.settings import Settings
-from pipelines.subjects.jobs import FACT_COLUMNS
-from pipelines.subjects.steps import STEP_FACT_COLUMNS
+from pipelines.subjects.jobs import JOBS
+from pipelines.subjects.subject import TOMBSTONE, Fact
 
-# `gone` is NULL while the job counts, and says why when it no longer does.
-STORED_COLUMNS: Final[dict[str, pl.DataType]] = FACT_COLUMNS | {
-    "gone": pl.String(),
-    "created_date": pl.Date(),
-}
-
-
-@dataclass(frozen=True, eq=False)
-class Kind:
-    """A table of facts: a row is known by its `key`, and lives on the UTC day in its column `home`."""
-
-    name: str
-    description: str
-    columns: Mapping[str, pl.DataType]
-    key: str
-    home: str
-
-    @property
-    def place(self) -> tuple[str, str]:
-        """What names one row."""
-        return (self.key, self.home)
-
-    @property
-    def indispensable(self) -> frozenset[str]:
-        """The columns without which nobody knows which row it is, whose it is and whether it counts."""
-        return frozenset({*self.place, "organization_id", "gone"})
-
-
-JOB_FACTS: Final = Kind(
-    "job_facts",
-    "One row per job that counts or once counted; rebuilt from the source when deleted.",
-    STORED_COLUMNS,
-    key="job_id",
-    home="created_date",
-)
-
-STEP_FACTS: Final = Kind(
-    "step_facts",
-    "One row per step that counts or once counted; rebuilt from the source when deleted.",
-    STEP_FACT_COLUMNS | {"gone": pl.String(), "completed_date": pl.Date()},
-    key="log_id",
-    home="completed_date",
-)
+_DESCRIPTION: Final = "One row per row of the source that counts or once counted; rebuilt when deleted."
 
 _CONFIGURATION: Final = {
     "delta.enableChangeDataFeed": "true",
@@ -85,12 +42,12 @@ _PATH: Final = "path of the file"
 FENCED: Final = CommitProperties(max_commit_retries=0)
 
 
-def location_of(settings: Settings, kind: Kind) -> str:
+def location_of(settings: Settings, fact: Fact) -> str:
     """Where the table is."""
-    return settings.facts_location if kind is JOB_FACTS else settings.step_facts_location
+    return settings.location_of(fact.table)
 
 
-def opened(location: str, kind: Kind = JOB_FACTS) -> DeltaTable | None:
+def opened(location: str, fact: Fact = JOBS.fact) -> DeltaTable | None:
     """The table, or None where there is none; it may lack columns, which are read as NULL.
 
     Raises `FactsUnusable` when its log cannot be read or lacks a part, when a file in a local folder is
@@ -103,7 +60,7 @@ def opened(location: str, kind: Kind = JOB_FACTS) -> DeltaTable | None:
         damage = folder and damaged_log(folder)
         if not damage:
             table = DeltaTable(location)
-            damage = _other_columns(table, location, kind) or (folder and _damaged_file(table, folder, kind))
+            damage = _other_columns(table, location, fact) or (folder and _damaged_file(table, folder, fact))
     except TableNotFoundError:
         return None
     except (DeltaError, OSError) as broken:
@@ -114,7 +71,7 @@ def opened(location: str, kind: Kind = JOB_FACTS) -> DeltaTable | None:
     return table
 
 
-def created(location: str, kind: Kind = JOB_FACTS) -> DeltaTable:
+def created(location: str, fact: Fact = JOBS.fact) -> DeltaTable:
     """A new table without a row, or the one that somebody else made just now."""
     if folder := local_folder(location):
         folder.mkdir(parents=True, exist_ok=True)
@@ -122,33 +79,34 @@ def created(location: str, kind: Kind = JOB_FACTS) -> DeltaTable:
     try:
         return DeltaTable.create(
             location,
-            schema=_arrow_schema(kind),
-            partition_by=[kind.home],
-            name=kind.name,
-            description=kind.description,
+            schema=_arrow_schema(fact),
+            partition_by=[fact.partition_column],
+            name=fact.table,
+            description=_DESCRIPTION,
             configuration=_CONFIGURATION,
             commit_properties=FENCED,
         )
     except DeltaError:
-        if (table := opened(location, kind)) is None:
+        if (table := opened(location, fact)) is None:
             raise
         return table
 
 
-def rows_of(table: DeltaTable, kind: Kind = JOB_FACTS) -> pl.LazyFrame:
+def rows_of(table: DeltaTable, fact: Fact = JOBS.fact) -> pl.LazyFrame:
     """Every row of this version; filters are pushed down to files and row groups."""
     uri, files = table.table_uri, table.file_uris()
     # What `scan_delta` does before it reads takes three times what reading a few files does.
     if (uri.startswith("file:") and len(files) <= _FEW_FILES) or set(uri) & _MISLEADING:
-        return _rows_in(files, kind)
-    nulls = {field.name: pl.lit(None, kind.columns[field.name]) for field in lacking_columns(table, kind)}
-    return pl.scan_delta(table).with_columns(**nulls).select(*kind.columns)
+        return _rows_in(files, fact)
+    dtypes = schema_of(fact.stored_columns)
+    nulls = {field.name: pl.lit(None, dtypes[field.name]) for field in lacking_columns(table, fact)}
+    return pl.scan_delta(table).with_columns(**nulls).select(*fact.stored_columns)
 
 
-def lacking_columns(table: DeltaTable, kind: Kind) -> list[Field]:
+def lacking_columns(table: DeltaTable, fact: Fact) -> list[Field]:
     """The columns that a table which an earlier version made does not have yet."""
     there = {field.name for field in table.schema().fields}
-    return [field for field in _schema(kind).fields if field.name not in there]
+    return [field for field in _schema(fact).fields if field.name not in there]
 
 
 def added_columns(table: DeltaTable) -> dict[str, int]:
@@ -160,69 +118,74 @@ def added_columns(table: DeltaTable) -> dict[str, int]:
     }
 
 
-def add_columns(table: DeltaTable, kind: Kind) -> None:
+def add_columns(table: DeltaTable, fact: Fact) -> None:
     """Add the columns that are lacking, in one commit; rows that are there have NULL in them."""
     added_by = {_ADDED_BY: str(table.version() + 1)}
     table.alter.add_columns(
-        [Field(field.name, field.type, metadata=added_by) for field in lacking_columns(table, kind)],
+        [Field(field.name, field.type, metadata=added_by) for field in lacking_columns(table, fact)],
         commit_properties=FENCED,
     )
 
 
-def files_of(table: DeltaTable, kind: Kind = JOB_FACTS) -> pl.DataFrame:
-    """The files of this version: `path, size_bytes, rows, gone, modified_ms` and their day, the home."""
+def files_of(table: DeltaTable, fact: Fact = JOBS.fact) -> pl.DataFrame:
+    """The files of this version: `path, size_bytes, rows, gone, modified_ms` and their day."""
     return pl.DataFrame(table.get_add_actions(flatten=True)).select(
         "path",
         "size_bytes",
-        pl.col(f"partition.{kind.home}").alias(kind.home),
+        pl.col(f"partition.{fact.partition_column}").alias(fact.partition_column),
         rows="num_records",
         gone=pl.col("num_records") - pl.col("null_count.gone"),
         modified_ms="modification_time",
     )
 
 
-def _other_columns(table: DeltaTable, location: str, kind: Kind) -> str | None:
+def _other_columns(table: DeltaTable, location: str, fact: Fact) -> str | None:
     """Why rows with these columns cannot be ours; raises `FactsNewer`."""
     there = {field.name: field.type for field in table.schema().fields}
-    ours = {field.name: field.type for field in _schema(kind).fields}
+    ours = {field.name: field.type for field in _schema(fact).fields}
     if unknown := there.keys() - ours.keys():
         raise FactsNewer(f"({shown(location)}: {', '.join(sorted(unknown))})")
     of_another_type = any(ours[name] != there[name] for name in there)
-    return "columns of another version" if of_another_type or kind.indispensable - there.keys() else None
+    return "columns of another version" if of_another_type or _indispensable(fact) - there.keys() else None
 
 
-def _schema(kind: Kind) -> Schema:
-    return Schema.from_arrow(_arrow_schema(kind))
+def _schema(fact: Fact) -> Schema:
+    return Schema.from_arrow(_arrow_schema(fact))
 
 
 @cache
-def _arrow_schema(kind: Kind) -> Any:
-    return Table.from_arrow(pl.DataFrame(schema=dict(kind.columns))).schema
+def _arrow_schema(fact: Fact) -> Any:
+    return Table.from_arrow(pl.DataFrame(schema=schema_of(fact.stored_columns))).schema
 
 
-def _rows_in(files: list[str], kind: Kind) -> pl.LazyFrame:
+def _rows_in(files: list[str], fact: Fact) -> pl.LazyFrame:
     if not files:
-        return pl.LazyFrame(schema=dict(kind.columns))
-    paths, columns = [unquote(uri) for uri in files], dict(kind.columns)
-    home = columns.pop(kind.home)
+        return pl.LazyFrame(schema=schema_of(fact.stored_columns))
+    paths, columns = [unquote(uri) for uri in files], schema_of(fact.stored_columns)
+    home = columns.pop(fact.partition_column)
     # A file that is older than a column does not have it.
     scan = partial(pl.scan_parquet, paths, glob=False, schema=columns, missing_columns="insert")
     # A folder above the table may look like a partition, too.
     *above, _, _ = paths[0].split("/")
     named = [folder.partition("=")[0] for folder in above if "=" in folder]
-    if len({*named, *kind.columns}) == len(named) + len(kind.columns):
-        hive = dict.fromkeys(named, pl.String()) | {kind.home: home}
-        return scan(hive_schema=hive).select(*kind.columns)
+    if len({*named, *fact.stored_columns}) == len(named) + len(fact.stored_columns):
+        hive = dict.fromkeys(named, pl.String()) | {fact.partition_column: home}
+        return scan(hive_schema=hive).select(*fact.stored_columns)
     # One that is named like a column would hide it. This reads every day, whichever are asked for.
     own_folder = pl.col(_PATH).str.extract("=([^/]*)/[^/]*$").str.to_date()
     rows = scan(hive_partitioning=False, include_file_paths=_PATH)
-    return rows.with_columns(own_folder.alias(kind.home)).select(*kind.columns)
+    return rows.with_columns(own_folder.alias(fact.partition_column)).select(*fact.stored_columns)
 
 
-def _damaged_file(table: DeltaTable, folder: Path, kind: Kind) -> str | None:
+def _damaged_file(table: DeltaTable, folder: Path, fact: Fact) -> str | None:
     """What a look at the sizes and times of the files in use finds wrong: some 10 ms for a thousand."""
-    files = files_of(table, kind)
+    files = files_of(table, fact)
     for name, size in files.select("path", "size_bytes").iter_rows():
         if (folder / name).stat().st_size != size:
             return f"{name} has another size"
     return told(Checksums(folder).changed(files["path"]))
+
+
+def _indispensable(fact: Fact) -> frozenset[str]:
+    """The columns without which it is not known which row it is, whose it is and whether it counts."""
+    return frozenset({*fact.place, "organization_id", TOMBSTONE})

@@ -1,6 +1,6 @@
 """Delta tables with one row per job, or step, that counts or once did, and the feeds of their changes."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -17,9 +17,6 @@ from pipelines.errors import FactsConflict, FactsNotReadable, FactsNotWritten, F
 from pipelines.facts.change_feed import commits_past, commits_since
 from pipelines.facts.delta import (
     FENCED,
-    JOB_FACTS,
-    STORED_COLUMNS,
-    Kind,
     add_columns,
     added_columns,
     created,
@@ -34,11 +31,11 @@ from pipelines.facts.folder import local_folder, shown
 from pipelines.facts.health import reading_facts
 from pipelines.facts.merge import counted_at_home, in_portions, known_columns, needed, portions
 from pipelines.fault_points import FaultPoint, passing
-from pipelines.frames import id_series, uuids
+from pipelines.frames import uuids
 from pipelines.postgres.failures import words_of
 from pipelines.settings import Settings
-
-__all__ = ["STORED_COLUMNS", "Absorbed", "Facts", "FactsNotWritten", "open_facts"]
+from pipelines.subjects.jobs import JOBS
+from pipelines.subjects.subject import Fact
 
 # Rows of one organization lie together; small groups let a reader skip the others.
 _WRITER: Final = WriterProperties(compression="ZSTD", max_row_group_size=32_768)
@@ -77,8 +74,8 @@ class Facts:
     for want of space; whatever is read raises `FactsUnusable` when its files are damaged or gone.
     """
 
-    def __init__(self, table: DeltaTable, location: str, kind: Kind = JOB_FACTS) -> None:
-        self._table, self._location, self._kind = table, location, kind
+    def __init__(self, table: DeltaTable, location: str, fact: Fact = JOBS.fact) -> None:
+        self._table, self._location, self._fact = table, location, fact
 
     @cached_property
     def table_id(self) -> UUID:
@@ -91,7 +88,7 @@ class Facts:
     @cached_property
     def complete_since(self) -> int:
         """The first version that has every column; what was read before it is to be read again."""
-        if lacking_columns(self._table, self._kind):
+        if lacking_columns(self._table, self._fact):
             return self.version + 1
         return max(added_columns(self._table).values(), default=0)
 
@@ -107,11 +104,11 @@ class Facts:
 
     def scan(self) -> pl.LazyFrame:
         """The jobs that count: their columns but `gone`; collect it within `reading_facts`."""
-        return rows_of(self._table, self._kind).filter(pl.col("gone").is_null()).drop("gone")
+        return rows_of(self._table, self._fact).filter(pl.col("gone").is_null()).drop("gone")
 
     def of_days(self, days: pl.DataFrame) -> pl.LazyFrame:
         """The jobs that count of these days of organizations (`organization_id` and the home)."""
-        home = self._kind.home
+        home = self._fact.partition_column
         dates = days[home].unique().implode()
         there = ["organization_id", home]
         return (
@@ -120,50 +117,22 @@ class Facts:
             .join(days.lazy().select(there), on=there, how="semi")
         )
 
-    def jobs_by_organization(self) -> dict[UUID, int]:
+    def rows_by_organization(self) -> dict[UUID, int]:
         """How many jobs of each organization count."""
         counted = self._collect(self.scan().group_by("organization_id").len("jobs"))
         return dict(zip(uuids(counted["organization_id"]), counted["jobs"], strict=True))
 
-    def jobs_by_day(self) -> dict[date, int]:
+    def rows_by_day(self) -> dict[date, int]:
         """How many jobs that count completed on each UTC day, of days that have any; the earliest first."""
         day = pl.col("completed_at").dt.date().alias("day")
         counted = self._collect(self.scan().group_by(day).len("jobs").sort("day"))
         return dict(zip(counted["day"], counted["jobs"], strict=True))
 
-    def digest(
-        self,
-        *,
-        organization_ids: Collection[UUID] | None = None,
-        created_since: date | None = None,
-        completed: tuple[datetime, datetime] | None = None,
-    ) -> pl.DataFrame:
-        """Three numbers for each organization and day of creation, which differ when the jobs that count do.
-
-        They are their number, `jobs`, and the sums of the lower and the upper 32 bits of their `row_hash`,
-        `low` and `high`; `completed` is [since, until).
-        """
-        jobs = self.scan()
-        if organization_ids is not None:
-            mine = id_series("organization_id", organization_ids).implode()
-            jobs = jobs.filter(pl.col("organization_id").is_in(mine))
-        if created_since is not None:
-            jobs = jobs.filter(pl.col("created_date") >= created_since)
-        if completed is not None:
-            jobs = jobs.filter(pl.col("completed_at").is_between(*completed, closed="left"))
-        return self._collect(
-            jobs.group_by("organization_id", "created_date").agg(
-                jobs=pl.len().cast(pl.Int64),
-                low=(pl.col("row_hash") & 0xFFFFFFFF).sum(),
-                high=(pl.col("row_hash") // 0x1_0000_0000).sum(),
-            )
-        )
-
     def add_columns(self) -> None:
         """Add the columns of this version that a table which an earlier one made does not have yet."""
-        if lacking_columns(self._table, self._kind):
+        if lacking_columns(self._table, self._fact):
             with self._commit():
-                add_columns(self._table, self._kind)
+                add_columns(self._table, self._fact)
             self.__dict__.pop("complete_since", None)
 
     def fill(self, changes: pl.DataFrame) -> Absorbed:
@@ -178,23 +147,23 @@ class Facts:
         """
         if changes.is_empty():
             return Absorbed()
-        changes, files = changes.select(*self._kind.columns), files_of(self._table, self._kind)
+        changes, files = changes.select(*self._fact.stored_columns), files_of(self._table, self._fact)
         facts = int(files["rows"].sum())
-        rows = needed(changes, self._known(changes, few=facts <= _FEW_FACTS), self._kind)
+        rows = needed(changes, self._known(changes, few=facts <= _FEW_FACTS), self._fact)
         if rows.is_empty():
             return Absorbed()
         if facts <= _MERGED_FACTS:
             return self._write(rows)
-        days = files.group_by(self._kind.home).agg(facts=pl.col("rows").sum())
-        return sum(map(self._write, portions(rows, days, _MERGED_FACTS, self._kind)), Absorbed())
+        days = files.group_by(self._fact.partition_column).agg(facts=pl.col("rows").sum())
+        return sum(map(self._write, portions(rows, days, _MERGED_FACTS, self._fact)), Absorbed())
 
-    def images_since(self, version: int) -> Iterator[pl.DataFrame]:
+    def changes_since(self, version: int) -> Iterator[pl.DataFrame]:
         """Yield the rows that each commit past that version wrote, as they were before and after it.
 
         A frame holds whole commits: all columns, `_commit_version` and `_change_type` (insert,
         update_preimage, update_postimage, delete). Raises `FeedLost` when files were removed or damaged.
         """
-        return commits_since(version, self._table, self._location, self._kind)
+        return commits_since(version, self._table, self._location, self._fact)
 
     def pending_since(self, version: int) -> datetime | None:
         """When the first commit past that version changed a job, or None when none did.
@@ -219,15 +188,15 @@ class Facts:
 
         They count nowhere, so no cell changes. A day whose files were rewritten since is left for later.
         """
-        files = files_of(self._table, self._kind)
+        files = files_of(self._table, self._fact)
         written = pl.col("modified_ms").filter(pl.col("gone") > 0).max()
         days = (
-            files.group_by(self._kind.home)
+            files.group_by(self._fact.partition_column)
             .agg(facts=pl.col("rows").sum(), written=written)
             .filter(pl.col("written") < before.timestamp() * 1000)
         )
-        cut = in_portions(days, _MERGED_FACTS, self._kind).partition_by("portion", maintain_order=True)
-        return sum(self._purge(portion[self._kind.home]) for portion in cut)
+        cut = in_portions(days, _MERGED_FACTS, self._fact).partition_by("portion", maintain_order=True)
+        return sum(self._purge(portion[self._fact.partition_column]) for portion in cut)
 
     def vacuum(self, retention: timedelta) -> int:
         """Remove files that no version younger than that needs, nor its feed; return how many."""
@@ -245,7 +214,7 @@ class Facts:
         listed = ", ".join(f"'{day}'" for day in days)
         with self._commit():
             purged = self._table.delete(
-                f"gone IS NOT NULL AND {self._kind.home} IN ({listed})",
+                f"gone IS NOT NULL AND {self._fact.partition_column} IN ({listed})",
                 writer_properties=_WRITER,
                 commit_properties=FENCED,
             )
@@ -257,15 +226,15 @@ class Facts:
         Most are on their day. Only of others, new or moved, has every day to be asked: 0.2 s for 5 million.
         A table of few facts is read once.
         """
-        key, home = self._kind.place
-        known = known_columns(self._kind, added_columns(self._table))
-        facts = rows_of(self._table, self._kind).select(known)
+        key, home = self._fact.place
+        known = known_columns(self._fact, added_columns(self._table))
+        facts = rows_of(self._table, self._fact).select(known)
         ids = changes.lazy().select(key)
         if few:
             return self._collect(facts.join(ids, on=key, how="semi"))
         days = changes[home].unique().implode()
         near = self._collect(facts.filter(pl.col(home).is_in(days)).join(ids, on=key, how="semi"))
-        at_home = counted_at_home(near, changes, self._kind)
+        at_home = counted_at_home(near, changes, self._fact)
         strangers = ids.join(at_home.lazy(), on=key, how="anti").collect()
         if strangers.is_empty():
             return at_home
@@ -275,13 +244,13 @@ class Facts:
     def _write(self, rows: pl.DataFrame) -> Absorbed:
         if not rows["known"].any():
             return self._append(rows)
-        columns: dict[str, Any] = {name: f"job.{name}" for name in self._kind.columns}
+        columns: dict[str, Any] = {name: f"job.{name}" for name in self._fact.stored_columns}
         # A day is a home: each row of a job has one, and counts in one of them at most.
-        same_row = " AND ".join(f"fact.{name} = job.{name}" for name in self._kind.place)
+        same_row = " AND ".join(f"fact.{name} = job.{name}" for name in self._fact.place)
         with self._commit():
             (
                 self._table.merge(
-                    rows.select(*self._kind.columns),
+                    rows.select(*self._fact.stored_columns),
                     predicate=same_row,
                     source_alias="job",
                     target_alias="fact",
@@ -303,7 +272,7 @@ class Facts:
             with self._commit():
                 write_deltalake(
                     self._table,
-                    rows.select(*self._kind.columns),
+                    rows.select(*self._fact.stored_columns),
                     mode="append",
                     writer_properties=_WRITER,
                     commit_properties=FENCED,
@@ -315,7 +284,7 @@ class Facts:
         before = self.version
         passing(FaultPoint.BEFORE_FACTS_COMMIT)
         try:
-            with reading_facts(self._location, self._kind):
+            with reading_facts(self._location, self._fact):
                 try:
                     yield
                 except CommitFailedError as beaten:
@@ -327,7 +296,7 @@ class Facts:
             Checksums(folder).record(since_version=before)
 
     def _collect(self, rows: pl.LazyFrame) -> pl.DataFrame:
-        with reading_facts(self._location, self._kind):
+        with reading_facts(self._location, self._fact):
             return rows.collect()
 
 
@@ -335,13 +304,13 @@ def find_first_day(settings: Settings) -> date | None:
     """The UTC day on which the earliest job that counts completed; None where no facts can be read."""
     with suppress(FactsUnusable, FactsNotReadable):
         table = opened(settings.facts_location)
-        days = Facts(table, settings.facts_location).jobs_by_day() if table else {}
+        days = Facts(table, settings.facts_location).rows_by_day() if table else {}
         return min(days, default=None)
     return None
 
 
-def open_facts(settings: Settings, kind: Kind = JOB_FACTS) -> Facts:
+def open_facts(settings: Settings, fact: Fact = JOBS.fact) -> Facts:
     """Open the table, or make an empty one where there is none; raises `FactsUnusable`."""
-    location = location_of(settings, kind)
-    table = opened(location, kind)
-    return Facts(created(location, kind) if table is None else table, location, kind)
+    location = location_of(settings, fact)
+    table = opened(location, fact)
+    return Facts(created(location, fact) if table is None else table, location, fact)

@@ -8,16 +8,12 @@ import polars as pl
 from deltalake.exceptions import DeltaError
 
 from pipelines.errors import FactsUnusable, is_failure, is_panic
-from pipelines.facts.delta import (
-    JOB_FACTS,
-    Kind,
-    files_of,
-    opened,
-    rows_of,
-)
+from pipelines.facts.delta import files_of, opened, rows_of
 from pipelines.facts.file_checksums import Checksums
 from pipelines.facts.folder import local_folder, refuse_what_is_no_damage, set_aside, shown
 from pipelines.fault_points import FaultPoint, passing
+from pipelines.subjects.jobs import JOBS
+from pipelines.subjects.subject import Fact
 
 T = TypeVar("T")
 
@@ -26,7 +22,7 @@ _READING_FAILED: Final = (pl.exceptions.PolarsError, DeltaError, OSError)
 
 
 @contextmanager
-def reading_facts(location: str, kind: Kind = JOB_FACTS) -> Iterator[None]:
+def reading_facts(location: str, fact: Fact = JOBS.fact) -> Iterator[None]:
     """Raise `FactsUnusable` where the body fails because the facts at this location are damaged.
 
     Only then are they read whole, to find out; an error that is not their fault, such as a full disk, passes.
@@ -38,20 +34,20 @@ def reading_facts(location: str, kind: Kind = JOB_FACTS) -> Iterator[None]:
         if not (isinstance(failed, _READING_FAILED) or is_panic(failed)):
             raise
         refuse_what_is_no_damage(location, failed)
-        examine(location, failed, kind)
+        examine(location, failed, fact)
         raise
 
 
-def examine(location: str, because: BaseException | None = None, kind: Kind = JOB_FACTS) -> None:
+def examine(location: str, because: BaseException | None = None, fact: Fact = JOBS.fact) -> None:
     """Read every file; raises `FactsUnusable` when one cannot be read or is not as it was written."""
-    table, folder = opened(location, kind), local_folder(location)
+    table, folder = opened(location, fact), local_folder(location)
     if table is None:
         raise FactsUnusable(f"({shown(location)}: nothing is there)") from because
-    if folder and (damaged := Checksums(folder).changed(files_of(table, kind)["path"], touched_or_not=True)):
+    if folder and (damaged := Checksums(folder).changed(files_of(table, fact)["path"], touched_or_not=True)):
         raise FactsUnusable(f"({shown(location)}: {damaged} is not as it was written)") from because
     try:
         # Each of the two readers stumbles over damage that the other overlooks.
-        rows_of(table, kind).select(pl.all().hash().sum()).collect()
+        rows_of(table, fact).select(pl.all().hash().sum()).collect()
         for batch in table.scan():
             del batch
     # The second raises nothing narrower.
@@ -62,10 +58,10 @@ def examine(location: str, because: BaseException | None = None, kind: Kind = JO
         raise FactsUnusable(f"({shown(location)})") from unreadable
 
 
-def with_new_facts(location: str, kind: Kind, work: Callable[[], T]) -> T:
+def with_new_facts(location: str, fact: Fact, work: Callable[[], T]) -> T:
     """Do the work; where the facts turn out to be unusable, put them aside and do it anew."""
     try:
-        with reading_facts(location, kind):
+        with reading_facts(location, fact):
             return work()
     except FactsUnusable:
         set_aside(location)

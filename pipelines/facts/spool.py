@@ -10,7 +10,8 @@ from typing import Final
 
 import polars as pl
 
-from pipelines.facts.delta import JOB_FACTS, Kind
+from pipelines.subjects.jobs import JOBS
+from pipelines.subjects.subject import Fact
 
 # A killed run leaves its spool behind, and none takes longer than a day.
 _ABANDONED_AFTER_S: Final = 86_400
@@ -20,12 +21,12 @@ CHUNK_ROWS: Final = 100_000
 
 
 @contextmanager
-def temporary_spool(home: Path, kind: Kind = JOB_FACTS) -> Iterator["Spool"]:
+def temporary_spool(home: Path, fact: Fact = JOBS.fact) -> Iterator["Spool"]:
     """Yield an empty spool; a folder below `home` that it comes to need goes with it."""
     for abandoned in home.glob("spool-*"):
         if time.time() - abandoned.stat().st_mtime > _ABANDONED_AFTER_S:
             shutil.rmtree(abandoned, ignore_errors=True)
-    spool = Spool(home, kind)
+    spool = Spool(home, fact)
     try:
         yield spool
     finally:
@@ -35,8 +36,8 @@ def temporary_spool(home: Path, kind: Kind = JOB_FACTS) -> Iterator["Spool"]:
 class Spool:
     """Rows in, in any order; all of them out, or in chunks of some 100,000 rows by the day they live on."""
 
-    def __init__(self, home: Path, kind: Kind = JOB_FACTS) -> None:
-        self._home, self._kind = home, kind
+    def __init__(self, home: Path, fact: Fact = JOBS.fact) -> None:
+        self._home, self._fact = home, fact
         self._folder: Path | None = None
         self._held: list[pl.DataFrame] = []
         self._held_rows = 0
@@ -59,7 +60,7 @@ class Spool:
         if not self.rows:
             return
         rows = self.scan()
-        key, home = self._kind.place
+        key, home = self._fact.place
         if self.rows <= CHUNK_ROWS:
             yield rows.unique(key).sort(order).collect(engine="in-memory")
             return

@@ -4,9 +4,9 @@ import os
 import select
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
@@ -23,6 +23,7 @@ from pipelines.postgres import embedded as embedded_postgres
 from pipelines.postgres.failures import meaning_by, said_of
 from pipelines.postgres.statements import statement
 from pipelines.postgres.urls import DatabaseUrl, without_password
+from pipelines.progress import Stages
 from pipelines.settings import Settings
 
 _CONCERNS_EVERYBODY = (
@@ -63,6 +64,19 @@ class Databases:
 
     def __repr__(self) -> str:
         return f"Databases(analytics={without_password(self.analytics_url)!r})"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every part of one run needs: where to connect, the settings, and how it is followed."""
+
+    databases: Databases
+    settings: Settings
+    stages: Stages = field(default_factory=Stages)
+
+    def analytics(self) -> AbstractContextManager[psycopg.Connection]:
+        """A connection to the aggregates; raises as `connect` does."""
+        return connect(self.databases.analytics_url, self.settings)
 
 
 @contextmanager

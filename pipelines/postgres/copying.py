@@ -7,7 +7,7 @@ from typing import Final
 import polars as pl
 import psycopg
 
-from pipelines.prefetch import read_ahead
+from pipelines.prefetch import prefetch
 
 # So many rows are rendered at a time, some fifteen megabytes.
 _ROWS: Final = 50_000
@@ -24,7 +24,7 @@ def copy_frame(connection: psycopg.Connection, statement: str, rows: pl.DataFram
     """
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         parts = _rendered(rows)
-        for part in read_ahead(parts) if rows.height > _ROWS else parts:
+        for part in prefetch(parts) if rows.height > _ROWS else parts:
             copy.write(part)
     return rows.height
 

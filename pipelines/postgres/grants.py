@@ -24,15 +24,13 @@ _WRITTEN: Final[Mapping[str, tuple[str, ...]]] = {
     "organizations": ("SELECT", "INSERT", "UPDATE"),
     "workflows": ("SELECT", "INSERT", "UPDATE"),
     "clients": ("SELECT", "INSERT", "UPDATE"),
-    "extraction_cursors": ("SELECT", "INSERT", "UPDATE"),
-    "completeness": ("SELECT", "INSERT", "UPDATE"),
+    "watermarks": ("SELECT", "INSERT", "UPDATE"),
     "restatements": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "refresh_outcomes": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "metric_definitions": ("SELECT", "INSERT"),
     "time_zone_offsets": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "retention": ("SELECT", "INSERT", "UPDATE"),
     "aggregate_step_metrics": ("SELECT", "INSERT", "UPDATE", "DELETE"),
-    "step_completeness": ("SELECT", "INSERT", "UPDATE"),
     "alembic_version": ("SELECT",),
 }
 

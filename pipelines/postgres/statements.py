@@ -25,11 +25,16 @@ def body(name: str) -> str:
 
 
 def render(name: str, places: Mapping[str, str]) -> str:
-    """A statement with each `{place}` filled in: by names of a declared subject or by other statements.
+    """A statement, without its header, with each `{place}` filled: by names or by other statements.
 
     Values are never put into a text: they are parameters. Raises `LookupError` for a place without a filling.
     """
-    return re.sub(r"\{(\w+)\}", lambda place: places[place[1]], statement(name))
+    return fill(body(name), places)
+
+
+def fill(text: str, places: Mapping[str, str]) -> str:
+    """The same for the text of a statement."""
+    return re.sub(r"\{(\w+)\}", lambda place: places[place[1]], text)
 
 
 @cache

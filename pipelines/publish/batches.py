@@ -21,7 +21,7 @@ def by_work(work: Mapping[UUID, int], *, room: int, most: int) -> list[Batch]:
     return [tuple(sorted(batch)) for batch in batches]
 
 
-def settle(
+def bisect(
     batch: Batch,
     publish: Callable[[Batch], None],
     *,
@@ -46,5 +46,5 @@ def settle(
             give_up(batch[0], failure)
             return
         middle = len(batch) // 2
-        settle(batch[:middle], publish, overtaken=overtaken, give_up=give_up)
-        settle(batch[middle:], publish, overtaken=overtaken, give_up=give_up)
+        bisect(batch[:middle], publish, overtaken=overtaken, give_up=give_up)
+        bisect(batch[middle:], publish, overtaken=overtaken, give_up=give_up)

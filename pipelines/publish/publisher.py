@@ -1,38 +1,36 @@
 """From the facts to the aggregates: batches of organizations, each replaced in one transaction of its own."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Final, Protocol, TypeVar
+from typing import Final
 from uuid import UUID
 
 import polars as pl
 
-from pipelines.compute.aggregate import Aggregator
-from pipelines.compute.engine import CHUNK_JOBS, Cells, Desk, weight
-from pipelines.errors import (
-    DeletesNotAccepted,
-    ExecutionMetricsError,
-    FeedLost,
-    PublishConflict,
-    UnknownTimeZone,
+from pipelines.compute.engine import (
+    CHUNK_ROWS,
+    AllCells,
+    Cells,
+    ChangedCells,
+    ComputeEngine,
+    DuckDBEngine,
+    weight,
 )
-from pipelines.extract.delete_guard import lost_with_facts
-from pipelines.extract.extractor import Extraction, Request
+from pipelines.errors import FeedLost, PublishConflict
+from pipelines.extract.delete_guard import find_guarded
+from pipelines.extract.request import Extraction
 from pipelines.facts.causes import with_cause
 from pipelines.facts.fact_table import Facts
 from pipelines.facts.health import reading_facts
 from pipelines.facts.spool import Spool, temporary_spool
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.frames import id_series, of_organizations, uuids
-from pipelines.postgres.connections import Connection, Databases, commit, connect
-from pipelines.postgres.statements import statement
-from pipelines.prefetch import read_ahead
-from pipelines.progress import Stages
-from pipelines.publish.batches import Batch, by_work, settle
-from pipelines.publish.writer import Edition, Publication
-from pipelines.settings import Settings
+from pipelines.postgres.connections import Connection, Run, commit
+from pipelines.prefetch import prefetch
+from pipelines.publish.batches import Batch, bisect, by_work
+from pipelines.publish.writer import PublishContext, Writer
 from pipelines.state import outcomes
 from pipelines.state.anomalies import list_anomalies, unlist_anomalies
 from pipelines.state.definitions import version_of
@@ -42,26 +40,18 @@ from pipelines.state.stored_cells import find_with_cells
 from pipelines.state.time_zones import keep_offsets
 from pipelines.state.watermarks import (
     Advance,
-    Progress,
-    Shown,
+    Watermarks,
     advance,
-    find_progress,
-    move_cursors,
+    find_watermarks,
+    guard_deletes,
     published_by,
-    withhold,
 )
-from pipelines.subjects.definition import definition
-from pipelines.subjects.measures import DIMENSIONS
-from pipelines.subjects.outcomes import OutcomeOf
-from pipelines.subjects.periods import Period
 from pipelines.subjects.restatements import Restated
-
-_LOCAL_PERIODS: Final = (Period.DAY, Period.WEEK, Period.MONTH)
+from pipelines.subjects.rollup import LOCAL_PERIODS, Period
+from pipelines.subjects.subject import Subject
 
 # No definition has this number, so whichever comes next, the cells are computed anew.
 _NO_DEFINITION: Final = 0
-
-S = TypeVar("S", bound=Shown)
 
 
 @dataclass
@@ -86,85 +76,69 @@ class Published:
             self.failed | other.failed,
         )
 
+    def count(self, writer: Writer, computed: int) -> None:
+        """Add what a writer has written."""
+        self.computed += computed
+        self.written += writer.written
+        self.deleted += writer.deleted
+        self.restated += writer.restated
 
-def publish(databases: Databases, settings: Settings, extraction: Extraction, stages: Stages) -> Published:
+
+def publish(run: Run, extraction: Extraction) -> Published:
     """Make the cells of the extraction's organizations, and what goes with them, those of its facts.
 
-    A batch of organizations that fails is halved until the culprit is alone; the others are published. The
+    A batch of organizations that fails is bisected until the culprit is alone; the others are published. The
     caller holds the refresh lock. Raises `PublishConflict` when somebody published meanwhile.
     """
-    facts = extraction.facts
-    with connect(databases.analytics_url, settings) as analytics:
-        seen = find_progress(analytics)
+    subject, facts, settings = extraction.subject, extraction.facts, run.settings
+    with run.analytics() as analytics:
+        seen = find_watermarks(analytics, subject)
         if seen != extraction.seen:
             raise PublishConflict
-        withheld = not_believed(analytics, settings, extraction, facts, facts.scan())
-        definition_version = version_of(analytics, definition(settings.rollup_plan))
+        guarded = find_guarded(analytics, settings, extraction, facts.scan())
+        definition_version = version_of(analytics, subject.definition(settings.plan_of(subject)))
         removed_before = find_removed_before(analytics)
-        with_cells = find_with_cells(analytics, set(extraction.organization_ids) - seen.keys())
-        keep_offsets(analytics, extraction.calendar)
+        with_cells = find_with_cells(analytics, subject, set(extraction.organization_ids) - seen.keys())
+        if extraction.findings:
+            keep_offsets(analytics, extraction.calendar)
     passing(FaultPoint.CALENDAR_KEPT)
     with (
-        temporary_spool(settings.home) as images,
-        Aggregator(statement("compute/cells")) as aggregator,
+        temporary_spool(settings.home, subject.fact) as changes,
+        DuckDBEngine(
+            facts.scan(), extraction.calendar.calendar, settings.plan_of(subject), subject
+        ) as engine,
     ):
-        plan = _Plan.of(extraction, facts, definition_version, withheld, with_cells)
-        with stages.timed("compute"):
+        plan = _Plan.of(extraction, definition_version, guarded, with_cells)
+        with run.stages.timed(_stage("compute", subject)):
             plan = plan.without_feed(
-                follow(
-                    lambda followed: unpublished_images(facts, followed),
-                    {key: seen[key] for key in plan.by_feed},
-                    images.add,
-                )
+                follow(facts, subject, {key: seen[key] for key in plan.by_feed}, changes.add)
             )
             passing(FaultPoint.FEED_READ)
-            batches = _batches(plan, facts, images, settings)
-        edition = Edition(
+            batches = _batches(run, plan, facts, changes)
+        context = PublishContext(
+            subject=subject,
             run_id=extraction.run_id,
-            computed_at=extraction.moment.extracted_at,
+            computed_at=extraction.extracted_at,
             definition_version=definition_version,
             open_since=extraction.calendar.open_since(
                 {key: seen[key].complete_through for key in plan.scope if key in seen}
             ),
             removed_before=removed_before,
+            sealed_before=extraction.sealed_before,
         )
-        press = _Press(databases, settings, extraction, stages, seen, plan, edition, aggregator, images)
+        publisher = Publisher(run, extraction, plan, context, engine, changes)
         for batch in batches:
-            press.settle(batch)
-        for key, why in withheld.items():
-            press.give_up(key, why)
-    return press.published
+            bisect(batch, publisher.publish, overtaken=publisher.overtaken, give_up=publisher.give_up)
+        for key, why in guarded.items():
+            publisher.give_up(key, why)
+    return publisher.published
 
 
-def not_believed(
-    analytics: Connection, settings: Settings, extraction: Extraction, facts: Facts, jobs: pl.LazyFrame
-) -> dict[UUID, ExecutionMetricsError]:
-    """Who must not be published with these jobs, and why."""
-    withheld: dict[UUID, ExecutionMetricsError] = {}
-    if not extraction.request.accept_deletes:
-        mine = extraction.seen.keys() & set(extraction.organization_ids)
-        anew = [key for key in mine if not extraction.seen[key].knows(facts)]
-        calendar, sealed_before = extraction.calendar.calendar, settings.sealed_before_at
-        withheld |= lost_with_facts(analytics, jobs, anew, calendar, sealed_before)
-    withheld |= dict.fromkeys(extraction.withheld, DeletesNotAccepted())
-    return withheld | dict.fromkeys(extraction.unknown_zones, UnknownTimeZone())
+def unpublished_changes(facts: Facts, subject: Subject, published: Watermarks) -> Iterator[pl.DataFrame]:
+    """Yield the rows of these organizations that changed since their publication, as they were and are.
 
-
-def unpublished_images(facts: Facts, published: Mapping[UUID, Progress]) -> Iterator[pl.DataFrame]:
-    """Yield the jobs of these organizations that changed since their publication, as they were and are.
-
-    Columns: `organization_id, completed_at`, the dimensions and `weight`, which tells the cause.
-    """
-    for recent in recent_images(facts, published, with_cause):
-        yield recent.select("organization_id", "completed_at", *DIMENSIONS, weight("cause"))
-
-
-def recent_images(
-    facts: Facts, published: Mapping[UUID, Shown], counted: Callable[[pl.DataFrame], pl.DataFrame]
-) -> Iterator[pl.DataFrame]:
-    """Yield the images past their organization's published version.
-
-    Which images count is asked of `counted`, whole commits at a time. Raises `FeedLost`.
+    Columns: `organization_id, completed_at`, the dimensions and `weight`, which tells the cause. Raises
+    `FeedLost`.
     """
     versions = {key: seen.published_version for key, seen in published.items() if seen.shows(facts)}
     if not versions or min(versions.values()) == facts.version:
@@ -175,25 +149,24 @@ def recent_images(
             "seen": pl.Series(list(versions.values()), dtype=pl.Int64),
         }
     )
-    for written in facts.images_since(min(versions.values())):
-        known = counted(written).lazy().join(seen.lazy(), on="organization_id")
-        yield known.filter(pl.col("_commit_version") > pl.col("seen")).collect(engine="in-memory")
+    for written in facts.changes_since(min(versions.values())):
+        known = with_cause(written, subject).lazy().join(seen.lazy(), on="organization_id")
+        recent = known.filter(pl.col("_commit_version") > pl.col("seen")).collect(engine="in-memory")
+        yield recent.select("organization_id", subject.fact.time, *subject.dimension_columns, weight("cause"))
 
 
 def follow(
-    unpublished: Callable[[Mapping[UUID, S]], Iterable[pl.DataFrame]],
-    seen: Mapping[UUID, S],
-    keep: Callable[[pl.DataFrame], object],
+    facts: Facts, subject: Subject, seen: Watermarks, keep: Callable[[pl.DataFrame], object]
 ) -> set[UUID]:
-    """Keep what changed of these organizations; return those of whom the feed does not say it any more.
+    """Keep what changed of these organizations; return those whose changes the feed does not have any more.
 
-    Of the latter images may be kept too, and of the others some twice.
+    Of the latter changes may be kept too, and of the others some twice.
     """
     lost: set[UUID] = set()
     while followed := {key: was for key, was in seen.items() if key not in lost}:
         try:
-            for images in unpublished(followed):
-                keep(images)
+            for changes in unpublished_changes(facts, subject, followed):
+                keep(changes)
         except FeedLost:
             # Those who lag need what is lost, the others perhaps not.
             furthest = max(was.published_version for was in followed.values())
@@ -204,60 +177,45 @@ def follow(
     return lost
 
 
-class Tried(Protocol):
-    """What a pass has read and tries to publish, of jobs or of steps."""
-
-    @property
-    def run_id(self) -> UUID: ...
-    @property
-    def withheld(self) -> Mapping[UUID, int]: ...
-    @property
-    def request(self) -> Request: ...
-
-
-def record_failure(
-    databases: Databases,
-    settings: Settings,
-    tried: Tried,
-    organization_id: UUID,
-    failure: BaseException,
-    *,
-    subject: OutcomeOf,
-    digested: bool,
-    seconds: float,
-) -> str:
-    """Record that an organization failed, and deletes that a digest withholds; return the failure's class."""
-    error_class, withheld = type(failure).__name__, tried.withheld.get(organization_id)
-    with connect(databases.analytics_url, settings) as analytics:
-        outcomes.record(
-            analytics,
-            tried.run_id,
-            [organization_id],
-            seconds=seconds,
-            subject=subject,
-            error_class=error_class,
-        )
-        if withheld and digested:
-            since = tried.request.created_since
-            withhold(analytics, organization_id, withheld, since=since, subject=subject)
-    passing(FaultPoint.FAILURE_RECORDED)
-    return error_class
-
-
-def find_unpublished(facts: Facts, published: Mapping[UUID, Progress]) -> set[UUID]:
-    """Which of these organizations have facts that are not published yet; all, where nobody can tell."""
+def find_unpublished(facts: Facts, subject: Subject, published: Watermarks) -> set[UUID]:
+    """The organizations with facts that are not published yet; all of them, where the feed is lost."""
     waiting: set[UUID] = set()
     try:
-        for images in unpublished_images(facts, published):
-            waiting.update(uuids(images["organization_id"].unique()))
+        for changes in unpublished_changes(facts, subject, published):
+            waiting.update(uuids(changes["organization_id"].unique()))
     except FeedLost:
         return set(published)
     return waiting
 
 
+def record_failure(
+    run: Run,
+    subject: Subject,
+    run_id: UUID,
+    organization_id: UUID,
+    failure: BaseException,
+    *,
+    seconds: float = 0,
+    also: Callable[[Connection], object] = lambda _: None,
+) -> str:
+    """Record that an organization failed, and do what goes with it; return the class of the failure."""
+    error_class = type(failure).__name__
+    with run.analytics() as analytics:
+        also(analytics)
+        outcomes.record(
+            analytics, run_id, [organization_id], seconds=seconds, subject=subject, error_class=error_class
+        )
+    passing(FaultPoint.FAILURE_RECORDED)
+    return error_class
+
+
 @dataclass(frozen=True)
 class _Plan:
-    """What has to be computed for which organizations."""
+    """What has to be computed for which organizations.
+
+    `first` have no cells yet, cells of the `whole` are all computed for that reason, and days, weeks and
+    months of the `rezoned`; of the others what changed.
+    """
 
     scope: frozenset[UUID]
     first: frozenset[UUID]
@@ -268,14 +226,13 @@ class _Plan:
     def of(
         cls,
         extraction: Extraction,
-        facts: Facts,
         definition_version: int,
-        withheld: Collection[UUID],
+        guarded: Collection[UUID],
         with_cells: Collection[UUID],
     ) -> "_Plan":
-        scope, seen = set(extraction.organization_ids) - set(withheld), extraction.seen
+        scope, seen = set(extraction.organization_ids) - set(guarded), extraction.seen
         known = scope & set(seen)
-        lost = {key for key in known if not seen[key].shows(facts)}
+        lost = {key for key in known if not seen[key].shows(extraction.facts)}
         stale = {key for key in lost if not seen[key].is_of(definition_version)}
         # Somebody removed what was on record of them, and not their cells.
         forgotten = (scope - known) & set(with_cells)
@@ -297,184 +254,181 @@ class _Plan:
         return self.scope - self.first - self.whole.keys()
 
 
-def _batches(plan: _Plan, facts: Facts, images: Spool, settings: Settings) -> list[Batch]:
+def _batches(run: Run, plan: _Plan, facts: Facts, changes: Spool) -> list[Batch]:
     work = dict.fromkeys(plan.scope, 0)
     whole = plan.first | plan.whole.keys() | plan.rezoned
     if whole:
-        counted = facts.jobs_by_organization()
+        counted = facts.rows_by_organization()
         work |= {key: counted.get(key, 0) for key in whole}
-    if images.rows:
-        changed = images.scan().group_by("organization_id").len("jobs").collect()
-        for key, jobs in zip(uuids(changed["organization_id"]), changed["jobs"], strict=True):
+    if changes.rows:
+        changed = changes.scan().group_by("organization_id").len("rows").collect()
+        for key, rows in zip(uuids(changed["organization_id"]), changed["rows"], strict=True):
             if key in work:
-                work[key] += jobs
-    return by_work(work, room=CHUNK_JOBS, most=settings.batch_organizations)
+                work[key] += rows
+    return by_work(work, room=CHUNK_ROWS, most=run.settings.batch_organizations)
 
 
-class _Press:
-    """Publishes batches, and remembers what became of them."""
+class Publisher:
+    """Publishes batches of one extraction, and remembers what became of them."""
 
     def __init__(
         self,
-        databases: Databases,
-        settings: Settings,
+        run: Run,
         extraction: Extraction,
-        stages: Stages,
-        seen: Mapping[UUID, Progress],
         plan: _Plan,
-        edition: Edition,
-        aggregator: Aggregator,
-        images: Spool,
+        context: PublishContext,
+        engine: ComputeEngine,
+        changes: Spool,
     ) -> None:
-        self._databases, self._settings = databases, settings
-        self._extraction, self._stages, self._seen = extraction, stages, seen
-        self._plan, self._edition = plan, edition
-        self._aggregator, self._images = aggregator, images
-        self._begun = 0.0
+        self._run, self._extraction, self._plan = run, extraction, plan
+        self._context, self._engine, self._changes = context, engine, changes
+        self._subject = extraction.subject
+        self._begun = time.monotonic()
         self.published = Published()
 
-    def settle(self, batch: Batch) -> None:
-        """Publish a batch, or its halves if it cannot be, down to the organization that is to blame."""
-        settle(batch, self._publish, overtaken=self._overtaken, give_up=self._give_up_late)
-
-    def _overtaken(self, batch: Batch) -> bool:
+    def overtaken(self, batch: Batch) -> bool:
         """Whether another run has published one of these, as it can when our lock was lost."""
-        with connect(self._databases.analytics_url, self._settings) as analytics:
-            now = find_progress(analytics)
-        return any(now.get(key) != self._seen.get(key) for key in batch)
+        with self._run.analytics() as analytics:
+            now = find_watermarks(analytics, self._subject)
+        return any(now.get(key) != self._extraction.seen.get(key) for key in batch)
 
-    def _give_up_late(self, organization_id: UUID, failure: BaseException) -> None:
-        self.give_up(organization_id, failure, time.monotonic() - self._begun)
+    def give_up(self, organization_id: UUID, failure: BaseException) -> None:
+        """Record that an organization failed; it stays as it was, and its watermark too."""
+        extraction = self._extraction
+        rows = extraction.guarded.get(organization_id)
+        compared = extraction.request.compares or organization_id in extraction.recounted
 
-    def give_up(self, organization_id: UUID, failure: BaseException, seconds: float = 0.0) -> None:
-        """Record that an organization failed; it stays as it was, and its cursor too."""
+        def guard(analytics: Connection) -> None:
+            if rows and compared:
+                since = extraction.request.created_since
+                guard_deletes(analytics, self._subject, organization_id, rows, since=since)
+
         self.published.failed[organization_id] = record_failure(
-            self._databases,
-            self._settings,
-            self._extraction,
+            self._run,
+            self._subject,
+            extraction.run_id,
             organization_id,
             failure,
-            subject=OutcomeOf.JOBS,
-            digested=self._extraction.request.digests or organization_id in self._extraction.recounted,
-            seconds=seconds,
+            seconds=time.monotonic() - self._begun,
+            also=guard,
         )
 
-    def _publish(self, batch: Batch) -> None:
+    def publish(self, batch: Batch) -> None:
+        """Replace the cells of these organizations, and what goes with them, in one transaction."""
         self._begun = time.monotonic()
-        mine, plan, reason = set(batch), self._plan, self._extraction.reason
         with (
-            reading_facts(self._settings.facts_location),
-            connect(self._databases.analytics_url, self._settings) as analytics,
+            reading_facts(self._run.settings.location_of(self._subject.fact.table), self._subject.fact),
+            self._run.analytics() as analytics,
         ):
             passing(FaultPoint.BATCH_BEGUN)
-            publication = Publication(analytics, self._edition)
-            computed = 0
-            if mine & plan.first:
-                cells = self._desk.all_cells(mine & plan.first, Restated.LATE)
-                computed += self._pass_on(cells, publication.add_first)
-            for why in set(plan.whole.values()):
-                these = {key for key in mine & plan.whole.keys() if plan.whole[key] is why}
-                computed += self._pass_on(self._desk.all_cells(these, why), publication.stage)
-                if these:
-                    publication.stage_leftovers(these, why)
-            rezoned = mine & plan.rezoned
-            if rezoned:
-                cells = self._desk.all_cells(rezoned, Restated.TIME_ZONE, periods=_LOCAL_PERIODS)
-                computed += self._pass_on(cells, publication.stage)
-                publication.stage_leftovers(rezoned, Restated.TIME_ZONE, periods=_LOCAL_PERIODS)
-            if self._images.rows:
-                for followed, periods in (
-                    (mine & plan.by_feed - rezoned, tuple(Period)),
-                    (rezoned, (Period.HOUR,)),
-                ):
-                    if followed:
-                        changed = self._changed(followed)
-                        cells = self._desk.changed_cells(changed, periods=periods, reason=reason)
-                        computed += self._pass_on(cells, publication.stage)
+            writer = Writer(analytics, self._context)
+            computed = self._write_cells(writer, set(batch))
             passing(FaultPoint.CELLS_COMPUTED)
-            with self._stages.timed("publish"):
-                publication.replace()
-                self._record(analytics, batch, time.monotonic() - self._begun)
+            with self._timed("publish"):
+                writer.replace()
+                self._record(analytics, batch)
                 self._commit(analytics, batch)
-            self._count(publication, computed)
+        self.published.count(writer, computed)
 
-    @cached_property
-    def _desk(self) -> Desk:
-        extraction, plan = self._extraction, self._settings.rollup_plan
-        return Desk(extraction.facts.scan(), extraction.calendar.calendar, plan, self._aggregator)
+    def _write_cells(self, writer: Writer, mine: set[UUID]) -> int:
+        """Stage the cells of these organizations that are computed anew; return how many came."""
+        plan, computed = self._plan, 0
+        if first := mine & plan.first:
+            computed += self._pass_on(self._engine.cells(AllCells(first, Restated.LATE)), writer.insert)
+        for why in set(plan.whole.values()):
+            these = {key for key in mine & plan.whole.keys() if plan.whole[key] is why}
+            computed += self._pass_on(self._engine.cells(AllCells(these, why)), writer.stage)
+            if these:
+                writer.stage_leftovers(these, why)
+        rezoned = mine & plan.rezoned
+        if rezoned:
+            which = AllCells(rezoned, Restated.TIME_ZONE, LOCAL_PERIODS)
+            computed += self._pass_on(self._engine.cells(which), writer.stage)
+            writer.stage_leftovers(rezoned, Restated.TIME_ZONE, periods=LOCAL_PERIODS)
+        if self._changes.rows:
+            for followed, periods in (
+                (mine & plan.by_feed - rezoned, tuple(Period)),
+                (rezoned, (Period.HOUR,)),
+            ):
+                if followed:
+                    changed = ChangedCells(self._changed(followed), periods, self._extraction.reason)
+                    computed += self._pass_on(self._engine.cells(changed), writer.stage)
+        return computed
 
     def _changed(self, organization_ids: Collection[UUID]) -> pl.LazyFrame:
-        return self._images.scan().filter(of_organizations(organization_ids))
+        return self._changes.scan().filter(of_organizations(organization_ids))
 
     def _pass_on(self, cells: Cells, write: Callable[[pl.DataFrame], None]) -> int:
         """Write cells as they come, while the next ones are computed; return how many came."""
         computed = 0
-        for chunk in read_ahead(self._stages.timed_each("compute", cells)):
-            with self._stages.timed("publish"):
+        for chunk in prefetch(self._run.stages.timed_each(_stage("compute", self._subject), cells)):
+            with self._timed("publish"):
                 write(chunk)
             passing(FaultPoint.CHUNK_WRITTEN)
             computed += chunk.height
-            self._stages.tell("publish", self.published.computed + computed)
+            self._run.stages.tell(_stage("publish", self._subject), self.published.computed + computed)
         return computed
 
-    def _record(self, analytics: Connection, batch: Batch, seconds: float) -> None:
+    def _record(self, analytics: Connection, batch: Batch) -> None:
         """Write what goes with the cells: names, anomalies, how complete they are, and that it went well."""
-        extraction = self._extraction
-        copy_names(analytics, extraction.names.of(batch))
-        passing(FaultPoint.NAMES_COPIED)
-        ids = id_series("organization_id", batch).implode()
-        unlist_anomalies(analytics, extraction.healed.filter(pl.col("organization_id").is_in(ids)))
-        passing(FaultPoint.ANOMALIES_UNLISTED)
-        found = extraction.found.filter(pl.col("organization_id").is_in(ids))
-        list_anomalies(analytics, found, extraction.moment.extracted_at)
-        passing(FaultPoint.ANOMALIES_LISTED)
+        extraction, findings = self._extraction, self._extraction.findings
+        if findings:
+            copy_names(analytics, findings.names.of(batch))
+            passing(FaultPoint.NAMES_COPIED)
+            unlist_anomalies(analytics, findings.healed.filter(of_organizations(batch)))
+            passing(FaultPoint.ANOMALIES_UNLISTED)
+            found = findings.found.filter(of_organizations(batch))
+            list_anomalies(analytics, found, extraction.extracted_at)
+            passing(FaultPoint.ANOMALIES_LISTED)
         advance(
             analytics,
-            self._advances(batch),
-            seen=self._seen,
-            extracted_at=extraction.moment.extracted_at,
+            self._subject,
+            list(self._advances(batch)),
+            seen=extraction.seen,
+            checkpoint=extraction.checkpoint,
+            extracted_at=extraction.extracted_at,
             facts=extraction.facts,
             run_id=extraction.run_id,
-            current_definition=self._edition.definition_version,
+            current_definition=self._context.definition_version,
             settled_since=extraction.request.settled_since,
         )
         passing(FaultPoint.VERSION_PUBLISHED)
-        move_cursors(analytics, extraction.swept & set(batch), extraction.moment)
-        passing(FaultPoint.CURSORS_MOVED)
-        outcomes.record(analytics, extraction.run_id, batch, seconds=seconds)
+        seconds = time.monotonic() - self._begun
+        outcomes.record(analytics, extraction.run_id, batch, seconds=seconds, subject=self._subject)
 
-    def _advances(self, batch: Batch) -> Sequence[Advance]:
-        calendar = self._extraction.calendar
-        return [
-            Advance(
+    def _advances(self, batch: Batch) -> Iterable[Advance]:
+        extraction = self._extraction
+        for key in batch:
+            yield Advance(
                 key,
-                complete_through=self._extraction.complete_through[key],
+                complete_through=extraction.complete_through[key],
                 definition_version=self._definition_of(key),
-                time_zone=calendar.zone_of(key),
-                zone_offsets=calendar.fingerprint(key, self._extraction.moment.extracted_at),
+                time_zone=extraction.calendar.zone_of(key),
+                zone_offsets=extraction.calendar.fingerprint(key, extraction.extracted_at),
+                swept=key in extraction.swept,
             )
-            for key in batch
-        ]
 
     def _definition_of(self, key: UUID) -> int:
         """The definition of all of its cells; of none while those that did not change are of another."""
-        current = self._edition.definition_version
+        current = self._context.definition_version
         anew = key in self._plan.first or key in self._plan.whole
-        return current if anew or self._seen[key].is_of(current) else _NO_DEFINITION
+        return current if anew or self._extraction.seen[key].is_of(current) else _NO_DEFINITION
 
     def _commit(self, analytics: Connection, batch: Batch) -> None:
         """Commit; when the answer is lost, look whether it was made instead of guessing."""
         passing(FaultPoint.BEFORE_COMMIT)
 
         def made() -> bool:
-            with connect(self._databases.analytics_url, self._settings) as again:
-                return published_by(again, self._extraction.run_id, batch)
+            with self._run.analytics() as again:
+                return published_by(again, self._subject, self._extraction.run_id, batch)
 
         commit(analytics, made=made)
         passing(FaultPoint.AFTER_COMMIT)
 
-    def _count(self, publication: Publication, computed: int) -> None:
-        self.published.computed += computed
-        self.published.written += publication.written
-        self.published.deleted += publication.deleted
-        self.published.restated += publication.restated
+    def _timed(self, stage: str) -> AbstractContextManager[None]:
+        return self._run.stages.timed(_stage(stage, self._subject))
+
+
+def _stage(stage: str, subject: Subject) -> str:
+    """What a stage is called: jobs have the plain names."""
+    return stage if subject.name == "jobs" else f"{stage}_{subject.name}"

@@ -1,72 +1,82 @@
-"""`analytics.aggregate_metrics`: how recomputed cells replace published ones."""
+"""How computed cells replace the published ones of a subject."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Final
-from uuid import UUID
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID, uuid4
 
 import polars as pl
 import psycopg
+from psycopg.rows import class_row
 
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.frames import uuids
+from pipelines.postgres.connections import Run
 from pipelines.postgres.copying import copy_frame
-from pipelines.postgres.statements import statement
-from pipelines.subjects.measures import CELL_COLUMNS, KEY_COLUMNS
-from pipelines.subjects.periods import Period
+from pipelines.postgres.subject_statements import figures_in, subject_statement
+from pipelines.state.retention import find_removed_before
 from pipelines.subjects.restatements import Restated
-
-_FIRST: Final = "publish/stage_first"
-_STAGED: Final = "publish/stage"
+from pipelines.subjects.rollup import Period
+from pipelines.subjects.subject import Subject
 
 ALWAYS: Final = ("-infinity", "infinity")
 
+# Where cells wait, of organizations that have none yet and of all others.
+_FIRST: Final = "first_cells"
+_STAGED: Final = "staged_cells"
+
+_NEVER_PUBLISHED: Final = pl.DataFrame(
+    schema={
+        "organization_id": pl.Binary(),
+        "period": pl.String(),
+        "period_start": pl.Datetime("us", "UTC"),
+    }
+)
+
 
 @dataclass(frozen=True)
-class Edition:
+class PublishContext:
     """What every cell of a publication has in common.
 
     `open_since` says which bucket of each period was not over when an organization was last published:
     `organization_id, period, period_start`; cells before it are restated. Cells that begin before
-    `removed_before` are kept no more.
+    `removed_before` are kept no more; those that begin before `sealed_before` lose no row, because the
+    source no longer has all of theirs.
     """
 
+    subject: Subject
     run_id: UUID
     computed_at: datetime
     definition_version: int
     open_since: pl.DataFrame
     removed_before: Mapping[Period, datetime] = field(default_factory=dict)
+    sealed_before: datetime | None = None
 
 
-class Publication:
+class Writer:
     """The writing half of one publishing transaction; the caller commits.
 
     `written`, `deleted` and `restated` count cells.
     """
 
-    def __init__(self, connection: psycopg.Connection, edition: Edition) -> None:
-        self._connection, self._edition = connection, edition
-        self._of_every_cell: Mapping[str, object] = {
-            "computed_at": edition.computed_at,
-            "definition_version": edition.definition_version,
-        }
+    def __init__(self, connection: psycopg.Connection, context: PublishContext) -> None:
+        self._connection, self._context = connection, context
         self._tables: set[str] = set()
         self.written = 0
         self.deleted = 0
         self.restated = 0
 
-    def add_first(self, cells: pl.DataFrame) -> None:
+    def insert(self, cells: pl.DataFrame) -> None:
         """Write cells of organizations that have none yet, so that there is nothing to compare them with."""
-        self._make_once(_FIRST)
-        if self._copy("publish/copy_first", cells):
-            self.written += self._execute("publish/insert_first", self._of_every_cell)
-            self._execute("publish/empty_first")
+        if self._copy(cells, _FIRST):
+            self.written += self._execute("insert", _FIRST)
+            self._execute("empty", _FIRST)
 
     def stage(self, cells: pl.DataFrame) -> None:
-        """Put recomputed cells and their `reason` aside; one without executions is to be deleted."""
-        self._make_once(_STAGED)
-        self._copy("publish/copy_staged", cells, "reason")
+        """Put computed cells and their `reason` aside; one whose total is 0 is to be deleted."""
+        self._copy(cells, _STAGED)
 
     def stage_leftovers(
         self,
@@ -78,17 +88,14 @@ class Publication:
     ) -> None:
         """Have stored cells deleted that were not staged although everything there is in the range was."""
         self._make_once(_STAGED)
-        # Without statistics PostgreSQL would compare every staged row with every stored one.
-        self._connection.execute("ANALYZE staged_cells")
+        self._execute("analyze")
         self._execute(
-            "publish/stage_leftovers",
-            {
-                "organization_ids": sorted(organization_ids),
-                "periods": sorted(periods),
-                "since": between[0],
-                "until": between[1],
-                "reason": reason,
-            },
+            "stage_leftovers",
+            organization_ids=sorted(organization_ids),
+            periods=sorted(periods),
+            since=between[0],
+            until=between[1],
+            reason=reason,
         )
         passing(FaultPoint.LEFTOVERS_STAGED)
 
@@ -97,42 +104,86 @@ class Publication:
         passing(FaultPoint.CELLS_STAGED)
         if _STAGED not in self._tables:
             return
-        self._connection.execute("ANALYZE staged_cells")
-        open_since = self._edition.open_since
+        self._execute("analyze")
+        open_since = self._context.open_since
         self.restated += self._execute(
-            "publish/keep_restatements",
-            {
-                "run_id": self._edition.run_id,
-                "organization_ids": uuids(open_since["organization_id"]),
-                "periods": open_since["period"].to_list(),
-                "open_since": open_since["period_start"].to_list(),
-            },
+            "keep_restatements",
+            subject=self._context.subject.name,
+            run_id=self._context.run_id,
+            organization_ids=uuids(open_since["organization_id"]),
+            periods=open_since["period"].to_list(),
+            open_since=open_since["period_start"].to_list(),
         )
         passing(FaultPoint.RESTATEMENTS_KEPT)
-        self.deleted += self._execute("publish/delete_emptied_cells")
+        self.deleted += self._execute("delete_emptied")
         passing(FaultPoint.EMPTIED_CELLS_DELETED)
-        self.written += self._execute("publish/upsert_cells", self._of_every_cell)
+        self.written += self._execute("upsert")
         passing(FaultPoint.CELLS_UPSERTED)
 
-    def _make_once(self, table: str) -> None:
+    def largest_changes(self, *, of_each_organization: int = 5) -> list["CellChange"]:
+        """What the staged cells would change most."""
+        self._make_once(_STAGED)
+        self._execute("analyze")
+        text = subject_statement("publish/proposed_changes", self._context.subject)
+        with self._connection.cursor(row_factory=class_row(CellChange)) as cursor:
+            changes = cursor.execute(text, {"rows": of_each_organization}).fetchall()
+        subject = self._context.subject
+        return [
+            replace(each, old=figures_in(each.old, subject), new=figures_in(each.new, subject))
+            for each in changes
+        ]
+
+    def _make_once(self, staged: str) -> None:
         """Make a table when it is needed: that takes longer than all else that a quiet hour asks for."""
-        if table not in self._tables:
-            self._execute(table)
-            self._tables.add(table)
+        if staged not in self._tables:
+            self._execute("stage", staged)
+            self._tables.add(staged)
 
-    def _execute(self, path: str, values: Mapping[str, object] | None = None) -> int:
-        return self._connection.execute(statement(path), values).rowcount
+    def _execute(self, name: str, staged: str = _STAGED, **values: object) -> int:
+        context = self._context
+        common = {
+            "computed_at": context.computed_at,
+            "definition_version": context.definition_version,
+            "sealed_before": context.sealed_before or ALWAYS[0],
+        }
+        text = subject_statement(f"publish/{name}", context.subject, staged)
+        return self._connection.execute(text, common | values if "%(" in text else None).rowcount
 
-    def _kept(self, cells: pl.DataFrame) -> pl.DataFrame:
-        for period, removed_before in self._edition.removed_before.items():
+    def _copy(self, cells: pl.DataFrame, staged: str) -> int:
+        self._make_once(staged)
+        subject = self._context.subject
+        for period, removed_before in self._context.removed_before.items():
             cells = cells.filter(
                 (pl.col("period") != period.value) | (pl.col("period_start") >= removed_before)
             )
-        return cells
-
-    def _copy(self, path: str, cells: pl.DataFrame, *more: str) -> int:
-        kept = self._kept(cells)
-        if kept.is_empty():
+        if cells.is_empty():
             return 0
-        rows = kept.lazy().sort(*KEY_COLUMNS).select(*CELL_COLUMNS, *more)
-        return copy_frame(self._connection, statement(path), rows.collect(engine="in-memory"))
+        rows = cells.lazy().sort(*subject.key_columns).select(*subject.cell_columns, "reason")
+        text = subject_statement("publish/copy", subject, staged)
+        return copy_frame(self._connection, text, rows.collect(engine="in-memory"))
+
+
+@dataclass(frozen=True)
+class CellChange:
+    """One cell that would change: its dimensions by column, and its figures, None for no cell.
+
+    `cells` counts all cells of the organization that would change.
+    """
+
+    organization_id: UUID
+    period: str
+    period_start: datetime
+    cell: Mapping[str, str]
+    old: Mapping[str, Any] | None
+    new: Mapping[str, Any] | None
+    cells: int
+
+
+@contextmanager
+def proposing(run: Run, subject: Subject) -> Iterator[Writer]:
+    """Yield a writer that nothing is left of afterwards."""
+    with run.analytics() as connection:
+        removed_before = find_removed_before(connection)
+        context = PublishContext(subject, uuid4(), datetime.now(UTC), 0, _NEVER_PUBLISHED, removed_before)
+        yield Writer(connection, context)
+        connection.rollback()

@@ -7,7 +7,7 @@ from typing import Final
 
 from pipelines.calendars.wall_clock import WallClock
 from pipelines.errors import RangeNotStored
-from pipelines.subjects.periods import Period
+from pipelines.subjects.rollup import Period
 
 # The weeks and months of eighty years; nobody looks further for a way to add them up.
 _MOST_BUCKETS: Final = 5_000

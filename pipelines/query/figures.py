@@ -8,12 +8,12 @@ from pipelines.query.cover import Span
 from pipelines.query.records import DurationPercentiles, DurationStats, ExecutionStats, MetricRow
 from pipelines.subjects.dimensions import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS, NO_CLIENT
 from pipelines.subjects.histogram import RELATIVE_ERROR, middle_ms
-from pipelines.subjects.measures import PERCENTILES
-from pipelines.subjects.periods import Period
+from pipelines.subjects.jobs import JOBS
+from pipelines.subjects.rollup import Period
 
 Row = Mapping[str, Any]
 
-_NOT_TOLD: Final[Mapping[str, float | None]] = dict.fromkeys(PERCENTILES)
+_NOT_TOLD: Final[Mapping[str, float | None]] = dict.fromkeys(JOBS.percentiles())
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Sources:
             "histogram_periods": [span.period.value for span in self.histograms],
             "histogram_since": [span.since for span in self.histograms],
             "histogram_until": [span.until for span in self.histograms],
-            "shares": list(PERCENTILES.values()),
+            "shares": list(JOBS.percentiles().values()),
         }
 
 
@@ -95,7 +95,7 @@ def _estimates(row: Row) -> Mapping[str, float | None]:
     if not row["timed_executions"]:
         return _NOT_TOLD
     found: dict[str, float | None] = {}
-    for (name, share), low, high in zip(PERCENTILES.items(), row["low"], row["high"], strict=True):
+    for (name, share), low, high in zip(JOBS.percentiles().items(), row["low"], row["high"], strict=True):
         rank = share * (row["timed_executions"] - 1)
         between = middle_ms(low) + (rank - int(rank)) * (middle_ms(high) - middle_ms(low))
         found[name] = min(max(between, row["min_duration_ms"]), row["max_duration_ms"])

@@ -25,9 +25,8 @@ from pipelines.query.slices import EACH, Each, Slice
 from pipelines.query.tenant import Tenant
 from pipelines.query.tenant_reading import Row, rows
 from pipelines.subjects.dimensions import ALL_OF_EACH, NO_CLIENT
-from pipelines.subjects.measures import FIGURE_COLUMNS
-from pipelines.subjects.periods import Period
-from pipelines.subjects.rollup import ROLLUP_PLAN, RollupPlan
+from pipelines.subjects.jobs import JOBS
+from pipelines.subjects.rollup import Period, RollupPlan
 
 # So many rows fit a page and a client's memory.
 MOST_ROWS: Final = 10_000
@@ -44,7 +43,7 @@ class AnalyticsRepository:
     `WorkflowNotVisible`, `ClientNotVisible` and `AnalyticsQueryError`.
     """
 
-    def __init__(self, connection: Connection, tenant: Tenant, plan: RollupPlan = ROLLUP_PLAN) -> None:
+    def __init__(self, connection: Connection, tenant: Tenant, plan: RollupPlan = JOBS.rollup) -> None:
         self._connection, self._tenant = connection, tenant
         self._ranges = Ranges(connection, tenant, plan)
 
@@ -63,7 +62,7 @@ class AnalyticsRepository:
     ) -> DurationStats:
         """How many jobs completed in the range, and how long they took on average, at least and at most."""
         asked = Slice(workflow_id, client, initiator)
-        sources = Sources(self._ranges.spans(asked.mask, *ordered(since, until)))
+        sources = Sources(self._ranges.spans(asked.grouping_set, *ordered(since, until)))
         return durations_of(self._figures("total", asked, sources)[0])
 
     def get_execution_duration_percentiles(
@@ -92,7 +91,7 @@ class AnalyticsRepository:
     ) -> ExecutionStats:
         """Both of these, which costs one query."""
         asked = Slice(workflow_id, client, initiator)
-        sources = self._ranges.sources(asked.mask, since, until)
+        sources = self._ranges.sources(asked.grouping_set, since, until)
         return stats_of(self._figures("total", asked, sources)[0], sources)
 
     def get_workflow_execution_stats(
@@ -105,7 +104,7 @@ class AnalyticsRepository:
     ) -> tuple[WorkflowExecutionStats, ...]:
         """Every workflow in use with its name, those that take longest on average first, idle ones last."""
         asked = Slice(EACH, client, initiator)
-        sources = self._ranges.sources(asked.mask, since, until)
+        sources = self._ranges.sources(asked.grouping_set, since, until)
         return tuple(
             WorkflowExecutionStats(
                 workflow_id=row["which"],
@@ -126,7 +125,7 @@ class AnalyticsRepository:
     ) -> tuple[ClientExecutionStats, ...]:
         """Every client in use likewise, and the jobs without one if there are any."""
         asked = Slice(workflow_id, EACH, initiator)
-        sources = self._ranges.sources(asked.mask, since, until)
+        sources = self._ranges.sources(asked.grouping_set, since, until)
         return tuple(
             ClientExecutionStats(
                 client_id=None if row["which"] == NO_CLIENT else row["which"],
@@ -148,7 +147,7 @@ class AnalyticsRepository:
     ) -> tuple[InitiatorExecutionStats, ...]:
         """Every initiator type that started a job, those whose jobs take longest on average first."""
         asked = Slice(workflow_id, client, EACH)
-        sources = self._ranges.sources(asked.mask, since, until)
+        sources = self._ranges.sources(asked.grouping_set, since, until)
         return tuple(
             InitiatorExecutionStats(
                 initiator_type=row["which"],
@@ -167,7 +166,7 @@ class AnalyticsRepository:
         workflow: UUID | Each | None = None,
         client: UUID | Each | None = None,
         initiator: str | Each | None = None,
-        measures: Collection[str] = FIGURE_COLUMNS,
+        measures: Collection[str] = JOBS.measure_columns,
         after: Place | None = None,
         rows: int = MOST_ROWS,
     ) -> tuple[MetricRow, ...]:
@@ -175,12 +174,12 @@ class AnalyticsRepository:
 
         A dimension is all together (None), one (an id; `NO_CLIENT` for jobs without), or `EACH`.
         """
-        unknown = sorted(set(measures) - set(FIGURE_COLUMNS))
+        unknown = sorted(set(measures) - set(JOBS.measure_columns))
         if unknown:
             raise UnknownMeasure(f"({', '.join(unknown)})")
         since, until = ordered(since, until)
         asked = Slice(workflow, client, initiator)
-        self._ranges.require_kept(period, asked.mask)
+        self._ranges.require_kept(period, asked.grouping_set)
         self._ranges.kept([Span(period, since, until)])
         start, *keys = after or (None, None, None, None)
         values = dict(asked.values) | {

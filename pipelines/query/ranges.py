@@ -13,9 +13,8 @@ from pipelines.query.figures import Sources
 from pipelines.query.tenant import Tenant
 from pipelines.query.tenant_reading import Row, answering, rows
 from pipelines.state.retention import find_removed_before
-from pipelines.subjects.measures import WITH_HISTOGRAM
-from pipelines.subjects.periods import Period
-from pipelines.subjects.rollup import Mask, RollupPlan
+from pipelines.subjects.rollup import GroupingSet, Period, RollupPlan
+from pipelines.subjects.subject import WITH_HISTOGRAM
 
 Instants = tuple[datetime, datetime]
 
@@ -26,10 +25,10 @@ class Ranges:
     def __init__(self, connection: Connection, tenant: Tenant, plan: RollupPlan) -> None:
         self._connection, self._tenant, self._plan = connection, tenant, plan
 
-    def require_kept(self, period: Period, mask: Mask) -> None:
+    def require_kept(self, period: Period, chosen: GroupingSet) -> None:
         """Raise `RangeNotStored` for what is not kept: that is not the same as nothing happened."""
-        if mask not in self._plan[period]:
-            kept = ", ".join(f"{each}s" for each in Period if mask in self._plan[each])
+        if chosen not in self._plan[period]:
+            kept = ", ".join(f"{each}s" for each in Period if chosen in self._plan[each])
             raise RangeNotStored(f"(whole {kept})" if kept else "(nothing: these are not kept together)")
 
     def instants(self, since: DayOrTime, until: DayOrTime) -> Instants:
@@ -48,10 +47,15 @@ class Ranges:
             return find_removed_before(self._connection)
 
     def spans(
-        self, mask: Mask, since: datetime, until: datetime, *, among: Collection[Period] = tuple(Period)
+        self,
+        chosen: GroupingSet,
+        since: datetime,
+        until: datetime,
+        *,
+        among: Collection[Period] = tuple(Period),
     ) -> Sequence[Span]:
         """The fewest stored buckets that make up the range."""
-        return self.kept(self._cover(mask, among=among).of(since, until))
+        return self.kept(self._cover(chosen, among=among).of(since, until))
 
     def kept(self, spans: Sequence[Span]) -> Sequence[Span]:
         """The same, unless retention has removed some of their cells, which would look like no jobs."""
@@ -63,19 +67,19 @@ class Ranges:
                 )
         return spans
 
-    def _cover(self, mask: Mask, *, among: Collection[Period] = tuple(Period)) -> Cover:
-        periods = [period for period in among if mask in self._plan[period]]
+    def _cover(self, chosen: GroupingSet, *, among: Collection[Period] = tuple(Period)) -> Cover:
+        periods = [period for period in among if chosen in self._plan[period]]
         return Cover(self._clock, periods)
 
-    def sources(self, mask: Mask, since: datetime, until: datetime) -> Sources:
+    def sources(self, chosen: GroupingSet, since: datetime, until: datetime) -> Sources:
         """What the range is added up from, and what tells its percentiles."""
         since, until = ordered(since, until)
-        bucket = self._cover(mask).bucket_of(since, until)
+        bucket = self._cover(chosen).bucket_of(since, until)
         if bucket:
             return Sources(self.kept([Span(bucket, since, until)]), exact=True)
-        spans = self.spans(mask, since, until)
+        spans = self.spans(chosen, since, until)
         try:
-            return Sources(spans, histograms=self.spans(mask, since, until, among=WITH_HISTOGRAM))
+            return Sources(spans, histograms=self.spans(chosen, since, until, among=WITH_HISTOGRAM))
         except RangeNotStored:
             # Counts and means are known all the same.
             return Sources(spans)

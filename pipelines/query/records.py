@@ -6,8 +6,8 @@ from datetime import datetime
 from uuid import UUID
 
 from pipelines.errors import MetricsNotAdditive
-from pipelines.subjects.measures import ADDITIVE
-from pipelines.subjects.periods import Period
+from pipelines.subjects.jobs import JOBS
+from pipelines.subjects.rollup import Period
 
 
 @dataclass(frozen=True)
@@ -115,10 +115,12 @@ class MetricRow:
         return self.period, self.workflow_id is not None, client, self.initiator_type is not None
 
 
-def added_up(rows: Sequence[MetricRow], measures: Collection[str] = ADDITIVE) -> Mapping[str, float]:
+def added_up(
+    rows: Sequence[MetricRow], measures: Collection[str] = JOBS.additive_columns
+) -> Mapping[str, float]:
     """The sums of these rows' measures. Raises `MetricsNotAdditive` for what no sum means anything of."""
     mixed = len({row.broken_down_by for row in rows}) > 1
-    others = sorted(set(measures) - set(ADDITIVE))
+    others = sorted(set(measures) - set(JOBS.additive_columns))
     if mixed or others:
         raise MetricsNotAdditive(f"({', '.join(others)})" if others else "")
     return {name: sum(row.figures[name] or 0 for row in rows) for name in measures}

@@ -6,9 +6,8 @@ from enum import Enum
 from typing import Final
 from uuid import UUID
 
-from pipelines.subjects.dimensions import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS
-from pipelines.subjects.measures import DIMENSIONS
-from pipelines.subjects.rollup import Mask
+from pipelines.subjects.jobs import JOBS
+from pipelines.subjects.rollup import GroupingSet
 
 
 class Each(Enum):
@@ -18,12 +17,6 @@ class Each(Enum):
 
 
 EACH: Final = Each.EACH
-
-_ALL: Final[Mapping[str, UUID | str]] = {
-    "workflow_id": ALL_WORKFLOWS,
-    "client_id": ALL_CLIENTS,
-    "initiator_type": ALL_INITIATORS,
-}
 
 
 @dataclass(frozen=True)
@@ -35,17 +28,14 @@ class Slice:
     initiator_type: str | Each | None = None
 
     @property
-    def mask(self) -> Mask:
-        """By which dimensions the cells are broken down that tell of it."""
-        mask = Mask.TOTAL
-        for name, dimension in DIMENSIONS.items():
-            mask |= Mask.TOTAL if getattr(self, name) is None else dimension
-        return mask
+    def grouping_set(self) -> GroupingSet:
+        """By which dimensions the cells are broken down that this is about."""
+        return frozenset(name for name in JOBS.dimension_columns if getattr(self, name) is not None)
 
     @property
     def values(self) -> Mapping[str, UUID | str | None]:
         """The same for a statement, to which NULL is each, and all together a sentinel."""
-        return {name: self._value(name, everything) for name, everything in _ALL.items()}
+        return {each.column: self._value(each.column, each.every) for each in JOBS.dimensions}
 
     def _value(self, name: str, everything: UUID | str) -> UUID | str | None:
         asked: UUID | str | Each | None = getattr(self, name)

@@ -11,7 +11,7 @@ from pipelines.query.records import StepDurationStats
 from pipelines.query.tenant import Tenant
 from pipelines.query.tenant_reading import rows
 from pipelines.subjects.dimensions import ALL_WORKFLOWS
-from pipelines.subjects.rollup import STEP_ROLLUP_PLAN, Mask
+from pipelines.subjects.steps import STEPS
 
 
 class StepAnalyticsRepository:
@@ -22,13 +22,13 @@ class StepAnalyticsRepository:
 
     def __init__(self, connection: Connection, tenant: Tenant) -> None:
         self._connection, self._tenant = connection, tenant
-        self._ranges = Ranges(connection, tenant, STEP_ROLLUP_PLAN)
+        self._ranges = Ranges(connection, tenant, STEPS.rollup)
 
     def get_step_duration_stats(
         self, workflow_id: UUID | None = None, *, since: datetime, until: datetime
     ) -> tuple[StepDurationStats, ...]:
         """Every step that ended in [since, until), of one workflow or of all, the longest together first."""
-        sources = self._ranges.sources(Mask.WORKFLOW | Mask.STEP, since, until)
+        sources = self._ranges.sources(frozenset(STEPS.dimension_columns), since, until)
         values = {
             "organization_id": self._tenant.organization_id,
             "workflow_id": workflow_id or ALL_WORKFLOWS,

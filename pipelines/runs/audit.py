@@ -7,17 +7,18 @@ from uuid import UUID
 
 import polars as pl
 
-from pipelines.postgres.connections import Databases, connect, connections_reused
+from pipelines.frames import DTYPES, sentinel
+from pipelines.postgres.connections import Databases, Run, connect, connections_reused
 from pipelines.postgres.schema_checks import require_schema
-from pipelines.publish.repair import repair_cells
+from pipelines.publish.recompute import repair_cells
 from pipelines.runs.refresh import reconcile_created
-from pipelines.runs.step_verify import StepDifference
-from pipelines.runs.verify import Difference, verify
+from pipelines.runs.verify import Difference, Verified, VerifyReport, verify
 from pipelines.settings import Settings
 from pipelines.state.lock import refresh_lock
-from pipelines.state.step_watermarks import forget_published_steps
 from pipelines.state.watermarks import find_audit_order, mark_audited
-from pipelines.subjects.measures import KEY_COLUMNS
+from pipelines.subjects.jobs import JOBS
+from pipelines.subjects.steps import STEPS
+from pipelines.subjects.subject import Subject
 
 # All organizations have their turn in so many audits: with one an hour, in a day.
 SLICES: Final = 24
@@ -25,16 +26,14 @@ SLICES: Final = 24
 # A slice is no smaller than this, so that few cells have their turn every time.
 _FEWEST_CELLS: Final = 50_000
 
-_INSTANT: Final = pl.Datetime("us", "UTC")
-
 
 @dataclass(frozen=True)
 class AuditReport:
-    """Whom the audit looked at, what it found, and which differences it could not repair.
+    """The organizations that the audit looked at, what it found, and which differences it could not repair.
 
     Where `facts_differed`, the cells were those of the facts, and the facts not those of the source. Of
-    those who are `waiting`, days and longer were not compared: they are about to be computed anew. The
-    steps of whoever is in `steps` differed, and all of them are computed anew by the next run.
+    organizations that are `waiting`, days and longer were not compared: they are about to be computed anew.
+    The same of steps is in `steps_found` and `steps_unrepaired`.
     """
 
     organization_ids: tuple[UUID, ...]
@@ -43,11 +42,12 @@ class AuditReport:
     found: tuple[Difference, ...]
     facts_differed: tuple[Difference, ...]
     unrepaired: tuple[Difference, ...]
-    steps: tuple[StepDifference, ...] = ()
+    steps_found: tuple[Difference, ...] = ()
+    steps_unrepaired: tuple[Difference, ...] = ()
 
     @property
     def verified(self) -> tuple[UUID, ...]:
-        """Those without a difference, or without one any more."""
+        """The organizations without a difference, or without one any more."""
         wrong = {difference.organization_id for difference in self.unrepaired}
         return tuple(key for key in self.organization_ids if key not in wrong and key not in self.waiting)
 
@@ -60,29 +60,32 @@ def audit(databases: Databases, settings: Settings, *, slices: int = SLICES) -> 
     with the source as a whole. What was stored before is kept as a restatement. Raises as `verify` does.
     """
     require_schema(databases, settings)
-    with connect(databases.analytics_url, settings) as analytics:
+    run = Run(databases, settings)
+    with run.analytics() as analytics:
         slice_of = _slice(find_audit_order(analytics), slices)
     if not slice_of:
         return AuditReport((), 0, (), (), (), ())
     report = verify(databases, settings, organization_ids=slice_of)
-    facts_differed = unrepaired = _repaired(databases, settings, report.differences)
-    if unrepaired:
-        # Whoever cannot be published stays as it is, which is no reason not to look at the others.
+    differed = {subject: _repaired(run, subject, report) for subject in (JOBS, STEPS)}
+    unrepaired = dict(differed)
+    if wrong := _organizations([*differed[JOBS], *differed[STEPS]]):
+        # Whatever cannot be published stays as it is, which is no reason not to look at the others.
         patient = settings.model_copy(update={"tolerated_failures_pct": 100})
-        reconcile_created(databases, patient, organization_ids=_organizations(unrepaired))
-        unrepaired = _repaired(databases, settings, _again(databases, settings, unrepaired))
+        reconcile_created(databases, patient, organization_ids=wrong)
+        again = verify(databases, settings, organization_ids=wrong)
+        unrepaired = {subject: _repaired(run, subject, again) for subject in (JOBS, STEPS)}
     audited = AuditReport(
         tuple(slice_of),
         report.cells_compared,
         report.waiting,
         report.differences,
-        facts_differed,
-        unrepaired,
+        differed[JOBS],
+        unrepaired[JOBS],
         report.steps.differences,
+        unrepaired[STEPS],
     )
     with connect(databases.analytics_url, settings) as analytics:
-        forget_published_steps(analytics, _organizations(audited.steps))
-        mark_audited(analytics, slice_of, audited.verified, report.as_of)
+        mark_audited(analytics, JOBS, slice_of, audited.verified, report.as_of)
     return audited
 
 
@@ -98,37 +101,37 @@ def _slice(order: Sequence[tuple[UUID, int]], slices: int) -> list[UUID]:
     return chosen
 
 
-def _again(
-    databases: Databases, settings: Settings, differences: Sequence[Difference]
-) -> tuple[Difference, ...]:
-    return verify(databases, settings, organization_ids=_organizations(differences)).differences
-
-
-def _organizations(differences: Collection[Difference | StepDifference]) -> list[UUID]:
+def _organizations(differences: Collection[Difference]) -> list[UUID]:
     return sorted({difference.organization_id for difference in differences})
 
 
-def _repaired(
-    databases: Databases, settings: Settings, differences: Sequence[Difference]
-) -> tuple[Difference, ...]:
-    """Compute the cells that differ anew from the facts, and return what differs all the same."""
-    if not differences:
+def _repaired(run: Run, subject: Subject, report: VerifyReport) -> tuple[Difference, ...]:
+    """Compute the cells of a subject that differ anew from the facts; return what differs all the same."""
+    found = _of(report, subject).differences
+    if not found:
         return ()
-    with refresh_lock(databases, settings):
-        repair_cells(databases, settings, _keys(differences))
-    return _again(databases, settings, differences)
+    with refresh_lock(run.databases, run.settings):
+        repair_cells(run, subject, _keys(found, subject))
+    again = verify(run.databases, run.settings, organization_ids=_organizations(found))
+    return _of(again, subject).differences
 
 
-def _keys(differences: Sequence[Difference]) -> pl.DataFrame:
-    ids = ("organization_id", "workflow_id", "client_id")
-    return pl.DataFrame(
+def _of(report: VerifyReport, subject: Subject) -> Verified:
+    return report if subject is JOBS else report.steps
+
+
+def _keys(differences: Sequence[Difference], subject: Subject) -> pl.DataFrame:
+    schema = {"organization_id": "uuid", "period": "text", "period_start": "timestamptz"}
+    schema |= {each.column: each.type for each in subject.dimensions}
+    rows = [
         [
-            [getattr(each, name).bytes if name in ids else getattr(each, name) for name in KEY_COLUMNS]
-            for each in differences
-        ],
-        schema={
-            name: pl.Binary() if name in ids else pl.String() if name != "period_start" else _INSTANT
-            for name in KEY_COLUMNS
-        },
-        orient="row",
+            each.organization_id.bytes,
+            each.period,
+            each.period_start,
+            *(sentinel(each.cell[name]) for name in subject.dimension_columns),
+        ]
+        for each in differences
+    ]
+    return pl.DataFrame(
+        rows, schema={name: DTYPES[type_] for name, type_ in schema.items()}, orient="row"
     ).unique()

@@ -1,71 +1,67 @@
 """What a reconcile would change, found out without writing anything."""
 
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import polars as pl
 
 from pipelines.calendars.local_ranges import LocalRange
 from pipelines.calendars.moments import DayOrTime
-from pipelines.compute.aggregate import Aggregator
-from pipelines.compute.engine import Cells, Desk
+from pipelines.compute.engine import AllCells, Cells, ChangedCells, DuckDBEngine
 from pipelines.errors import ExecutionMetricsError
-from pipelines.extract.extractor import Extraction, Request, gathered
-from pipelines.extract.steps import gathered_steps
-from pipelines.facts.delta import JOB_FACTS, STEP_FACTS, Kind, location_of, opened
-from pipelines.facts.fact_table import Facts
+from pipelines.extract.delete_guard import find_guarded
+from pipelines.extract.extractor import gather
+from pipelines.extract.request import Extraction, Request
+from pipelines.facts.delta import location_of, opened
 from pipelines.facts.health import reading_facts
 from pipelines.facts.spool import Spool
-from pipelines.frames import id_series, uuids
-from pipelines.postgres.connections import Databases, connect, connections_reused
+from pipelines.frames import of_organizations, uuids
+from pipelines.postgres.connections import Databases, Run, connections_reused
 from pipelines.postgres.schema_checks import require_schema
-from pipelines.postgres.statements import statement
 from pipelines.progress import OnProgress, Stages
-from pipelines.publish.proposals import CellChange, Proposal, proposal
-from pipelines.publish.publisher import follow, not_believed, unpublished_images
-from pipelines.publish.rebuild import find_stale
-from pipelines.publish.repair import reaching
+from pipelines.publish.publisher import follow
+from pipelines.publish.recompute import reaching
+from pipelines.publish.writer import CellChange, Writer, proposing
 from pipelines.runs.refresh import completed_in
 from pipelines.settings import Settings
 from pipelines.state.definitions import find_version
 from pipelines.state.lock import refresh_lock
-from pipelines.subjects.definition import definition
-from pipelines.subjects.measures import DIMENSIONS
-from pipelines.subjects.periods import Period
+from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.restatements import Restated
-from pipelines.subjects.subject import JOBS, STEPS, Subject
-
-_LOCAL_PERIODS: Final = (Period.DAY, Period.WEEK, Period.MONTH)
-
-# What says of which cells a job is.
-_PLACE: Final = ("organization_id", "completed_at", *DIMENSIONS)
+from pipelines.subjects.rollup import LOCAL_PERIODS, Period
+from pipelines.subjects.steps import STEPS
+from pipelines.subjects.subject import TOMBSTONE, Subject
 
 
 @dataclass(frozen=True)
-class OrganizationPreview:
-    """What would change for one organization; `largest` are the cells that would change most.
+class SubjectDryRun:
+    """What would change for one organization and subject; `largest` are the cells that would change most.
 
-    `jobs` and `steps` are those whose facts would change; of steps no cells are told. `would_fail` is the
-    class of what would keep all of the jobs as it is; `deletes_withheld` counts jobs that are gone from the
-    source, too many to believe it, and `step_deletes_withheld` steps.
+    `rows` are those whose facts would change. `would_fail` is the class of what would keep all of it as it
+    is; `deletes_guarded` counts rows that are gone from the source, too many to believe it.
     """
 
+    rows: int = 0
+    cells: int = 0
+    deletes_guarded: int = 0
+    would_fail: str | None = None
+    largest: tuple[CellChange, ...] = ()
+
+
+@dataclass(frozen=True)
+class OrganizationDryRun:
+    """What would change for one organization."""
+
     organization_id: UUID
-    jobs: int
-    cells: int
-    steps: int
-    deletes_withheld: int
-    step_deletes_withheld: int
-    would_fail: str | None
-    largest: tuple[CellChange, ...]
+    jobs: SubjectDryRun
+    steps: SubjectDryRun
 
 
 @connections_reused()
-def preview(
+def dry_run(
     databases: Databases,
     settings: Settings,
     *,
@@ -74,7 +70,7 @@ def preview(
     organization_ids: Sequence[UUID] = (),
     accept_deletes: bool = False,
     on_progress: OnProgress | None = None,
-) -> tuple[OrganizationPreview, ...]:
+) -> tuple[OrganizationDryRun, ...]:
     """What `reconcile` with the same arguments would change; raises as it does.
 
     Organizations for which nothing would change are left out.
@@ -82,21 +78,14 @@ def preview(
     require_schema(databases, settings)
     completed = completed_in(since, until)
     request = Request(tuple(organization_ids), completed=completed, accept_deletes=accept_deletes)
-    stages = Stages(on_progress)
-    with (
-        refresh_lock(databases, settings),
-        _without_new_facts(settings) as there,
-        gathered(databases, there, request, stages, dry=True) as (extraction, facts, spool),
-        reading_facts(there.facts_location),
-        Aggregator(statement("compute/cells")) as aggregator,
-    ):
-        outlook = _Outlook.of(databases, there, extraction, facts, spool)
-        desk = Desk(outlook.jobs, extraction.calendar.calendar, settings.rollup_plan, aggregator)
-        with proposal(databases, settings) as proposed:
-            _propose(proposed, desk, outlook, completed.by(extraction.calendar, outlook.followed))
-            changes = proposed.largest_changes()
-        steps = _StepOutlook.of(databases, there, request, stages)
-    return _told(extraction, outlook, changes, steps)
+    with refresh_lock(databases, settings), _without_new_facts(settings) as elsewhere:
+        run = Run(databases, elsewhere, Stages(on_progress))
+        jobs, steps = (_subject_dry_run(run, request, subject) for subject in (JOBS, STEPS))
+    nothing = SubjectDryRun()
+    return tuple(
+        OrganizationDryRun(key, jobs.get(key, nothing), steps.get(key, nothing))
+        for key in sorted(jobs.keys() | steps.keys())
+    )
 
 
 @contextmanager
@@ -104,91 +93,88 @@ def _without_new_facts(settings: Settings) -> Iterator[Settings]:
     """Where there are no facts, look at an empty table elsewhere instead of making one in their place."""
     with tempfile.TemporaryDirectory(prefix="execmetrics-") as elsewhere:
         lacking = {
-            name: f"{elsewhere}/{kind.name}"
-            for name, kind in (("facts_url", JOB_FACTS), ("step_facts_url", STEP_FACTS))
-            if opened(location_of(settings, kind), kind) is None
+            name: f"{elsewhere}/{fact.table}"
+            for name, fact in (("facts_url", JOBS.fact), ("step_facts_url", STEPS.fact))
+            if opened(location_of(settings, fact), fact) is None
         }
         yield settings.model_copy(update=lacking)
 
 
-@dataclass(frozen=True)
-class _StepOutlook:
-    """Of how many steps the facts would change, and how many are gone, too many to believe the source."""
-
-    changed: Mapping[UUID, int]
-    withheld: Mapping[UUID, int]
-
-    @classmethod
-    def of(cls, databases: Databases, settings: Settings, request: Request, stages: Stages) -> "_StepOutlook":
+def _subject_dry_run(run: Run, request: Request, subject: Subject) -> dict[UUID, SubjectDryRun]:
+    location = run.settings.location_of(subject.fact.table)
+    with (
+        reading_facts(location, subject.fact),
+        gather(run, request, subject, dry=True) as (extraction, spool),
+    ):
+        if extraction is None:
+            return {}
+        outlook = _Outlook.of(run, extraction, spool)
+        calendar, plan = extraction.calendar, run.settings.plan_of(subject)
         with (
-            reading_facts(settings.step_facts_location, STEP_FACTS),
-            gathered_steps(databases, settings, request, stages, dry=True) as (extraction, spool),
+            DuckDBEngine(outlook.rows, calendar.calendar, plan, subject) as engine,
+            proposing(run, subject) as writer,
         ):
-            if extraction is None:
-                return cls({}, {})
-            _, differing = _afterwards(extraction.facts, spool, STEP_FACTS, STEPS)
-            return cls(_counted(differing, STEP_FACTS), extraction.withheld)
+            assert request.completed
+            within = request.completed.by(calendar, outlook.followed)
+            _propose(writer, engine, outlook, within)
+            changes = writer.largest_changes()
+    return _result(extraction, outlook, changes)
 
 
 @dataclass(frozen=True)
 class _Outlook:
-    """The jobs as they would be afterwards, and what would have to be computed of them.
+    """The rows as they would be afterwards, and what would have to be computed of them.
 
-    `changed` holds the jobs of those who follow the changes, as they are and would be; cells of the `whole`
-    organizations would all be computed, and the days, weeks and months of the `rezoned`.
+    `changed` holds the rows of organizations that follow the changes, as they are and would be; cells of
+    the `whole` organizations would all be computed, and the days, weeks and months of the `rezoned`.
     """
 
-    jobs: pl.LazyFrame
+    rows: pl.LazyFrame
     changed: pl.DataFrame
     whole: frozenset[UUID]
     rezoned: frozenset[UUID]
     followed: frozenset[UUID]
-    withheld: dict[UUID, ExecutionMetricsError]
-    jobs_changed: dict[UUID, int]
+    guarded: Mapping[UUID, ExecutionMetricsError]
+    rows_changed: Mapping[UUID, int]
 
     @classmethod
-    def of(
-        cls,
-        databases: Databases,
-        settings: Settings,
-        extraction: Extraction,
-        facts: Facts,
-        spool: Spool,
-    ) -> "_Outlook":
-        seen = extraction.seen
-        jobs, differing = _afterwards(facts, spool, JOB_FACTS, JOBS)
-        with connect(databases.analytics_url, settings) as analytics:
-            current = find_version(analytics, definition(settings.rollup_plan))
-            withheld = not_believed(analytics, settings, extraction, facts, jobs)
-        scope = set(extraction.organization_ids) - withheld.keys()
-        followed = {key for key in scope & seen.keys() if seen[key].shows(facts)} - find_stale(seen, current)
-        images = [differing.select(*_PLACE)]
+    def of(cls, run: Run, extraction: Extraction, spool: Spool) -> "_Outlook":
+        subject, facts, seen = extraction.subject, extraction.facts, extraction.seen
+        rows, differing = _afterwards(extraction, spool)
+        with run.analytics() as analytics:
+            current = find_version(analytics, subject.definition(run.settings.plan_of(subject)))
+            guarded = find_guarded(analytics, run.settings, extraction, rows)
+        scope = set(extraction.organization_ids) - guarded.keys()
+        followed = {key for key in scope & seen.keys() if seen[key].shows(facts) and seen[key].is_of(current)}
+        place = ("organization_id", subject.fact.time, *subject.dimension_columns)
+        changes = [differing.select(place)]
         followed -= follow(
-            lambda those: unpublished_images(facts, those),
+            facts,
+            subject,
             {key: seen[key] for key in followed},
-            lambda unpublished: images.append(unpublished.select(*_PLACE)),
+            lambda unpublished: changes.append(unpublished.select(place)),
         )
+        counted = differing.group_by("organization_id").agg(pl.col(subject.fact.key).n_unique())
         return cls(
-            jobs,
-            pl.concat(images).filter(_of(followed)),
+            rows,
+            pl.concat(changes).filter(of_organizations(followed)),
             frozenset(scope - followed),
             frozenset(key for key in followed if extraction.calendar.differs(key, seen[key])),
             frozenset(followed),
-            withheld,
-            _counted(differing, JOB_FACTS),
+            guarded,
+            dict(zip(uuids(counted["organization_id"]), counted[subject.fact.key], strict=True)),
         )
 
 
-def _afterwards(
-    facts: Facts, spool: Spool, kind: Kind, subject: Subject
-) -> tuple[pl.LazyFrame, pl.DataFrame]:
+def _afterwards(extraction: Extraction, spool: Spool) -> tuple[pl.LazyFrame, pl.DataFrame]:
     """The facts that would count afterwards, and those that would change, as they are and would be."""
-    key, columns = kind.key, (kind.key, "row_hash", *subject.measured_columns)
-    before = facts.scan().select(columns)
+    subject = extraction.subject
+    key, columns = subject.fact.key, (subject.fact.key, "row_hash", *subject.fact_columns)
+    before = extraction.facts.scan().select(columns)
     if not spool.rows:
         return before, before.clear().collect()
     read = spool.scan().unique(key)
-    now = read.filter(pl.col("gone").is_null()).select(columns)
+    now = read.filter(pl.col(TOMBSTONE).is_null()).select(columns)
     met = before.join(read.select(key), on=key, how="semi").collect().lazy()
     same = met.join(now, on=[key, "row_hash"], how="semi").select(key)
     differing = pl.concat([met, now]).join(same, on=key, how="anti")
@@ -196,56 +182,43 @@ def _afterwards(
     return pl.concat([rest, now]), differing.collect()
 
 
-def _counted(differing: pl.DataFrame, kind: Kind) -> dict[UUID, int]:
-    counted = differing.group_by("organization_id").agg(pl.col(kind.key).n_unique())
-    return dict(zip(uuids(counted["organization_id"]), counted[kind.key], strict=True))
-
-
-def _propose(proposed: Proposal, desk: Desk, outlook: _Outlook, within: LocalRange) -> None:
+def _propose(writer: Writer, engine: DuckDBEngine, outlook: _Outlook, within: LocalRange) -> None:
     """Stage whatever a reconcile would compute."""
     whole, rezoned, changed = outlook.whole, outlook.rezoned, outlook.changed.lazy()
     others = outlook.followed - rezoned
 
     def stage(cells: Cells) -> None:
         for some in cells:
-            proposed.stage(some)
+            writer.stage(some)
 
-    stage(desk.all_cells(whole, Restated.BACKFILL))
-    stage(desk.all_cells(rezoned, Restated.TIME_ZONE, periods=_LOCAL_PERIODS))
-    stage(desk.changed_cells(changed.filter(~_of(rezoned)), reason=Restated.BACKFILL))
-    hours = changed.filter(_of(rezoned))
-    stage(desk.changed_cells(hours, periods=(Period.HOUR,), reason=Restated.BACKFILL))
+    stage(engine.cells(AllCells(whole, Restated.BACKFILL)))
+    stage(engine.cells(AllCells(rezoned, Restated.TIME_ZONE, LOCAL_PERIODS)))
+    is_rezoned = of_organizations(rezoned)
+    stage(engine.cells(ChangedCells(changed.filter(~is_rezoned), reason=Restated.BACKFILL)))
+    stage(engine.cells(ChangedCells(changed.filter(is_rezoned), (Period.HOUR,), Restated.BACKFILL)))
     reached = [(ids, each) for instants, ids in within.groups(sorted(others)) for each in reaching(*instants)]
     for ids, each in reached:
-        between = (each.since, each.until)
-        stage(desk.all_cells(ids, Restated.DRIFT, periods=each.periods, between=between))
-    proposed.stage_leftovers(whole, Restated.BACKFILL)
-    proposed.stage_leftovers(rezoned, Restated.TIME_ZONE, periods=_LOCAL_PERIODS)
+        stage(engine.cells(AllCells(ids, Restated.DRIFT, each.periods, each.since, each.until)))
+    writer.stage_leftovers(whole, Restated.BACKFILL)
+    writer.stage_leftovers(rezoned, Restated.TIME_ZONE, periods=LOCAL_PERIODS)
     for ids, each in reached:
-        proposed.stage_leftovers(ids, Restated.DRIFT, periods=each.periods, between=each.bounds)
+        writer.stage_leftovers(ids, Restated.DRIFT, periods=each.periods, between=each.bounds)
 
 
-def _told(
-    extraction: Extraction, outlook: _Outlook, changes: Sequence[CellChange], steps: _StepOutlook
-) -> tuple[OrganizationPreview, ...]:
-    largest: dict[UUID, list[CellChange]] = {}
+def _result(
+    extraction: Extraction, outlook: _Outlook, changes: Sequence[CellChange]
+) -> dict[UUID, SubjectDryRun]:
+    found: dict[UUID, SubjectDryRun] = {}
     for change in changes:
-        largest.setdefault(change.organization_id, []).append(change)
-    failing = {key: type(why).__name__ for key, why in outlook.withheld.items()}
-    return tuple(
-        OrganizationPreview(
-            organization_id=key,
-            jobs=outlook.jobs_changed.get(key, 0),
-            cells=largest[key][0].cells if key in largest else 0,
-            steps=steps.changed.get(key, 0),
-            deletes_withheld=extraction.withheld.get(key, 0),
-            step_deletes_withheld=steps.withheld.get(key, 0),
+        so_far = found.get(change.organization_id, SubjectDryRun(cells=change.cells))
+        found[change.organization_id] = replace(so_far, largest=(*so_far.largest, change))
+    failing = {key: type(why).__name__ for key, why in outlook.guarded.items()}
+    return {
+        key: replace(
+            found.get(key, SubjectDryRun()),
+            rows=outlook.rows_changed.get(key, 0),
+            deletes_guarded=extraction.guarded.get(key, 0),
             would_fail=failing.get(key),
-            largest=tuple(largest.get(key, ())),
         )
-        for key in sorted(largest.keys() | failing.keys() | steps.changed.keys() | steps.withheld.keys())
-    )
-
-
-def _of(organization_ids: Collection[UUID]) -> pl.Expr:
-    return pl.col("organization_id").is_in(id_series("organization_id", organization_ids).implode())
+        for key in found.keys() | failing.keys()
+    }

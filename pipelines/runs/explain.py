@@ -1,53 +1,58 @@
 """One cell, explained: its figures, the jobs behind them, when they changed, why, and what they were."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from functools import cached_property
+from typing import Any
 from uuid import UUID
 
 import polars as pl
 
 from pipelines.calendars.moments import DayOrTime, instant_of
 from pipelines.calendars.wall_clock import WallClock
+from pipelines.compute.cells import with_none_members
 from pipelines.compute.chunks import in_buckets
 from pipelines.errors import CellNotFound
 from pipelines.facts.fact_table import open_facts
 from pipelines.facts.health import reading_facts
+from pipelines.frames import sentinel
 from pipelines.postgres.connections import Connection, Databases, connect
 from pipelines.postgres.schema_checks import require_analytics
 from pipelines.postgres.statements import statement
+from pipelines.postgres.subject_statements import figures_in, subject_statement
 from pipelines.settings import Settings
 from pipelines.state.retention import find_removed_before
 from pipelines.state.time_zones import ReadCalendar, find_calendar
-from pipelines.state.watermarks import Progress, find_progress
-from pipelines.subjects.dimensions import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS
-from pipelines.subjects.measures import DIMENSIONS, FIGURE_COLUMNS
-from pipelines.subjects.periods import Period
+from pipelines.state.watermarks import Watermark, find_watermarks
+from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.restatements import Restated
-from pipelines.subjects.rollup import Mask
-from pipelines.subjects.subject import JOBS, with_named_groups
+from pipelines.subjects.rollup import Period
+from pipelines.subjects.subject import Subject
 
 Figures = Mapping[str, float | None]
-
-_ALL: Final = {"workflow_id": ALL_WORKFLOWS, "client_id": ALL_CLIENTS, "initiator_type": ALL_INITIATORS}
 
 
 @dataclass(frozen=True)
 class CellName:
     """Which cell is meant: `start` lies in its bucket, by the organization's clocks or as an instant.
 
-    Where there is no such cell, an instant that is the exact start of an older one, from before the
-    organization's time zone changed, names that.
+    `cell` names dimensions by column; others are all together. Where there is no such cell, an instant that
+    is the exact start of an older one, from before the organization's time zone changed, names that.
     """
 
     organization_id: UUID
     period: Period
     start: DayOrTime
-    workflow_id: UUID = ALL_WORKFLOWS
-    client_id: UUID = ALL_CLIENTS
-    initiator_type: str = ALL_INITIATORS
+    cell: Mapping[str, UUID | str] = field(default_factory=dict)
+    subject: Subject = JOBS
+
+    @cached_property
+    def dimensions(self) -> Mapping[str, UUID | str]:
+        """All dimensions by column; one that is not named is all together."""
+        return {each.column: self.cell.get(each.column, each.every) for each in self.subject.dimensions}
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ class AsOf:
 class Explanation:
     """What is known of one cell; `figures` is None when it is gone.
 
-    `jobs` is how many facts are in it now. `because` says why it last changed: the reason of the newest
+    `rows` is how many facts are in it now. `because` says why it last changed: the reason of the newest
     restatement, or else the `Occasion`. `is_over` tells whether its period was over when the organization
     was last published.
     """
@@ -113,11 +118,9 @@ class Explanation:
     period_start: datetime
     period_end: datetime
     time_zone: str
-    workflow_id: UUID
-    client_id: UUID
-    initiator_type: str
+    cell: Mapping[str, UUID | str]
     figures: Figures | None
-    jobs: int
+    rows: int
     is_over: bool
     changed_at: datetime
     because: Restated | Occasion
@@ -136,13 +139,13 @@ def explain(
     require_analytics(databases, settings)
     with connect(databases.analytics_url, settings) as analytics:
         analytics.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        progress = find_progress(analytics).get(name.organization_id)
-        if progress is None:
+        watermark = find_watermarks(analytics, name.subject).get(name.organization_id)
+        if watermark is None:
             raise CellNotFound
         calendar = find_calendar(analytics)
         clock = calendar.clock_of(name.organization_id)
         found = _found(analytics, name, _starts(clock, name))
-        records = _Records.of(analytics, name.organization_id)
+        records = _Records.of(analytics, name)
         if found is None:
             raise CellNotFound(_hint(analytics, settings, clock, name))
     end = clock.end(name.period, found.start)
@@ -151,13 +154,11 @@ def explain(
         period=name.period,
         period_start=found.start,
         period_end=end,
-        time_zone=progress.time_zone,
-        workflow_id=name.workflow_id,
-        client_id=name.client_id,
-        initiator_type=name.initiator_type,
+        time_zone=watermark.time_zone,
+        cell=name.dimensions,
         figures=found.figures,
-        jobs=_jobs(settings, calendar, name, found.start),
-        is_over=_is_over(calendar, progress, name.period, found.start),
+        rows=_rows(settings, calendar, name, found.start),
+        is_over=_is_over(calendar, watermark, name.period, found.start),
         changed_at=found.computed_at or found.restatements[-1].restated_at,
         because=_because(found, end, records),
         definition_version=found.definition_version,
@@ -181,9 +182,9 @@ class _Records:
     removed_before: datetime | None
 
     @classmethod
-    def of(cls, analytics: Connection, organization_id: UUID) -> "_Records":
-        values = {"organization_id": organization_id}
-        row = analytics.execute(statement("explain/records"), values).fetchone()
+    def of(cls, analytics: Connection, name: CellName) -> "_Records":
+        values = {"organization_id": name.organization_id, "subject": name.subject.name}
+        row = analytics.execute(subject_statement("explain/records", name.subject), values).fetchone()
         assert row is not None
         return cls(*row)
 
@@ -200,37 +201,35 @@ def _found(analytics: Connection, name: CellName, starts: Sequence[datetime]) ->
         "organization_id": name.organization_id,
         "period": name.period,
         "starts": list(starts),
-        "workflow_id": name.workflow_id,
-        "client_id": name.client_id,
-        "initiator_type": name.initiator_type,
+        "subject": name.subject.name,
+        "cell": json.dumps({column: str(value) for column, value in name.dimensions.items()}),
+        **name.dimensions,
     }
-    cells = analytics.execute(statement("explain/cell"), values).fetchall()
+    cells = analytics.execute(subject_statement("publish/cell", name.subject), values).fetchall()
     restatements = analytics.execute(statement("explain/restatements"), values).fetchall()
     for start in starts:
-        cell = next((row for row in cells if row[0] == start), (start, None, None, None))
-        changes = tuple(_restatement(row) for row in restatements if row[0] == start)
+        cell = next((row for row in cells if row[0] == start), (start, None, None))
+        changes = tuple(_restatement(row, name.subject) for row in restatements if row[0] == start)
         if cell[1] or changes:
-            return _Found(start, cell[1], cell[2], _figures(cell[3:]), changes)
+            figures = dict(zip(name.subject.measure_columns, cell[3:], strict=False)) or None
+            return _Found(start, cell[1], cell[2], figures, changes)
     return None
 
 
-def _restatement(row: Sequence[Any]) -> Restatement:
-    figures = row[5:]
-    old, new = figures[: len(FIGURE_COLUMNS)], figures[len(FIGURE_COLUMNS) :]
-    return Restatement(row[1], row[2], Restated(row[3]), row[4], _figures(old), _figures(new))
-
-
-def _figures(values: Sequence[Any]) -> Figures | None:
-    return dict(zip(FIGURE_COLUMNS, values, strict=True)) if values[0] is not None else None
+def _restatement(row: Sequence[Any], subject: Subject) -> Restatement:
+    _, restated_at, run_id, reason, old_since, old, new = row
+    return Restatement(
+        restated_at, run_id, Restated(reason), old_since, figures_in(old, subject), figures_in(new, subject)
+    )
 
 
 def _hint(analytics: Connection, settings: Settings, clock: WallClock, name: CellName) -> str:
     """Why there is no such cell, if that is to be told."""
-    chosen = Mask.TOTAL
-    for column, mask in DIMENSIONS.items():
-        if getattr(name, column) != _ALL[column]:
-            chosen |= mask
-    if chosen not in settings.rollup_plan[name.period]:
+    every = {each.column: each.every for each in name.subject.dimensions}
+    chosen = frozenset(column for column, value in name.dimensions.items() if value != every[column])
+    if chosen not in settings.plan_of(name.subject)[name.period]:
+        if name.subject is not JOBS:
+            return f"(these dimensions are not combined for each {name.period})"
         return f"(EXECMETRICS_ROLLUP_PLAN does not combine these dimensions for each {name.period})"
     removed_before = find_removed_before(analytics).get(name.period)
     if removed_before and _starts(clock, name)[0] < removed_before:
@@ -238,7 +237,7 @@ def _hint(analytics: Connection, settings: Settings, clock: WallClock, name: Cel
     return ""
 
 
-def _jobs(settings: Settings, calendar: ReadCalendar, name: CellName, start: datetime) -> int:
+def _rows(settings: Settings, calendar: ReadCalendar, name: CellName, start: datetime) -> int:
     """How many facts are in the cell."""
     bucket = pl.DataFrame(
         {
@@ -246,22 +245,21 @@ def _jobs(settings: Settings, calendar: ReadCalendar, name: CellName, start: dat
             "period_start": pl.Series([start], dtype=pl.Datetime("us", "UTC")),
         }
     )
-    with reading_facts(settings.facts_location):
-        jobs = in_buckets(open_facts(settings).scan(), bucket, name.period, calendar.calendar)
-        counted = with_named_groups(jobs, JOBS).filter(*_wanted(name)).select(pl.len())
+    subject = name.subject
+    wanted = [
+        pl.col(each.column) == pl.lit(sentinel(name.dimensions[each.column]))
+        for each in subject.dimensions
+        if name.dimensions[each.column] != each.every
+    ]
+    with reading_facts(settings.location_of(subject.fact.table), subject.fact):
+        rows = in_buckets(open_facts(settings, subject.fact).scan(), bucket, name.period, calendar.calendar)
+        counted = with_none_members(rows, subject).filter(*wanted, True).select(pl.len())
         return int(counted.collect().item())
 
 
-def _wanted(name: CellName) -> Iterable[pl.Expr]:
-    for column, everything in _ALL.items():
-        value = getattr(name, column)
-        if value != everything:
-            yield pl.col(column) == pl.lit(value.bytes if isinstance(value, UUID) else value)
-
-
-def _is_over(calendar: ReadCalendar, progress: Progress, period: Period, start: datetime) -> bool:
+def _is_over(calendar: ReadCalendar, watermark: Watermark, period: Period, start: datetime) -> bool:
     """Whether another bucket had begun up to where the organization is complete."""
-    open_since = calendar.open_since({progress.organization_id: progress.complete_through})
+    open_since = calendar.open_since({watermark.organization_id: watermark.complete_through})
     begun: datetime = open_since.filter(pl.col("period") == period.value)["period_start"].item()
     return start < begun
 

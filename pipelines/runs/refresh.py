@@ -1,47 +1,46 @@
 """One pass from the source to the aggregates, one at a time: gather, compute, apply."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from uuid import UUID
 
 from pipelines.calendars.moments import DayOrTime, require_order
 from pipelines.errors import TooManyFailures, UnknownOrganization
-from pipelines.extract.extractor import CompletedIn, Extraction, Request, extract
-from pipelines.facts.delta import JOB_FACTS
+from pipelines.extract.extractor import extract
+from pipelines.extract.request import CompletedIn, Extraction, Request
 from pipelines.facts.health import with_new_facts
-from pipelines.postgres.connections import Databases, connect, connections_reused
-from pipelines.postgres.schema_checks import require_schema
+from pipelines.postgres.connections import Databases, Run, connections_reused
+from pipelines.postgres.schema_checks import require_analytics, require_schema
 from pipelines.progress import OnProgress, Stages
 from pipelines.publish.publisher import Published, publish
-from pipelines.publish.rebuild import rebuild_stale
-from pipelines.publish.repair import repair_range
-from pipelines.runs.step_refresh import StepsReport, refresh_steps
+from pipelines.publish.recompute import rebuild_stale, repair_range
 from pipelines.settings import Settings
 from pipelines.state.lock import refresh_lock
-from pipelines.state.watermarks import find_progress
-from pipelines.subjects.outcomes import OutcomeOf
+from pipelines.state.watermarks import find_watermarks
+from pipelines.subjects.jobs import JOBS
+from pipelines.subjects.steps import STEPS
+from pipelines.subjects.subject import Subject
 
 
 @dataclass(frozen=True)
 class FailedOrganization:
-    """Whose metrics stay as they were, and the class of what went wrong; the next pass tries again."""
+    """An organization whose metrics stay as they were and the class of its failure; a later pass retries."""
 
     organization_id: UUID
     error_class: str
 
 
 @dataclass(frozen=True)
-class RefreshReport:
-    """What one pass did; `seconds` has the stages extract, facts, compute and publish, and the total.
+class SubjectReport:
+    """What one pass did for one subject; `not_counted` are rows that were read and may not be counted.
 
-    Compute and publish overlap, so the stages may add up to more than the total. `snapshot` is how long
-    the source's snapshot was open, and `longest_statement` what its longest statement took. `steps` is None
-    where the source has no logs, and where they are measured apart.
+    `anomalies` are those that were seen, for jobs.
     """
 
     organizations: int
-    jobs_read: int
+    rows_read: int
+    not_counted: int
     facts_inserted: int
     facts_updated: int
     facts_deleted: int
@@ -51,7 +50,18 @@ class RefreshReport:
     cells_restated: int
     anomalies: int
     failed: tuple[FailedOrganization, ...]
-    steps: StepsReport | None
+
+
+@dataclass(frozen=True)
+class RefreshReport(SubjectReport):
+    """What one pass did for jobs, and for `steps`; `seconds` has the time of each stage, and the total.
+
+    Compute and publish overlap, so the stages may add up to more than the total. `snapshot` is how long
+    the source's snapshot was open, and `longest_statement` what its longest statement took. `steps` is None
+    where the source has no logs, and where they are measured apart.
+    """
+
+    steps: SubjectReport | None
     seconds: dict[str, float]
 
 
@@ -67,7 +77,7 @@ def refresh(
     No `organization_ids` means all of them. Raises `UnknownOrganization`, `SchemaMissing`,
     `SourceMissing`, `AnotherRunHoldsTheLock`, `TooManyFailures`.
     """
-    return _pass(databases, settings, Request(tuple(organization_ids)), on_progress)
+    return _pass(Run(databases, settings, Stages(on_progress)), Request(tuple(organization_ids)))
 
 
 def reconcile(
@@ -83,15 +93,15 @@ def reconcile(
     """A refresh that also makes everything completed in [since, until) equal the source again.
 
     Dates and times without an offset go by the clocks of each organization.
-    Days that a digest of the source and of the facts finds to differ are read anew, so that rows deleted
+    Days whose checksums differ between source and facts are read anew, so that rows deleted
     from the source leave the aggregates too: where they are suspiciously many, only if `accept_deletes`.
-    Stored cells that reach into the range are what the facts say afterwards, whoever wrote them.
+    Stored cells that reach into the range are what the facts say afterwards, whatever wrote them.
     Raises as `refresh` does, and `InvalidRange`.
     """
     request = Request(
         tuple(organization_ids), completed=completed_in(since, until), accept_deletes=accept_deletes
     )
-    return _pass(databases, settings, request, on_progress)
+    return _pass(Run(databases, settings, Stages(on_progress)), request)
 
 
 def reconcile_created(
@@ -110,44 +120,37 @@ def reconcile_created(
         everything=since is None,
         accept_deletes=accept_deletes,
     )
-    return _pass(databases, settings, request, on_progress)
+    return _pass(Run(databases, settings, Stages(on_progress)), request)
+
+
+@connections_reused()
+def rebuild(
+    databases: Databases, settings: Settings, *, on_progress: OnProgress | None = None
+) -> dict[str, Published]:
+    """Compute every cell anew that is of an older definition, by subject; see `rebuild_stale`.
+
+    Raises `SchemaMissing`, `AnotherRunHoldsTheLock`, `PublishConflict`.
+    """
+    require_analytics(databases, settings)
+    run = Run(databases, settings, Stages(on_progress))
+    with refresh_lock(databases, settings):
+        return {subject.name: rebuild_stale(run, subject) for subject in (JOBS, STEPS)}
 
 
 @connections_reused()
 def extract_changes(
     databases: Databases, settings: Settings, request: Request, *, on_progress: OnProgress | None = None
 ) -> Extraction:
-    """The first half of a pass.
+    """The first half of a pass over the jobs.
 
     The facts are up to date afterwards; nothing is published, and nothing is lost if it never is.
     """
     require_schema(databases, settings)
-    stages = Stages(on_progress)
-    with refresh_lock(databases, settings), stages.timed("total"):
-        extraction = with_new_facts(
-            settings.facts_location, JOB_FACTS, lambda: extract(databases, settings, request, stages)
-        )
-    return replace(extraction, seconds=stages.seconds)
-
-
-@connections_reused()
-def measure_steps(
-    databases: Databases, settings: Settings, request: Request, *, on_progress: OnProgress | None = None
-) -> StepsReport | None:
-    """The steps alone, of organizations whose jobs were published; None where the source has no logs.
-
-    Raises `UnknownOrganization` for one that was not.
-    """
-    require_schema(databases, settings)
-    with connect(databases.analytics_url, settings) as analytics:
-        unknown = sorted(set(request.organization_ids) - find_progress(analytics).keys())
-    if unknown:
-        raise UnknownOrganization(f"({', '.join(map(str, unknown))})")
-    with refresh_lock(databases, settings):
-        steps = refresh_steps(databases, settings, request, Stages(on_progress))
-    if steps:
-        _require_few_failures(settings, steps.failed, steps.organizations, OutcomeOf.STEPS)
-    return steps
+    run = Run(databases, settings, Stages(on_progress))
+    with refresh_lock(databases, settings), run.stages.timed("total"):
+        extraction = with_new_facts(settings.facts_location, JOBS.fact, lambda: extract(run, request, JOBS))
+    assert extraction
+    return replace(extraction, seconds=run.stages.seconds)
 
 
 @connections_reused()
@@ -155,59 +158,83 @@ def publish_changes(
     databases: Databases, settings: Settings, extraction: Extraction, *, on_progress: OnProgress | None = None
 ) -> RefreshReport:
     """The second half of a pass; raises `PublishConflict` when another run published since the first."""
-    stages = Stages(on_progress, extraction.seconds)
-    with refresh_lock(databases, settings), stages.timed("total"):
-        published = _publish(databases, settings, extraction.with_newest_facts(settings), stages)
-    return _report(settings, extraction, published, None, stages)
+    run = Run(databases, settings, Stages(on_progress, extraction.seconds))
+    with refresh_lock(databases, settings), run.stages.timed("total"):
+        newest = extraction.with_newest_facts(settings)
+        jobs = _report(newest, _published(run, newest))
+    _require_few_failures(settings, jobs, JOBS)
+    return RefreshReport(**vars(jobs), steps=None, seconds=_rounded(run.stages))
+
+
+@connections_reused()
+def measure_steps(
+    databases: Databases, settings: Settings, request: Request, *, on_progress: OnProgress | None = None
+) -> SubjectReport | None:
+    """The steps alone, of organizations whose jobs were published; None where the source has no logs.
+
+    Raises `UnknownOrganization` for one that was not.
+    """
+    require_schema(databases, settings)
+    run = Run(databases, settings, Stages(on_progress))
+    with run.analytics() as analytics:
+        unknown = sorted(set(request.organization_ids) - find_watermarks(analytics, JOBS).keys())
+    if unknown:
+        raise UnknownOrganization(f"({', '.join(map(str, unknown))})")
+    with refresh_lock(databases, settings):
+        steps = refresh_subject(run, request, STEPS)
+    if steps:
+        _require_few_failures(settings, steps, STEPS)
+    return steps
 
 
 def completed_in(since: DayOrTime, until: DayOrTime) -> CompletedIn:
-    """The jobs that completed in [since, until); raises `InvalidRange`."""
+    """What completed in [since, until); raises `InvalidRange`."""
     require_order(since, until)
     return CompletedIn(since, until)
 
 
+def refresh_subject(run: Run, request: Request, subject: Subject) -> SubjectReport | None:
+    """Bring one subject up to date; None where the source has no such rows that may be read.
+
+    A comparison that is asked for covers rows that ended in a range, of days, or ever. The caller holds the
+    refresh lock. Raises `UnknownOrganization`, `SourceMissing`, `PublishConflict`.
+    """
+
+    def whole_pass() -> SubjectReport | None:
+        extraction = extract(run, request, subject)
+        return _report(extraction, _published(run, extraction)) if extraction else None
+
+    return with_new_facts(run.settings.location_of(subject.fact.table), subject.fact, whole_pass)
+
+
 @connections_reused()
-def _pass(
-    databases: Databases, settings: Settings, request: Request, on_progress: OnProgress | None
-) -> RefreshReport:
-    require_schema(databases, settings)
-    stages = Stages(on_progress)
-
-    def whole_pass() -> tuple[Extraction, Published]:
-        extraction = extract(databases, settings, request, stages)
-        return extraction, _publish(databases, settings, extraction, stages)
-
-    with refresh_lock(databases, settings), stages.timed("total"):
-        extraction, published = with_new_facts(settings.facts_location, JOB_FACTS, whole_pass)
-        steps = refresh_steps(databases, settings, request, stages)
-    return _report(settings, extraction, published, steps, stages)
+def _pass(run: Run, request: Request) -> RefreshReport:
+    require_schema(run.databases, run.settings)
+    with refresh_lock(run.databases, run.settings), run.stages.timed("total"):
+        jobs = refresh_subject(run, request, JOBS)
+        steps = refresh_subject(run, request, STEPS)
+    assert jobs
+    _require_few_failures(run.settings, jobs, JOBS)
+    if steps:
+        _require_few_failures(run.settings, steps, STEPS)
+    return RefreshReport(**vars(jobs), steps=steps, seconds=_rounded(run.stages))
 
 
-def _publish(databases: Databases, settings: Settings, extraction: Extraction, stages: Stages) -> Published:
-    published = publish(databases, settings, extraction, stages)
-    published += rebuild_stale(databases, settings, stages)
+def _published(run: Run, extraction: Extraction) -> Published:
+    subject = extraction.subject
+    published = publish(run, extraction)
+    published += rebuild_stale(run, subject)
     completed = extraction.request.completed
     if completed:
-        published += repair_range(databases, settings, extraction.organization_ids, completed, stages)
+        published += repair_range(run, subject, extraction.organization_ids, completed)
     return published
 
 
-def _report(
-    settings: Settings,
-    extraction: Extraction,
-    published: Published,
-    steps: StepsReport | None,
-    stages: Stages,
-) -> RefreshReport:
-    failed = tuple(FailedOrganization(key, published.failed[key]) for key in sorted(published.failed))
-    organizations = len(extraction.organization_ids)
-    _require_few_failures(settings, published.failed, organizations, OutcomeOf.JOBS)
-    if steps:
-        _require_few_failures(settings, steps.failed, steps.organizations, OutcomeOf.STEPS)
-    return RefreshReport(
-        organizations=organizations,
-        jobs_read=extraction.jobs_read,
+def _report(extraction: Extraction, published: Published) -> SubjectReport:
+    return SubjectReport(
+        organizations=len(extraction.organization_ids),
+        rows_read=extraction.rows_read,
+        not_counted=extraction.not_counted,
         facts_inserted=extraction.absorbed.inserted,
         facts_updated=extraction.absorbed.updated,
         facts_deleted=extraction.absorbed.gone,
@@ -215,16 +242,17 @@ def _report(
         cells_written=published.written,
         cells_deleted=published.deleted,
         cells_restated=published.restated,
-        anomalies=extraction.found.height,
-        failed=failed,
-        steps=steps,
-        seconds={stage: round(taken, 3) for stage, taken in stages.seconds.items()},
+        anomalies=extraction.findings.found.height if extraction.findings else 0,
+        failed=tuple(FailedOrganization(key, published.failed[key]) for key in sorted(published.failed)),
     )
 
 
-def _require_few_failures(
-    settings: Settings, failed: Mapping[UUID, str], organizations: int, subject: OutcomeOf
-) -> None:
-    if len(failed) * 100 > settings.tolerated_failures_pct * organizations:
-        names = ", ".join(f"{key} {failed[key]}" for key in sorted(failed)[:20])
-        raise TooManyFailures(f"({subject} of {len(failed)} of {organizations}: {names})")
+def _rounded(stages: Stages) -> dict[str, float]:
+    return {stage: round(taken, 3) for stage, taken in stages.seconds.items()}
+
+
+def _require_few_failures(settings: Settings, report: SubjectReport, subject: Subject) -> None:
+    failed = report.failed
+    if len(failed) * 100 > settings.tolerated_failures_pct * report.organizations:
+        names = ", ".join(f"{each.organization_id} {each.error_class}" for each in failed[:20])
+        raise TooManyFailures(f"({subject.name} of {len(failed)} of {report.organizations}: {names})")

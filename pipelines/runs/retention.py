@@ -9,12 +9,14 @@ from pipelines.postgres.schema_checks import require_analytics
 from pipelines.settings import Settings
 from pipelines.state.lock import refresh_lock
 from pipelines.state.retention import remove_cells, remove_outcomes, remove_restatements
-from pipelines.subjects.periods import Period
+from pipelines.subjects.jobs import JOBS
+from pipelines.subjects.rollup import Period
+from pipelines.subjects.steps import STEPS
 
 
 @dataclass(frozen=True)
 class RetentionReport:
-    """How many rows were removed; a setting that is off removes none."""
+    """How many rows were removed, of jobs; a setting that is off removes none."""
 
     hourly_cells: int
     restatements: int
@@ -38,7 +40,7 @@ def retain(databases: Databases, settings: Settings, *, now: datetime | None = N
         hours = restatements = outcomes = 0
         if settings.keep_hours is not None:
             midnight = before(settings.keep_hours).replace(hour=0, minute=0, second=0, microsecond=0)
-            hours = remove_cells(analytics, Period.HOUR, midnight)
+            hours = remove_cells(analytics, (JOBS, STEPS), Period.HOUR, midnight)[JOBS.name]
         if settings.keep_restatements is not None:
             restatements = remove_restatements(analytics, before(settings.keep_restatements))
         if settings.keep_outcomes is not None:

@@ -65,27 +65,13 @@ class Status:
         return self.cells / self.jobs if self.jobs else None
 
 
-def count_cells(databases: Databases, settings: Settings) -> int:
-    """How many cells are stored."""
-    with connect(databases.analytics_url, settings) as connection:
-        row = connection.execute(statement("checks/count_cells")).fetchone()
-    return int(row[0]) if row else 0
-
-
-def count_step_cells(databases: Databases, settings: Settings) -> int:
-    """How many cells of steps are stored."""
-    with connect(databases.analytics_url, settings) as connection:
-        row = connection.execute(statement("checks/count_step_cells")).fetchone()
-    return int(row[0]) if row else 0
-
-
 def status(databases: Databases, settings: Settings) -> Status:
     """Read where every organization stands; raises `SchemaMissing`."""
     require_analytics(databases, settings)
     with connect(databases.analytics_url, settings) as connection:
         rows = connection.execute(
             statement("checks/organization_status"),
-            ALL_OF_EACH | {"withheld": DeletesNotAccepted.__name__},
+            ALL_OF_EACH | {"guarded": DeletesNotAccepted.__name__},
         ).fetchall()
     locations = (settings.facts_location, settings.step_facts_location)
     return Status(

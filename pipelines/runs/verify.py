@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain
 from typing import Any, Final
@@ -23,19 +23,18 @@ from pipelines.frames import of_organizations, uuids
 from pipelines.postgres.connections import Databases
 from pipelines.postgres.schema_checks import require_schema
 from pipelines.postgres.snapshot import Snapshot, open_snapshot
-from pipelines.postgres.statements import statement
-from pipelines.publish.publisher import unpublished_images
-from pipelines.runs.step_verify import NO_STEPS, StepsVerified, verify_steps
+from pipelines.postgres.subject_statements import oracle_statement, subject_statement
+from pipelines.publish.publisher import unpublished_changes
 from pipelines.settings import Settings
+from pipelines.source.rows import Cursor, SourceRowsOf
 from pipelines.source.selections import Asked, OfOwners, Swept
 from pipelines.source.snapshot import SourceSnapshot, open_source
-from pipelines.state.time_zones import UTC, calendar_in
-from pipelines.state.watermarks import Progress, progress_in
-from pipelines.subjects.definition import definition
-from pipelines.subjects.measures import DIMENSIONS, KEY_COLUMNS
-from pipelines.subjects.periods import Period
-from pipelines.subjects.rollup import RollupPlan
-from pipelines.subjects.subject import JOBS
+from pipelines.state.time_zones import UTC, ReadCalendar, calendar_in
+from pipelines.state.watermarks import Watermark, Watermarks, watermarks_in
+from pipelines.subjects.jobs import JOBS
+from pipelines.subjects.rollup import Period
+from pipelines.subjects.steps import STEPS
+from pipelines.subjects.subject import TOMBSTONE, Subject
 
 # How many organizations are compared at a time, which bounds memory.
 _BATCH: Final = 25
@@ -45,38 +44,43 @@ _BATCH: Final = 25
 class Difference:
     """One figure that differs; column `row` for a cell that is missing (stored None) or left over.
 
-    Of a column that is no number, `stored` and `expected` are None.
+    `cell` has the dimensions by column. Of a column that is no number, `stored` and `expected` are None.
     """
 
     organization_id: UUID
     period: str
     period_start: datetime
-    workflow_id: UUID
-    client_id: UUID
-    initiator_type: str
+    cell: Mapping[str, UUID | str]
     column: str
     stored: float | None
     expected: float | None
 
 
 @dataclass(frozen=True)
-class VerifyReport:
-    """How many cells were compared, how many wait for the next refresh instead, and how many are sealed.
+class Verified:
+    """How many cells of a subject were compared, how many wait for the next refresh instead, and are sealed.
 
-    The source was as it was at `as_of`. Cells of the organizations `waiting` are about to be computed anew,
-    by another definition or in another time zone, and are pending. A sealed cell holds more jobs than the
-    source, which no longer has what happened before EXECMETRICS_SEALED_BEFORE. `steps` says the same of the
-    cells of steps.
+    A sealed cell counts more rows than the source, which no longer has them.
     """
 
-    organizations: int
-    cells_compared: int
-    cells_pending: int
-    cells_sealed: int
-    differences: tuple[Difference, ...]
-    as_of: datetime
+    cells_compared: int = 0
+    cells_pending: int = 0
+    cells_sealed: int = 0
+    differences: tuple[Difference, ...] = ()
+
+
+@dataclass(frozen=True)
+class VerifyReport(Verified):
+    """What was compared of jobs, and of `steps`.
+
+    The source was as it was at `as_of`. Cells of the organizations `waiting` are about to be computed anew,
+    by another definition or in another time zone, and are pending.
+    """
+
+    organizations: int = 0
+    as_of: datetime = field(kw_only=True)
     waiting: tuple[UUID, ...] = ()
-    steps: StepsVerified = NO_STEPS
+    steps: Verified = Verified()
 
 
 def verify(
@@ -101,87 +105,125 @@ def verify(
     with (
         open_snapshot(databases.analytics_url, settings) as analytics,
         open_source(databases.source_url, settings) as source,
-        reading_facts(settings.facts_location),
     ):
-        progress = progress_in(analytics.rows("watermarks/published_state"), Progress)
-        unknown = [str(asked) for asked in organization_ids if asked not in progress]
+        jobs = watermarks_in(analytics.rows("watermarks/find"), JOBS)
+        unknown = [str(asked) for asked in organization_ids if asked not in jobs]
         if unknown:
             raise UnknownOrganization(f"({', '.join(unknown)})")
-        scope = sorted(organization_ids or progress)
-        comparison = _Comparison(analytics, source, open_facts(settings), settings, progress, scope)
-        within = comparison.calendar.range_of(since, until, scope)
-        waiting = tuple(key for key in scope if key in comparison.waiting)
-        report = VerifyReport(len(scope), 0, 0, 0, (), source.moment.extracted_at, waiting)
-        for start in range(0, len(scope), _BATCH):
-            report = comparison.of(scope[start : start + _BATCH], within, report)
-            if on_progress:
-                on_progress("verify", report.cells_compared)
-        steps = verify_steps(analytics, source, settings, progress, scope, within)
-    return replace(report, steps=steps)
+        scope = sorted(organization_ids or jobs)
+        compared = JobComparison(analytics, source, settings, jobs, scope)
+        within = compared.calendar.range_of(since, until, scope)
+        waiting = tuple(key for key in scope if key in compared.waiting)
+        of_jobs = compared.compare(within, on_progress)
+        of_steps = verify_rows(analytics, source, settings, jobs, scope, within, STEPS)
+    return VerifyReport(
+        **vars(of_jobs),
+        organizations=len(scope),
+        as_of=source.moment.extracted_at,
+        waiting=waiting,
+        steps=of_steps,
+    )
+
+
+def verify_rows(
+    analytics: Snapshot,
+    source: SourceSnapshot,
+    settings: Settings,
+    jobs: Watermarks,
+    scope: Sequence[UUID],
+    within: LocalRange,
+    subject: Subject,
+    counted: str | None = None,
+) -> Verified:
+    """The same for a subject that names its source; nothing is compared where its rows cannot be read.
+
+    What counts is said by `counted`, SQL of the oracle, or else by `verify/counted_<subject>`.
+    """
+    rows = SourceRowsOf(source, settings, subject)
+    if not rows.is_readable:
+        return Verified()
+    return RowsComparison(analytics, source, settings, jobs, scope, rows, subject, counted).compare(within)
 
 
 class _Comparison:
     """Two snapshots side by side, and what is known to be on its way between them."""
 
+    sealed_before: datetime | None
+
     def __init__(
         self,
         analytics: Snapshot,
         source: SourceSnapshot,
-        facts: Facts,
         settings: Settings,
-        progress: Mapping[UUID, Progress],
+        jobs: Watermarks,
         scope: Sequence[UUID],
+        subject: Subject,
+        counted: str | None = None,
     ) -> None:
         self._analytics, self._source, self._settings = analytics, source, settings
-        self._progress = progress
-        self.calendar = calendar_in(
-            analytics.rows("state/time_zone_offsets"),
-            {key: each.time_zone for key, each in progress.items()},
+        self._jobs, self._scope, self._subject = jobs, scope, subject
+        self._plan = settings.plan_of(subject)
+        self._counted = counted
+        self._seen = watermarks_in(analytics.rows("watermarks/find"), subject)
+        self.calendar: ReadCalendar = calendar_in(
+            analytics.rows("state/time_zone_offsets"), {key: each.time_zone for key, each in jobs.items()}
         )
         definitions = analytics.rows("state/definitions")
-        ours = definitions.filter(pl.col("definition") == definition(settings.rollup_plan))
+        ours = definitions.filter(pl.col("definition") == subject.definition(self._plan))
         self._current = int(ours["definition_version"].item()) if ours.height else None
         self._removed_before = analytics.rows("state/removed_before")
+        self._stale = [key for key, each in self._seen.items() if not each.is_of(self._current)]
         self._rezoned = self._of_other_zones()
-        self._stale = [key for key, each in progress.items() if not each.is_of(self._current)]
-        self._pending = self._waiting(facts, scope)
-
-    def of(self, batch: Sequence[UUID], within: LocalRange, so_far: VerifyReport) -> VerifyReport:
-        """Compare these organizations, and add what comes out to the report."""
-        settings = self._handed_over(batch, within)
-        self._analytics.set(settings)
-        self._source.set(settings)
-        stored = self._analytics.rows("verify/stored_cells")
-        expected = self._source.rows_of(oracle(self._settings.rollup_plan))
-        both = self._kept(side_by_side(stored, expected, JOBS))
-        on_its_way = self._on_its_way()
-        waiting = both.filter(on_its_way).height
-        both = both.filter(~on_its_way)
-        waits = both.join(self._pending, on=KEY_COLUMNS, how="semi").height
-        both = both.join(self._pending, on=KEY_COLUMNS, how="anti")
-        sealed = self._sealed(both)
-        both = both.join(sealed, on=KEY_COLUMNS, how="anti")
-        return replace(
-            so_far,
-            cells_compared=so_far.cells_compared + both.height,
-            cells_pending=so_far.cells_pending + waiting + waits,
-            cells_sealed=so_far.cells_sealed + sealed.height,
-            differences=(*so_far.differences, *(_difference(*found) for found in differences(both, JOBS))),
-        )
+        self._unpublished = [key for key in jobs if key not in self._seen]
+        with reading_facts(settings.location_of(subject.fact.table), subject.fact):
+            self._pending = self._waiting(open_facts(settings, subject.fact))
 
     @property
     def waiting(self) -> set[UUID]:
-        """Whose cells are about to be computed anew."""
+        """The organizations whose cells are about to be computed anew."""
         return {*self._stale, *self._rezoned}
+
+    def compare(self, within: LocalRange, on_progress: Callable[[str, int], None] | None = None) -> Verified:
+        """Compare the cells of all organizations, some at a time."""
+        verified = Verified()
+        for start in range(0, len(self._scope), _BATCH):
+            verified = self._compared(self._scope[start : start + _BATCH], within, verified)
+            if on_progress:
+                on_progress("verify", verified.cells_compared)
+        return verified
+
+    def _compared(self, batch: Sequence[UUID], within: LocalRange, so_far: Verified) -> Verified:
+        taken = self._handed_over(batch, within)
+        self._analytics.set(taken)
+        self._source.set(taken)
+        stored = self._analytics.rows_of(subject_statement("publish/stored_cells", self._subject))
+        expected = self._source.rows_of(oracle_statement(self._subject, self._plan, self._counted))
+        both = self._kept(side_by_side(stored, expected, self._subject))
+        on_its_way, keys = self._on_its_way(), self._subject.key_columns
+        waiting = both.filter(on_its_way).height
+        both = both.filter(~on_its_way)
+        touched = both.join(self._pending, on=keys, how="semi").height
+        both = both.join(self._pending, on=keys, how="anti")
+        sealed = both.filter(self._is_sealed())
+        both = both.filter(~self._is_sealed())
+        found = (self._difference(*each) for each in differences(both, self._subject))
+        return replace(
+            so_far,
+            cells_compared=so_far.cells_compared + both.height,
+            cells_pending=so_far.cells_pending + waiting + touched,
+            cells_sealed=so_far.cells_sealed + sealed.height,
+            differences=(*so_far.differences, *found),
+        )
 
     def _handed_over(self, batch: Sequence[UUID], within: LocalRange) -> dict[str, str]:
         organizations = [
             {
                 "organization_id": str(key),
-                "extracted_at": self._progress[key].extracted_at.isoformat(),
-                "time_zone": self._progress[key].time_zone,
+                "extracted_at": each.extracted_at.isoformat(),
+                "time_zone": each.time_zone,
             }
             for key in batch
+            for each in [self._seen.get(key, self._jobs[key])]
         ]
         tolerance = self._settings.future_tolerance
         return {
@@ -197,85 +239,136 @@ class _Comparison:
         return both
 
     def _on_its_way(self) -> pl.Expr:
-        """Cells of another definition, or of another zone, than the next refresh computes."""
-        of_the_rest = of_organizations(self._stale)
+        """Cells of another definition or clock than the next refresh has, or never published."""
+        of_the_stale = of_organizations(self._stale)
         if self._current is not None:
-            of_the_rest &= pl.col("definition_version").ne_missing(self._current)
-        return of_the_rest | (of_organizations(self._rezoned) & (pl.col("period") != Period.HOUR.value))
+            of_the_stale &= pl.col("definition_version").ne_missing(self._current)
+        rezoned = of_organizations(self._rezoned) & (pl.col("period") != Period.HOUR.value)
+        return of_the_stale | of_organizations(self._unpublished) | rezoned
 
     def _of_other_zones(self) -> list[UUID]:
-        zones = self._source.organizations().select("id", "time_zone").iter_rows()
-        now = {UUID(bytes=key): zone or UTC for key, zone in zones}
-        return [key for key, each in self._progress.items() if now.get(key, each.time_zone) != each.time_zone]
+        """The organizations whose days began elsewhere when this subject was published."""
+        return [key for key, each in self._seen.items() if self.calendar.differs(key, each)]
 
-    def _sealed(self, both: pl.DataFrame) -> pl.DataFrame:
-        """Cells that hold more jobs than the source still has, from before the day that seals them."""
-        sealed_before = self._settings.sealed_before_at
-        if sealed_before is None:
-            return both.clear()
-        more = pl.col("total_executions") > pl.col("total_executions_expected").fill_null(0)
-        return both.filter(more & (pl.col("period_start") < sealed_before))
+    def _is_sealed(self) -> pl.Expr:
+        """Cells that count more rows than the source still has, from before it lost them."""
+        if self.sealed_before is None:
+            return pl.lit(False)
+        more = pl.col(self._subject.total) > pl.col(f"{self._subject.total}_expected").fill_null(0)
+        return (more & (pl.col("period_start") < self.sealed_before)).fill_null(False)
 
-    def _waiting(self, facts: Facts, scope: Sequence[UUID]) -> pl.DataFrame:
+    def _waiting(self, facts: Facts) -> pl.DataFrame:
         """The keys of the cells that facts not yet published, or changes that are no facts yet, touch.
 
-        Changes of every organization count: a job may be on its way from one to another.
+        Changes of every organization count: a row may be on its way from one to another.
         """
-        mine = of_organizations(scope)
+        mine, key = of_organizations(self._scope), self._subject.fact.key
         keys = [self._cells_of(facts.scan().clear().collect())]
         # Without a feed everything is published anew next time, and until then nothing says what changed.
         with suppress(FeedLost):
             keys += [
-                self._cells_of(images.filter(mine)) for images in unpublished_images(facts, self._progress)
+                self._cells_of(unpublished.filter(mine).drop("weight"))
+                for unpublished in unpublished_changes(facts, self._subject, self._seen)
             ]
-        for jobs in chain.from_iterable(map(self._source.jobs, self._changed())):
+        for now in self._changed():
+            before = facts.scan().join(now.lazy().select(key), on=key, how="semi").collect()
+            counted = now.filter(pl.col(TOMBSTONE).is_null()).select(before.columns)
+            same = before.join(counted, on=[key, "row_hash"], how="semi").select(key)
+            keys.append(
+                self._cells_of(pl.concat([before, counted]).join(same, on=key, how="anti").filter(mine))
+            )
+        return pl.concat(keys).unique()
+
+    def _changed(self) -> Iterator[pl.DataFrame]:
+        """Yield what was written later than it was read, as facts, with a tombstone where none counts."""
+        raise NotImplementedError
+
+    def _cells_of(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return dirty_cells(rows, self._plan, self.calendar.calendar, self._subject)
+
+    def _difference(
+        self, row: dict[str, Any], column: str, stored: float | None, expected: float | None
+    ) -> Difference:
+        return Difference(
+            organization_id=UUID(bytes=row["organization_id"]),
+            period=row["period"],
+            period_start=row["period_start"],
+            cell={
+                each.column: UUID(bytes=row[each.column]) if each.type == "uuid" else row[each.column]
+                for each in self._subject.dimensions
+            },
+            column=column,
+            stored=stored,
+            expected=expected,
+        )
+
+
+class JobComparison(_Comparison):
+    """Compares the cells of jobs."""
+
+    def __init__(
+        self,
+        analytics: Snapshot,
+        source: SourceSnapshot,
+        settings: Settings,
+        jobs: Watermarks,
+        scope: Sequence[UUID],
+    ) -> None:
+        self.sealed_before = settings.sealed_before_at
+        super().__init__(analytics, source, settings, jobs, scope, JOBS)
+
+    def _of_other_zones(self) -> list[UUID]:
+        zones = self._source.organizations().select("id", "time_zone").iter_rows()
+        now = {UUID(bytes=key): zone or UTC for key, zone in zones}
+        return [key for key, each in self._jobs.items() if now.get(key, each.time_zone) != each.time_zone]
+
+    def _changed(self) -> Iterator[pl.DataFrame]:
+        for jobs in chain.from_iterable(map(self._source.jobs, self._asked())):
             judged = with_verdict(
                 jobs,
                 clock=self._source.moment.extracted_at,
                 earliest=self._settings.earliest_completion_at,
                 tolerance=self._settings.future_tolerance,
             )
-            before = facts.scan().join(judged.lazy().select("job_id"), on="job_id", how="semi").collect()
-            now = changes(judged).filter(pl.col("gone").is_null()).select(before.columns)
-            same = before.join(now, on=["job_id", "row_hash"], how="semi").select("job_id")
-            changed = pl.concat([before, now]).join(same, on="job_id", how="anti")
-            keys.append(self._cells_of(changed.filter(mine)))
-        return pl.concat(keys).unique()
+            yield changes(judged)
 
-    def _changed(self) -> Iterator[Asked]:
-        """What was written later than it was read: jobs, and workflows and clients that may be another's."""
-        horizons = {key: seen.horizon for key, seen in self._progress.items()}
+    def _asked(self) -> Iterator[Asked]:
+        """Jobs written later than they were read, and workflows and clients that may be another's."""
+        horizons = {key: self._source.horizon_after(seen.checkpoint) for key, seen in self._jobs.items()}
         yield Swept(horizons)
-        earliest = min(horizons.values(), default=None)
+        earliest = min((horizon for horizon in horizons.values() if horizon is not None), default=None)
         names = self._source.names(Swept(dict.fromkeys(horizons, earliest)))
         changed = OfOwners(uuids(names.workflows["id"]), uuids(names.clients["id"]))
         if changed.workflow_ids or changed.client_ids:
             yield changed
 
-    def _cells_of(self, jobs: pl.DataFrame) -> pl.DataFrame:
-        return dirty_cells(jobs, self._settings.rollup_plan, self.calendar.calendar).select(KEY_COLUMNS)
 
+class RowsComparison(_Comparison):
+    """Compares the cells of a subject that names its source."""
 
-def oracle(plan: RollupPlan) -> str:
-    """The oracle's statement for the combinations that a plan keeps."""
-    sets = [
-        ["organization_id", f"{period}_start", *(name for name, each in DIMENSIONS.items() if each in mask)]
-        for period, masks in plan.items()
-        for mask in masks
-    ]
-    text = ", ".join(f"({', '.join(columns)})" for columns in sets)
-    return statement("verify/expected_cells").replace("{grouping_sets}", text)
+    def __init__(
+        self,
+        analytics: Snapshot,
+        source: SourceSnapshot,
+        settings: Settings,
+        jobs: Watermarks,
+        scope: Sequence[UUID],
+        rows: SourceRowsOf,
+        subject: Subject,
+        counted: str | None,
+    ) -> None:
+        self._rows = rows
+        self.sealed_before = rows.sealed_before()
+        super().__init__(analytics, source, settings, jobs, scope, subject, counted)
 
+    def _changed(self) -> Iterator[pl.DataFrame]:
+        cursors = {key: self._cursor(each) for key, each in self._seen.items()}
+        day = self._subject.fact.partition_column
+        for rows in chain(self._rows.written(cursors), self._rows.of_changed_jobs(cursors)):
+            yield rows.with_columns(
+                pl.when("counts").then(None).otherwise(pl.lit("")).alias(TOMBSTONE),
+                pl.col("completed_at").dt.date().alias(day),
+            )
 
-def _difference(row: dict[str, Any], column: str, stored: float | None, expected: float | None) -> Difference:
-    return Difference(
-        organization_id=UUID(bytes=row["organization_id"]),
-        period=row["period"],
-        period_start=row["period_start"],
-        workflow_id=UUID(bytes=row["workflow_id"]),
-        client_id=UUID(bytes=row["client_id"]),
-        initiator_type=row["initiator_type"],
-        column=column,
-        stored=stored,
-        expected=expected,
-    )
+    def _cursor(self, seen: Watermark) -> Cursor:
+        return self._rows.cursor(seen.checkpoint, seen.extracted_at)

@@ -12,7 +12,7 @@ import polars as pl
 from pipelines.frames import uuids
 
 # So many ids the server finds by its index in a fraction of a second.
-_IDS_AT_A_TIME: Final = 10_000
+IDS_AT_A_TIME: Final = 10_000
 
 # Rows carry 32 bits of their transaction's id, which tell before from after within half of their circle;
 # half of that leaves room for the transactions that are under way.
@@ -93,8 +93,8 @@ class Listed:
     def settings(self) -> Iterator[Settings]:
         """Yield what each statement takes, for ten thousand ids at a time."""
         ids = list(dict.fromkeys(self.job_ids))
-        for start in range(0, len(ids), _IDS_AT_A_TIME):
-            yield {"execmetrics.job_ids": array_of(ids[start : start + _IDS_AT_A_TIME])}
+        for start in range(0, len(ids), IDS_AT_A_TIME):
+            yield {"execmetrics.ids": array_of(ids[start : start + IDS_AT_A_TIME])}
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
 """The source as one moment shows it: who is there, what was asked of its jobs, and their digest."""
 
-from collections.abc import Generator, Iterator, Sequence
+import json
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -12,24 +14,29 @@ from adbc_driver_postgresql import dbapi
 
 from pipelines.calendars.local_ranges import Instants, bounds
 from pipelines.errors import SourceMissing
-from pipelines.frames import id_series
+from pipelines.frames import id_series, schema_of
 from pipelines.postgres.snapshot import Snapshot, connected, read
-from pipelines.postgres.statements import statement
+from pipelines.postgres.statements import body, render, statement
 from pipelines.settings import Settings
 from pipelines.source.fitness import find_relations, reasons_to_read_whole, require_fit
 from pipelines.source.selections import Asked, Swept, array_of
-from pipelines.source.source_statements import digest_statement, jobs_statement
 from pipelines.subjects.dimensions import RESERVED_IDS, RESERVED_INITIATORS
-from pipelines.subjects.jobs import EXTRACTED_COLUMNS
+from pipelines.subjects.jobs import FLAGS, JOBS
+
+# A row of the source: the fact, and flags for what cannot be taken at face value.
+EXTRACTED_COLUMNS: Final = schema_of({**JOBS.fact.columns, **dict.fromkeys(FLAGS, "boolean")})
 
 # For each organization and UTC day of creation: how many jobs count, and two sums of their row hashes.
-DIGEST_COLUMNS: Final[dict[str, pl.DataType]] = {
-    "organization_id": pl.Binary(),
-    "created_date": pl.Date(),
-    "jobs": pl.Int64(),
-    "low": pl.Int64(),
-    "high": pl.Int64(),
-}
+_CHECKSUM_COLUMNS: Final = schema_of(
+    {
+        "organization_id": "uuid",
+        JOBS.fact.partition_column: "date",
+        **dict.fromkeys(("rows", "low", "high"), "bigint"),
+    }
+)
+
+# So old a horizon cannot be distinguished from a future one on the circle of 32-bit ids.
+_TOO_OLD: Final = 2**30
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class Moment:
     """
 
     horizon: int
-    incarnation: str
+    identity: str
     extracted_at: datetime
 
 
@@ -64,10 +71,25 @@ class SourceSnapshot(Snapshot):
         extracted_at = read(connection, statement("source/clock"))["extracted_at"].item()
         super().__init__(connection, settings)
         seen = self.rows("source/snapshot").row(0, named=True)
-        self.moment = Moment(seen["horizon"], seen["incarnation"], extracted_at.astimezone(UTC))
+        self.moment = Moment(seen["horizon"], seen["identity"], extracted_at.astimezone(UTC))
         relations = find_relations(self._named)
         require_fit(relations)
         self.read_whole = reasons_to_read_whole(relations, self._named)
+
+    def checkpoint(self, identity: str | None = None) -> str:
+        """How far the source is read when this snapshot was: opaque to everybody but the source, JSON."""
+        moment = self.moment
+        return json.dumps({"identity": identity or moment.identity, "horizon": moment.horizon})
+
+    def horizon_after(self, checkpoint: str | None, identity: str | None = None) -> int | None:
+        """Where to go on reading after a checkpoint; None, the beginning, when it is another source's."""
+        if checkpoint is None:
+            return None
+        read_, moment = json.loads(checkpoint), self.moment
+        horizon: int = read_["horizon"]
+        if read_["identity"] != (identity or moment.identity) or horizon > moment.horizon:
+            return None
+        return horizon if moment.horizon - horizon < _TOO_OLD else None
 
     def _named(self, text: str) -> Iterator[dict[str, Any]]:
         return self.rows_of(text).iter_rows(named=True)
@@ -78,7 +100,7 @@ class SourceSnapshot(Snapshot):
             asked = self._within_reach(asked, "jobs")
         for settings in asked.settings():
             self.set(settings)
-            for frame in self.stream(jobs_statement(asked)):
+            for frame in self.stream(jobs_statement(asked.fragment)):
                 yield frame.select(*EXTRACTED_COLUMNS).cast(pl.Schema(EXTRACTED_COLUMNS))
 
     def census(self, asked: Swept) -> pl.DataFrame:
@@ -91,7 +113,7 @@ class SourceSnapshot(Snapshot):
             self.set(settings)
         return self.rows("source_jobs/census")
 
-    def digest(
+    def checksums(
         self,
         *,
         organization_ids: Sequence[UUID] = (),
@@ -100,7 +122,8 @@ class SourceSnapshot(Snapshot):
         earliest: datetime,
         tolerance: timedelta | None,
     ) -> pl.DataFrame:
-        """Count and add up the jobs that count, as `with_verdict` decides it: columns as DIGEST_COLUMNS.
+        """Count and add up the jobs that count, as `with_verdict` decides it: `organization_id`, the
+        day, `rows`, `low` and `high`.
 
         Of these organizations, or of all when none is given, created on a UTC day or later, completed in
         [since, until).
@@ -123,7 +146,7 @@ class SourceSnapshot(Snapshot):
             narrowed.append("completed_in")
             taken |= bounds("execmetrics.completed", completed)
         self.set(taken)
-        return self.rows_of(digest_statement(narrowed)).cast(pl.Schema(DIGEST_COLUMNS))
+        return self.rows_of(checksums_statement(narrowed)).cast(pl.Schema(_CHECKSUM_COLUMNS))
 
     def size_bytes(self) -> int:
         """How large the table of jobs is, its partitions included; for a view, what it reads."""
@@ -162,3 +185,15 @@ def open_source(url: str, settings: Settings) -> Iterator[SourceSnapshot]:
         closing(SourceSnapshot(connection, settings)) as snapshot,
     ):
         yield snapshot
+
+
+@cache
+def jobs_statement(selected: str) -> str:
+    """The statement that reads the jobs that a fragment, the name of a statement, selects."""
+    return render("source_jobs/jobs", {"row_hash": body("source_jobs/row_hash"), "asked": body(selected)})
+
+
+def checksums_statement(narrowed: Iterable[str]) -> str:
+    """The statement that adds up the jobs that count, under these further conditions."""
+    conditions = "\n".join(body(f"source_jobs/checksum_of_{name}") for name in narrowed)
+    return render("source_jobs/checksums", {"row_hash": body("source_jobs/row_hash"), "narrowed": conditions})

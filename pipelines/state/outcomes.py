@@ -6,7 +6,8 @@ from uuid import UUID
 import psycopg
 
 from pipelines.postgres.statements import statement
-from pipelines.subjects.outcomes import Outcome, OutcomeOf
+from pipelines.subjects.restatements import Outcome
+from pipelines.subjects.subject import Subject
 
 
 def record(
@@ -15,16 +16,16 @@ def record(
     organization_ids: Collection[UUID],
     *,
     seconds: float,
-    subject: OutcomeOf = OutcomeOf.JOBS,
+    subject: Subject,
     error_class: str | None = None,
 ) -> None:
-    """Record that the jobs, or the steps, of these were published, or failed with an error of that class."""
+    """Record that a subject of these was published, or failed with an error of that class."""
     connection.execute(
         statement("state/record_outcomes"),
         {
             "run_id": run_id,
             "organization_ids": sorted(organization_ids),
-            "subject": subject,
+            "subject": subject.name,
             "outcome": Outcome.FAILED if error_class else Outcome.PUBLISHED,
             "error_class": error_class,
             "milliseconds": round(seconds * 1000),

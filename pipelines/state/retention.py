@@ -1,12 +1,15 @@
 """What retention settings have removed, and removing it: it is not written again."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
 import psycopg
 
 from pipelines.postgres.statements import statement
-from pipelines.subjects.periods import Period
+from pipelines.postgres.subject_statements import subject_statement
+from pipelines.subjects.rollup import Period
+from pipelines.subjects.subject import Subject
 
 # What was removed of restatements is remembered beside the periods, under this name.
 RESTATEMENTS: Final = "restatements"
@@ -18,13 +21,18 @@ def find_removed_before(connection: psycopg.Connection) -> dict[Period, datetime
     return {Period(name): removed_before for name, removed_before in rows if name != RESTATEMENTS}
 
 
-def remove_cells(connection: psycopg.Connection, period: Period, before: datetime) -> int:
-    """Remove the cells of a period that begin before a moment, for good; return how many were of jobs."""
+def remove_cells(
+    connection: psycopg.Connection, subjects: Iterable[Subject], period: Period, before: datetime
+) -> dict[str, int]:
+    """Remove the cells of a period that begin before a moment, for good; return how many by subject."""
     values = {"period": period, "before": before}
     connection.execute(statement("state/remember_removal"), values)
-    connection.execute(statement("publish/remove_old_step_cells"), values)
-    rows = connection.execute(statement("state/remove_old_cells"), values).fetchall()
-    return int(rows[0][0])
+    removed = {}
+    for subject in subjects:
+        text = subject_statement("publish/remove_old_cells", subject)
+        rows = connection.execute(text, values | {"subject": subject.name}).fetchall()
+        removed[subject.name] = int(rows[0][0])
+    return removed
 
 
 def remove_restatements(connection: psycopg.Connection, before: datetime) -> int:

@@ -1,25 +1,43 @@
-"""What the stored cells say of organizations: how many jobs they count, and whether there are any."""
+"""What the stored cells of a subject say: how many rows they count, and which organizations have any."""
 
 from collections.abc import Collection
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import psycopg
 
-from pipelines.postgres.statements import statement
-from pipelines.subjects.dimensions import ALL_OF_EACH
+from pipelines.postgres.connections import Databases, connect
+from pipelines.postgres.subject_statements import every_values, subject_statement
+from pipelines.settings import Settings
+from pipelines.subjects.rollup import Period
+from pipelines.subjects.subject import Subject
+
+_ALWAYS: Final = "infinity"
 
 
-def count_jobs(connection: psycopg.Connection, *, before: datetime | None = None) -> dict[UUID, int]:
-    """How many jobs of each organization are counted: in all, or in days that begin before a moment."""
-    path = "checks/jobs_counted_before" if before else "checks/counted_jobs"
-    return dict(connection.execute(statement(path), ALL_OF_EACH | {"before": before}).fetchall())
+def count_rows(
+    connection: psycopg.Connection, subject: Subject, *, before: datetime | None = None
+) -> dict[UUID, int]:
+    """How many rows of each organization are counted: in all, or in days that begin before a moment."""
+    values = {"period": Period.DAY if before else Period.MONTH, "before": before or _ALWAYS}
+    text = subject_statement("publish/counted_rows", subject)
+    return dict(connection.execute(text, {**every_values(subject), **values}).fetchall())
 
 
-def find_with_cells(connection: psycopg.Connection, organization_ids: Collection[UUID]) -> set[UUID]:
+def find_with_cells(
+    connection: psycopg.Connection, subject: Subject, organization_ids: Collection[UUID]
+) -> set[UUID]:
     """Those of these organizations that have cells."""
     if not organization_ids:
         return set()
     values = {"organization_ids": sorted(organization_ids)}
-    rows = connection.execute(statement("publish/organizations_with_cells"), values)
-    return {row[0] for row in rows}
+    text = subject_statement("publish/organizations_with_cells", subject)
+    return {row[0] for row in connection.execute(text, values)}
+
+
+def stored_cells(databases: Databases, settings: Settings, subject: Subject) -> int:
+    """How many cells are stored."""
+    with connect(databases.analytics_url, settings) as connection:
+        row = connection.execute(subject_statement("publish/count_cells", subject)).fetchone()
+    return int(row[0]) if row else 0

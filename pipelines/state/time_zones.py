@@ -21,8 +21,8 @@ from pipelines.frames import id_series
 from pipelines.postgres.statements import statement
 from pipelines.settings import Settings
 from pipelines.source.snapshot import SourceSnapshot
-from pipelines.state.watermarks import Shown
-from pipelines.subjects.periods import Period
+from pipelines.state.watermarks import Watermark
+from pipelines.subjects.rollup import Period
 
 UTC: Final = "UTC"
 _EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
@@ -80,7 +80,7 @@ class ReadCalendar:
         latest = _latest_completion(through, self.tolerance) + _DAY
         return digests[max(bisect_right(since, latest), 1) - 1]
 
-    def differs(self, organization_id: UUID, published: Shown) -> bool:
+    def differs(self, organization_id: UUID, published: Watermark) -> bool:
         """Whether days, weeks and months began elsewhere when the organization was last published."""
         return published.zone_offsets != self.fingerprint(organization_id, published.extracted_at)
 

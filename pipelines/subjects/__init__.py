@@ -1,1 +1,1 @@
-"""What is measured, as plain data: measures, dimensions, periods and their combinations."""
+"""What is measured, as plain data: subjects, their facts, dimensions and measures."""

@@ -1,9 +1,12 @@
-"""What we know of a job: as the source gives it, and as the facts keep it."""
+"""Jobs: what the source gives of one, what the facts keep, and what is measured."""
 
 from enum import StrEnum
 from typing import Final
 
-import polars as pl
+from pipelines.subjects.dimensions import CLIENT, INITIATOR, WORKFLOW
+from pipelines.subjects.measures import TIMED, Kind, Measure, durations
+from pipelines.subjects.rollup import Period, rollup_plan
+from pipelines.subjects.subject import Fact, Subject
 
 
 class Status(StrEnum):
@@ -16,8 +19,8 @@ class Status(StrEnum):
     CANCELLED = "CANCELLED"
 
 
-class Gone(StrEnum):
-    """Why a job that was counted no longer is."""
+class TombstoneReason(StrEnum):
+    """Why a row that counted no longer does."""
 
     DELETED = "deleted"
     RETRIED = "retried"
@@ -30,29 +33,66 @@ UNFINISHED: Final = (Status.PENDING, Status.RUNNING, Status.CANCELLED)
 # In characters, up to four bytes each: a key of PostgreSQL's indexes holds 2,704 bytes.
 LONGEST_INITIATOR_TYPE: Final = 500
 
-_TIMESTAMP = pl.Datetime("us", "UTC")
+# A row of the source has these beside the fact: times that PostgreSQL holds and others cannot (infinity,
+# year 0) arrive as NULL beside a flag.
+FLAGS: Final = (
+    "deleted",
+    "missing_timestamp",
+    "infinite_timestamp",
+    "timestamp_out_of_range",
+    "foreign_workflow",
+    "foreign_client",
+)
 
-# One finished job; ids are the 16 bytes of their UUID, which hash and compress better than text.
-FACT_COLUMNS: Final[dict[str, pl.DataType]] = {
-    "job_id": pl.Binary(),
-    "organization_id": pl.Binary(),
-    "workflow_id": pl.Binary(),
-    "client_id": pl.Binary(),
-    "initiator_type": pl.String(),
-    "status": pl.String(),
-    "created_at": _TIMESTAMP,
-    "started_at": _TIMESTAMP,
-    "completed_at": _TIMESTAMP,
-    "row_hash": pl.Int64(),
-}
+_DIMENSIONS: Final = (WORKFLOW, CLIENT, INITIATOR)
 
-# A row of the source: times that PostgreSQL holds and others cannot (infinity, year 0) arrive as
-# NULL beside a flag, and `row_hash` covers every column that can change a cell.
-EXTRACTED_COLUMNS: Final[dict[str, pl.DataType]] = FACT_COLUMNS | {
-    "deleted": pl.Boolean(),
-    "missing_timestamp": pl.Boolean(),
-    "infinite_timestamp": pl.Boolean(),
-    "timestamp_out_of_range": pl.Boolean(),
-    "foreign_workflow": pl.Boolean(),
-    "foreign_client": pl.Boolean(),
-}
+JOBS: Final = Subject(
+    name="jobs",
+    row="job",
+    table="aggregate_metrics",
+    fact=Fact(
+        table="job_facts",
+        key="job_id",
+        partition_column="created_date",
+        columns={
+            "job_id": "uuid",
+            "organization_id": "uuid",
+            "workflow_id": "uuid",
+            "client_id": "uuid",
+            "initiator_type": "text",
+            "status": "text",
+            "created_at": "timestamptz",
+            "started_at": "timestamptz",
+            "completed_at": "timestamptz",
+            "row_hash": "bigint",
+        },
+    ),
+    dimensions=_DIMENSIONS,
+    outcome_column="status",
+    outcomes={"completed": (Status.COMPLETED,), "failed": (Status.FAILED,)},
+    duration=("started_at", "completed_at"),
+    measures=(
+        Measure("total_executions", Kind.COUNT, "Jobs counted in this row: completed and failed ones."),
+        Measure("completed_executions", Kind.COUNT, "Jobs among them that ended COMPLETED.", "completed"),
+        Measure("failed_executions", Kind.COUNT, "Jobs among them that ended FAILED.", "failed"),
+        Measure(
+            "timed_executions",
+            Kind.COUNT,
+            "Jobs among them with a valid duration (not negative): the n behind every duration here.",
+            TIMED,
+        ),
+        Measure(
+            "success_rate_pct",
+            Kind.RATE,
+            "Percent: 100 x completed_executions / total_executions.",
+            "completed",
+        ),
+        *durations("job"),
+    ),
+    # Finer periods multiply every set, so they keep fewer: 4 + 7 + 8 + 8 = 27 cells for one job at most.
+    rollup=rollup_plan(
+        [each.column for each in _DIMENSIONS],
+        {Period.HOUR: 1, Period.DAY: 2, Period.WEEK: 3, Period.MONTH: 3},
+    ),
+    rules="rules 1",
+)

@@ -1,51 +1,90 @@
-"""The figures of one cell, and the columns they are kept in."""
+"""What a cell measures: counts, a rate, and durations."""
 
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
-from pipelines.subjects.periods import Period
-from pipelines.subjects.rollup import Mask
 
-# Columns and shares of PostgreSQL's `percentile_cont` (linear interpolation at rank (n - 1) * share).
-PERCENTILES: Final[dict[str, float]] = {
-    "median_duration_ms": 0.5,
-    "p90_duration_ms": 0.9,
-    "p95_duration_ms": 0.95,
-    "p99_duration_ms": 0.99,
-}
+class Kind(StrEnum):
+    """How a measure is computed from the rows of a cell."""
 
-DIMENSIONS: Final[dict[str, Mask]] = {
-    "workflow_id": Mask.WORKFLOW,
-    "client_id": Mask.CLIENT,
-    "initiator_type": Mask.INITIATOR,
-}
+    COUNT = "count"
+    RATE = "rate"
+    SUM = "sum"
+    MEAN = "mean"
+    MINIMUM = "minimum"
+    MAXIMUM = "maximum"
+    PERCENTILE = "percentile"
 
-KEY_COLUMNS: Final = ("organization_id", "period", "period_start", *DIMENSIONS)
 
-COUNT_COLUMNS: Final = ("total_executions", "completed_executions", "failed_executions", "timed_executions")
+# The rows of a cell whose duration is valid: known and not negative.
+TIMED: Final = "timed"
 
-FIGURE_COLUMNS: Final = (
-    *COUNT_COLUMNS,
-    "success_rate_pct",
-    "total_duration_ms",
-    "average_duration_ms",
-    "min_duration_ms",
-    "max_duration_ms",
-    *PERCENTILES,
-)
 
-# What rows of one period and of the same dimensions may be added up to.
-ADDITIVE: Final = (*COUNT_COLUMNS, "total_duration_ms")
+@dataclass(frozen=True)
+class Measure:
+    """One figure of a cell, and the column that holds it.
 
-# How many timed jobs took about how long, see `histogram`: for periods that are added up to other ranges.
-HISTOGRAM_COLUMNS: Final = ("histogram_buckets", "histogram_counts")
-WITH_HISTOGRAM: Final = (Period.HOUR, Period.DAY)
+    `among` says which rows it is about: an outcome of the subject, or `TIMED`; None means all rows of the
+    cell. Durations are always about timed rows. `share` is the rank of a percentile, as in PostgreSQL's
+    `percentile_cont`: linear interpolation at rank (n - 1) * share.
+    """
 
-CELL_COLUMNS: Final = (*KEY_COLUMNS, *FIGURE_COLUMNS, *HISTOGRAM_COLUMNS)
+    name: str
+    kind: Kind
+    comment: str
+    among: str | None = None
+    share: float | None = None
 
-# Polars' names of our buckets; ISO weeks begin on Monday.
-TRUNCATIONS: Final[dict[Period, str]] = {
-    Period.HOUR: "1h",
-    Period.DAY: "1d",
-    Period.WEEK: "1w",
-    Period.MONTH: "1mo",
-}
+    @property
+    def is_additive(self) -> bool:
+        """Whether rows of one period and of the same dimensions may be added up."""
+        return self.kind in (Kind.COUNT, Kind.SUM)
+
+    @property
+    def is_duration(self) -> bool:
+        """Whether it is about durations, in milliseconds."""
+        return self.kind not in (Kind.COUNT, Kind.RATE)
+
+    @property
+    def nullable(self) -> bool:
+        """Whether it is NULL when it is about no row."""
+        return self.is_duration and self.kind is not Kind.SUM
+
+    @property
+    def unit(self) -> str:
+        """What it counts or measures in; of a count, see the subject."""
+        return {Kind.COUNT: "", Kind.RATE: "percent"}.get(self.kind, "milliseconds")
+
+
+def durations(row: str) -> tuple[Measure, ...]:
+    """How long the timed rows of a cell took; `row` is what a row is called, such as `job`."""
+    untimed = f"NULL when no {row} is timed."
+    percentiles = {"p90_duration_ms": 0.9, "p95_duration_ms": 0.95, "p99_duration_ms": 0.99}
+    return (
+        Measure(
+            "total_duration_ms",
+            Kind.SUM,
+            f"Milliseconds that the timed {row}s took together; 0 when no {row} is timed.",
+        ),
+        Measure("average_duration_ms", Kind.MEAN, f"Mean duration in milliseconds; {untimed}"),
+        Measure("min_duration_ms", Kind.MINIMUM, f"Shortest duration in milliseconds; {untimed}"),
+        Measure("max_duration_ms", Kind.MAXIMUM, f"Longest duration in milliseconds; {untimed}"),
+        Measure(
+            "median_duration_ms",
+            Kind.PERCENTILE,
+            f"Median duration in milliseconds, interpolated like percentile_cont; {untimed}",
+            share=0.5,
+        ),
+        *(
+            Measure(
+                name,
+                Kind.PERCENTILE,
+                f"Milliseconds within which {share:.0%} of the {row}s ended, interpolated; {untimed}".replace(
+                    "%", " percent"
+                ),
+                share=share,
+            )
+            for name, share in percentiles.items()
+        ),
+    )

@@ -19,3 +19,10 @@ class Restated(StrEnum):
 
 # Where several jobs changed one cell, the reason that a reader would least expect is told.
 BY_WEIGHT: Final = (Restated.DELETED, Restated.EDITED, Restated.RETRIED, Restated.LATE)
+
+
+class Outcome(StrEnum):
+    """How a run ended for one organization; after a failure the next run tries again."""
+
+    PUBLISHED = "published"
+    FAILED = "failed"

@@ -1,49 +1,43 @@
-"""Which combinations of dimensions are stored for which period: the product's main cost."""
+"""The periods of cells, and which combinations of dimensions are stored for each: the product's main cost."""
 
-from collections.abc import Mapping
-from enum import Flag
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from itertools import combinations
 from typing import Final
 
-from pipelines.subjects.periods import Period
+
+class Period(StrEnum):
+    """How long a bucket is: an hour in UTC; a day, a week of ISO 8601 or a month by local clocks."""
+
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
 
 
-class Mask(Flag):
-    """The dimensions that a cell is broken down by; a dimension left out is "all"."""
+LOCAL_PERIODS: Final = (Period.DAY, Period.WEEK, Period.MONTH)
 
-    TOTAL = 0
-    WORKFLOW = 1
-    CLIENT = 2
-    INITIATOR = 4
-    STEP = 8
-
-
-_DIMENSIONS = (Mask.WORKFLOW, Mask.CLIENT, Mask.INITIATOR)
-
-
-def masks_up_to(dimensions: int) -> tuple[Mask, ...]:
-    """Every mask with at most so many dimensions, fewest first."""
-    masks = []
-    for size in range(dimensions + 1):
-        for chosen in combinations(_DIMENSIONS, size):
-            mask = Mask.TOTAL
-            for dimension in chosen:
-                mask |= dimension
-            masks.append(mask)
-    return tuple(masks)
-
-
-_STEPS = (Mask.STEP, Mask.WORKFLOW | Mask.STEP)
-
-RollupPlan = Mapping[Period, tuple[Mask, ...]]
-
-# Finer periods multiply every mask, so they keep fewer: 4 + 7 + 8 + 8 = 27 cells for one job at most.
-ROLLUP_PLAN: Final[RollupPlan] = {
-    Period.HOUR: masks_up_to(1),
-    Period.DAY: masks_up_to(2),
-    Period.WEEK: masks_up_to(3),
-    Period.MONTH: masks_up_to(3),
+# Polars' names of the buckets; ISO weeks begin on Monday.
+TRUNCATIONS: Final[dict[Period, str]] = {
+    Period.HOUR: "1h",
+    Period.DAY: "1d",
+    Period.WEEK: "1w",
+    Period.MONTH: "1mo",
 }
 
-# Steps of different names have nothing in common, so they are never added up: 2 x 4 cells for one step.
-STEP_ROLLUP_PLAN: Final[RollupPlan] = dict.fromkeys(Period, _STEPS)
+# The columns by which a cell is broken down; a dimension that is left out is "all".
+GroupingSet = frozenset[str]
+
+RollupPlan = Mapping[Period, tuple[GroupingSet, ...]]
+
+TOTAL: Final[GroupingSet] = frozenset()
+
+
+def grouping_sets(columns: Sequence[str], most: int) -> tuple[GroupingSet, ...]:
+    """Every combination of at most so many of these columns, fewest first."""
+    return tuple(frozenset(chosen) for size in range(most + 1) for chosen in combinations(columns, size))
+
+
+def rollup_plan(columns: Sequence[str], depths: Mapping[Period, int]) -> RollupPlan:
+    """For each period every combination of at most so many of these columns."""
+    return {period: grouping_sets(columns, depths[period]) for period in Period}

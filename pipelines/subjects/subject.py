@@ -1,131 +1,182 @@
-"""What is measured, jobs and the steps in them: by what they are broken down, and how they ended."""
+"""A subject: what is measured, from the columns of its facts to the columns of its cells."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
-import polars as pl
+from pipelines.subjects.dimensions import Dimension
+from pipelines.subjects.measures import TIMED, Kind, Measure
+from pipelines.subjects.rollup import Period, RollupPlan
 
-from pipelines.subjects.dimensions import (
-    ALL_CLIENTS,
-    ALL_INITIATORS,
-    ALL_WORKFLOWS,
-    NO_CLIENT,
-    UNKNOWN_INITIATOR,
-)
-from pipelines.subjects.jobs import Status
-from pipelines.subjects.logs import OUTCOMES, StepOutcome
-from pipelines.subjects.measures import COUNT_COLUMNS, DIMENSIONS, FIGURE_COLUMNS, HISTOGRAM_COLUMNS
-from pipelines.subjects.rollup import Mask, RollupPlan
-from pipelines.subjects.steps import STEP_COUNT_COLUMNS, STEP_DIMENSIONS, STEP_FIGURE_COLUMNS
+BUCKET: Final = ("organization_id", "period", "period_start")
 
-Value = bytes | str
+# How many timed rows took about how long, see `histogram`: periods that are added up to other ranges have it.
+HISTOGRAM: Final = {"histogram_buckets": "smallint[]", "histogram_counts": "integer[]"}
+WITH_HISTOGRAM: Final = (Period.HOUR, Period.DAY)
 
-_BUCKET: Final = ("organization_id", "period", "period_start")
-_TOTAL, _COMPLETED = pl.col("total_executions"), pl.col("completed_executions")
+# Why a row of facts no longer counts; NULL while it does.
+TOMBSTONE: Final = "gone"
 
 
-@dataclass(frozen=True)
-class Subject:
-    """How rows of facts become cells.
+@dataclass(frozen=True, eq=False)
+class Fact:
+    """A table of facts: the name, the type of each column, the key, and the UTC day that partitions it.
 
-    `dimensions` are the columns that cells are broken down by; where they are not, the value is that of
-    `every`, and rows without one count under that of `nobody`. `measures` tell a row's outcome and duration
-    from its columns `of_a_row`, and `counted` the counts that follow from those of the statement.
+    Types are `uuid`, `text`, `timestamptz`, `bigint` and `date`. `row_hash` covers all of a source row that
+    can change a figure. `time` is the column that puts a row into a bucket.
     """
 
-    dimensions: Mapping[str, Mask]
-    every: Mapping[str, Value]
-    nobody: Mapping[str, Value]
-    of_a_row: tuple[str, ...]
-    outcomes: Mapping[str, pl.Expr]
-    duration_us: pl.Expr
-    counted: Mapping[str, pl.Expr]
-    count_columns: tuple[str, ...]
-    figure_columns: tuple[str, ...]
+    table: str
+    key: str
+    partition_column: str
+    columns: Mapping[str, str]
+    time: str = "completed_at"
+
+    @cached_property
+    def stored_columns(self) -> Mapping[str, str]:
+        """All columns of the table, in order: those that are read, the tombstone, and the day."""
+        return {**self.columns, TOMBSTONE: "text", self.partition_column: "date"}
 
     @property
+    def place(self) -> tuple[str, str]:
+        """What names one row of the table."""
+        return (self.key, self.partition_column)
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """How rows lie in their files."""
+        return (self.partition_column, "organization_id", self.time)
+
+
+@dataclass(frozen=True, eq=False)
+class SourceRows:
+    """Where rows come from: `statement`, SQL or the name of one, and the relation it reads as `r`.
+
+    The statement gives the columns of the facts, and `counts`, whether a row belongs in the facts; it ends
+    with the place {selected}. `columns` are those of the relation that a role has to be allowed to read;
+    `key` and `time` are its columns for the key and the time of a fact. A statement that is `of_jobs` reads
+    the job of a row as `j`, by `job_id` of the relation. Rows before the months that were dropped from
+    `months`, a table, are gone for good.
+    """
+
+    relation: str
+    columns: tuple[str, ...]
+    statement: str
+    key: str = "id"
+    time: str = "completed_at"
+    of_jobs: bool = False
+    months: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """Rows of facts become cells of `table`, one for each grouping set of the rollup plan.
+
+    `row` is what one row is called. A row has one of the `outcomes`: which values of `outcome_column` mean
+    which. `duration` has the columns that its duration goes from and to, or the one that holds it in
+    microseconds; it is empty for a subject without durations. `source` is None for jobs, whose rows are
+    judged one by one. `rules` is raised by hand when a rule changes that no other field shows.
+    """
+
+    name: str
+    row: str
+    table: str
+    fact: Fact
+    dimensions: tuple[Dimension, ...]
+    outcome_column: str | None
+    outcomes: Mapping[str, tuple[str, ...]]
+    duration: tuple[str, ...]
+    measures: tuple[Measure, ...]
+    rollup: RollupPlan
+    rules: str
+    source: SourceRows | None = None
+
+    @cached_property
+    def dimension_columns(self) -> tuple[str, ...]:
+        """The columns that cells are broken down by."""
+        return tuple(each.column for each in self.dimensions)
+
+    @cached_property
     def key_columns(self) -> tuple[str, ...]:
-        """What names a cell."""
-        return (*_BUCKET, *self.dimensions)
+        """The columns that name a cell."""
+        return (*BUCKET, *self.dimension_columns)
 
-    @property
-    def short_names(self) -> dict[str, str]:
-        """What each dimension is called where it is a number or a flag, such as `workflow`."""
-        return {column: str(mask.name).lower() for column, mask in self.dimensions.items()}
+    @cached_property
+    def measure_columns(self) -> tuple[str, ...]:
+        """The columns of the measures."""
+        return tuple(each.name for each in self.measures)
 
-    @property
+    @cached_property
+    def count_columns(self) -> tuple[str, ...]:
+        """The measures that are whole numbers."""
+        return tuple(each.name for each in self.measures if each.kind is Kind.COUNT)
+
+    @cached_property
+    def additive_columns(self) -> tuple[str, ...]:
+        """The measures that rows of one period and of the same dimensions may be added up to."""
+        return tuple(each.name for each in self.measures if each.is_additive)
+
+    @cached_property
+    def histogram_columns(self) -> tuple[str, ...]:
+        """The columns of the histogram of durations, if the subject has durations."""
+        return tuple(HISTOGRAM) if self.duration else ()
+
+    @cached_property
+    def value_columns(self) -> tuple[str, ...]:
+        """What a cell says: measures and histogram."""
+        return (*self.measure_columns, *self.histogram_columns)
+
+    @cached_property
     def cell_columns(self) -> tuple[str, ...]:
-        """The columns of a cell, in order."""
-        return (*self.key_columns, *self.figure_columns, *HISTOGRAM_COLUMNS)
+        """The columns of a computed cell, in order."""
+        return (*self.key_columns, *self.value_columns)
+
+    @cached_property
+    def fact_columns(self) -> tuple[str, ...]:
+        """The columns of facts from which cells are computed."""
+        ends = () if self.outcome_column is None else (self.outcome_column,)
+        wanted = ("organization_id", *self.dimension_columns, *ends, *self.duration, self.fact.time)
+        return tuple(dict.fromkeys(wanted))
+
+    def percentiles(self, among: str | None = None) -> dict[str, float]:
+        """Percentiles of timed rows, or of those with one outcome: name and share, the least share first."""
+        found = {
+            each.name: each.share for each in self.measures if each.share is not None and each.among == among
+        }
+        return dict(sorted(found.items(), key=lambda item: item[1]))
+
+    def dimension(self, column: str) -> Dimension:
+        """The dimension of a column; raises `KeyError`."""
+        return {each.column: each for each in self.dimensions}[column]
+
+    def measure(self, name: str) -> Measure:
+        """The measure of a column; raises `KeyError`."""
+        return {each.name: each for each in self.measures}[name]
 
     @property
-    def measured_columns(self) -> tuple[str, ...]:
-        """What is needed to know of a row."""
-        return ("organization_id", *self.dimensions, *self.of_a_row)
+    def total(self) -> str:
+        """The column that counts all rows of a cell."""
+        return next(each.name for each in self.measures if each.kind is Kind.COUNT and each.among is None)
 
+    @property
+    def timed(self) -> str:
+        """The column that counts the timed rows of a cell."""
+        return next(each.name for each in self.measures if each.kind is Kind.COUNT and each.among == TIMED)
 
-def _ended(outcome: StepOutcome) -> pl.Expr:
-    return pl.col("level").is_in([level.value for level, ends in OUTCOMES.items() if ends is outcome])
+    def definition(self, plan: RollupPlan | None = None) -> str:
+        """What is computed, under another rollup plan than its own if one is given.
 
+        Another text means that every cell is stale.
+        """
+        sets = " ".join(f"{period}={'+'.join(self._numbers(period, plan))}" for period in Period)
+        shares = " ".join(f"{each.name}={each.share}" for each in self.measures if each.share is not None)
+        columns = " ".join(self.cell_columns)
+        return f"{self.rules}; masks {sets}; percentiles {shares}; columns {columns}"
 
-def _value(sentinel: Value) -> pl.Expr:
-    return pl.lit(sentinel, dtype=pl.Binary if isinstance(sentinel, bytes) else pl.String)
-
-
-def every(subject: Subject, column: str) -> pl.Expr:
-    """The value that means all of a dimension."""
-    return _value(subject.every[column]).alias(column)
-
-
-def masks_of(plan: RollupPlan, subject: Subject) -> pl.DataFrame:
-    """Every combination of a plan: its `period`, and for each dimension, by its short name, is it kept."""
-    names = subject.short_names
-    return pl.DataFrame(
-        [
-            {"period": period.value}
-            | {names[column]: each in mask for column, each in subject.dimensions.items()}
-            for period, masks in plan.items()
-            for mask in masks
-        ]
-    )
-
-
-def with_named_groups(facts: pl.LazyFrame, subject: Subject) -> pl.LazyFrame:
-    """Replace what a row does not name by the sentinels under which it is counted."""
-    return facts.with_columns(
-        pl.col(column).fill_null(_value(sentinel)) for column, sentinel in subject.nobody.items()
-    )
-
-
-JOBS: Final = Subject(
-    dimensions=DIMENSIONS,
-    every={
-        "workflow_id": ALL_WORKFLOWS.bytes,
-        "client_id": ALL_CLIENTS.bytes,
-        "initiator_type": ALL_INITIATORS,
-    },
-    nobody={"client_id": NO_CLIENT.bytes, "initiator_type": UNKNOWN_INITIATOR},
-    of_a_row=("status", "started_at", "completed_at"),
-    outcomes={"completed": pl.col("status") == Status.COMPLETED.value},
-    duration_us=(pl.col("completed_at") - pl.col("started_at")).dt.total_microseconds(),
-    counted={
-        "failed_executions": _TOTAL - _COMPLETED,
-        "success_rate_pct": 100.0 * _COMPLETED / _TOTAL,
-    },
-    count_columns=COUNT_COLUMNS,
-    figure_columns=FIGURE_COLUMNS,
-)
-
-STEPS: Final = Subject(
-    dimensions=STEP_DIMENSIONS,
-    # Steps of all names together are never counted.
-    every={"workflow_id": ALL_WORKFLOWS.bytes, "step_name": ""},
-    nobody={},
-    of_a_row=("level", "completed_at", "duration_us"),
-    outcomes={"completed": _ended(StepOutcome.COMPLETED), "warned": _ended(StepOutcome.WARNED)},
-    duration_us=pl.col("duration_us"),
-    counted={"failed_executions": _TOTAL - _COMPLETED - pl.col("warned_executions")},
-    count_columns=STEP_COUNT_COLUMNS,
-    figure_columns=STEP_FIGURE_COLUMNS,
-)
+    def _numbers(self, period: Period, plan: RollupPlan | None) -> list[str]:
+        """A number for each grouping set, whose bits are the dimensions in order."""
+        bits = {column: 1 << place for place, column in enumerate(self.dimension_columns)}
+        return list(
+            map(str, sorted(sum(bits[name] for name in each) for each in (plan or self.rollup)[period]))
+        )

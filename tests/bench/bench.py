@@ -24,7 +24,7 @@ from pipelines.postgres.migrations import migrate
 from pipelines.runs.refresh import refresh
 from pipelines.settings import load_settings
 from pipelines.source.selections import Swept
-from pipelines.source.source_statements import jobs_statement
+from pipelines.source.snapshot import jobs_statement
 from pipelines.subjects.dimensions import ALL_OF_EACH, NO_CLIENT, UNKNOWN_INITIATOR
 from tests.bench import deletes, logs, start_up
 from tests.bench.reads import measure_reads, rows_of, summary
@@ -165,7 +165,9 @@ def copy_and_discard(connection: psycopg.Connection) -> None:
     for settings in everything.settings():
         for name, value in settings.items():
             connection.execute("SELECT set_config(%s, %s, true)", (name, value))
-    with connection.cursor().copy(f"COPY ({jobs_statement(everything)}) TO STDOUT (FORMAT binary)") as copy:
+    with connection.cursor().copy(
+        f"COPY ({jobs_statement(everything.fragment)}) TO STDOUT (FORMAT binary)"
+    ) as copy:
         for _ in copy:
             pass
 

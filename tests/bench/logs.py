@@ -20,7 +20,7 @@ from pipelines.postgres.connections import Databases
 from pipelines.query.tenant import admit
 from pipelines.runs.log_retention import keep_logs
 from pipelines.settings import Settings
-from pipelines.subjects.logs import Level
+from pipelines.subjects.steps import Level
 
 LINES_OF_A_JOB = 50
 BATCHES, BATCH_JOBS = 5, 2_000

@@ -18,7 +18,7 @@ from pipelines.query.metrics import AnalyticsRepository
 from pipelines.query.tenant import Tenant, admit
 from pipelines.query.tenant_reading import read_as
 from pipelines.settings import Settings
-from pipelines.subjects.periods import Period
+from pipelines.subjects.rollup import Period
 
 _ROLE: Final = "bench_reader"
 _DAYS: Final = 30

@@ -15,7 +15,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from pipelines.calendars.wall_clock import WallClock
 from pipelines.errors import RangeNotStored
 from pipelines.query.cover import Cover
-from pipelines.subjects.periods import Period
+from pipelines.subjects.rollup import Period
 from tests.browser.conftest import ZONE, Service, token_of
 from tests.browser.test_figures import cells
 from tests.support.chromium import Watched, evaluated, texts, watched

@@ -38,7 +38,7 @@ SCHEDULES = (
 
 PROGRAM = Path(sys.executable).with_name("execmetrics")
 
-A_READ = "COPY (-- Jobs as they are judged and kept"
+A_READ = "COPY (SELECT\n\t    j.id AS job_id"
 
 
 class Running(NamedTuple):

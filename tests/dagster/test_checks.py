@@ -111,7 +111,7 @@ def test_cells_of_an_older_definition_need_not_add_up(
     )
     whole = sanity.buckets_that_do_not_add_up(databases, settings)
     analytics.execute(
-        "UPDATE analytics.completeness SET definition_version = 0 WHERE organization_id = %s",
+        "UPDATE analytics.watermarks SET definition_version = 0 WHERE organization_id = %s",
         [tenant.organization],
     )
 
@@ -214,7 +214,7 @@ def test_metrics_that_are_not_complete_for_long_are_named(
 ) -> None:
     """Who is complete no further than the limit says is behind; a neighbour who is not stays unnamed."""
     analytics.execute(
-        "UPDATE analytics.completeness SET complete_through = complete_through - interval '4 hours'"
+        "UPDATE analytics.watermarks SET complete_through = complete_through - interval '4 hours'"
         " WHERE organization_id = %s",
         [tenant.organization],
     )
@@ -267,13 +267,14 @@ def single_cell(analytics: psycopg.Connection, tenant: Tenant, period: str, dime
 def test_steps_that_are_behind_are_named(tenant: Tenant, analytics: psycopg.Connection) -> None:
     """Whose steps were read longer ago than the limit allows, or never, although its jobs are published."""
     analytics.execute(
-        "UPDATE analytics.step_completeness SET extracted_at = '2024-01-31 12:00Z'"
-        " WHERE organization_id = %s",
+        "UPDATE analytics.watermarks SET complete_through = '2024-01-31 12:00Z'"
+        " WHERE subject = 'steps' AND organization_id = %s",
         [tenant.organization],
     )
     late = checks_run()
     analytics.execute(
-        "DELETE FROM analytics.step_completeness WHERE organization_id = %s", [tenant.organization]
+        "DELETE FROM analytics.watermarks WHERE subject = 'steps' AND organization_id = %s",
+        [tenant.organization],
     )
     never = checks_run()
 

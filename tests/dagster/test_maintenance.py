@@ -121,7 +121,7 @@ def test_aggregates_restored_from_before_a_tidying_catch_up(
     tenant, neighbour = tenants
     job = plant_job(source, tenant)
     refresh(databases, settings)
-    tables = ("aggregate_metrics", "extraction_cursors", "completeness", "job_anomalies")
+    tables = ("aggregate_metrics", "watermarks", "job_anomalies")
     for table in tables:
         analytics.execute(f"CREATE TABLE public.{table} AS SELECT * FROM analytics.{table}")
     change_job(source, job, status="FAILED", completed_at=NOON + DAY)

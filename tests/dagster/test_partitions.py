@@ -47,7 +47,7 @@ def test_a_run_says_its_figures_once_and_of_each_day_how_many_jobs_it_has(
     said = {event.partition: event.materialization.metadata for event in materialized(result, "job_facts")}
     rows = {day: entries["dagster/partition_row_count"].value for day, entries in said.items()}
     assert rows == {"2024-01-29": 1, "2024-01-30": 0, "2024-01-31": 1}
-    assert [day for day, entries in said.items() if "jobs_read" in entries] == ["2024-01-31"]
+    assert [day for day, entries in said.items() if "rows_read" in entries] == ["2024-01-31"]
     for name in NAMES[1:]:
         assert [bool(event.materialization.metadata) for event in materialized(result, name)] == [
             False,

@@ -7,10 +7,9 @@ import polars as pl
 import pytest
 
 from pipelines.calendars.calendar import OFFSET_COLUMNS, ZONE_COLUMNS, Calendar
-from pipelines.compute.aggregate import Aggregator, Numbered
-from pipelines.postgres.statements import statement
-from pipelines.subjects.jobs import FACT_COLUMNS
-from pipelines.subjects.rollup import ROLLUP_PLAN
+from pipelines.compute.cells import CellsOf, NumberedRows
+from pipelines.frames import schema_of
+from pipelines.subjects.jobs import JOBS
 from tests.support.generated_jobs import OFFSETS, ZONES
 from tests.support.oracle import Cells, Job
 
@@ -25,11 +24,11 @@ CALENDAR = Calendar(
 @pytest.fixture(scope="module")
 def aggregate() -> Iterator[Callable[[Sequence[Job]], Cells]]:
     """A function that gives the cells of jobs, all periods together, computed by the product."""
-    with Aggregator(statement("compute/cells")) as aggregator:
+    with CellsOf(JOBS) as engine:
 
         def cells_of(jobs: Sequence[Job]) -> Cells:
-            numbered = Numbered.of(facts(jobs), CALENDAR)
-            return as_cells(pl.concat(aggregator.cells(numbered, ROLLUP_PLAN)))
+            numbered = NumberedRows.of(facts(jobs), CALENDAR, JOBS)
+            return as_cells(pl.concat(engine.compute(numbered, JOBS.rollup)))
 
         yield cells_of
 
@@ -42,7 +41,7 @@ def facts(jobs: Sequence[Job]) -> pl.DataFrame:
         | {"job_id": number.to_bytes(16), "created_at": job.started_at, "row_hash": number}
         for number, job in enumerate(jobs)
     ]
-    return pl.DataFrame(rows, schema=FACT_COLUMNS)
+    return pl.DataFrame(rows, schema=schema_of(JOBS.fact.columns))
 
 
 def as_cells(frame: pl.DataFrame) -> Cells:

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipelines.compute.dirty_cells import dirty_cells
-from pipelines.subjects.rollup import ROLLUP_PLAN
+from pipelines.subjects.jobs import JOBS
 from tests.laws.conftest import CALENDAR, as_cells, facts
 from tests.support.generated_jobs import KATHMANDU, ZONES, some_jobs
 from tests.support.oracle import ALL, COUNTS, PLAN, Cells, Job, bucket, cells_by_hand, differences
@@ -211,7 +211,7 @@ def test_dirty_cells_are_the_cells_of_the_jobs(jobs: list[Job], aggregate: Aggre
 
 def dirty_keys(jobs: Sequence[Job]) -> set:
     """The keys of the dirty cells, of all periods."""
-    return set(as_cells(dirty_cells(facts(jobs), ROLLUP_PLAN, CALENDAR)))
+    return set(as_cells(dirty_cells(facts(jobs), JOBS.rollup, CALENDAR, JOBS)))
 
 
 def broken_down_by(key: tuple) -> tuple[bool, bool, bool]:

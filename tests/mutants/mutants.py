@@ -9,11 +9,11 @@ MUTANTS = (
     Mutant(
         "the horizon is read after the rows",
         "what is committed in between is never read",
-        Python("pipelines.extract.extractor", "gathered").replace(
-            "moment = source.moment",
+        Python("pipelines.extract.extractor", "_read_jobs").insert_after(
+            "guarded = reading.read_what_is_gone()",
             """
-            with open_source(databases.source_url, settings) as later:
-                moment = later.moment
+            with open_source(run.databases.source_url, run.settings) as later:
+                source.moment = later.moment
             """,
         ),
         test="tests/torture/test_told_again.py::test_what_is_committed_while_rows_are_read_is_read_next_time",
@@ -22,12 +22,14 @@ MUTANTS = (
         "cursors move before the facts are written",
         "a kill in between loses what was read",
         Python("pipelines.extract.extractor", "extract").insert_before(
-            'with stages.timed("facts"): ...',
+            'with run.stages.timed("facts"): ...',
             """
-            from pipelines.state.watermarks import move_cursors
-            with connect(databases.analytics_url, settings) as early:
-                move_cursors(early, extraction.swept, extraction.moment)
-                extraction = replace(extraction, seen=find_progress(early))
+            with run.analytics() as early:
+                early.execute(
+                    "UPDATE analytics.watermarks SET checkpoint = %s WHERE subject = %s",
+                    [extraction.checkpoint, subject.name],
+                )
+                extraction = replace(extraction, seen=find_watermarks(early, subject))
             """,
         ),
         test="tests/torture/test_told_again.py::test_what_was_read_and_not_written_is_read_again",
@@ -35,17 +37,15 @@ MUTANTS = (
     Mutant(
         "the cell that a job left is forgotten",
         "a job that moves is counted twice",
-        Python("pipelines.publish.publisher", "recent_images").insert_before(
-            "yield ...", 'known = known.filter(pl.col("_change_type") != "update_preimage")'
+        Python("pipelines.publish.publisher", "unpublished_changes").insert_before(
+            "yield ...", 'recent = recent.filter(pl.col("_change_type") != "update_preimage")'
         ),
         test="tests/postgres/test_refresh.py::test_a_reassigned_job_leaves_one_cell_and_enters_another",
     ),
     Mutant(
         "emptied cells stay",
         "a cell that nothing is left in shows what was there",
-        Sql("publish/delete_emptied_cells").replace(
-            "staged.total_executions = 0", "staged.total_executions < 0"
-        ),
+        Sql("publish/delete_emptied").replace("staged.{total} = 0", "staged.{total} < 0"),
         test="tests/postgres/test_refresh.py::test_a_soft_deleted_job_leaves_no_ghost",
     ),
     Mutant(
@@ -70,7 +70,7 @@ MUTANTS = (
     Mutant(
         "longer medians come from hourly ones",
         "the median of a day or a month is that of its hours' medians",
-        Python("pipelines.compute.aggregate", "Numbered.in_buckets").replace(
+        Python("pipelines.compute.cells", "NumberedRows.in_buckets").replace(
             "self.frame.lazy().select",
             """
             self.frame.lazy().with_columns(
@@ -80,20 +80,23 @@ MUTANTS = (
             ).with_columns
             """,
         ),
-        Sql("compute/cells").replace("quantile_cont(duration_us", "quantile_cont(coarse_us"),
+        Python("pipelines.compute.cells", "CellsOf._aggregated").replace(
+            "cells_statement(self.subject)",
+            'cells_statement(self.subject).replace("quantile_cont(duration_us", "quantile_cont(coarse_us")',
+        ),
         test=HISTORIES,
     ),
     Mutant(
         "the index is asked without a lookback",
         "what a slow clock wrote waits for the next sweep",
-        Python("pipelines.extract.extractor", "_Reading.__init__").replace("... - lookback", "..."),
+        Python("pipelines.extract.jobs", "JobReading.__init__").replace("... - lookback", "..."),
         test="tests/postgres/test_no_change_is_missed.py::test_the_index_looks_back_as_far_as_it_is_told",
     ),
     Mutant(
         "the index moves the cursor of the sweep",
         "what the index cannot show is lost for good",
-        Python("pipelines.extract.extractor", "gathered").replace(
-            "frozenset(reading.swept.horizons) | reading.strangers", "frozenset(reading.organization_ids())"
+        Python("pipelines.extract.extractor", "_read_jobs").replace(
+            "frozenset(reading.swept.horizons) | reading.orphans", "frozenset(reading.organization_ids())"
         ),
         test="tests/postgres/test_no_change_is_missed.py"
         "::test_a_large_table_is_searched_by_its_index_until_a_sweep_is_due",
@@ -107,7 +110,7 @@ MUTANTS = (
     Mutant(
         "the digest ignores who owns a workflow",
         "a workflow that changed hands makes no day differ",
-        Sql("source_jobs/digest").remove("AND coalesce(w.organization_id = j.organization_id, true)"),
+        Sql("source_jobs/checksums").remove("AND coalesce(w.organization_id = j.organization_id, true)"),
         test="tests/postgres/test_digest.py::test_a_digest_says_what_the_counted_rows_add_up_to",
     ),
     Mutant(
@@ -121,13 +124,13 @@ MUTANTS = (
     Mutant(
         "a batch commits without moving its version",
         "cells show other facts than they say, and changes are computed for ever",
-        Sql("watermarks/advance_completeness").remove("published_version = excluded.published_version,"),
+        Sql("watermarks/advance").remove("published_version = excluded.published_version,"),
         test=HISTORIES,
     ),
     Mutant(
         "cells are committed before what goes with them",
         "a kill in between leaves cells that no version tells of",
-        Python("pipelines.publish.writer", "Publication.replace").insert_before(
+        Python("pipelines.publish.writer", "Writer.replace").insert_before(
             "passing(FaultPoint.CELLS_UPSERTED)", "self._connection.commit()"
         ),
         test="tests/torture/test_told_again.py::test_cells_are_kept_only_with_what_goes_with_them",
@@ -175,7 +178,7 @@ MUTANTS = (
     Mutant(
         "a range is reconciled as if it were everything",
         "jobs that completed outside of it vanish",
-        Python("pipelines.extract.extractor", "_Reading._asked_for").replace(
+        Python("pipelines.extract.jobs", "JobReading._asked_for").replace(
             "self._completed.holds()", "pl.lit(True)"
         ),
         test="tests/postgres/test_reconcile.py::test_a_reconcile_deletes_within_its_range_only",
@@ -183,15 +186,15 @@ MUTANTS = (
     Mutant(
         "everything is published anew, and the leftovers stay",
         "after lost facts the cells of purged jobs are still there",
-        Python("pipelines.publish.publisher", "_Press._publish").remove(
-            "publication.stage_leftovers(these, why)"
+        Python("pipelines.publish.publisher", "Publisher._write_cells").remove(
+            "writer.stage_leftovers(these, why)"
         ),
         test="tests/postgres/test_rebuilding_facts.py::test_what_happened_while_the_facts_were_gone_is_found",
     ),
     Mutant(
         "a batch computes the changes of other organizations too",
         "their cells move before their version does",
-        Python("pipelines.publish.publisher", "_Press._changed").replace(
+        Python("pipelines.publish.publisher", "Publisher._changed").replace(
             "(...).filter(of_organizations(organization_ids))", "..."
         ),
         test="tests/postgres/test_isolation.py::test_a_failing_batch_is_halved_until_the_culprit_is_alone",
@@ -199,29 +202,29 @@ MUTANTS = (
     Mutant(
         "repaired anomalies stay listed",
         "a job is counted and listed as not counted",
-        Python("pipelines.publish.publisher", "_Press._record").replace(
-            "extraction.healed", "extraction.healed.clear()"
+        Python("pipelines.publish.publisher", "Publisher._record").replace(
+            "findings.healed", "findings.healed.clear()"
         ),
         test="tests/postgres/test_anomalies.py::test_a_spoilt_row_is_listed_until_it_is_repaired",
     ),
     Mutant(
         "listed jobs are not read again",
         "a job of the future never counts",
-        Python("pipelines.extract.extractor", "_Reading._read_listed").replace("listed.height", "False"),
+        Python("pipelines.extract.jobs", "JobReading._read_listed").replace("listed.height", "False"),
         test="tests/postgres/test_anomalies.py::test_a_job_from_the_future_is_counted_when_it_is_due",
     ),
     Mutant(
         "a definition that was left halfway counts as whole",
         "cells of another plan go stale and stay",
-        Python("pipelines.publish.publisher", "_Press._definition_of").replace(
-            "_NO_DEFINITION", "self._seen[key].definition_version"
+        Python("pipelines.publish.publisher", "Publisher._definition_of").replace(
+            "_NO_DEFINITION", "self._extraction.seen[key].definition_version"
         ),
         test="tests/torture/test_told_again.py::test_a_definition_may_change_and_change_back_around_a_kill",
     ),
     Mutant(
         "any number of deletions is believed",
         "a source that was emptied by mistake empties the metrics",
-        Python("pipelines.extract.extractor", "_Reading._suspicious").replace(
+        Python("pipelines.extract.reading", "Reading._guarded").replace(
             "self._request.accept_deletes", "True"
         ),
         test="tests/postgres/test_isolation.py::test_a_mass_deletion_is_not_believed",
@@ -238,7 +241,7 @@ MUTANTS = (
     Mutant(
         "a rebuild goes on where another definition was published meanwhile",
         "combinations that only one definition keeps go stale and stay",
-        Sql("watermarks/advance_completeness").replace(
+        Sql("watermarks/advance").replace(
             """
             CASE
                 WHEN excluded.definition_version <> %(current_definition)s
@@ -248,7 +251,7 @@ MUTANTS = (
             """,
             "stored.rebuilding_version",
         ),
-        Sql("watermarks/advance_completeness").replace(
+        Sql("watermarks/advance").replace(
             """
             CASE
                 WHEN excluded.definition_version <> %(current_definition)s
@@ -263,21 +266,19 @@ MUTANTS = (
     Mutant(
         "sealed history goes with the facts",
         "what the source has purged disappears from the metrics",
-        Python("pipelines.extract.delete_guard", "lost_with_facts").replace(
-            "if sealed_before: ...", "if False: ..."
-        ),
+        Python("pipelines.extract.delete_guard", "_lost").replace("if sealed_before: ...", "if False: ..."),
         test="tests/postgres/test_rebuilding_facts.py::test_sealed_history_is_not_lost_with_the_facts",
     ),
     Mutant(
         "a reconcile trusts the cells that are there",
         "figures that somebody changed by hand stay",
-        Python("pipelines.runs.refresh", "_publish").replace("if completed: ...", "if False: ..."),
+        Python("pipelines.runs.refresh", "_published").replace("if completed: ...", "if False: ..."),
         test="tests/postgres/test_reconcile.py::test_cells_that_somebody_changed_are_put_right",
     ),
     Mutant(
         "a refresh forgives what a digest withheld",
         "nobody hears of deletes that wait to be accepted",
-        Python("pipelines.extract.extractor", "Request.settled_since").replace(
+        Python("pipelines.extract.request", "Request.settled_since").replace(
             "... if self.created_since else None", '... if self.created_since else "-infinity"'
         ),
         test="tests/postgres/test_isolation.py::test_withheld_deletes_stand_until_they_were_looked_for_again",
@@ -299,20 +300,22 @@ MUTANTS = (
     Mutant(
         "the audit cannot be passed by those that it cannot repair",
         "one organization keeps the others from being looked at",
-        Sql("watermarks/audit_order").replace("completeness.audited_at", "completeness.verified_at"),
+        Sql("watermarks/audit_order").replace("published.audited_at", "published.verified_at"),
         test="tests/postgres/test_audit.py::test_deletes_that_are_withheld_are_left_and_hold_nobody_up",
     ),
     Mutant(
         "the audit repairs from facts that nobody published",
         "cells are deleted because the facts are lost",
-        Python("pipelines.publish.recompute", "workbench").replace("... and each.shows(facts)", "..."),
-        Python("pipelines.publish.recompute", "workbench").replace("find_unpublished(facts, seen)", "()"),
+        Python("pipelines.publish.recompute", "_recomputing").replace("... and each.shows(facts)", "..."),
+        Python("pipelines.publish.recompute", "_recomputing").replace(
+            "find_unpublished(facts, subject, seen)", "()"
+        ),
         test="tests/postgres/test_audit.py::test_facts_that_are_gone_delete_no_cell",
     ),
     Mutant(
         "verify looks at jobs alone",
         "a workflow that changed hands is a false alarm",
-        Python("pipelines.runs.verify", "_Comparison._changed").remove(
+        Python("pipelines.runs.verify", "JobComparison._asked").remove(
             "if changed.workflow_ids or changed.client_ids: ..."
         ),
         test="tests/postgres/test_owners.py::test_until_then_its_cells_are_pending",
@@ -320,7 +323,7 @@ MUTANTS = (
     Mutant(
         "a stranger that a digest meets is read in part",
         "its older jobs are missing until the next digest of all",
-        Python("pipelines.extract.extractor", "_Reading.read_what_is_gone").remove("self._read_strangers()"),
+        Python("pipelines.extract.jobs", "JobReading._read_days").remove("self._read_orphans()"),
         test="tests/postgres/test_no_change_is_missed.py"
         "::test_an_organization_without_a_row_is_read_whole_when_a_digest_meets_it",
     ),
@@ -355,15 +358,15 @@ MUTANTS = (
     Mutant(
         "steps of a job that changed are not read again",
         "a soft-deleted or reassigned job keeps its steps where they were",
-        Python("pipelines.extract.steps", "_Reading.read_changes").remove(
-            "self._read(self._steps.of_changed_jobs(cursors))"
+        Python("pipelines.extract.reading", "RowsReading.read").remove(
+            "self._take(self._rows.of_changed_jobs(cursors))"
         ),
         test="tests/postgres/steps/test_steps.py::test_whatever_becomes_of_a_line_the_next_refresh_follows",
     ),
     Mutant(
         "a dropped month takes its steps along",
         "metrics vanish with the logs",
-        Python("pipelines.extract.steps", "_Reading.__init__").replace("steps.sealed_before()", "None"),
+        Python("pipelines.extract.reading", "RowsReading.__init__").replace("rows.sealed_before()", "None"),
         test="tests/postgres/steps/test_sealed_months.py::test_a_dropped_month_is_sealed",
     ),
     Mutant(
@@ -377,7 +380,7 @@ MUTANTS = (
     Mutant(
         "a step that lasted a negative time is timed",
         "means and percentiles are dragged down",
-        Python("pipelines.compute.aggregate", "_honest").replace(
+        Python("pipelines.compute.cells", "_valid").replace(
             "pl.when(duration_us >= 0).then(duration_us)", "duration_us"
         ),
         test="tests/postgres/steps/test_steps.py::test_a_negative_duration_is_counted_and_not_timed",

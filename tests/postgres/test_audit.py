@@ -12,6 +12,7 @@ from pipelines.runs import audit as audits
 from pipelines.runs.audit import AuditReport, audit
 from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings
+from tests.support import restatement_oracle
 from tests.support.oracle import cells_by_sql, differences
 from tests.support.planting import (
     DAY,
@@ -68,7 +69,10 @@ def test_a_cycle_over_right_cells_finds_nothing(
 
     assert [report.found for report in reports] == [()] * SLICES
     assert sorted(key for report in reports for key in report.verified) == sorted(
-        row[0] for row in analytics.execute("SELECT organization_id FROM analytics.completeness")
+        row[0]
+        for row in analytics.execute(
+            "SELECT organization_id FROM analytics.watermarks WHERE subject = 'jobs'"
+        )
     )
     assert row_versions(analytics) == before
     assert unverified(analytics) == 0
@@ -86,7 +90,7 @@ def test_a_cycle_finds_and_repairs_a_hundred_corrupted_cells(
     reports = cycle(databases, settings)
 
     found = {
-        tuple(getattr(difference, name) for name in KEY.split(", "))
+        (difference.organization_id, difference.period, difference.period_start, *difference.cell.values())
         for report in reports
         for difference in report.found
     }
@@ -220,9 +224,7 @@ def test_facts_that_are_gone_delete_no_cell(
     cycle(databases, settings)
 
     assert differences(cells(analytics), cells_by_sql(source)) == []
-    emptied = analytics.execute(
-        "SELECT count(*) FROM analytics.restatements WHERE new_total_executions IS NULL"
-    ).fetchone()
+    emptied = analytics.execute("SELECT count(*) FROM analytics.restatements WHERE new IS NULL").fetchone()
     assert emptied == (0,)
 
 
@@ -263,12 +265,14 @@ def corrupt(analytics: psycopg.Connection, chance: random.Random) -> set[tuple[A
 
 def restated(analytics: psycopg.Connection) -> list[tuple[Any, ...]]:
     """The cells on record, and why."""
-    return analytics.execute(f"SELECT {KEY}, reason FROM analytics.restatements").fetchall()
+    return [
+        (*key, each.reason) for key, found in restatement_oracle.restated(analytics).items() for each in found
+    ]
 
 
 def unverified(analytics: psycopg.Connection) -> int:
     """How many organizations were never found equal to the source."""
     row = analytics.execute(
-        "SELECT count(*) FROM analytics.completeness WHERE verified_at IS NULL"
+        "SELECT count(*) FROM analytics.watermarks WHERE subject = 'jobs' AND verified_at IS NULL"
     ).fetchone()
     return row[0]

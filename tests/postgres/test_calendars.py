@@ -15,8 +15,8 @@ from pipelines.postgres.connections import Databases
 from pipelines.settings import Settings
 from pipelines.source.snapshot import open_source
 from pipelines.state.time_zones import ReadCalendar, calendar_in, find_calendar, keep_offsets, read_calendar
-from pipelines.state.watermarks import Progress
-from pipelines.subjects.periods import Period
+from pipelines.state.watermarks import Watermark
+from pipelines.subjects.rollup import Period
 from tests.support.oracle import Job, cells_by_hand, cells_by_sql, differences
 from tests.support.planting import DAY, HOUR, MINUTE, new_id, plant_jobs, plant_tenant
 from tests.support.sampling import EVERYTHING
@@ -381,12 +381,11 @@ def said_by_server(
     ).fetchall()
 
 
-def progress(key: UUID, zone_offsets: str, published: datetime) -> Progress:
+def progress(key: UUID, zone_offsets: str, published: datetime) -> Watermark:
     """An organization that was published with these rules."""
-    return Progress(
+    return Watermark(
         organization_id=key,
-        horizon=1,
-        incarnation="",
+        checkpoint=None,
         swept_at=published,
         extracted_at=published,
         complete_through=published,
@@ -398,16 +397,17 @@ def progress(key: UUID, zone_offsets: str, published: datetime) -> Progress:
         rebuilding_version=None,
         rebuilt_before=None,
         run_id=None,
-        deletes_withheld=False,
+        is_guarded=False,
     )
 
 
 def plant_completeness(analytics: psycopg.Connection, key: UUID, zone: str) -> None:
     """Say that an organization was published in a zone."""
     analytics.execute(
-        "INSERT INTO analytics.completeness (organization_id, complete_through, extracted_at, facts_table_id,"
-        " published_version, published_at, definition_version, time_zone, zone_offsets)"
-        " VALUES (%s, now(), now(), %s, 1, now(), 1, %s, '')",
+        "INSERT INTO analytics.watermarks (subject, organization_id, swept_at, complete_through,"
+        " extracted_at,"
+        " facts_table_id, published_version, published_at, definition_version, time_zone, zone_offsets)"
+        " VALUES ('jobs', %s, now(), now(), now(), %s, 1, now(), 1, %s, '')",
         [key, key, zone],
     )
 

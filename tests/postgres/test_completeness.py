@@ -6,7 +6,7 @@ from uuid import UUID
 
 import psycopg
 
-from pipelines.extract.extractor import Request
+from pipelines.extract.request import Request
 from pipelines.postgres.connections import Databases
 from pipelines.runs.refresh import extract_changes, publish_changes, reconcile, refresh
 from pipelines.settings import Settings, Tier
@@ -128,7 +128,7 @@ def completeness(analytics: psycopg.Connection, organization: UUID) -> dict[str,
     """What is said of an organization."""
     row = analytics.execute(
         "SELECT complete_through, extracted_at, published_version, verified_at"
-        " FROM analytics.completeness WHERE organization_id = %s",
+        " FROM analytics.watermarks WHERE subject = 'jobs' AND organization_id = %s",
         [organization],
     ).fetchone()
     names = ("complete_through", "extracted_at", "published_version", "verified_at")

@@ -16,7 +16,7 @@ from pipelines.extract.validation import with_verdict
 from pipelines.postgres.connections import Databases
 from pipelines.settings import Settings
 from pipelines.source.selections import Swept
-from pipelines.source.snapshot import DIGEST_COLUMNS, SourceSnapshot, open_source
+from pipelines.source.snapshot import SourceSnapshot, open_source
 from tests.support.planting import (
     DAY,
     HOUR,
@@ -121,7 +121,7 @@ def test_a_digest_says_what_the_counted_rows_add_up_to(
     one, other, nil = (tenant.organization for tenant in tenants)
     with open_source(databases.source_url, settings) as snapshot:
         for who, since in product(((), (one,), (other, nil), (new_id(),)), (None, date(2024, 1, 31))):
-            digest = snapshot.digest(
+            digest = snapshot.checksums(
                 organization_ids=who,
                 created_since=since,
                 completed=completed,
@@ -136,7 +136,7 @@ def test_a_digest_says_what_the_counted_rows_add_up_to(
                 return mine and recent and within
 
             assert as_sums(digest) == sums_of_counted(snapshot, tolerance, asked_for)
-            assert digest.schema == pl.Schema(DIGEST_COLUMNS)
+            assert digest.columns == ["organization_id", "created_date", "rows", "low", "high"]
 
 
 def test_every_planted_kind_is_on_the_side_it_should_be(
@@ -144,9 +144,9 @@ def test_every_planted_kind_is_on_the_side_it_should_be(
 ) -> None:
     """The rows above are what they are said to be: some count and some do not, in each organization."""
     with open_source(databases.source_url, settings) as snapshot:
-        digest = snapshot.digest(earliest=EARLIEST, tolerance=timedelta(days=1))
+        digest = snapshot.checksums(earliest=EARLIEST, tolerance=timedelta(days=1))
 
-    counted = dict(digest.group_by("organization_id").agg(pl.col("jobs").sum()).iter_rows())
+    counted = dict(digest.group_by("organization_id").agg(pl.col("rows").sum()).iter_rows())
     assert counted == {
         tenant.organization.bytes: len(COUNTED) + len(TIMES)
         for tenant in tenants
@@ -172,14 +172,14 @@ def test_the_future_begins_a_microsecond_after_the_tolerance(
 
     with open_source(databases.source_url, settings) as snapshot:
         tolerance = due - snapshot.moment.extracted_at - past
-        digest = snapshot.digest(
+        digest = snapshot.checksums(
             organization_ids=[tenant.organization], earliest=EARLIEST, tolerance=tolerance
         )
         rows = sums_of_counted(
             snapshot, tolerance, lambda row: row["organization_id"] == tenant.organization.bytes
         )
 
-    assert digest["jobs"].sum() == counted
+    assert digest["rows"].sum() == counted
     assert as_sums(digest) == rows
 
 
@@ -289,7 +289,7 @@ def test_sums_of_many_hashes_fit(
     )
 
     with open_source(databases.source_url, settings) as snapshot:
-        digest = as_sums(snapshot.digest(earliest=EARLIEST, tolerance=timedelta(days=1)))
+        digest = as_sums(snapshot.checksums(earliest=EARLIEST, tolerance=timedelta(days=1)))
         rows = sums_of_counted(snapshot, timedelta(days=1), lambda _: True)
 
     assert digest == rows
@@ -325,7 +325,7 @@ def as_sums(digest: pl.DataFrame) -> Sums:
 def digests(databases: Databases, settings: Settings) -> Sums:
     """The digest of everything there is."""
     with open_source(databases.source_url, settings) as snapshot:
-        return as_sums(snapshot.digest(earliest=EARLIEST, tolerance=timedelta(days=1)))
+        return as_sums(snapshot.checksums(earliest=EARLIEST, tolerance=timedelta(days=1)))
 
 
 def of(digest: Sums, tenant: Tenant) -> Sums:

@@ -9,14 +9,15 @@ import psycopg
 import pytest
 
 from pipelines.errors import CellNotFound, SchemaMissing
-from pipelines.extract.extractor import Request
+from pipelines.extract.request import Request
 from pipelines.postgres.connections import Databases
 from pipelines.runs.audit import audit
 from pipelines.runs.explain import CellName, Evidence, Explanation, Occasion, explain
 from pipelines.runs.refresh import extract_changes, refresh
 from pipelines.runs.retention import retain
 from pipelines.settings import Settings, load_settings
-from pipelines.subjects.periods import Period
+from pipelines.subjects.jobs import JOBS
+from pipelines.subjects.rollup import Period
 from tests.support.oracle import ALL, NO_CLIENT, bucket
 from tests.support.planting import (
     DAY,
@@ -59,8 +60,9 @@ def explained(databases: Databases, settings: Settings) -> Explain:
     def call(
         tenant: Tenant, start: date = NOON, *, as_of: datetime | None = None, **name: Any
     ) -> Explanation:
+        cell = {column: name.pop(column) for column in JOBS.dimension_columns if column in name}
         named = CellName(
-            **{"organization_id": tenant.organization, "period": Period.DAY, "start": start} | name
+            **{"organization_id": tenant.organization, "period": Period.DAY, "start": start} | name, cell=cell
         )
         return explain(databases, settings, named, as_of=as_of)
 
@@ -103,7 +105,7 @@ def test_every_cell_counts_the_jobs_that_the_facts_have_of_it(
 
     for key, said in found.items():
         assert said.figures == figures(stored[key])
-        assert said.jobs == stored[key]["total_executions"]
+        assert said.rows == stored[key]["total_executions"]
         assert said.changed_at == stored[key]["computed_at"]
     assert {key[1] for key in found} == {period.value for period in Period}
     assert {(said.time_zone, said.because, said.restatements) for said in found.values()} == {
@@ -137,7 +139,7 @@ def test_a_date_names_the_day_of_the_organization(
     }
     days = {zone: found[zone, Period.DAY] for zone in ZONES}
     assert {said.period_end - said.period_start for said in days.values()} == {DAY}
-    assert {zone: said.jobs for zone, said in days.items()} == dict.fromkeys(ZONES, 2)
+    assert {zone: said.rows for zone, said in days.items()} == dict.fromkeys(ZONES, 2)
 
 
 def test_a_day_is_as_long_as_its_clocks_say(
@@ -158,7 +160,7 @@ def test_a_day_is_as_long_as_its_clocks_say(
 
     found = {day: explained(tenant, day) for day in hours}
 
-    assert {day: said.jobs for day, said in found.items()} == dict.fromkeys(hours, 1)
+    assert {day: said.rows for day, said in found.items()} == dict.fromkeys(hours, 1)
     assert {day: (said.period_end - said.period_start) / HOUR for day, said in found.items()} == hours
 
 
@@ -244,7 +246,7 @@ def test_a_cell_that_is_gone_still_tells_what_it_was(
 
     found = [explained(tenant, as_of=moment) for moment in (before, between, now(analytics))]
 
-    assert {(said.figures, said.jobs, said.because) for said in found} == {(None, 0, "deleted")}
+    assert {(said.figures, said.rows, said.because) for said in found} == {(None, 0, "deleted")}
     assert [said.as_of and said.as_of.on_record for said in found] == [True, True, True]
     totals = [said.as_of and said.as_of.figures and said.as_of.figures["total_executions"] for said in found]
     assert totals == [None, 1, None]
@@ -447,9 +449,9 @@ def test_the_days_of_an_earlier_time_zone_are_found_by_their_start(
 
     old, new = explained(tenant, NOON - 12 * HOUR), explained(tenant, NOON - HOUR)
 
-    assert (old.figures, old.jobs, old.because) == (None, 0, "time_zone")
+    assert (old.figures, old.rows, old.because) == (None, 0, "time_zone")
     assert old.restatements[0].old
-    assert (new.period_start, new.jobs, new.because) == (NOON - 7 * HOUR, 1, "time_zone")
+    assert (new.period_start, new.rows, new.because) == (NOON - 7 * HOUR, 1, "time_zone")
     assert new.restatements[0].old is None
     plant_job(source, tenant, completed_at=NOON - 19 * HOUR)
     refresh(databases, settings)
@@ -473,7 +475,7 @@ def test_facts_that_are_not_published_yet_show_beside_the_cell(
     found = explained(tenant)
 
     assert found.figures
-    assert (found.figures["total_executions"], found.jobs) == (1, 2)
+    assert (found.figures["total_executions"], found.rows) == (1, 2)
 
 
 def test_a_neighbours_cell_is_no_cell_of_mine(
@@ -497,7 +499,7 @@ def test_a_neighbours_cell_is_no_cell_of_mine(
     ):
         with pytest.raises(CellNotFound):
             explained(tenant, **name)
-    assert explained(neighbour, NOON + 9 * DAY).jobs == 1
+    assert explained(neighbour, NOON + 9 * DAY).rows == 1
 
 
 def test_a_cell_that_cannot_be_is_told_why(
@@ -521,7 +523,7 @@ def test_a_cell_that_cannot_be_is_told_why(
         explained(tenant, period=Period.HOUR, workflow_id=tenant.workflows[0], client_id=tenant.clients[0])
     with pytest.raises(CellNotFound, match=r"before 2024-02-10 were removed"):
         explained(tenant, period=Period.HOUR)
-    assert explained(tenant).jobs == 1
+    assert explained(tenant).rows == 1
 
 
 def test_explaining_writes_nothing(
@@ -539,7 +541,7 @@ def test_explaining_writes_nothing(
     before = row_versions(analytics)
     analytics.execute("SELECT pg_advisory_lock(hashtextextended('execution-metrics refresh', 0))")
 
-    assert explained(tenant).jobs == 1
+    assert explained(tenant).rows == 1
 
     assert row_versions(analytics) == before
 

@@ -16,7 +16,8 @@ from pipelines.postgres.connections import Databases
 from pipelines.runs.fact_maintenance import TidyReport, tidy_facts
 from pipelines.runs.status import status
 from pipelines.settings import Settings
-from pipelines.state.watermarks import find_progress
+from pipelines.state.watermarks import find_watermarks
+from pipelines.subjects.jobs import JOBS
 from tests.support.fact_changes import DAY, NOON, change, frame
 
 TENANT, NEIGHBOUR, STRANGER = UUID(int=1), UUID(int=9), UUID(int=5)
@@ -50,14 +51,14 @@ def test_an_organization_that_lags_keeps_what_it_needs(
     databases: Databases, settings: Settings, analytics: psycopg.Connection
 ) -> None:
     """Within the retention its changes can be told, and nobody is published as a whole."""
-    before = find_progress(analytics)
+    before = find_watermarks(analytics, JOBS)
     make_old(settings, days=5)
 
     report = tidy_facts(databases, settings)
 
     assert report == TidyReport(0, 0, 0, 0)
-    assert find_progress(analytics) == before
-    told = [images.height for images in open_facts(settings).images_since(before[TENANT].published_version)]
+    assert find_watermarks(analytics, JOBS) == before
+    told = [images.height for images in open_facts(settings).changes_since(before[TENANT].published_version)]
     assert told == [4]
 
 
@@ -66,22 +67,22 @@ def test_an_organization_that_lags_for_too_long_holds_nobody_up(
     databases: Databases, impatient: Settings, analytics: psycopg.Connection
 ) -> None:
     """Its version is forgotten before its files go; whoever is current, or elsewhere, is not touched."""
-    before = find_progress(analytics)
+    before = find_watermarks(analytics, JOBS)
     make_old(impatient, days=5)
     time.sleep(0.1)
 
     report = tidy_facts(databases, impatient)
 
-    after = find_progress(analytics)
+    after = find_watermarks(analytics, JOBS)
     newest = open_facts(impatient)
     assert report.organizations_forgotten == 1
     assert report.files_removed > 0
     assert not after[TENANT].shows(newest)
     assert after[NEIGHBOUR] == before[NEIGHBOUR]
     assert after[STRANGER] == before[STRANGER]
-    assert newest.jobs_by_organization() == {TENANT: 1, NEIGHBOUR: 1}
+    assert newest.rows_by_organization() == {TENANT: 1, NEIGHBOUR: 1}
     with pytest.raises(FeedLost):
-        list(newest.images_since(before[TENANT].published_version))
+        list(newest.changes_since(before[TENANT].published_version))
 
 
 def test_tidying_leaves_nobody_behind(
@@ -89,14 +90,14 @@ def test_tidying_leaves_nobody_behind(
 ) -> None:
     """Its own commits change no job: whoever was current stays so, however long nothing else happens."""
     publish(analytics, TENANT, facts)
-    before = find_progress(analytics)
+    before = find_watermarks(analytics, JOBS)
     for _ in range(2):
         make_old(impatient, days=5)
         time.sleep(0.1)
 
         assert tidy_facts(databases, impatient).organizations_forgotten == 0
 
-    assert find_progress(analytics) == before
+    assert find_watermarks(analytics, JOBS) == before
     assert open_facts(impatient).version > facts.version
 
 
@@ -164,15 +165,11 @@ def publish(
 ) -> None:
     """Record that an organization's cells show these facts as they are."""
     analytics.execute(
-        "INSERT INTO analytics.extraction_cursors (organization_id, horizon, incarnation, swept_at)"
-        " VALUES (%s, 1, 'here', now()) ON CONFLICT DO NOTHING",
-        [organization],
-    )
-    analytics.execute(
-        "INSERT INTO analytics.completeness (organization_id, complete_through, extracted_at, facts_table_id,"
-        " published_version, published_at, definition_version, time_zone, zone_offsets)"
-        " VALUES (%s, now(), now(), %s, %s, now(), 1, 'UTC', '')"
-        " ON CONFLICT (organization_id) DO UPDATE"
+        "INSERT INTO analytics.watermarks (subject, organization_id, swept_at, complete_through,"
+        " extracted_at,"
+        " facts_table_id, published_version, published_at, definition_version, time_zone, zone_offsets)"
+        " VALUES ('jobs', %s, now(), now(), now(), %s, %s, now(), 1, 'UTC', '')"
+        " ON CONFLICT (subject, organization_id) DO UPDATE"
         " SET facts_table_id = excluded.facts_table_id, published_version = excluded.published_version",
         [organization, table_id or facts.table_id, facts.version],
     )

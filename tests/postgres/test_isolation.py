@@ -19,7 +19,8 @@ from pipelines.runs.refresh import FailedOrganization, reconcile, reconcile_crea
 from pipelines.runs.status import status
 from pipelines.runs.verify import verify
 from pipelines.settings import Settings, load_settings
-from pipelines.state.watermarks import find_progress
+from pipelines.state.watermarks import find_watermarks
+from pipelines.subjects.jobs import JOBS
 from tests.support.oracle import ALL, Cells, cells_by_sql, differences
 from tests.support.planting import (
     DAY,
@@ -242,7 +243,7 @@ def test_a_mass_deletion_is_not_believed(
     withheld = (withheld_of(analytics, culprit), withheld_of(analytics, neighbour))
     assert (withheld[0][1:], withheld[1]) == ((1_000, None), (None, None, None))
     assert everything_of(analytics, culprit) == before
-    assert open_facts(patient).jobs_by_organization()[culprit.organization] == 1_201
+    assert open_facts(patient).rows_by_organization()[culprit.organization] == 1_201
     assert differences(of(others, cells(analytics)), of(others, cells_by_sql(source))) == []
     refresh(databases, patient)
     assert total(analytics, culprit) == 1_201
@@ -334,18 +335,18 @@ def test_a_whale_comes_last_and_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whoever has little to publish does not wait for somebody who has much."""
-    monkeypatch.setattr("pipelines.publish.publisher.CHUNK_JOBS", 50)
+    monkeypatch.setattr("pipelines.publish.publisher.CHUNK_ROWS", 50)
     whale, *small = plant_tenants(source, 5)
     refresh(databases, settings)
     plant_many(source, whale, 60)
     for number, tenant in enumerate(small):
         plant_many(source, tenant, 5 * number)
-    runs_before = {key: seen.run_id for key, seen in find_progress(analytics).items()}
+    runs_before = {key: seen.run_id for key, seen in find_watermarks(analytics, JOBS).items()}
     committed: list[set[UUID]] = []
 
     def watch(point: FaultPoint) -> None:
         if point is FaultPoint.AFTER_COMMIT:
-            now = find_progress(analytics)
+            now = find_watermarks(analytics, JOBS)
             committed.append({key for key in now if now[key].run_id != runs_before[key]})
 
     with watched_by(watch):
@@ -426,12 +427,12 @@ def everything_of(analytics: psycopg.Connection, tenant: Tenant) -> dict[str, An
     key = tenant.organization
     return {
         "cells": row_versions(analytics, key),
+        "cursor": cursor(analytics, key),
         "completeness": analytics.execute(
-            "SELECT to_jsonb(c) - 'withheld_at' - 'withheld_jobs' - 'withheld_created_since'"
-            " FROM analytics.completeness AS c WHERE organization_id = %s",
+            "SELECT to_jsonb(c) - 'guarded_at' - 'guarded_rows' - 'guarded_since'"
+            " FROM analytics.watermarks AS c WHERE subject = 'jobs' AND organization_id = %s",
             [key],
         ).fetchall(),
-        "cursor": cursor(analytics, key),
         "names": analytics.execute(
             "SELECT id, name FROM analytics.workflows WHERE organization_id = %(key)s"
             " UNION SELECT id, time_zone FROM analytics.organizations WHERE id = %(key)s ORDER BY id",
@@ -444,8 +445,8 @@ def everything_of(analytics: psycopg.Connection, tenant: Tenant) -> dict[str, An
 def withheld_of(analytics: psycopg.Connection, tenant: Tenant) -> tuple[Any, ...]:
     """What is withheld of an organization."""
     return analytics.execute(
-        "SELECT withheld_at, withheld_jobs, withheld_created_since FROM analytics.completeness"
-        " WHERE organization_id = %s",
+        "SELECT guarded_at, guarded_rows, guarded_since FROM analytics.watermarks"
+        " WHERE subject = 'jobs' AND organization_id = %s",
         [tenant.organization],
     ).fetchone()
 
@@ -453,7 +454,9 @@ def withheld_of(analytics: psycopg.Connection, tenant: Tenant) -> tuple[Any, ...
 def cursor(analytics: psycopg.Connection, organization: UUID) -> list[tuple[Any, ...]]:
     """How far an organization was read."""
     return analytics.execute(
-        "SELECT * FROM analytics.extraction_cursors WHERE organization_id = %s", [organization]
+        "SELECT checkpoint, swept_at FROM analytics.watermarks"
+        " WHERE subject = 'jobs' AND organization_id = %s",
+        [organization],
     ).fetchall()
 
 

@@ -184,7 +184,7 @@ def test_other_rules_of_the_source_restate_too(
     refresh(databases, settings)
     upgraded = tenants["Europe/Amsterdam"]
     analytics.execute(
-        "UPDATE analytics.completeness SET zone_offsets = 'of older rules' WHERE organization_id = %s",
+        "UPDATE analytics.watermarks SET zone_offsets = 'of older rules' WHERE organization_id = %s",
         [upgraded.organization],
     )
     analytics.execute(

@@ -15,7 +15,7 @@ from pipelines.errors import (
     StatementTimedOut,
 )
 from pipelines.postgres.connections import Databases, connect
-from pipelines.prefetch import read_ahead
+from pipelines.prefetch import prefetch
 from pipelines.settings import Settings, load_settings
 from pipelines.source.selections import Swept
 from pipelines.source.snapshot import SourceSnapshot, open_source
@@ -77,7 +77,7 @@ def test_a_stream_that_nobody_wants_any_more_ends_in_the_server(
     )
 
     with open_source(databases.source_url, patient) as snapshot:
-        reading = read_ahead(snapshot.stream(slow), cancel=snapshot.cancel)
+        reading = prefetch(snapshot.stream(slow), cancel=snapshot.cancel)
         next(reading)
         assert running(source) == 1
         interrupted = time.monotonic()

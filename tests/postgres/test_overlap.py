@@ -19,18 +19,17 @@ import pytest
 from deltalake import DeltaTable
 
 from pipelines.errors import FactsConflict, PublishConflict
-from pipelines.extract.extractor import Request
+from pipelines.extract.request import Request
 from pipelines.facts.fact_table import open_facts
 from pipelines.fault_points import FaultPoint, watched_by
 from pipelines.postgres.connections import Databases
-from pipelines.publish.rebuild import rebuild
 from pipelines.runs.audit import audit
 from pipelines.runs.fact_maintenance import tidy_facts
-from pipelines.runs.refresh import completed_in, extract_changes, publish_changes, reconcile, refresh
+from pipelines.runs.refresh import completed_in, extract_changes, publish_changes, rebuild, reconcile, refresh
 from pipelines.runs.verify import Difference, verify
 from pipelines.settings import Settings, load_settings
-from pipelines.source.snapshot import Moment
-from pipelines.state.watermarks import Advance, Progress, advance, find_progress, move_cursors
+from pipelines.state.watermarks import Advance, Watermark, advance, find_watermarks
+from pipelines.subjects.jobs import JOBS
 from tests.support.concurrent_writers import run_writers
 from tests.support.oracle import cells_by_sql, differences
 from tests.support.planting import (
@@ -204,17 +203,21 @@ def test_of_two_publications_under_way_one_is_refused(
     def publish(connection: psycopg.Connection) -> None:
         coming = [
             Advance(
-                organization, complete_through=NOON, definition_version=1, time_zone="UTC", zone_offsets=""
+                organization,
+                complete_through=NOON,
+                definition_version=1,
+                time_zone="UTC",
+                zone_offsets="",
+                swept=True,
             )
         ]
         told = {"seen": seen, "extracted_at": NOON, "facts": facts, "current_definition": 1}
-        advance(connection, coming, run_id=uuid4(), **told)
-        move_cursors(connection, [organization], Moment(horizon=1, incarnation="", extracted_at=NOON))
+        advance(connection, JOBS, coming, run_id=uuid4(), checkpoint="{}", **told)
 
-    seen: dict[UUID, Progress] = {}
+    seen: dict[UUID, Watermark] = {}
     if published:
         publish(analytics)
-        seen = find_progress(analytics)
+        seen = find_watermarks(analytics, JOBS)
     with (
         psycopg.connect(databases.analytics_url) as first,
         psycopg.connect(databases.analytics_url) as second,
@@ -381,7 +384,7 @@ def plant_two_tenants(source: psycopg.Connection) -> tuple[Tenant, object]:
 
 def everything(analytics: psycopg.Connection) -> object:
     """Every cell, and who has been published how."""
-    return cells(analytics), find_progress(analytics)
+    return cells(analytics), find_watermarks(analytics, JOBS)
 
 
 def wait_until_somebody_waits(analytics: psycopg.Connection) -> None:

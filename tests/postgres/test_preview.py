@@ -6,22 +6,25 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
 
 from pipelines.errors import InvalidRange, UnknownOrganization
-from pipelines.extract.extractor import Request
+from pipelines.extract.request import Request
 from pipelines.postgres.connections import Databases
 from pipelines.postgres.tables import METADATA
-from pipelines.runs.dry_run import OrganizationPreview, preview
+from pipelines.publish.writer import CellChange
+from pipelines.runs.dry_run import OrganizationDryRun, SubjectDryRun
+from pipelines.runs.dry_run import dry_run as preview
 from pipelines.runs.refresh import extract_changes, reconcile, refresh
 from pipelines.runs.retention import retain
 from pipelines.settings import Settings, load_settings
+from pipelines.subjects.jobs import JOBS
 from tests.support.planting import (
     DAY,
     HOUR,
-    KEY,
     MINUTE,
     NOON,
     Cell,
@@ -76,8 +79,10 @@ def test_a_preview_tells_what_the_reconcile_then_does(
     reconcile(databases, settings, **RANGE)
     check(proposed, before, cells(analytics))
     said = {each.organization_id: each for each in proposed}
-    assert said[tenant.organization].jobs == 12
-    assert {abs(change.new_total_executions - 1) for change in said[tenant.organization].largest} == {7}
+    assert said[tenant.organization].jobs.rows == 12
+    assert {abs(change.new["total_executions"] - 1) for change in said[tenant.organization].jobs.largest} == {
+        7
+    }
 
 
 def test_a_preview_writes_nothing(
@@ -178,10 +183,10 @@ def test_suspiciously_many_deletions_are_told_and_not_believed(
     accepted = preview(databases, settings, **RANGE, accept_deletes=True)
 
     said = {each.organization_id: each for each in withheld}
-    assert said[tenant.organization] == OrganizationPreview(
-        tenant.organization, 1, 0, 0, 1_100, 0, "DeletesNotAccepted", ()
+    assert said[tenant.organization] == OrganizationDryRun(
+        tenant.organization, SubjectDryRun(1, 0, 1_100, "DeletesNotAccepted"), SubjectDryRun()
     )
-    assert said[neighbour.organization].cells == 27
+    assert said[neighbour.organization].jobs.cells == 27
     reconcile(databases, settings, **RANGE, accept_deletes=True)
     check(accepted, before, cells(analytics))
 
@@ -197,9 +202,11 @@ def test_an_unknown_time_zone_is_told(
 
     proposed = {each.organization_id: each for each in preview(databases, settings, **RANGE)}
 
-    assert proposed[tenant.organization].would_fail == "UnknownTimeZone"
-    assert proposed[tenant.organization].cells == 0
-    assert (proposed[neighbour.organization].would_fail, proposed[neighbour.organization].cells) == (None, 27)
+    assert proposed[tenant.organization].jobs.would_fail == "UnknownTimeZone"
+    assert proposed[tenant.organization].jobs.cells == 0
+    assert [(each.jobs.would_fail, each.jobs.cells) for each in [proposed[neighbour.organization]]] == [
+        (None, 27)
+    ]
 
 
 def test_facts_that_wait_to_be_published_are_in_the_preview(
@@ -309,7 +316,7 @@ def test_what_retention_removed_does_not_come_back_in_a_preview(
 
     reconcile(databases, settings, **RANGE)
     check(proposed, before, cells(analytics))
-    assert [each.cells for each in proposed] == [23]
+    assert [each.jobs.cells for each in proposed] == [23]
 
 
 def test_a_preview_refuses_what_a_reconcile_refuses(databases: Databases, settings: Settings) -> None:
@@ -323,26 +330,36 @@ def test_a_preview_refuses_what_a_reconcile_refuses(databases: Databases, settin
 
 
 def check(
-    proposed: tuple[OrganizationPreview, ...], before: Mapping[Key, Cell], after: Mapping[Key, Cell]
+    proposed: tuple[OrganizationDryRun, ...], before: Mapping[Key, Cell], after: Mapping[Key, Cell]
 ) -> None:
     """Compare what was proposed with what became of the cells."""
     changed = {
         key for key in before.keys() | after.keys() if figures(before.get(key)) != figures(after.get(key))
     }
-    assert {each.organization_id: each.cells for each in proposed if each.cells} == Counter(
+    assert {each.organization_id: each.jobs.cells for each in proposed if each.jobs.cells} == Counter(
         key[0] for key in changed
     )
     for each in proposed:
         mine = [key for key in changed if key[0] == each.organization_id]
-        assert len(each.largest) == min(5, len(mine))
-        told = [tuple(getattr(change, name) for name in KEY.split(", ")) for change in each.largest]
+        assert len(each.jobs.largest) == min(5, len(mine))
+        told = [key_of(change) for change in each.jobs.largest]
         assert set(told) <= set(mine)
-        for key, change in zip(told, each.largest, strict=True):
-            for side, held in (("old", before.get(key)), ("new", after.get(key))):
-                for name in ("total_executions", "success_rate_pct", "median_duration_ms"):
-                    assert getattr(change, f"{side}_{name}") == (held and held[name])
+        for key, change in zip(told, each.jobs.largest, strict=True):
+            for side, held in ((change.old, before.get(key)), (change.new, after.get(key))):
+                assert side == (held and {name: held[name] for name in JOBS.measure_columns})
         steps = [step(key, before, after) for key in told]
         assert steps == sorted((step(key, before, after) for key in mine), reverse=True)[: len(steps)]
+
+
+def key_of(change: CellChange) -> Key:
+    """The key of the cell that would change."""
+    cell = {name: UUID(value) if name.endswith("_id") else value for name, value in change.cell.items()}
+    return (
+        change.organization_id,
+        change.period,
+        change.period_start,
+        *(cell[name] for name in JOBS.dimension_columns),
+    )
 
 
 def step(key: Key, before: Mapping[Key, Cell], after: Mapping[Key, Cell]) -> int:

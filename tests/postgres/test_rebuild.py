@@ -11,18 +11,19 @@ import psycopg
 import pytest
 
 from pipelines.compute import engine as recompute
+from pipelines.compute.cells import cells_statement
 from pipelines.errors import FactsUnusable
-from pipelines.extract.extractor import Request
+from pipelines.extract.request import Request
 from pipelines.facts.fact_table import open_facts
 from pipelines.fault_points import FaultPoint, watched_by
-from pipelines.postgres.connections import Databases
-from pipelines.publish import rebuild as rebuilding
+from pipelines.postgres.connections import Databases, Run
+from pipelines.publish import recompute as rebuilding
 from pipelines.publish.publisher import Published
-from pipelines.publish.rebuild import find_waiting, rebuild
-from pipelines.runs.refresh import extract_changes, refresh
+from pipelines.publish.recompute import find_stale
+from pipelines.runs.refresh import extract_changes, rebuild, refresh
 from pipelines.runs.verify import verify
 from pipelines.settings import Settings, load_settings
-from pipelines.subjects.measures import PERCENTILES
+from pipelines.subjects.jobs import JOBS
 from tests.support import oracle
 from tests.support.oracle import cells_by_sql, differences
 from tests.support.planting import (
@@ -107,13 +108,13 @@ def pair(databases: Databases, settings: Settings, source: psycopg.Connection) -
 @pytest.fixture
 def _small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four jobs fill a range, so that each organization takes several."""
-    monkeypatch.setattr(rebuilding, "CHUNK_JOBS", 4)
+    monkeypatch.setattr(rebuilding, "CHUNK_ROWS", 4)
 
 
 @pytest.fixture
 def _small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
     """And a range takes several portions."""
-    monkeypatch.setattr(recompute, "CHUNK_JOBS", 4)
+    monkeypatch.setattr(recompute, "CHUNK_ROWS", 4)
 
 
 @pytest.mark.usefixtures("pair", "_small_ranges", "_small_portions")
@@ -130,7 +131,7 @@ def test_a_rebuild_needs_the_facts_alone(
     settings = define(DEFINITIONS[plan])
     version = open_facts(settings).version
 
-    report = rebuild(Databases(databases.analytics_url, "postgresql://127.0.0.1:1/nowhere"), settings)
+    report = rebuild(Databases(databases.analytics_url, "postgresql://127.0.0.1:1/nowhere"), settings)["jobs"]
 
     after = cells(analytics)
     assert differences(after, cells_by_sql(source)) == []
@@ -142,7 +143,7 @@ def test_a_rebuild_needs_the_facts_alone(
         restated=len(before.keys() ^ after.keys()),
     )
     assert open_facts(settings).version == version
-    assert find_waiting(databases, settings) == ()
+    assert find_stale(Run(databases, settings), JOBS) == ()
     verified = verify(databases, settings)
     assert (verified.differences, verified.cells_pending, verified.cells_compared) == ((), 0, len(after))
 
@@ -156,7 +157,8 @@ def test_another_percentile_is_another_definition(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Only the figures of that name change; a cell of jobs that all took as long stays as it was computed."""
-    monkeypatch.setitem(PERCENTILES, "p90_duration_ms", 0.8)
+    monkeypatch.setitem(vars(JOBS.measure("p90_duration_ms")), "share", 0.8)
+    monkeypatch.setattr("pipelines.compute.cells.cells_statement", cells_statement.__wrapped__)
     monkeypatch.setitem(oracle.SHARES, "p90_duration_ms", oracle.Fraction(4, 5))
     before = cells(analytics)
 
@@ -178,13 +180,13 @@ def test_without_a_new_definition_nothing_is_written(
 ) -> None:
     """Neither at first nor a second time: every row stays the very row it was."""
     before = row_versions(analytics)
-    unneeded = rebuild(databases, settings)
+    unneeded = rebuild(databases, settings)["jobs"]
     untouched = row_versions(analytics)
     other = define(DEFINITIONS["more dimensions"])
     rebuild(databases, other)
     rebuilt = row_versions(analytics)
 
-    again = rebuild(databases, other)
+    again = rebuild(databases, other)["jobs"]
 
     assert unneeded == again == Published()
     assert untouched == before
@@ -237,13 +239,13 @@ def test_a_killed_rebuild_goes_on_where_it_was(
     assert so_far
     assert verify(databases, other).differences == ()
 
-    rest = rebuild(databases, other)
+    rest = rebuild(databases, other)["jobs"]
 
     assert differences(cells(analytics), new) == []
     assert rest.computed == len(new) - len(so_far)
     kept = row_versions(analytics)
     assert {key: kept[key] for key in so_far} == {key: half[key] for key in so_far}
-    assert find_waiting(databases, other) == ()
+    assert find_stale(Run(databases, other), JOBS) == ()
 
 
 @pytest.mark.usefixtures("_small_ranges")
@@ -271,7 +273,7 @@ def test_a_refresh_in_the_middle_of_a_rebuild_keeps_everything_right(
         refresh(databases, other)
 
     assert verify(databases, other).differences == ()
-    assert find_waiting(databases, other) != ()
+    assert find_stale(Run(databases, other), JOBS) != ()
     rebuild(databases, other)
     assert differences(cells(analytics), cells_by_sql(source)) == []
     assert refresh(databases, other).cells_written == 0
@@ -298,7 +300,7 @@ def test_a_definition_that_changes_during_a_rebuild_starts_over(
     assert between.differences == ()
     assert differences(cells(analytics), cells_by_sql(source)) == []
     assert len({cell["definition_version"] for cell in cells(analytics).values()}) == 1
-    assert find_waiting(databases, last) == ()
+    assert find_stale(Run(databases, last), JOBS) == ()
     assert refresh(databases, last).cells_written == 0
 
 
@@ -323,7 +325,7 @@ def test_a_definition_may_come_back_after_another_was_published(
     refresh(databases, define(other))
 
     assert differences(cells(analytics), cells_by_sql(source)) == []
-    assert find_waiting(databases, define(other)) == ()
+    assert find_stale(Run(databases, define(other)), JOBS) == ()
 
 
 def test_who_has_unpublished_facts_waits(
@@ -343,13 +345,13 @@ def test_who_has_unpublished_facts_waits(
 
     rebuild(databases, other)
 
-    assert find_waiting(databases, other) == (tenant.organization,)
+    assert find_stale(Run(databases, other), JOBS) == (tenant.organization,)
     assert row_versions(analytics, tenant.organization) == before
     assert {cell["definition_version"] for cell in cells(analytics, neighbour.organization).values()} == {
         SECOND
     }
     refresh(databases, other)
-    assert find_waiting(databases, other) == ()
+    assert find_stale(Run(databases, other), JOBS) == ()
     assert differences(cells(analytics), cells_by_sql(source)) == []
 
 
@@ -367,11 +369,11 @@ def test_lost_facts_rebuild_nothing(
         update={"facts_url": str(tmp_path / "elsewhere")}
     )
 
-    report = rebuild(databases, other)
+    report = rebuild(databases, other)["jobs"]
 
     assert report == Published()
     assert row_versions(analytics) == before
-    assert len(find_waiting(databases, other)) == 2
+    assert len(find_stale(Run(databases, other), JOBS)) == 2
     refresh(databases, other)
     assert differences(cells(analytics), cells_by_sql(source)) == []
 
@@ -410,7 +412,7 @@ def test_one_that_cannot_be_rebuilt_does_not_stop_the_others(
     other = define(DEFINITIONS["some more, some fewer"])
 
     with refused_rows(analytics, tenant):
-        report = rebuild(databases, other)
+        report = rebuild(databases, other)["jobs"]
 
     assert report.failed == {tenant.organization: "RaiseException"}
     assert row_versions(analytics, tenant.organization) == before
@@ -429,7 +431,7 @@ def check_ranges(analytics: psycopg.Connection, old: dict[Key, Cell], new: oracl
     reached: dict[object, datetime] = dict(
         analytics.execute(
             "SELECT organization_id, CASE WHEN definition_version = 3 THEN '9999-01-01'"
-            " ELSE coalesce(rebuilt_before, '1970-01-01') END FROM analytics.completeness"
+            " ELSE coalesce(rebuilt_before, '1970-01-01') END FROM analytics.watermarks"
         ).fetchall()
     )
     stored = cells(analytics)

@@ -8,8 +8,7 @@ import psycopg
 import pytest
 
 from pipelines.errors import PublishConflict
-from pipelines.extract.extractor import Request
-from pipelines.facts.delta import JOB_FACTS, STEP_FACTS
+from pipelines.extract.request import Request
 from pipelines.facts.fact_table import open_facts
 from pipelines.postgres.connections import Databases
 from pipelines.runs.fact_maintenance import tidy_facts
@@ -18,6 +17,8 @@ from pipelines.runs.status import status
 from pipelines.runs.verify import verify
 from pipelines.settings import Settings
 from pipelines.state.watermarks import forget_published
+from pipelines.subjects.jobs import JOBS
+from pipelines.subjects.steps import STEPS
 from tests.support.older_facts import take_away_column
 from tests.support.oracle import ALL, cells_by_sql, differences
 from tests.support.planting import (
@@ -210,7 +211,9 @@ def test_another_source_behind_the_same_url_is_reconciled_whole(
     lost = plant_job(source, tenant, completed_at=NOON + 3 * DAY)
     refresh(databases, settings)
     source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [lost])
-    analytics.execute("UPDATE analytics.extraction_cursors SET incarnation = 'before the restore'")
+    analytics.execute(
+        'UPDATE analytics.watermarks SET checkpoint = checkpoint || \'{"identity": "before the restore"}\''
+    )
 
     refresh(databases, settings)
 
@@ -226,9 +229,7 @@ def test_aggregates_restored_from_an_older_copy_catch_up(
     job = plant_job(source, tenant)
     refresh(databases, settings)
     change_job(source, job, status="FAILED")
-    analytics.execute(
-        "TRUNCATE analytics.aggregate_metrics, analytics.extraction_cursors, analytics.completeness"
-    )
+    analytics.execute("TRUNCATE analytics.aggregate_metrics, analytics.watermarks")
 
     refresh(databases, settings)
 
@@ -247,7 +248,7 @@ def test_facts_that_cannot_be_read_are_set_aside_and_rebuilt(
 
     report = refresh(databases, settings)
 
-    assert (report.facts_inserted, report.cells_written, report.cells_deleted) == (report.jobs_read, 0, 0)
+    assert (report.facts_inserted, report.cells_written, report.cells_deleted) == (report.rows_read, 0, 0)
     assert row_versions(analytics) == before
     assert list(Path(settings.facts_location).parent.glob("job_facts.unusable-*"))
 
@@ -267,19 +268,19 @@ def test_a_new_column_is_added_in_place(
     source.execute("DELETE FROM orchestration.execution_logs WHERE timestamp = %s", [NOON])
     source.execute("DELETE FROM orchestration.jobs WHERE completed_at = %s", [NOON])
     before, steps_before = row_versions(analytics), step_rows(analytics)
-    take_away_column(sealed, analytics, JOB_FACTS, "created_at")
-    take_away_column(sealed, analytics, STEP_FACTS, "job_id")
+    take_away_column(sealed, analytics, JOBS, "created_at")
+    take_away_column(sealed, analytics, STEPS, "job_id")
     unread = verify(databases, sealed)
 
     report, again = refresh(databases, sealed), refresh(databases, sealed)
 
     assert (unread.differences, unread.steps.differences) == ((), ())
-    jobs, steps = (open_facts(sealed, kind).scan().collect() for kind in (JOB_FACTS, STEP_FACTS))
+    jobs, steps = (open_facts(sealed, kind).scan().collect() for kind in (JOBS.fact, STEPS.fact))
     assert (jobs.height, jobs["created_at"].null_count()) == (14, 2)
     assert (steps.height, steps["job_id"].null_count()) == (4, 2)
-    assert (report.jobs_read, report.facts_updated, report.facts_deleted) == (12, 12, 0)
-    assert (report.steps.lines_read, report.steps.facts_updated, report.steps.facts_deleted) == (2, 2, 0)
-    assert (again.jobs_read, again.steps.lines_read) == (0, 0)
+    assert (report.rows_read, report.facts_updated, report.facts_deleted) == (12, 12, 0)
+    assert (report.steps.rows_read, report.steps.facts_updated, report.steps.facts_deleted) == (2, 2, 0)
+    assert (again.rows_read, again.steps.rows_read) == (0, 0)
     assert (row_versions(analytics), step_rows(analytics)) == (before, steps_before)
     assert status(databases, sealed).set_aside == ()
     change_job(source, job, status="FAILED")
@@ -386,8 +387,10 @@ def test_a_source_that_lost_its_jobs_is_not_believed_when_the_facts_are_gone_too
     assert differences(cells(analytics), cells_by_sql(source)) == []
 
 
-@pytest.mark.parametrize("gone", ["analytics.extraction_cursors", "analytics.completeness"])
-def test_cursors_or_completeness_that_somebody_removed_come_back(
+@pytest.mark.parametrize(
+    "gone", ["UPDATE analytics.watermarks SET checkpoint = NULL", "DELETE FROM analytics.watermarks"]
+)
+def test_checkpoints_or_watermarks_that_somebody_removed_come_back(
     gone: str,
     databases: Databases,
     settings: Settings,
@@ -398,14 +401,14 @@ def test_cursors_or_completeness_that_somebody_removed_come_back(
     tenant, neighbour = plant_two_tenants(source)
     refresh(databases, settings)
     neighbours = row_versions(analytics, neighbour.organization)
-    analytics.execute(f"DELETE FROM {gone}")
+    analytics.execute(gone)
     plant_job(source, tenant)
 
     refresh(databases, settings)
 
     assert differences(cells(analytics), cells_by_sql(source)) == []
     assert row_versions(analytics, neighbour.organization) == neighbours
-    assert refresh(databases, settings).jobs_read == 0
+    assert refresh(databases, settings).rows_read == 0
 
 
 def plant_two_tenants(source: psycopg.Connection) -> tuple[Tenant, Tenant]:
@@ -441,7 +444,7 @@ def test_an_organization_forgotten_is_published_from_the_facts(
     change_job(source, job, status="FAILED")
     extract_changes(databases, settings, Request())
     neighbours = row_versions(analytics, neighbour.organization)
-    forget_published(analytics, [tenant.organization])
+    forget_published(analytics, JOBS, [tenant.organization])
 
     report = refresh(databases, settings)
 

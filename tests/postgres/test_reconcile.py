@@ -9,7 +9,7 @@ import pytest
 from pipelines.errors import InvalidRange, UnknownOrganization
 from pipelines.fault_points import FaultPoint
 from pipelines.postgres.connections import Databases
-from pipelines.runs.dry_run import preview
+from pipelines.runs.dry_run import dry_run as preview
 from pipelines.runs.refresh import reconcile, refresh
 from pipelines.runs.status import status
 from pipelines.settings import Settings, Tier
@@ -88,7 +88,7 @@ def test_a_refresh_heals_hard_deletes(
     assert refresh(databases, settings).facts_deleted == 3
     assert cells(analytics) == {}
     nothing = refresh(databases, settings)
-    assert (nothing.jobs_read, nothing.cells_written, nothing.cells_deleted) == (0, 0, 0)
+    assert (nothing.rows_read, nothing.cells_written, nothing.cells_deleted) == (0, 0, 0)
 
 
 def test_what_is_accounted_for_is_not_digested(
@@ -202,7 +202,7 @@ def test_a_second_reconcile_writes_nothing(
 
     report = reconcile(databases, settings, since=NOON - DAY, until=NOON + 9 * DAY)
 
-    assert report.jobs_read == 0
+    assert report.rows_read == 0
     assert (report.cells_written, report.cells_deleted) == (0, 0)
     assert (report.facts_inserted, report.facts_updated, report.facts_deleted) == (0, 0, 0)
     assert row_versions(analytics) == before
@@ -256,7 +256,7 @@ def test_cells_that_somebody_changed_are_put_right(
     assert {key: figures(cell) for key, cell in cells(analytics).items() if key not in wrong} == {
         key: figures(cell) for key, cell in right.items() if key not in wrong
     }
-    assert (report.jobs_read, report.cells_written + report.cells_deleted) == (0, told[0].cells)
+    assert (report.rows_read, report.cells_written + report.cells_deleted) == (0, told[0].jobs.cells)
     assert {rows[0].reason for rows in restated(analytics).values()} == {"drift"}
     assert row_versions(analytics, neighbour.organization) == neighbours
     assert [each.organization_id for each in told] == [tenant.organization]
@@ -368,7 +368,6 @@ def totals(analytics: psycopg.Connection, tenant: Tenant) -> list[int]:
 def progress_of(analytics: psycopg.Connection, tenant: Tenant) -> list[tuple]:
     """What is remembered of how far a tenant was read and published."""
     return analytics.execute(
-        "SELECT c.*, p.* FROM analytics.extraction_cursors AS c"
-        " JOIN analytics.completeness AS p USING (organization_id) WHERE organization_id = %s",
+        "SELECT * FROM analytics.watermarks WHERE subject = 'jobs' AND organization_id = %s",
         [tenant.organization],
     ).fetchall()

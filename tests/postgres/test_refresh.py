@@ -40,7 +40,7 @@ def test_the_first_refresh_stores_every_cell(
     report = refresh(databases, settings)
 
     assert differences(cells(analytics), cells_by_sql(source)) == []
-    assert (report.organizations, report.jobs_read, report.facts_inserted) == (2, 56, 56)
+    assert (report.organizations, report.rows_read, report.facts_inserted) == (2, 56, 56)
     assert report.cells_written == len(cells(analytics))
     assert report.cells_deleted == 0
 
@@ -81,8 +81,8 @@ def test_a_refresh_without_organizations_does_nothing(databases: Databases, sett
     """An empty source is refreshed without complaint, again and again."""
     first, second = refresh(databases, settings), refresh(databases, settings)
 
-    assert (first.organizations, first.jobs_read, first.cells_written) == (0, 0, 0)
-    assert (second.organizations, second.jobs_read, second.cells_written) == (0, 0, 0)
+    assert (first.organizations, first.rows_read, first.cells_written) == (0, 0, 0)
+    assert (second.organizations, second.rows_read, second.cells_written) == (0, 0, 0)
 
 
 def test_a_late_job_rewrites_only_its_own_cells(
@@ -265,7 +265,7 @@ def test_an_update_that_changes_no_figure_writes_nothing(
 
     report = refresh(databases, settings)
 
-    assert report.jobs_read >= 1
+    assert report.rows_read >= 1
     assert (report.cells_written, report.facts_updated) == (0, 0)
     assert row_versions(analytics) == before
 
@@ -492,7 +492,7 @@ def test_a_restricted_refresh_leaves_the_others_alone(
 
     report = refresh(databases, settings, organization_ids=[tenant.organization])
 
-    assert (report.organizations, report.jobs_read, report.facts_inserted) == (1, 1, 1)
+    assert (report.organizations, report.rows_read, report.facts_inserted) == (1, 1, 1)
     assert row_versions(analytics, neighbour.organization) == before
     assert hour_total(analytics, tenant, NOON)["total_executions"] == 2
     refresh(databases, settings)

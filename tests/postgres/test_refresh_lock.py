@@ -37,7 +37,7 @@ def test_a_run_waits_for_the_other_one(
         report = run.result(timeout=60)
 
     assert before == {}
-    assert report.jobs_read == 2
+    assert report.rows_read == 2
     assert differences(cells(analytics), cells_by_sql(source)) == []
 
 

@@ -43,7 +43,7 @@ from pipelines.runs.refresh import refresh
 from pipelines.runs.retention import retain
 from pipelines.settings import Settings, load_settings
 from pipelines.subjects.dimensions import NO_CLIENT
-from pipelines.subjects.periods import Period
+from pipelines.subjects.rollup import Period
 from tests.conftest import Cluster, CreateDatabase
 from tests.support.oracle import ALL
 from tests.support.planting import DAY, HOUR, MINUTE, NOON, Tenant, cells, new_id, plant_jobs, plant_tenant

@@ -12,7 +12,7 @@ from pipelines.postgres.connections import Databases
 from pipelines.runs.audit import audit
 from pipelines.runs.refresh import reconcile_created, refresh
 from pipelines.settings import Settings, Tier, load_settings
-from pipelines.subjects.restatements import Restated as Reason
+from pipelines.subjects.restatements import Restated as Reasons
 from tests.support.planting import (
     DAY,
     HOUR,
@@ -329,7 +329,7 @@ def test_what_is_going_on_grows_without_a_word(
         plant_job(source, tenant, completed_at=now)
         refresh(databases, settings)
     (through,) = analytics.execute(
-        "SELECT complete_through FROM analytics.completeness WHERE organization_id = %s",
+        "SELECT complete_through FROM analytics.watermarks WHERE subject = 'jobs' AND organization_id = %s",
         [tenant.organization],
     ).fetchone() or (now,)
 
@@ -411,7 +411,7 @@ def test_every_reason_is_told_by_some_test() -> None:
     """A reason that is added to the model needs a test here."""
     told = {reason for _, reason in EDITS.values()} | {"late", "time_zone", "definition", "backfill", "drift"}
 
-    assert told == {reason.value for reason in Reason}
+    assert told == {reason.value for reason in Reasons}
 
 
 def with_ids(columns: dict[str, Any], tenant: Tenant) -> dict[str, Any]:

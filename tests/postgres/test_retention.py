@@ -9,13 +9,14 @@ import psycopg
 import pytest
 
 from pipelines.postgres.connections import Databases
-from pipelines.publish.rebuild import rebuild
 from pipelines.runs.audit import audit
-from pipelines.runs.refresh import reconcile, reconcile_created, refresh
+from pipelines.runs.refresh import rebuild, reconcile, reconcile_created, refresh
 from pipelines.runs.retention import RetentionReport, retain
 from pipelines.runs.verify import verify
 from pipelines.settings import Settings, load_settings
-from pipelines.subjects.outcomes import Outcome, OutcomeOf
+from pipelines.subjects.jobs import JOBS
+from pipelines.subjects.restatements import Outcome
+from pipelines.subjects.steps import STEPS
 from tests.support.oracle import cells_by_sql, differences
 from tests.support.planting import (
     DAY,
@@ -244,7 +245,7 @@ def test_the_newest_outcome_of_each_organization_stays(
                 Outcome.FAILED if error_class else Outcome.PUBLISHED,
                 error_class,
                 finished_at,
-                OutcomeOf.STEPS if error_class == "KeyError" else OutcomeOf.JOBS,
+                STEPS.name if error_class == "KeyError" else JOBS.name,
             ],
         )
 

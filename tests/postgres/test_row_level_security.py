@@ -32,12 +32,10 @@ from tests.support.planting import (
 OWNED = {
     "aggregate_metrics": "organization_id",
     "restatements": "organization_id",
-    "completeness": "organization_id",
-    "extraction_cursors": "organization_id",
+    "watermarks": "organization_id",
     "refresh_outcomes": "organization_id",
     "job_anomalies": "organization_id",
     "aggregate_step_metrics": "organization_id",
-    "step_completeness": "organization_id",
     "organizations": "id",
     "workflows": "organization_id",
     "clients": "organization_id",
@@ -159,7 +157,7 @@ def test_a_query_without_a_filter_leaks_nothing(
 
 def test_a_reader_cannot_write(reader_url: str, tenants: list[Tenant]) -> None:
     """Not even its own rows."""
-    for forbidden in ("DELETE FROM analytics.completeness", "UPDATE analytics.workflows SET name = ''"):
+    for forbidden in ("DELETE FROM analytics.watermarks", "UPDATE analytics.workflows SET name = ''"):
         with psycopg.connect(reader_url) as reader:
             reader.execute(
                 "SELECT set_config('execmetrics.organization_id', %s, true)", [str(tenants[0].organization)]

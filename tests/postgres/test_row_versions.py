@@ -134,7 +134,7 @@ def test_a_change_in_the_other_table_of_a_join_is_not_missed(
     source.execute("UPDATE app.states SET status = 'FAILED'")
     report = refresh(databases, settings)
 
-    assert (report.jobs_read, report.facts_updated) == (2, 2)
+    assert (report.rows_read, report.facts_updated) == (2, 2)
     assert verify(databases, settings).differences == ()
     assert differences(cells(analytics), cells_by_sql(source)) == []
 

@@ -14,15 +14,14 @@ import psycopg
 import pytest
 
 from pipelines.errors import SourceMissing
-from pipelines.frames import uuids
+from pipelines.frames import schema_of, uuids
 from pipelines.postgres.connections import Databases
 from pipelines.postgres.grants import grants
 from pipelines.postgres.snapshot import open_snapshot
 from pipelines.settings import Settings
 from pipelines.source.selections import Asked, CreatedOn, Indexed, Listed, OfOwners, Swept
-from pipelines.source.snapshot import SourceSnapshot, open_source
-from pipelines.source.source_statements import digest_statement, jobs_statement
-from pipelines.subjects.jobs import EXTRACTED_COLUMNS
+from pipelines.source.snapshot import SourceSnapshot, checksums_statement, jobs_statement, open_source
+from pipelines.subjects.jobs import FLAGS, JOBS
 from tests.support.planting import (
     DAY,
     HOUR,
@@ -419,8 +418,8 @@ def test_a_digest_of_everything_reads_the_table_once_and_one_of_a_range_goes_by_
         "execmetrics.completed_until": "2024-01-20 01:00Z",
     }
 
-    everything_planned = explained(many.source, digest_statement([]), believed)
-    a_range_planned = explained(many.source, digest_statement(["completed_in"]), believed | an_hour)
+    everything_planned = explained(many.source, checksums_statement([]), believed)
+    a_range_planned = explained(many.source, checksums_statement(["completed_in"]), believed | an_hour)
 
     assert "Seq Scan on jobs" in everything_planned
     assert "Hash" in everything_planned
@@ -491,13 +490,13 @@ def test_a_moment_is_of_one_server_database_and_table(
         open_source(databases.source_url, settings) as one,
         open_source(databases.source_url, settings) as two,
     ):
-        assert one.moment.incarnation == two.moment.incarnation
+        assert one.moment.identity == two.moment.identity
         assert one.moment.extracted_at <= two.moment.extracted_at
         before = one.moment
     cut_into_parts(source)
 
     with open_source(databases.source_url, settings) as replaced:
-        assert replaced.moment.incarnation != before.incarnation
+        assert replaced.moment.identity != before.identity
         assert replaced.moment.horizon > before.horizon
         assert replaced.moment.extracted_at > before.extracted_at
 
@@ -516,9 +515,9 @@ def test_every_read_of_a_snapshot_sees_the_same_moment(
         source.execute("UPDATE orchestration.organizations SET name = 'renamed'")
         seen = ids(snapshot, listed), ids(snapshot, Listed([job, later]))
         names = snapshot.names(listed).organizations["name"].to_list()
-        counted = snapshot.digest(organization_ids=[tenant.organization], earliest=EARLIEST, tolerance=None)[
-            "jobs"
-        ].sum()
+        counted = snapshot.checksums(
+            organization_ids=[tenant.organization], earliest=EARLIEST, tolerance=None
+        )["rows"].sum()
 
     assert seen == ([job], [job])
     assert names == ["Acme"]
@@ -579,7 +578,7 @@ def ids(snapshot: SourceSnapshot, asked: Asked) -> list[UUID]:
     """The jobs that are read, sorted; every frame has the columns that are promised."""
     found: list[UUID] = []
     for frame in snapshot.jobs(asked):
-        assert frame.schema == pl.Schema(EXTRACTED_COLUMNS)
+        assert frame.schema == pl.Schema(schema_of(JOBS.fact.columns) | dict.fromkeys(FLAGS, pl.Boolean()))
         found += uuids(frame["job_id"])
     return sorted(found)
 
@@ -596,7 +595,12 @@ def everything(url: str, settings: Settings, tenant: Tenant, job: UUID) -> dict[
     }
     with open_source(url, settings) as snapshot:
         read = {
-            name: pl.concat([pl.DataFrame(schema=EXTRACTED_COLUMNS), *snapshot.jobs(each)])
+            name: pl.concat(
+                [
+                    pl.DataFrame(schema=(schema_of(JOBS.fact.columns) | dict.fromkeys(FLAGS, pl.Boolean()))),
+                    *snapshot.jobs(each),
+                ]
+            )
             for name, each in asked.items()
         }
         names = snapshot.names(Swept({}))
@@ -604,8 +608,8 @@ def everything(url: str, settings: Settings, tenant: Tenant, job: UUID) -> dict[
             "organizations": names.organizations,
             "workflows": names.workflows,
             "clients": names.clients,
-            "digest": snapshot.digest(earliest=EARLIEST, tolerance=timedelta(days=1)),
-            "digest of some": snapshot.digest(
+            "digest": snapshot.checksums(earliest=EARLIEST, tolerance=timedelta(days=1)),
+            "digest of some": snapshot.checksums(
                 organization_ids=[tenant.organization],
                 created_since=date(2024, 1, 31),
                 completed=(NOON - 300 * DAY, NOON + 300 * DAY),
@@ -614,7 +618,7 @@ def everything(url: str, settings: Settings, tenant: Tenant, job: UUID) -> dict[
             ),
         }
         assert snapshot.size_bytes() > 0
-        assert snapshot.moment.incarnation
+        assert snapshot.moment.identity
     assert not [name for name, frame in read.items() if frame.is_empty()]
     return {name: sorted(map(tuple, frame.rows()), key=repr) for name, frame in read.items()}
 
@@ -642,7 +646,7 @@ def size(url: str, settings: Settings) -> int:
 
 def plan_of(source: psycopg.Connection, asked: Asked, options: str = "COSTS OFF") -> str:
     """How the server would read what is asked for."""
-    return explained(source, jobs_statement(asked), next(asked.settings()), options)
+    return explained(source, jobs_statement(asked.fragment), next(asked.settings()), options)
 
 
 def explained(source: psycopg.Connection, text: str, settings: Any, options: str = "COSTS OFF") -> str:

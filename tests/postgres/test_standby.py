@@ -181,7 +181,7 @@ def test_a_promotion_begins_another_history_at_once(fresh_pair: Pair, tmp_path: 
     with psycopg.connect(fresh_pair.primary, autocommit=True) as source:
         plant_job(source, plant_tenant(source))
     fresh_pair.catch_up()
-    before = {moment(url, settings).incarnation for url in (fresh_pair.primary, fresh_pair.standby)}
+    before = {moment(url, settings).identity for url in (fresh_pair.primary, fresh_pair.standby)}
     with psycopg.connect(fresh_pair.standby, autocommit=True) as standby:
         standby.execute("SELECT pg_promote()")
 
@@ -190,7 +190,7 @@ def test_a_promotion_begins_another_history_at_once(fresh_pair: Pair, tmp_path: 
 
     assert lagging == (1,), "the control file does not know of it yet"
     assert len(before) == 1
-    assert promoted.incarnation not in before
+    assert promoted.identity not in before
     assert promoted.extracted_at > datetime.now(UTC) - timedelta(minutes=1)
 
 
@@ -262,10 +262,10 @@ def everything(
     with open_source(url, settings) as snapshot:
         return (
             ids(snapshot, Swept({})),
-            sorted(snapshot.digest(earliest=EARLIEST, tolerance=timedelta(days=1)).rows()),
+            sorted(snapshot.checksums(earliest=EARLIEST, tolerance=timedelta(days=1)).rows()),
             sorted(snapshot.organizations().rows()),
             snapshot.moment.horizon,
-            snapshot.moment.incarnation,
+            snapshot.moment.identity,
         )
 
 

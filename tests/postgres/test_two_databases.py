@@ -70,7 +70,7 @@ def test_nothing_is_written_to_the_source(
     refresh(databases, settings)
 
     assert verify(databases, settings).differences == ()
-    assert reconcile(databases, settings, since=NOON, until=NOON + DAY).jobs_read == 0
+    assert reconcile(databases, settings, since=NOON, until=NOON + DAY).rows_read == 0
 
 
 def test_another_source_is_read_from_the_beginning(
@@ -93,10 +93,10 @@ def test_another_source_is_read_from_the_beginning(
 
     report = refresh(moved, settings)
 
-    assert (report.jobs_read, report.facts_inserted) == (4, 1)
+    assert (report.rows_read, report.facts_inserted) == (4, 1)
     with psycopg.connect(copy_url) as copy:
         assert differences(cells(analytics), cells_by_sql(copy)) == []
-    assert refresh(moved, settings).jobs_read == 0
+    assert refresh(moved, settings).rows_read == 0
 
 
 def test_a_source_without_its_tables_is_named(

@@ -92,8 +92,7 @@ def test_a_wrong_figure_is_found(
     difference = found[column]
     assert difference.organization_id == tenant.organization
     assert (difference.period, difference.period_start) == ("day", cell["period_start"])
-    assert (difference.workflow_id, difference.client_id) == (ALL, ALL)
-    assert difference.initiator_type == "all"
+    assert difference.cell == {"workflow_id": ALL, "client_id": ALL, "initiator_type": "all"}
     assert difference.expected == pytest.approx(expected, rel=1e-12)
     assert difference.stored != difference.expected
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import polars as pl
 
-from pipelines.facts.fact_table import STORED_COLUMNS
+from pipelines.frames import schema_of
+from pipelines.subjects.jobs import JOBS
 
 NOON = datetime(2024, 1, 31, 12, tzinfo=UTC)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -41,4 +42,4 @@ def change(job: int, **columns: Any) -> Row:
 
 def frame(*rows: Row) -> pl.DataFrame:
     """Rows as a frame with the columns of the facts."""
-    return pl.DataFrame(list(rows), schema=STORED_COLUMNS, orient="row")
+    return pl.DataFrame(list(rows), schema=schema_of(JOBS.fact.stored_columns), orient="row")

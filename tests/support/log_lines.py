@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from pipelines.executions.execution_records import LogLine, NewLogLine
-from pipelines.subjects.logs import Level
+from pipelines.subjects.steps import Level
 from tests.support.planting import NOON
 
 

@@ -30,13 +30,17 @@ def restated(analytics: psycopg.Connection, organization: UUID | None = None) ->
     with analytics.cursor(row_factory=dict_row) as cursor:
         cursor.execute(
             "SELECT * FROM analytics.restatements"
-            " WHERE %(organization)s::uuid IS NULL OR organization_id = %(organization)s"
+            " WHERE subject = 'jobs'"
+            " AND (%(organization)s::uuid IS NULL OR organization_id = %(organization)s)"
             " ORDER BY restated_at",
             {"organization": organization},
         )
         for row in cursor:
-            key = tuple(row[name] for name in KEY.split(", "))
-            found.setdefault(key, []).append(Restated(row["reason"], _side(row, "old_"), _side(row, "new_")))
+            cell = {
+                name: UUID(value) if name.endswith("_id") else value for name, value in row["cell"].items()
+            }
+            key = tuple((row | cell)[name] for name in KEY.split(", "))
+            found.setdefault(key, []).append(Restated(row["reason"], row["old"], row["new"]))
     return found
 
 
@@ -57,12 +61,6 @@ def figures(cell: Cell | None) -> Figures:
 def complete_through(analytics: psycopg.Connection, tenant: Tenant, moment: datetime) -> None:
     """Have a tenant as complete as it was when that moment was read."""
     analytics.execute(
-        "UPDATE analytics.completeness SET complete_through = %s WHERE organization_id = %s",
+        "UPDATE analytics.watermarks SET complete_through = %s WHERE organization_id = %s",
         [moment, tenant.organization],
     )
-
-
-def _side(row: dict[str, Any], prefix: str) -> Figures:
-    found = {name.removeprefix(prefix): value for name, value in row.items() if name.startswith(prefix)}
-    found = {name: value for name, value in found.items() if name not in _NO_FIGURES}
-    return None if set(found.values()) == {None} else found

@@ -12,7 +12,7 @@ from tests.torture.conftest import Tell
 @pytest.fixture(autouse=True)
 def few_jobs_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A rebuild of so little takes more than one transaction."""
-    monkeypatch.setattr("pipelines.publish.rebuild.CHUNK_JOBS", 10)
+    monkeypatch.setattr("pipelines.publish.recompute.CHUNK_ROWS", 10)
 
 
 @pytest.mark.parametrize(

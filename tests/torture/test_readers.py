@@ -8,7 +8,7 @@ from uuid import UUID
 import psycopg
 
 from pipelines.fault_points import FaultPoint, watched_by
-from pipelines.publish.rebuild import rebuild
+from pipelines.runs.refresh import rebuild
 from pipelines.settings import load_settings
 from tests.support.faults.history import History
 from tests.support.faults.readers import NOTHING, Sight, look, reading

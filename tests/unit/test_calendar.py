@@ -10,13 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.calendars.calendar import OFFSET_COLUMNS, ZONE_COLUMNS, Calendar
-from pipelines.compute.aggregate import Numbered
+from pipelines.compute.cells import NumberedRows
 from pipelines.compute.chunks import bucket_sizes, in_buckets, parts
 from pipelines.compute.dirty_cells import dirty_cells
-from pipelines.subjects.jobs import FACT_COLUMNS
-from pipelines.subjects.periods import Period
-from pipelines.subjects.rollup import Mask
-from pipelines.subjects.subject import JOBS
+from pipelines.frames import schema_of
+from pipelines.subjects.jobs import JOBS
+from pipelines.subjects.rollup import TOTAL, Period
 
 HOUR, DAY, MICROSECOND = timedelta(hours=1), timedelta(days=1), timedelta(microseconds=1)
 LOCAL = (Period.DAY, Period.WEEK, Period.MONTH)
@@ -221,7 +220,7 @@ def test_numbered_jobs_know_their_buckets() -> None:
     """Those within cells are the jobs that the calendar puts there, of that organization alone."""
     facts = facts_of([("Amsterdam", at("2024-10-05 10:00")), ("UTC", at("2024-10-05 10:00"))])
 
-    numbered = Numbered.of(facts, CALENDAR, [Period.DAY, Period.MONTH])
+    numbered = NumberedRows.of(facts, CALENDAR, JOBS, [Period.DAY, Period.MONTH])
     cells = pl.DataFrame(
         {
             "organization_id": [b"Amsterdam", b"UTC"],
@@ -241,9 +240,9 @@ def test_a_dirty_cell_has_the_least_weight_of_its_jobs() -> None:
     images = facts_of([("Amsterdam", at("2024-09-30 22:30")), ("Amsterdam", at("2024-10-01 10:00"))])
     weighed = images.with_columns(weight=pl.Series([3, 1]))
 
-    plain = dirty_cells(images, {Period.MONTH: (Mask.TOTAL,)}, CALENDAR)
-    cells = dirty_cells(weighed, {Period.MONTH: (Mask.TOTAL,)}, CALENDAR)
-    hours = dirty_cells(weighed, {Period.HOUR: (Mask.TOTAL,)}, CALENDAR)
+    plain = dirty_cells(images, {Period.MONTH: (TOTAL,)}, CALENDAR, JOBS)
+    cells = dirty_cells(weighed, {Period.MONTH: (TOTAL,)}, CALENDAR, JOBS)
+    hours = dirty_cells(weighed, {Period.HOUR: (TOTAL,)}, CALENDAR, JOBS)
 
     assert cells.drop("weight").equals(plain)
     assert cells.select("period_start", "weight").rows() == [(at("2024-09-30 22:00"), 1)]
@@ -329,12 +328,12 @@ def facts_of(rows: Sequence[tuple[str, datetime]]) -> pl.DataFrame:
     filled = [
         {
             name: b"x" if dtype == pl.Binary else "USER" if dtype == pl.String else None
-            for name, dtype in FACT_COLUMNS.items()
+            for name, dtype in schema_of(JOBS.fact.columns).items()
         }
         | {"organization_id": zone.encode(), "completed_at": moment, "started_at": moment}
         for zone, moment in rows
     ]
-    return pl.DataFrame(filled, schema=FACT_COLUMNS)
+    return pl.DataFrame(filled, schema=schema_of(JOBS.fact.columns))
 
 
 CALENDAR = calendar(list(ZONES))

@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 
 from pipelines.facts.causes import with_cause
-from pipelines.facts.fact_table import STORED_COLUMNS
+from pipelines.frames import schema_of
+from pipelines.subjects.jobs import JOBS
 from tests.support.fact_changes import DAY, MINUTE, NOON, Row, change
 
 COUNTS = change(1)
@@ -92,7 +93,8 @@ def image(kind: str, row: Row, *, commit: int = 7) -> Row:
 def as_frame(images: list[Row]) -> pl.DataFrame:
     """What the facts yield."""
     return pl.DataFrame(
-        images, schema=STORED_COLUMNS | {"_commit_version": pl.Int64, "_change_type": pl.String}
+        images,
+        schema=schema_of(JOBS.fact.stored_columns) | {"_commit_version": pl.Int64, "_change_type": pl.String},
     )
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipelines.calendars.wall_clock import WallClock
 from pipelines.errors import RangeNotStored
 from pipelines.query.cover import Cover, Span
-from pipelines.subjects.periods import Period
+from pipelines.subjects.rollup import Period
 from tests.support.oracle import bucket
 from tests.support.zone_offsets import offsets_of
 

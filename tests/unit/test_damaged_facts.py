@@ -22,12 +22,13 @@ from pipelines.errors import (
     FeedLost,
     StoreUnreachable,
 )
-from pipelines.facts.fact_table import STORED_COLUMNS, Facts, FactsNotWritten, open_facts
+from pipelines.facts.fact_table import Facts, FactsNotWritten, open_facts
 from pipelines.facts.file_checksums import Checksums
 from pipelines.facts.folder import find_set_aside, newest_version, set_aside
 from pipelines.facts.health import examine, reading_facts
+from pipelines.frames import schema_of
 from pipelines.settings import Settings, load_settings
-from pipelines.subjects.jobs import FACT_COLUMNS
+from pipelines.subjects import jobs as subject_of_jobs
 from tests.support.fact_changes import DAY, NOON, change, frame, id_of
 
 JOBS = [
@@ -189,7 +190,7 @@ WAYS_TO_READ: dict[str, Callable[[Facts], object]] = {
     "deletion": lambda facts: facts.absorb(frame(change(1003, gone="deleted"))),
     "new job": lambda facts: facts.absorb(frame(change(5000))),
     "digest": lambda facts: facts.digest(),
-    "jobs by organization": lambda facts: facts.jobs_by_organization(),
+    "jobs by organization": lambda facts: facts.rows_by_organization(),
 }
 
 
@@ -271,12 +272,12 @@ def test_a_damaged_feed_is_lost_and_the_facts_are_not(
     facts = open_facts(settings)
 
     with pytest.raises(FeedLost):
-        list(facts.images_since(1))
+        list(facts.changes_since(1))
 
     assert facts.rows == len(JOBS) + 3
     before = facts.version
     facts.absorb(frame(change(7)))
-    assert [image["job_id"].to_list() for image in facts.images_since(before)] == [[id_of(7)]]
+    assert [image["job_id"].to_list() for image in facts.changes_since(before)] == [[id_of(7)]]
 
 
 def test_one_byte_of_a_bad_disk_is_found_when_every_file_is_read(settings: Settings, folder: Path) -> None:
@@ -340,7 +341,7 @@ def test_a_torn_hint_does_no_harm(settings: Settings, folder: Path) -> None:
     facts = open_facts(settings)
 
     assert facts.rows == len(JOBS) + 3
-    assert sum(images.height for images in facts.images_since(1)) == 9
+    assert sum(images.height for images in facts.changes_since(1)) == 9
 
 
 def test_a_lost_last_commit_is_an_earlier_version(settings: Settings, folder: Path) -> None:
@@ -371,7 +372,7 @@ def test_a_lost_log_is_a_lost_table(settings: Settings, folder: Path) -> None:
 
 def test_the_table_of_another_version_is_set_aside(settings: Settings) -> None:
     """Facts without the reason why a job is gone can say nothing of it; they are rebuilt."""
-    older = pl.DataFrame(schema=FACT_COLUMNS | {"created_date": pl.Date()})
+    older = pl.DataFrame(schema=schema_of(subject_of_jobs.JOBS.fact.columns) | {"created_date": pl.Date()})
     write_deltalake(settings.facts_location, older, partition_by=["created_date"])
 
     with pytest.raises(FactsUnusable, match="columns of another version"):
@@ -440,7 +441,7 @@ def test_facts_that_cannot_be_written_stay_as_they_were(settings: Settings, fold
 
 def test_facts_of_a_newer_version_are_left_alone(settings: Settings) -> None:
     """Whoever goes back to an older version is told so, and loses nothing."""
-    newer = pl.DataFrame(schema=STORED_COLUMNS | {"attempt": pl.Int64()})
+    newer = pl.DataFrame(schema=schema_of(subject_of_jobs.JOBS.fact.stored_columns) | {"attempt": pl.Int64()})
     write_deltalake(settings.facts_location, newer, partition_by=["created_date"])
 
     with pytest.raises(FactsNewer, match=r"newer execution-metrics.*attempt\)"):

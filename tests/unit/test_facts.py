@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pipelines.errors import FactsConflict, FeedLost
 from pipelines.facts import delta as facts_table
 from pipelines.facts import fact_table as facts_module
-from pipelines.facts.delta import JOB_FACTS, created
+from pipelines.facts.delta import created
 from pipelines.facts.fact_table import Absorbed, Facts, open_facts
 from pipelines.facts.folder import newest_version
 from pipelines.facts.health import examine
@@ -112,7 +112,7 @@ def test_a_job_that_stops_counting_keeps_its_row_and_the_reason(facts: Facts) ->
     assert absorbed == Absorbed(gone=1)
     assert counted(facts) == counted_rows(NEIGHBOUR)
     assert facts.rows == len(NEIGHBOUR)
-    assert facts.jobs_by_organization() == {UUID(int=9): len(NEIGHBOUR)}
+    assert facts.rows_by_organization() == {UUID(int=9): len(NEIGHBOUR)}
     assert id_of(1) not in facts.digest()["organization_id"]
     assert kept(facts, 1) == [change(1, gone="retried")]
 
@@ -167,7 +167,7 @@ def test_many_days_are_written_in_portions(facts: Facts, monkeypatch: pytest.Mon
     assert absorbed == Absorbed(inserted=1, updated=9, gone=1)
     assert facts.version > before + 1
     assert counted(facts) == counted_rows([*edited, moved, *NEIGHBOUR])
-    commits = [images for images in facts.images_since(before) if id_of(9) in images["job_id"]]
+    commits = [images for images in facts.changes_since(before) if id_of(9) in images["job_id"]]
     assert [len(images.filter(pl.col("job_id") == id_of(9))) for images in commits] == [3]
 
 
@@ -255,7 +255,7 @@ def test_facts_live_in_any_folder(
     assert (place / "_delta_log").is_dir()
     assert newest_version(settings.facts_location) == reopened.version
     assert counted(reopened) == counted_rows([change(1, row_hash=-1), *NEIGHBOUR])
-    assert sum(images.height for images in reopened.images_since(1)) == 2 + 4
+    assert sum(images.height for images in reopened.changes_since(1)) == 2 + 4
     assert examine(settings.facts_location) is None
     reopened.compact()
     assert reopened.purge_gone(datetime.now(UTC) + DAY) == 1
@@ -338,7 +338,7 @@ def test_images_tell_what_was_and_what_is(facts: Facts) -> None:
     facts.absorb(frame(change(1, row_hash=-1), change(2)))
     facts.absorb(frame(change(2, gone="deleted")))
 
-    commits = list(facts.images_since(before))
+    commits = list(facts.changes_since(before))
 
     told = [
         {
@@ -356,7 +356,7 @@ def test_images_tell_what_was_and_what_is(facts: Facts) -> None:
         {(id_of(2), "update_preimage", 2, None), (id_of(2), "update_postimage", 2, "deleted")},
     ]
     assert [set(images["_commit_version"]) for images in commits] == [{before + 1}, {before + 2}]
-    assert list(facts.images_since(facts.version)) == []
+    assert list(facts.changes_since(facts.version)) == []
 
 
 def test_tidying_changes_no_cell(facts: Facts) -> None:
@@ -371,7 +371,7 @@ def test_tidying_changes_no_cell(facts: Facts) -> None:
 
     assert merged > 1
     assert (purged, kept(facts, 1), counted(facts)) == (1, [], counting)
-    images = pl.concat(facts.images_since(before))
+    images = pl.concat(facts.changes_since(before))
     assert images.select("job_id", "_change_type", "gone").rows() == [(id_of(1), "delete", "deleted")]
 
 
@@ -425,7 +425,7 @@ def test_a_change_that_the_log_forgot_has_waited_for_ever(facts: Facts, settings
     assert reopened.pending_since(1) == datetime.min.replace(tzinfo=UTC)
     assert reopened.pending_since(reopened.version) is None
     with pytest.raises(FeedLost):
-        list(reopened.images_since(1))
+        list(reopened.changes_since(1))
     assert reopened.rows == 3 + len(NEIGHBOUR)
 
 
@@ -440,7 +440,7 @@ def test_young_files_stay_for_the_feed(facts: Facts) -> None:
     removed = facts.vacuum(timedelta(days=7))
 
     assert removed == 0
-    assert sum(images.height for images in facts.images_since(0)) == len(NEIGHBOUR) + 5
+    assert sum(images.height for images in facts.changes_since(0)) == len(NEIGHBOUR) + 5
 
 
 def test_old_files_go_with_the_feed(facts: Facts) -> None:
@@ -458,7 +458,7 @@ def test_old_files_go_with_the_feed(facts: Facts) -> None:
     assert record.is_file()
     assert counted(facts) == before
     with pytest.raises(FeedLost):
-        list(facts.images_since(1))
+        list(facts.changes_since(1))
 
 
 @pytest.mark.parametrize("days", [1, 20])
@@ -490,12 +490,12 @@ def test_a_checkpoint_does_not_forget_when_a_file_was_replaced(facts: Facts, set
     assert reopened.vacuum(timedelta(days=5)) > 0
 
 
-JOBS, DAYS = st.integers(0, 5), st.integers(0, 2)
+NUMBERS, DAYS = st.integers(0, 5), st.integers(0, 2)
 SAID = st.builds(
     lambda job, day, value, gone: change(
         job, created_at=NOON + day * DAY, row_hash=100 * value + day, status=f"S{value}", gone=gone
     ),
-    JOBS,
+    NUMBERS,
     DAYS,
     st.integers(0, 2),
     st.sampled_from([None, None, "deleted", "retried", "edited"]),
@@ -527,7 +527,7 @@ def test_any_history_ends_with_what_was_last_said(
             last[row["job_id"]] = row
         wanted = counted_rows(row for row in last.values() if row["gone"] is None)
         assert counted(facts) == wanted
-        assert replayed(before, facts.images_since(version)) == wanted
+        assert replayed(before, facts.changes_since(version)) == wanted
         tidied = facts.version
         assert facts.absorb(frame(*rows)) == Absorbed()
         assert facts.version == tidied
@@ -594,8 +594,8 @@ def test_a_column_that_an_earlier_version_did_not_keep_is_added(
 ) -> None:
     """Of many files or few it is NULL until a job is read again, also where nothing else of it changed."""
     monkeypatch.setattr(facts_table, "_FEW_FILES", few_files)
-    columns = {name: of for name, of in JOB_FACTS.columns.items() if name != "initiator_type"}
-    kind, location = replace(JOB_FACTS, columns=columns), settings.facts_location
+    columns = {name: of for name, of in NUMBERS.fact.columns.items() if name != "initiator_type"}
+    kind, location = replace(NUMBERS.fact, columns=columns), settings.facts_location
     Facts(created(location, kind), location, kind).fill(frame(change(1), change(2)).select(*columns))
     facts = open_facts(settings)
     unread, incomplete_since = initiators(facts), facts.complete_since

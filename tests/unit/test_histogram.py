@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.calendars.calendar import Calendar
-from pipelines.compute.aggregate import Numbered
+from pipelines.compute.cells import NumberedRows
 from pipelines.subjects.histogram import NO_DURATION, RELATIVE_ERROR, borders_us, middle_ms
+from pipelines.subjects.jobs import JOBS
 from tests.support.fact_changes import NOON, change, frame
 
 durations_us = st.integers(0, 10_000 * 366 * 86_400 * 1_000_000)
@@ -45,4 +46,4 @@ def buckets_of(durations: list[int]) -> list[int | None]:
     jobs = frame(*(change(number) for number in range(len(durations)))).with_columns(
         started_at=pl.lit(NOON), completed_at=pl.lit(NOON) + pl.duration(microseconds=pl.Series(durations))
     )
-    return Numbered.of(jobs, Calendar.utc()).frame["duration_bucket"].to_list()
+    return NumberedRows.of(jobs, Calendar.utc(), JOBS).frame["duration_bucket"].to_list()

@@ -3,17 +3,18 @@
 from itertools import pairwise
 from uuid import UUID
 
+import polars as pl
+
+from pipelines.frames import schema_of
 from pipelines.subjects import dimensions as sentinels
 from pipelines.subjects.anomalies import EFFECTS, Effect, Reason
-from pipelines.subjects.jobs import EXTRACTED_COLUMNS, FACT_COLUMNS, FINISHED, UNFINISHED, Status
-from pipelines.subjects.measures import CELL_COLUMNS, PERCENTILES, TRUNCATIONS
-from pipelines.subjects.periods import Period
-from pipelines.subjects.rollup import ROLLUP_PLAN, Mask, masks_up_to
+from pipelines.subjects.jobs import FINISHED, FLAGS, JOBS, UNFINISHED, Status
+from pipelines.subjects.rollup import TOTAL, TRUNCATIONS, Period, grouping_sets
 
 
 def test_the_plan_keeps_27_combinations() -> None:
     """Hours keep the total and each dimension, days every pair too, weeks and months all of them."""
-    sizes = {period.value: len(masks) for period, masks in ROLLUP_PLAN.items()}
+    sizes = {period.value: len(masks) for period, masks in JOBS.rollup.items()}
 
     assert sizes == {"hour": 4, "day": 7, "week": 8, "month": 8}
     assert sum(sizes.values()) == 27
@@ -21,28 +22,28 @@ def test_the_plan_keeps_27_combinations() -> None:
 
 def test_no_combination_is_kept_twice() -> None:
     """A mask twice would count its jobs twice, and every period keeps the total."""
-    for masks in ROLLUP_PLAN.values():
+    for masks in JOBS.rollup.values():
         assert len(set(masks)) == len(masks)
-        assert masks[0] is Mask.TOTAL
+        assert masks[0] == TOTAL
 
 
 def test_a_longer_period_keeps_at_least_what_a_shorter_one_does() -> None:
     """Whoever looks at a day broken down somehow finds its month broken down the same way."""
-    kept = [set(ROLLUP_PLAN[period]) for period in (Period.HOUR, Period.DAY, Period.WEEK, Period.MONTH)]
+    kept = [set(JOBS.rollup[period]) for period in (Period.HOUR, Period.DAY, Period.WEEK, Period.MONTH)]
 
     assert all(shorter <= longer for shorter, longer in pairwise(kept))
 
 
 def test_masks_come_fewest_dimensions_first() -> None:
     """Up to three of three dimensions there are 1 + 3 + 3 + 1."""
-    assert [len(masks_up_to(size)) for size in range(4)] == [1, 4, 7, 8]
-    assert masks_up_to(3)[-1] == Mask.WORKFLOW | Mask.CLIENT | Mask.INITIATOR
+    assert [len(grouping_sets(JOBS.dimension_columns, size)) for size in range(4)] == [1, 4, 7, 8]
+    assert grouping_sets(JOBS.dimension_columns, 3)[-1] == frozenset(JOBS.dimension_columns)
 
 
 def test_every_period_has_a_bucket() -> None:
     """The four periods of the contract, and no other."""
     assert [period.value for period in Period] == ["hour", "day", "week", "month"]
-    assert TRUNCATIONS.keys() == set(Period) == ROLLUP_PLAN.keys()
+    assert TRUNCATIONS.keys() == set(Period) == JOBS.rollup.keys()
 
 
 def test_sentinels_have_the_values_of_the_contract() -> None:
@@ -87,7 +88,10 @@ def test_every_status_is_finished_or_not() -> None:
 
 def test_no_column_holds_free_text() -> None:
     """Neither what is read nor what is kept has a place for a payload."""
-    assert not {"result", "error", "name"} & (EXTRACTED_COLUMNS.keys() | FACT_COLUMNS.keys())
+    assert not {"result", "error", "name"} & (
+        (schema_of(JOBS.fact.columns) | dict.fromkeys(FLAGS, pl.Boolean())).keys()
+        | schema_of(JOBS.fact.columns).keys()
+    )
 
 
 def test_cells_have_the_columns_of_the_contract() -> None:
@@ -99,5 +103,5 @@ def test_cells_have_the_columns_of_the_contract() -> None:
         *("min_duration_ms", "max_duration_ms"),
         *("median_duration_ms", "p90_duration_ms", "p95_duration_ms", "p99_duration_ms"),
         *("histogram_buckets", "histogram_counts"),
-    ) == CELL_COLUMNS
-    assert list(PERCENTILES.values()) == [0.5, 0.9, 0.95, 0.99]
+    ) == JOBS.cell_columns
+    assert list(JOBS.percentiles().values()) == [0.5, 0.9, 0.95, 0.99]

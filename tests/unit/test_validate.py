@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from pipelines.extract.validation import FOUND_COLUMNS, anomalies, changes, with_verdict
-from pipelines.facts.delta import STORED_COLUMNS
-from pipelines.subjects.jobs import EXTRACTED_COLUMNS
+from pipelines.frames import schema_of
+from pipelines.subjects.jobs import FLAGS, JOBS
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -133,7 +133,7 @@ def test_the_facts_need_the_day_of_creation() -> None:
     kept = changes(judge([GOOD | {"created_at": datetime(2024, 2, 29, 23, 59, 59, tzinfo=UTC)}]))
 
     assert kept["created_date"].to_list() == [datetime(2024, 2, 29).date()]  # noqa: DTZ001
-    assert kept.columns == list(STORED_COLUMNS)
+    assert kept.columns == list(schema_of(JOBS.fact.stored_columns))
     assert kept["gone"].to_list() == [None]
 
 
@@ -236,7 +236,7 @@ def test_a_reason_says_what_was_seen_in_times(reason: str, detail: str, spoilt: 
 def judge(rows: list[dict[str, Any]], tolerance: timedelta | None = timedelta(days=1)) -> pl.DataFrame:
     """The rows with their verdict, judged now."""
     return with_verdict(
-        pl.DataFrame(rows, schema=EXTRACTED_COLUMNS),
+        pl.DataFrame(rows, schema=(schema_of(JOBS.fact.columns) | dict.fromkeys(FLAGS, pl.Boolean()))),
         clock=NOW,
         earliest=datetime(2000, 1, 1, tzinfo=UTC),
         tolerance=tolerance,

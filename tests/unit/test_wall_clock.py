@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipelines.calendars.calendar import OFFSET_COLUMNS, Calendar
 from pipelines.calendars.wall_clock import WallClock
-from pipelines.subjects.periods import Period
+from pipelines.subjects.rollup import Period
 from tests.support.oracle import bucket
 from tests.support.zone_offsets import FIRST, offsets_of
 

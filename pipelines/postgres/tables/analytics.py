@@ -1,5 +1,6 @@
 """The tables of the analytics schema as the migrations leave them."""
 
+from itertools import pairwise
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -11,6 +12,7 @@ from sqlalchemy import (
     Double,
     Index,
     Integer,
+    MetaData,
     PrimaryKeyConstraint,
     SmallInteger,
     Table,
@@ -19,23 +21,27 @@ from sqlalchemy import (
     Uuid,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from pipelines.postgres.tables.columns import analytics_metadata, listed, time
-from pipelines.subjects.dimensions import (
-    ALL_CLIENTS,
-    ALL_INITIATORS,
-    ALL_WORKFLOWS,
-    NO_CLIENT,
-    UNKNOWN_INITIATOR,
-)
-from pipelines.subjects.measures import COUNT_COLUMNS, FIGURE_COLUMNS, KEY_COLUMNS
-from pipelines.subjects.outcomes import Outcome, OutcomeOf
-from pipelines.subjects.periods import Period
-from pipelines.subjects.restatements import Restated
+from pipelines.subjects.jobs import JOBS
+from pipelines.subjects.measures import TIMED, Kind, Measure
+from pipelines.subjects.restatements import Outcome, Restated
+from pipelines.subjects.rollup import Period
+from pipelines.subjects.steps import STEPS
+from pipelines.subjects.subject import HISTOGRAM, Subject
 
+SUBJECTS: Final = (JOBS, STEPS)
 
-def _figure(name: str, comment: str, **options: Any) -> Column[Any]:
-    return Column(name, Double, comment=comment, **options)
+_ARRAYS: Final = {"smallint[]": ARRAY(SmallInteger), "integer[]": ARRAY(Integer)}
+
+_COMMENTS: Final = {
+    JOBS.name: "How a tenant's jobs ended and how long they took, per period and dimension: what dashboards"
+    " read. One row per combination that has jobs; a dimension that is not broken down holds its"
+    " 'all' value, so filter on every dimension and never add rows of different kinds.",
+    STEPS.name: "How the steps of a tenant's executions ended and how long they took, per period, step and"
+    " workflow. A step is a line of execution_logs that names one; soft-deleted jobs have none.",
+}
 
 
 def _count(name: str, comment: str) -> Column[Any]:
@@ -51,233 +57,159 @@ def _definition_version() -> Column[Any]:
     )
 
 
-def _durations_in_order(
-    zero: str = "total_duration_is_zero_when_none_is_timed",
-) -> tuple[CheckConstraint, ...]:
-    return (
+def metrics_table(subject: Subject, metadata: MetaData = analytics_metadata) -> Table:
+    """The table of a subject's cells: key, measures, when it was computed and how, histogram, and CHECKs."""
+    row = subject.row
+    histogram_comments = {
+        "histogram_buckets": f"For hours and days with more than two timed {row}s: which buckets of durations"
+        " have any; bucket b is up to 1.02^b microseconds, -1 is no time at all.",
+        "histogram_counts": f"How many timed {row}s are in each of histogram_buckets.",
+    }
+    return Table(
+        subject.table,
+        metadata,
+        Column("organization_id", Uuid, nullable=False, comment=f"The tenant the {row}s belong to."),
+        Column(
+            "period",
+            Text,
+            nullable=False,
+            comment="How long the bucket is: hour in UTC; day, week (ISO, from Monday) or month in the"
+            " organization's time zone.",
+        ),
+        time("period_start", f"Inclusive start of the bucket the {row}s ended in.", nullable=False),
+        *(
+            Column(each.column, Uuid if each.type == "uuid" else Text, nullable=False, comment=each.comment)
+            for each in subject.dimensions
+        ),
+        *(
+            Column(
+                each.name,
+                BigInteger if each.kind is Kind.COUNT else Double,
+                nullable=each.nullable,
+                comment=each.comment,
+            )
+            for each in subject.measures
+        ),
+        time("computed_at", "When this row last changed.", nullable=False),
+        _definition_version(),
+        *(
+            Column(name, _ARRAYS[HISTOGRAM[name]], comment=histogram_comments[name])
+            for name in subject.histogram_columns
+        ),
+        PrimaryKeyConstraint(*subject.key_columns),
+        CheckConstraint(f"period IN ({listed(Period)})", name="period_is_known"),
+        *(
+            CheckConstraint(f"{each.column} <> ''", name=f"{each.short}_has_a_name")
+            for each in subject.dimensions
+            if each.every == ""
+        ),
+        *_checks_of_counts(subject),
+        *(_checks_of_durations(subject) if subject.duration else ()),
+        comment=_COMMENTS.get(subject.name, f"Metrics of {subject.name}."),
+    )
+
+
+def _checks_of_counts(subject: Subject) -> list[CheckConstraint]:
+    counts = [each for each in subject.measures if each.kind is Kind.COUNT and each.among]
+    outcomes = [each.name for each in counts if each.among != TIMED]
+    found = [CheckConstraint(f"{subject.total} >= 1", name=f"counts_at_least_one_{subject.row}")]
+    if counts:
+        nonnegative = " AND ".join(f"{each.name} >= 0" for each in counts)
+        found.append(CheckConstraint(nonnegative, name="counts_are_not_negative"))
+    if outcomes:
+        sum_ = f"{subject.total} = {' + '.join(outcomes)}"
+        found.append(CheckConstraint(sum_, name="total_is_the_sum_of_the_outcomes"))
+    found += [
+        CheckConstraint(f"{each.name} >= 0 AND {each.name} <= 100", name="success_rate_is_a_percentage")
+        for each in subject.measures
+        if each.kind is Kind.RATE
+    ]
+    return found
+
+
+def _checks_of_durations(subject: Subject) -> list[CheckConstraint]:
+    timed = [each for each in subject.measures if each.is_duration and not each.among]
+    by_kind: dict[Kind, Measure] = {each.kind: each for each in timed}
+    total, mean = by_kind[Kind.SUM].name, by_kind[Kind.MEAN].name
+    least, most = by_kind[Kind.MINIMUM].name, by_kind[Kind.MAXIMUM].name
+    in_order = [least, *subject.percentiles(), most]
+    nullable = [each.name for each in timed if each.nullable]
+    return [
+        CheckConstraint(f"{subject.timed} <= {subject.total}", name="timed_are_among_the_counted"),
         CheckConstraint(
-            "num_nulls(average_duration_ms, min_duration_ms, max_duration_ms, median_duration_ms,"
-            " p90_duration_ms, p95_duration_ms, p99_duration_ms)"
-            " = CASE WHEN timed_executions = 0 THEN 7 ELSE 0 END",
+            f"num_nulls({', '.join(nullable)})"
+            f" = CASE WHEN {subject.timed} = 0 THEN {len(nullable)} ELSE 0 END",
             name="durations_are_null_when_none_is_timed",
         ),
-        CheckConstraint("timed_executions > 0 OR total_duration_ms = 0", name=zero),
+        CheckConstraint(f"{subject.timed} > 0 OR {total} = 0", name="total_is_zero_when_none_is_timed"),
         CheckConstraint(
-            "min_duration_ms >= 0 AND min_duration_ms <= median_duration_ms"
-            " AND median_duration_ms <= p90_duration_ms AND p90_duration_ms <= p95_duration_ms"
-            " AND p95_duration_ms <= p99_duration_ms AND p99_duration_ms <= max_duration_ms",
+            " AND ".join([f"{least} >= 0", *(f"{one} <= {next_}" for one, next_ in pairwise(in_order))]),
             name="durations_are_in_order",
         ),
         CheckConstraint(
-            "total_duration_ms >= 0 AND total_duration_ms < 'Infinity'"
-            " AND average_duration_ms >= 0 AND average_duration_ms < 'Infinity'"
-            " AND max_duration_ms < 'Infinity'",
+            " AND ".join(
+                [
+                    *(f"{name} >= 0 AND {name} < 'Infinity'" for name in (total, mean)),
+                    f"{most} < 'Infinity'",
+                ]
+            ),
             name="durations_are_numbers",
         ),
-    )
-
-
-def _durations(what: str) -> tuple[Column[Any], ...]:
-    untimed = f"NULL when no {what} is timed."
-    within = f"percent of the {what}s ended, interpolated; {untimed}"
-    return (
-        _figure("average_duration_ms", f"Mean duration in milliseconds; {untimed}"),
-        _figure("min_duration_ms", f"Shortest duration in milliseconds; {untimed}"),
-        _figure("max_duration_ms", f"Longest duration in milliseconds; {untimed}"),
-        _figure(
-            "median_duration_ms",
-            f"Median duration in milliseconds, interpolated like percentile_cont; {untimed}",
+        *_checks_of_outcomes(subject),
+        CheckConstraint(
+            "cardinality(histogram_buckets) = cardinality(histogram_counts)"
+            " AND num_nulls(histogram_buckets, histogram_counts) IN (0, 2)"
+            f" AND (histogram_buckets IS NULL OR period IN ('hour', 'day') AND {subject.timed} > 2)",
+            name="histogram_is_whole",
         ),
-        *(_figure(f"p{p}_duration_ms", f"Milliseconds within which {p} {within}") for p in (90, 95, 99)),
-    )
+    ]
 
 
-def _histogram(what: str) -> tuple[Column[Any], ...]:
-    return (
-        Column(
-            "histogram_buckets",
-            ARRAY(SmallInteger),
-            comment=f"For hours and days with more than two timed {what}s: which buckets of durations have"
-            " any; bucket b is up to 1.02^b microseconds, -1 is no time at all.",
-        ),
-        Column(
-            "histogram_counts",
-            ARRAY(Integer),
-            comment=f"How many timed {what}s are in each of histogram_buckets.",
-        ),
-    )
+def _checks_of_outcomes(subject: Subject) -> list[CheckConstraint]:
+    """Percentiles of one outcome are all there or none is, in order, and within the extremes."""
+    found = []
+    for outcome in subject.outcomes:
+        names = list(subject.percentiles(outcome))
+        if names:
+            condition = (
+                f"num_nulls({', '.join(names)}) IN (0, {len(names)})"
+                f" AND ({names[0]} IS NULL"
+                f" OR {names[0]} >= min_duration_ms AND {names[-1]} <= max_duration_ms"
+                + "".join(f" AND {one} <= {next_}" for one, next_ in pairwise(names))
+                + ")"
+            )
+            found.append(CheckConstraint(condition, name=f"durations_of_{outcome}_are_in_order"))
+    return found
 
 
-def _histogram_is_whole() -> CheckConstraint:
-    return CheckConstraint(
-        "cardinality(histogram_buckets) = cardinality(histogram_counts)"
-        " AND num_nulls(histogram_buckets, histogram_counts) IN (0, 2)"
-        " AND (histogram_buckets IS NULL OR period IN ('hour', 'day') AND timed_executions > 2)",
-        name="histogram_is_whole",
-    )
+aggregate_metrics: Final = metrics_table(JOBS)
+aggregate_step_metrics: Final = metrics_table(STEPS)
 
-
-# In the documented order, which costs at most eleven bytes of padding a row.
-aggregate_metrics: Final = Table(
-    "aggregate_metrics",
+watermarks: Final = Table(
+    "watermarks",
     analytics_metadata,
-    Column("organization_id", Uuid, nullable=False, comment="The tenant the jobs belong to."),
+    Column("subject", Text, nullable=False, comment="What was published: jobs, or steps."),
+    Column("organization_id", Uuid, nullable=False, comment="The tenant whose metrics were published."),
     Column(
-        "period",
-        Text,
-        nullable=False,
-        comment="How long the bucket is: hour in UTC; day, week (ISO, from Monday) or month in the"
-        " organization's time zone.",
+        "checkpoint",
+        JSONB,
+        comment="Where to go on reading the source: identity says which server, history, database and table"
+        " read, horizon is the 64-bit transaction id below which every transaction had ended. NULL: from"
+        " the beginning.",
     ),
+    time("swept_at", "When every source row was last looked at, by the source's clock.", nullable=False),
     time(
-        "period_start",
-        "Inclusive start of the bucket the jobs completed in.",
+        "complete_through",
+        "Every row that had ended and been written down before this time is in the metrics: an hour before it"
+        " without a row had none.",
         nullable=False,
     ),
-    Column(
-        "workflow_id",
-        Uuid,
-        nullable=False,
-        comment=f"The workflow, or {ALL_WORKFLOWS} for all workflows together.",
-    ),
-    Column(
-        "client_id",
-        Uuid,
-        nullable=False,
-        comment=f"The client, or {ALL_CLIENTS} for all clients together,"
-        f" or {NO_CLIENT} for the jobs without a client.",
-    ),
-    Column(
-        "initiator_type",
-        Text,
-        nullable=False,
-        comment=f"The initiator type, or '{ALL_INITIATORS}' for all together,"
-        f" or '{UNKNOWN_INITIATOR}' for the jobs that name none.",
-    ),
-    _count("total_executions", "Jobs counted in this row: completed and failed ones."),
-    _count("completed_executions", "Jobs among them that ended COMPLETED."),
-    _count("failed_executions", "Jobs among them that ended FAILED."),
-    _count(
-        "timed_executions",
-        "Jobs among them with an honest duration (not negative): the n behind every duration here.",
-    ),
-    _figure("success_rate_pct", "Percent: 100 x completed_executions / total_executions.", nullable=False),
-    _figure(
-        "total_duration_ms",
-        "Milliseconds from start to completion, summed over the timed jobs; 0 when there is none.",
-        nullable=False,
-    ),
-    *_durations("job"),
-    time("computed_at", "When this row last changed.", nullable=False),
-    _definition_version(),
-    *_histogram("job"),
-    PrimaryKeyConstraint(
-        "organization_id", "period", "period_start", "workflow_id", "client_id", "initiator_type"
-    ),
-    CheckConstraint(f"period IN ({listed(Period)})", name="period_is_known"),
-    CheckConstraint(
-        "completed_executions >= 0 AND failed_executions >= 0 AND timed_executions >= 0",
-        name="counts_are_not_negative",
-    ),
-    CheckConstraint(
-        "total_executions = completed_executions + failed_executions",
-        name="total_is_completed_plus_failed",
-    ),
-    CheckConstraint("total_executions >= 1", name="counts_at_least_one_job"),
-    CheckConstraint("timed_executions <= total_executions", name="timed_are_among_the_counted"),
-    CheckConstraint("success_rate_pct >= 0 AND success_rate_pct <= 100", name="success_rate_is_a_percentage"),
-    *_durations_in_order(),
-    _histogram_is_whole(),
-    comment="How a tenant's jobs ended and how long they took, per period and dimension: what dashboards"
-    " read. One row per combination that has jobs; a dimension that is not broken down holds its"
-    " 'all' value, so filter on every dimension and never add rows of different kinds.",
-)
-
-# In the documented order.
-aggregate_step_metrics: Final = Table(
-    "aggregate_step_metrics",
-    analytics_metadata,
-    Column("organization_id", Uuid, nullable=False, comment="The tenant the steps belong to."),
-    Column(
-        "period",
-        Text,
-        nullable=False,
-        comment="How long the bucket is: hour in UTC; day, week (ISO, from Monday) or month in the"
-        " organization's time zone.",
-    ),
-    time("period_start", "Inclusive start of the bucket the steps ended in.", nullable=False),
-    Column(
-        "workflow_id",
-        Uuid,
-        nullable=False,
-        comment=f"The workflow, or {ALL_WORKFLOWS} for all workflows together.",
-    ),
-    Column("step_name", Text, nullable=False, comment="The step, by its name: the first 200 characters."),
-    _count("total_executions", "Steps counted in this row, whatever their outcome."),
-    _count("completed_executions", "Steps among them that ended with a line of TRACE, DEBUG or INFO."),
-    _count("warned_executions", "Steps among them that ended with a line of WARN."),
-    _count("failed_executions", "Steps among them that ended with a line of ERROR or FATAL."),
-    _count(
-        "timed_executions",
-        "Steps among them with an honest duration (given, not negative): the n behind every duration here.",
-    ),
-    _figure(
-        "total_duration_ms",
-        "Milliseconds that the timed steps took together; 0 when there is none.",
-        nullable=False,
-    ),
-    *_durations("step"),
-    time("computed_at", "When this row last changed.", nullable=False),
-    _definition_version(),
-    *_histogram("step"),
-    PrimaryKeyConstraint("organization_id", "period", "period_start", "workflow_id", "step_name"),
-    CheckConstraint(f"period IN ({listed(Period)})", name="period_is_known"),
-    CheckConstraint(
-        "completed_executions >= 0 AND warned_executions >= 0 AND failed_executions >= 0"
-        " AND timed_executions >= 0",
-        name="counts_are_not_negative",
-    ),
-    CheckConstraint(
-        "total_executions = completed_executions + warned_executions + failed_executions",
-        name="total_is_the_sum_of_the_outcomes",
-    ),
-    CheckConstraint("total_executions >= 1", name="counts_at_least_one_step"),
-    CheckConstraint("timed_executions <= total_executions", name="timed_are_among_the_counted"),
-    CheckConstraint("step_name <> ''", name="step_has_a_name"),
-    *_durations_in_order("total_is_zero_when_none_is_timed"),
-    _histogram_is_whole(),
-    comment="How the steps of a tenant's executions ended and how long they took, per period, step and"
-    " workflow. A step is a line of execution_logs that names one; soft-deleted jobs have none.",
-)
-
-step_completeness: Final = Table(
-    "step_completeness",
-    analytics_metadata,
-    Column("organization_id", Uuid, nullable=False, comment="The tenant whose step metrics were published."),
-    Column(
-        "horizon",
-        BigInteger,
-        nullable=False,
-        comment="64-bit transaction id of the source below which every transaction had ended:"
-        " the next run reads the rows written at or after it.",
-    ),
-    Column(
-        "incarnation",
-        Text,
-        nullable=False,
-        comment="Which server, history, database and table was read; another one is read in full.",
-    ),
-    time(
-        "extracted_at",
-        "When the source was last read for it, by the source's clock: every step written down before is in"
-        " the metrics.",
-        nullable=False,
-    ),
+    time("extracted_at", "When the source was last read for it, by the source's clock.", nullable=False),
     Column(
         "facts_table_id",
         Uuid,
         nullable=False,
-        comment="Which step_facts table they were computed from; another table counts its versions anew.",
+        comment="Which table of facts they were computed from; another table counts its versions anew.",
     ),
     _count("published_version", "The version of that table they agree with."),
     time("published_at", "When they were last published.", nullable=False),
@@ -289,17 +221,31 @@ step_completeness: Final = Table(
         nullable=False,
         comment="MD5 of the zone's rules as the source had them; others restate days, weeks and months.",
     ),
-    Column("run_id", Uuid, nullable=False, comment="The run that published them."),
-    time("withheld_at", "Since when deletes are withheld because they are too many; NULL for none."),
-    Column("withheld_steps", BigInteger, comment="How many steps they would take away; NULL for none."),
     Column(
-        "withheld_ended_since",
-        Date,
-        comment="The first day of ending that was looked at when they were found; NULL for all.",
+        "rebuilding_version", Integer, comment="The definition that is being computed anew; NULL for none."
     ),
-    PrimaryKeyConstraint("organization_id"),
-    comment="How complete each organization's step metrics are, moved in the transaction that publishes"
-    " them.",
+    time("rebuilt_before", "Cells that begin before this are of it already; NULL for none."),
+    Column("run_id", Uuid, comment="The run that published them."),
+    time("verified_at", "When they were last found equal to plain SQL on the source; NULL for never."),
+    time("audited_at", "When they were last compared with it, whatever came out; NULL for never."),
+    time("guarded_at", "Since when deletes are not believed because they are too many; NULL for none."),
+    Column("guarded_rows", BigInteger, comment="How many rows they would take away; NULL for none."),
+    Column(
+        "guarded_since",
+        Date,
+        comment="The first day that was looked at when they were found; NULL for all.",
+    ),
+    Column(
+        "edition",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="How often rows were written or removed without a publication: by a repair, a rebuild or"
+        " retention. With published_at it names one state of the metrics.",
+    ),
+    PrimaryKeyConstraint("subject", "organization_id"),
+    CheckConstraint(f"subject IN ({listed(each.name for each in SUBJECTS)})", name="subject_is_known"),
+    comment="How far each organization has been read and published, moved in the transaction that publishes.",
 )
 
 organizations: Final = Table(
@@ -336,81 +282,6 @@ def _names_of(table: str, what: str) -> Table:
 
 workflows: Final = _names_of("workflows", "workflow")
 clients: Final = _names_of("clients", "client")
-
-extraction_cursors: Final = Table(
-    "extraction_cursors",
-    analytics_metadata,
-    Column("organization_id", Uuid, nullable=False, comment="The tenant whose jobs were read."),
-    Column(
-        "horizon",
-        BigInteger,
-        nullable=False,
-        comment="64-bit transaction id of the source below which every transaction had ended:"
-        " the next run reads the rows written at or after it.",
-    ),
-    Column(
-        "incarnation",
-        Text,
-        nullable=False,
-        comment="Which server, history, database and table was read; another one is read in full.",
-    ),
-    time("swept_at", "When every row was last looked at, by the source's clock.", nullable=False),
-    PrimaryKeyConstraint("organization_id"),
-    comment="How far each organization's jobs have been read from the source.",
-)
-
-completeness: Final = Table(
-    "completeness",
-    analytics_metadata,
-    Column("organization_id", Uuid, nullable=False, comment="The tenant whose metrics were published."),
-    time(
-        "complete_through",
-        "Every job that had completed and been written down before this time is in the metrics:"
-        " an hour before it without a row had no jobs.",
-        nullable=False,
-    ),
-    time("extracted_at", "When the source was last read for it, by the source's clock.", nullable=False),
-    Column(
-        "facts_table_id",
-        Uuid,
-        nullable=False,
-        comment="Which job_facts table they were computed from; another table counts its versions anew.",
-    ),
-    _count("published_version", "The version of that table they agree with."),
-    time("published_at", "When they were last published.", nullable=False),
-    _definition_version(),
-    Column("time_zone", Text, nullable=False, comment="The zone in which its days, weeks and months begin."),
-    Column(
-        "zone_offsets",
-        Text,
-        nullable=False,
-        comment="MD5 of the zone's rules as the source had them; others restate days, weeks and months.",
-    ),
-    Column(
-        "rebuilding_version", Integer, comment="The definition that is being computed anew; NULL for none."
-    ),
-    time("rebuilt_before", "Cells that begin before this are of it already; NULL for none."),
-    Column("run_id", Uuid, comment="The run that published them."),
-    time("verified_at", "When they were last found equal to plain SQL on the source; NULL for never."),
-    time("audited_at", "When they were last compared with it, whatever came out; NULL for never."),
-    time("withheld_at", "Since when deletes are withheld because they are too many; NULL for none."),
-    Column("withheld_jobs", BigInteger, comment="How many jobs they would take away; NULL for none."),
-    Column(
-        "withheld_created_since",
-        Date,
-        comment="The first day of creation that was looked at when they were found; NULL for all.",
-    ),
-    Column(
-        "edition",
-        BigInteger,
-        nullable=False,
-        server_default=text("0"),
-        comment="How often rows were written or removed without a publication: by a repair, a rebuild or"
-        " retention. With published_at it names one state of the metrics.",
-    ),
-    PrimaryKeyConstraint("organization_id"),
-    comment="How complete each organization's metrics are, moved in the transaction that publishes them.",
-)
 
 time_zone_offsets: Final = Table(
     "time_zone_offsets",
@@ -460,49 +331,44 @@ refresh_outcomes: Final = Table(
     Column(
         "subject", Text, nullable=False, comment="What of the tenant was to be published: jobs, or steps."
     ),
-    PrimaryKeyConstraint("run_id", "organization_id"),
+    PrimaryKeyConstraint("run_id", "organization_id", "subject"),
     CheckConstraint(f"outcome IN ({listed(Outcome)})", name="outcome_is_known"),
     CheckConstraint("(outcome = 'failed') = (error_class IS NOT NULL)", name="failures_have_a_class"),
-    CheckConstraint(f"subject IN ({listed(OutcomeOf)})", name="subject_is_known"),
+    CheckConstraint(f"subject IN ({listed(each.name for each in SUBJECTS)})", name="subject_is_known"),
     Index(None, "organization_id", "subject", "finished_at"),
     comment="What became of each organization in each run.",
 )
 
 
-def _restated(prefix: str, when: str) -> list[Column[Any]]:
-    comment = f"{when}; NULL where there was no cell, or no such figure."
-    return [
-        Column(f"{prefix}_{name}", BigInteger if name in COUNT_COLUMNS else Double, comment=comment)
-        for name in FIGURE_COLUMNS
-    ]
-
-
 restatements: Final = Table(
     "restatements",
     analytics_metadata,
+    Column("subject", Text, nullable=False, comment="What the cell measures: jobs, or steps."),
     Column("organization_id", Uuid, nullable=False, comment="The tenant."),
     Column("period", Text, nullable=False, comment="The period of the cell."),
     time("period_start", "The start of its bucket.", nullable=False),
-    Column("workflow_id", Uuid, nullable=False, comment="Its workflow, or all."),
-    Column("client_id", Uuid, nullable=False, comment="Its client, all, or none."),
-    Column("initiator_type", Text, nullable=False, comment="Its initiator type, all, or unknown."),
+    Column(
+        "cell",
+        JSONB,
+        nullable=False,
+        comment="Its dimensions by column, with the values that mean all or none.",
+    ),
     Column(
         "reason",
         Text,
         nullable=False,
-        comment="late, edited, retried, deleted: what became of jobs; time_zone, definition: of rules;"
+        comment="late, edited, retried, deleted: what became of rows; time_zone, definition: of rules;"
         " backfill: found by reading a range again; drift: the stored figures were not ours.",
     ),
     Column("run_id", Uuid, nullable=False, comment="The run that wrote the new figures."),
     time("restated_at", "When they were written.", nullable=False),
-    *_restated("old", "Before"),
-    *_restated("new", "After"),
+    Column("old", JSONB, comment="The figures before, by column; NULL where there was no cell."),
+    Column("new", JSONB, comment="The figures after, by column; NULL where there is no cell any more."),
     time("old_computed_at", "Since when the figures before stood; NULL where there was no cell."),
-    PrimaryKeyConstraint(*KEY_COLUMNS, "run_id"),
+    PrimaryKeyConstraint("organization_id", "subject", "period", "period_start", "cell", "run_id"),
+    CheckConstraint(f"subject IN ({listed(each.name for each in SUBJECTS)})", name="subject_is_known"),
     CheckConstraint(f"reason IN ({listed(Restated)})", name="reason_is_known"),
-    CheckConstraint(
-        "num_nonnulls(old_total_executions, new_total_executions) > 0", name="something_was_restated"
-    ),
+    CheckConstraint("num_nonnulls(old, new) > 0", name="something_was_restated"),
     Index(None, "restated_at"),
     comment="Cells that changed after their period had been published: figures before and after, and why.",
 )

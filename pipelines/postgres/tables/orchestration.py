@@ -28,7 +28,7 @@ from sqlalchemy.schema import SchemaItem
 from pipelines.postgres.schemas import ORCHESTRATION
 from pipelines.postgres.tables.columns import listed, orchestration_metadata, time
 from pipelines.subjects.dimensions import RESERVED_IDS, RESERVED_INITIATORS
-from pipelines.subjects.logs import Level
+from pipelines.subjects.steps import Level
 
 # A JSON value takes no more: the application may set a lower limit, and reading one is bounded.
 _MEBIBYTE: Final = 1_048_576

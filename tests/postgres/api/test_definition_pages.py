@@ -2,7 +2,7 @@
 
 import psycopg
 
-from pipelines.subjects.measures import ADDITIVE, FIGURE_COLUMNS
+from pipelines.subjects.jobs import JOBS
 from tests.postgres.api.conftest import Api, token_of
 
 
@@ -19,12 +19,12 @@ def test_measures_mean_what_the_columns_do(shared: Api) -> None:
     measures = definitions(shared)["measures"]
 
     assert {each["name"]: each["meaning"] for each in measures} == {
-        name: comments[name] for name in FIGURE_COLUMNS
+        name: comments[name] for name in JOBS.measure_columns
     }
-    assert {each["name"] for each in measures if each["can_be_added_up"]} == set(ADDITIVE)
+    assert {each["name"] for each in measures if each["can_be_added_up"]} == set(JOBS.additive_columns)
     assert {each["name"]: each["unit"] for each in measures} == {
         name: "jobs" if "executions" in name else "percent" if "rate" in name else "milliseconds"
-        for name in FIGURE_COLUMNS
+        for name in JOBS.measure_columns
     }
 
 

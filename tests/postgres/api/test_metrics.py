@@ -13,7 +13,7 @@ from pipelines.postgres.connections import Databases
 from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings
 from pipelines.subjects.dimensions import NO_CLIENT
-from pipelines.subjects.measures import FIGURE_COLUMNS
+from pipelines.subjects.jobs import JOBS
 from tests.postgres.api.conftest import RANGE, Api, opened
 from tests.support.oracle import ALL
 from tests.support.planting import DAY, MINUTE, Tenant, cells, plant_job, plant_jobs, plant_tenant
@@ -108,10 +108,10 @@ def test_only_the_measures_asked_for_are_told(shared: Api) -> None:
     every = shared.ask(tenant, "metrics", **MONTHS)
 
     assert some.json()["measures"] == ["total_executions", "p95_duration_ms"]
-    figures = [name for name in some.json()["rows"][0] if name in FIGURE_COLUMNS]
+    figures = [name for name in some.json()["rows"][0] if name in JOBS.measure_columns]
     assert figures == ["total_executions", "p95_duration_ms"]
-    assert every.json()["measures"] == list(FIGURE_COLUMNS)
-    assert set(FIGURE_COLUMNS) < set(every.json()["rows"][0])
+    assert every.json()["measures"] == list(JOBS.measure_columns)
+    assert set(JOBS.measure_columns) < set(every.json()["rows"][0])
 
 
 def test_what_is_not_kept_is_refused_not_empty(shared: Api) -> None:

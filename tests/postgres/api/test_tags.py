@@ -5,14 +5,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from pipelines.extract.extractor import CompletedIn
-from pipelines.progress import Stages
-from pipelines.publish.rebuild import rebuild
-from pipelines.publish.repair import repair_range
+from pipelines.extract.request import CompletedIn
+from pipelines.postgres.connections import Run
+from pipelines.publish.recompute import repair_range
 from pipelines.query.metrics import AnalyticsRepository
-from pipelines.runs.refresh import refresh
+from pipelines.runs.refresh import rebuild, refresh
 from pipelines.runs.retention import retain
 from pipelines.state.lock import refresh_lock
+from pipelines.subjects.jobs import JOBS
 from tests.postgres.api.conftest import QUESTIONS, RANGE, Api
 from tests.support.planting import DAY, NOON, Tenant, plant_job
 
@@ -168,4 +168,4 @@ def repair(api: Api, tenant: Tenant) -> None:
     """Make a tenant's cells what the facts say."""
     everything = CompletedIn(NOON - 9 * DAY, NOON + 9 * DAY)
     with refresh_lock(api.databases, api.settings):
-        repair_range(api.databases, api.settings, [tenant.organization], everything, Stages())
+        repair_range(Run(api.databases, api.settings), JOBS, [tenant.organization], everything)

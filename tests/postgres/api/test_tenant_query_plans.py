@@ -15,7 +15,7 @@ from pipelines.query.tenant import Tenant, admit
 from pipelines.query.tenant_reading import reading_as
 from pipelines.settings import Settings
 from pipelines.subjects.dimensions import ALL_OF_EACH
-from pipelines.subjects.periods import Period
+from pipelines.subjects.rollup import Period
 from tests.conftest import OWNER, Cluster, with_database, with_user
 from tests.postgres.api.conftest import reading_role, settled
 from tests.support.planting import DAY, NOON

@@ -49,10 +49,8 @@ def test_a_cell_is_one_document(execmetrics: Execmetrics, tenant: Tenant) -> Non
         "period_start": "2024-01-31T00:00:00+00:00",
         "period_end": "2024-02-01T00:00:00+00:00",
         "time_zone": "UTC",
-        "workflow_id": NIL,
-        "client_id": NIL,
-        "initiator_type": "all",
-        "jobs": 2,
+        "cell": {"workflow_id": NIL, "client_id": NIL, "initiator_type": "all"},
+        "rows": 2,
         "is_over": True,
         "because": "late",
         "definition_version": 1,
@@ -123,9 +121,9 @@ def test_dimensions_have_words(
     said = explain(execmetrics, tenant, *arguments, "--json").document
     one = explain(execmetrics, tenant, *arguments, "--workflow", str(tenant.workflows[0]), "--json").document
 
-    assert (said["workflow_id"], said["client_id"], said["initiator_type"]) == key
-    assert (said["jobs"], said["figures"]["total_executions"]) == (total, total)
-    assert one["workflow_id"] == str(tenant.workflows[0])
+    assert tuple(said["cell"].values()) == key
+    assert (said["rows"], said["figures"]["total_executions"]) == (total, total)
+    assert one["cell"]["workflow_id"] == str(tenant.workflows[0])
 
 
 def test_a_cell_without_jobs_is_told_as_gone(

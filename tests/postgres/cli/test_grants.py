@@ -12,17 +12,16 @@ from psycopg.errors import InsufficientPrivilege
 
 from pipelines.postgres.connections import Databases
 from pipelines.postgres.tables import METADATA
-from pipelines.publish.rebuild import rebuild
 from pipelines.runs.audit import audit
-from pipelines.runs.dry_run import preview
+from pipelines.runs.dry_run import dry_run as preview
 from pipelines.runs.explain import CellName, explain
-from pipelines.runs.refresh import reconcile, refresh
+from pipelines.runs.refresh import rebuild, reconcile, refresh
 from pipelines.runs.retention import retain
 from pipelines.runs.status import status
 from pipelines.runs.verify import verify
 from pipelines.settings import Settings
-from pipelines.subjects.periods import Period
-from pipelines.subjects.rollup import masks_up_to
+from pipelines.subjects.jobs import JOBS
+from pipelines.subjects.rollup import Period, grouping_sets
 from tests.conftest import with_user
 from tests.postgres.cli.conftest import Execmetrics
 from tests.support.planting import DAY, MINUTE, NOON, change_job, plant_job, plant_tenant
@@ -81,8 +80,10 @@ def test_a_reader_and_a_writer_are_enough_for_the_whole_pipeline(
     proposed = preview(apart, settings, **everything)
     refreshed = refresh(apart, settings)
     reconciled = reconcile(apart, settings, **everything)
-    other = settings.model_copy(update={"rollup_plan": dict.fromkeys(Period, masks_up_to(1))})
-    rebuilt = rebuild(apart, other)
+    other = settings.model_copy(
+        update={"rollup_plan": dict.fromkeys(Period, grouping_sets(JOBS.dimension_columns, 1))}
+    )
+    rebuilt = rebuild(apart, other)["jobs"]
     audited = audit(apart, other)
     retained = retain(apart, other.model_copy(update={"keep_hours": DAY}))
     settings = other
@@ -147,7 +148,7 @@ def test_the_dashboard_reader_reads_one_tenant_and_writes_nothing(
     as_tenant = replace(databases, analytics_url=f"{roles.dashboard_reader}{asking}")
     assert status(nobody, settings).jobs == 0
     assert status(as_tenant, settings).jobs == 1
-    assert explain(as_tenant, settings, CellName(tenant.organization, Period.DAY, NOON)).jobs == 1
+    assert explain(as_tenant, settings, CellName(tenant.organization, Period.DAY, NOON)).rows == 1
     for table in tables:
         assert refused(roles.dashboard_reader, f"DELETE FROM {table}")
         assert refused(roles.dashboard_reader, f"INSERT INTO {table} DEFAULT VALUES")

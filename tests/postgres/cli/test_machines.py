@@ -14,7 +14,7 @@ import pytest
 
 from pipelines.errors import EngineFailed, ProcessExhausted
 from pipelines.postgres.failures import meaning_of
-from pipelines.publish.batches import Batch, settle
+from pipelines.publish.batches import Batch, bisect
 from tests.postgres.cli.conftest import PROGRAM, Execmetrics
 from tests.support.planting import new_id, plant_job, plant_tenant
 from tests.support.s3_bucket import bucket_of_its_own
@@ -169,11 +169,11 @@ def test_a_panic_over_one_organization_stops_that_one_alone() -> None:
         raise KeyboardInterrupt
 
     arguments = {"overtaken": lambda _: False, "give_up": lambda key, _: given_up.append(key)}
-    settle(organizations, publish, **arguments)
+    bisect(organizations, publish, **arguments)
 
     assert (given_up, set(published)) == ([organizations[3]], {*organizations} - {organizations[3]})
     with pytest.raises(KeyboardInterrupt):
-        settle(organizations, interrupted, **arguments)
+        bisect(organizations, interrupted, **arguments)
 
 
 def assert_one_sentence(stderr: str, *words: str) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from pipelines.extract.extractor import Request
+from pipelines.extract.request import Request
 from pipelines.facts.folder import set_aside
 from pipelines.postgres.connections import Databases
 from pipelines.runs.refresh import extract_changes
@@ -24,9 +24,11 @@ from tests.support.planting import (
     row_versions,
 )
 
+NIL = "00000000-0000-0000-0000-000000000000"
 REFRESHED = {
+    "not_counted",
     "organizations",
-    "jobs_read",
+    "rows_read",
     "facts_inserted",
     "facts_updated",
     "facts_deleted",
@@ -40,8 +42,8 @@ REFRESHED = {
     "seconds",
 }
 STAGES = {
-    *("extract", "facts", "compute", "publish", "extract_steps", "publish_steps", "total"),
-    *("snapshot", "longest_statement"),
+    *("extract", "facts", "compute", "publish", "total", "snapshot", "longest_statement"),
+    *("extract_steps", "compute_steps", "publish_steps"),
 }
 
 
@@ -56,7 +58,7 @@ def test_a_refresh_reports_what_it_did(
 
     assert (ended.exit_code, ended.stderr) == (0, "")
     assert set(ended.document) == REFRESHED
-    assert ended.document["jobs_read"] == 2
+    assert ended.document["rows_read"] == 2
     assert ended.document["cells_written"] == len(cells(analytics))
     assert (ended.document["cells_restated"], ended.document["failed"]) == (0, [])
     assert set(ended.document["seconds"]) == STAGES
@@ -81,13 +83,13 @@ def test_steps_are_reported_beside_the_jobs(
     wrong = execmetrics("verify")
     document = execmetrics("verify", "--json").document["steps"]
 
-    assert (refreshed["lines_read"], refreshed["cells_written"], refreshed["failed"]) == (4, 32, {})
+    assert (refreshed["rows_read"], refreshed["cells_written"], refreshed["failed"]) == (4, 32, [])
     assert "steps: cells written" in shown
     assert right.exit_code == 0
     assert "32 cells of steps compared with the logs, 0 differences" in right.stdout
     assert wrong.exit_code == 1
     assert "32 cells of steps compared with the logs, 4 differences" in wrong.stdout
-    assert {each["step_name"] for each in document["differences"]} == {"send"}
+    assert {each["cell"]["step_name"] for each in document["differences"]} == {"send"}
     assert {each["organization_id"] for each in document["differences"]} == {str(tenant.organization)}
 
 
@@ -247,23 +249,17 @@ def test_a_dry_run_prints_what_would_change(
     assert (document.exit_code, table.exit_code) == (0, 0)
     assert row_versions(analytics) == before
     (said,) = document.document["organizations"]
-    assert {name: said[name] for name in said if name != "largest"} == {
-        "organization_id": str(tenant.organization),
-        "jobs": 2,
-        "cells": 27,
-        "steps": 0,
-        "deletes_withheld": 0,
-        "step_deletes_withheld": 0,
-        "would_fail": None,
-    }
-    assert len(said["largest"]) == 5
-    assert {(cell["old_total_executions"], cell["new_total_executions"]) for cell in said["largest"]} == {
+    largest = said["jobs"].pop("largest")
+    assert said["organization_id"] == str(tenant.organization)
+    assert said["jobs"] == {"rows": 2, "cells": 27, "deletes_guarded": 0, "would_fail": None}
+    assert said["steps"]["rows"] == 0
+    assert {(cell["old"]["total_executions"], cell["new"]["total_executions"]) for cell in largest} == {
         (3, 1)
     }
+    assert len(largest) == 5
     assert f"{tenant.organization}: 2 jobs, 27 cells would change." in table.stdout
     assert table.stdout.count("3 → 1") == 5
     assert "27 cells of 1 organizations would change; nothing was written." in table.stdout
-    assert "0 steps would change too" in table.stdout
     assert str(neighbour.organization) not in table.stdout
 
 
@@ -284,7 +280,7 @@ def test_many_deletions_want_to_be_accepted(
     accepted = execmetrics(*arguments, "--accept-deletes", "--json")
 
     assert "1,001 of its jobs are gone from the source." in dry.stdout
-    assert "It would stay as it is, because of DeletesNotAccepted." in dry.stdout
+    assert "Its jobs would stay as they are, because of DeletesNotAccepted." in dry.stdout
     assert refused.exit_code == 1
     assert f"{tenant.organization} DeletesNotAccepted" in refused.stderr
     assert kept == before
@@ -331,13 +327,14 @@ def test_a_rebuild_that_cannot_finish_says_who_waits(
     analytics: psycopg.Connection,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Facts that no refresh has published yet are shown by none, nor are steps; exit code 1 until one has."""
+    """Facts that no refresh has published yet are not shown, and steps are rebuilt; until then, exit 1."""
     tenant = plant_tenant(source)
     plant_job(source, tenant)
     plant_job(source, plant_tenant(source, "Neighbour"))
     execmetrics("refresh")
     analytics.execute(
-        "UPDATE analytics.step_completeness SET definition_version = 0 WHERE organization_id = %s",
+        "UPDATE analytics.watermarks SET definition_version = 0"
+        " WHERE subject = 'steps' AND organization_id = %s",
         [tenant.organization],
     )
     steps_alone = execmetrics("rebuild")
@@ -347,10 +344,9 @@ def test_a_rebuild_that_cannot_finish_says_who_waits(
 
     document, table = execmetrics("rebuild", "--json"), execmetrics("rebuild")
 
-    assert (steps_alone.exit_code, document.exit_code, table.exit_code) == (1, 1, 1)
-    assert "Steps of 1 organizations are of an older definition: run a refresh." in steps_alone.stderr
+    assert (steps_alone.exit_code, document.exit_code, table.exit_code) == (0, 1, 1)
     assert document.document["waiting"] == [str(tenant.organization)]
-    assert document.document["steps_waiting"] == [str(tenant.organization)]
+    assert document.document["steps_waiting"] == []
     assert document.document["cells_written"] > 0
     assert "1 organizations wait for a refresh" in table.stderr
     assert execmetrics("refresh").exit_code == 0
@@ -460,9 +456,7 @@ def test_verify_prints_each_difference(
         "organization_id": str(tenant.organization),
         "period": "hour",
         "period_start": "2024-01-31T12:00:00+00:00",
-        "workflow_id": "00000000-0000-0000-0000-000000000000",
-        "client_id": "00000000-0000-0000-0000-000000000000",
-        "initiator_type": "USER",
+        "cell": {"workflow_id": NIL, "client_id": NIL, "initiator_type": "USER"},
         "column": "total_duration_ms",
         "stored": 5.0,
         "expected": 60_000.0,

@@ -58,7 +58,7 @@ def test_a_refresh_runs_on_what_doctor_prints(
     change_job(source, edited, status="FAILED", clientId=None)
     change_job(source, deleted, deletedAt=wall_clock(NOON))
 
-    assert refresh(databases, settings).jobs_read == 3
+    assert refresh(databases, settings).rows_read == 3
     assert_true(databases, settings, source, analytics)
     assert refresh(databases, settings).cells_written == 0
 

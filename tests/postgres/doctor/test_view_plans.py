@@ -6,8 +6,7 @@ import pytest
 from pipelines.postgres.connections import Databases
 from pipelines.settings import Settings
 from pipelines.source.selections import Asked, Indexed, Listed
-from pipelines.source.snapshot import open_source
-from pipelines.source.source_statements import jobs_statement
+from pipelines.source.snapshot import jobs_statement, open_source
 from tests.postgres.doctor.conftest import Mend
 from tests.support.planting import HOUR, NOON, new_id
 from tests.support.prisma_application import plant_job, plant_tenant
@@ -44,5 +43,5 @@ def plan_of(source: psycopg.Connection, asked: Asked) -> str:
     with source.transaction(force_rollback=True):
         for name, value in next(asked.settings()).items():
             source.execute("SELECT set_config(%s, %s, true)", [name, value])
-        rows = source.execute(f"EXPLAIN (COSTS OFF) {jobs_statement(asked)}").fetchall()
+        rows = source.execute(f"EXPLAIN (COSTS OFF) {jobs_statement(asked.fragment)}").fetchall()
     return "\n".join(line for (line,) in rows)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipelines.errors import AccessNotLogged, InvalidRange, JobNotVisible, JsonTooLarge, RowRefused
 from pipelines.executions.execution_records import LogLine
-from pipelines.subjects.logs import Level
+from pipelines.subjects.steps import Level
 from tests.postgres.executions.conftest import Begin
 from tests.support.log_lines import all_pages, line, lines
 from tests.support.planting import DAY, MINUTE, NOON, Tenant, change_job, new_id, plant_job

@@ -17,7 +17,7 @@ from pipelines.executions.months import Month
 from pipelines.postgres.connections import Databases
 from pipelines.runs.log_retention import LogsReport, keep_logs
 from pipelines.settings import Settings
-from pipelines.subjects.logs import Level
+from pipelines.subjects.steps import Level
 from tests.postgres.executions.conftest import Begin
 from tests.support.log_lines import all_pages, line, lines
 from tests.support.planting import DAY, MINUTE, NOON, Tenant, change_job, plant_job

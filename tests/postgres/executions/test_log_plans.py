@@ -16,7 +16,7 @@ from pipelines.postgres.connections import Databases
 from pipelines.query.tenant import admit
 from pipelines.runs.log_retention import keep_logs
 from pipelines.settings import Settings, load_settings
-from pipelines.subjects.logs import Level
+from pipelines.subjects.steps import Level
 from tests.conftest import Cluster, system_15, with_database
 from tests.support.planting import plant_job, plant_tenant
 

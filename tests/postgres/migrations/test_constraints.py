@@ -56,7 +56,7 @@ IMPOSSIBLE_CELLS = {
         {"completed_executions": -1, "failed_executions": 2},
         UNTIMED | {"timed_executions": -1},
     ],
-    "aggregate_metrics_total_is_completed_plus_failed": [{"total_executions": 2}],
+    "aggregate_metrics_total_is_the_sum_of_the_outcomes": [{"total_executions": 2}],
     "aggregate_metrics_counts_at_least_one_job": [
         UNTIMED | {"total_executions": 0, "completed_executions": 0}
     ],
@@ -72,7 +72,7 @@ IMPOSSIBLE_CELLS = {
         {"average_duration_ms": None},
         UNTIMED | {"timed_executions": 1},
     ],
-    "aggregate_metrics_total_duration_is_zero_when_none_is_timed": [UNTIMED | {"total_duration_ms": 1}],
+    "aggregate_metrics_total_is_zero_when_none_is_timed": [UNTIMED | {"total_duration_ms": 1}],
     "aggregate_metrics_durations_are_numbers": [
         {"total_duration_ms": -1},
         {"total_duration_ms": float("nan")},
@@ -212,7 +212,9 @@ IMPOSSIBLE_RECORDS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "refresh_outcomes_subject_is_known": ("refresh_outcomes", {"subject": "moods"}),
     "refresh_outcomes_failures_have_a_class": ("refresh_outcomes", {"outcome": "failed"}),
     "restatements_reason_is_known": ("restatements", {"reason": "mood"}),
-    "restatements_something_was_restated": ("restatements", {"new_total_executions": None}),
+    "restatements_subject_is_known": ("restatements", {"subject": "moods"}),
+    "restatements_something_was_restated": ("restatements", {"new": None}),
+    "watermarks_subject_is_known": ("watermarks", {"subject": "moods"}),
 }
 RECORDS: Mapping[str, dict[str, Any]] = {
     "refresh_outcomes": {
@@ -224,12 +226,23 @@ RECORDS: Mapping[str, dict[str, Any]] = {
         "milliseconds": 1,
     },
     "restatements": {
-        **{name: CELL[name] for name in ("organization_id", "period", "period_start", "workflow_id")},
-        **{name: CELL[name] for name in ("client_id", "initiator_type")},
+        **{name: CELL[name] for name in ("organization_id", "period", "period_start")},
+        "subject": "jobs",
+        "cell": "{}",
         "reason": "late",
         "run_id": NOBODY,
         "restated_at": NOON,
-        "new_total_executions": 1,
+        "new": "{}",
+    },
+    "watermarks": {
+        "subject": "jobs",
+        "organization_id": NOBODY,
+        **dict.fromkeys(("swept_at", "complete_through", "extracted_at", "published_at"), NOON),
+        "facts_table_id": NOBODY,
+        "published_version": 1,
+        "definition_version": 1,
+        "time_zone": "UTC",
+        "zone_offsets": "",
     },
 }
 

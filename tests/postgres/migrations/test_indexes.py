@@ -8,9 +8,9 @@ import pytest
 
 from pipelines.devtools.generated_month import generate_month
 from pipelines.postgres.connections import Databases
-from pipelines.runs.verify import oracle
+from pipelines.postgres.subject_statements import oracle_statement
 from pipelines.settings import load_settings
-from pipelines.subjects.rollup import ROLLUP_PLAN
+from pipelines.subjects.jobs import JOBS
 from tests.conftest import Cluster, system_15, with_database
 
 
@@ -52,7 +52,7 @@ def test_verifying_a_day_reads_a_range_of_an_index(source: psycopg.Connection) -
     }.items():
         source.execute("SELECT set_config('execmetrics.' || %s, %s, true)", [name, value])
 
-    plan = explain(source, oracle(ROLLUP_PLAN))
+    plan = explain(source, oracle_statement(JOBS, JOBS.rollup))
 
     assert "Seq Scan on jobs" not in plan
     assert "jobs_by_completed_at" in plan or "jobs_by_organization_id_completed_at" in plan

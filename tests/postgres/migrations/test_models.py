@@ -13,7 +13,7 @@ from sqlalchemy.schema import CreateSchema
 from pipelines.postgres.connections import Databases
 from pipelines.postgres.schemas import SOURCE_COLUMNS
 from pipelines.postgres.tables import METADATA
-from pipelines.subjects.measures import FIGURE_COLUMNS
+from pipelines.subjects.jobs import JOBS
 from tests.conftest import CreateDatabase
 from tests.support.postgres_catalog import constraints, things
 
@@ -82,7 +82,7 @@ def test_a_figure_is_explained_alike_in_the_table_and_in_every_view(databases: D
         if kind == "view column" or name == f"aggregate_metrics.{column}":
             told.setdefault(column, set()).add(comment)
 
-    assert {name: told[name] for name in FIGURE_COLUMNS if len(told[name]) != 1} == {}
+    assert {name: told[name] for name in JOBS.measure_columns if len(told[name]) != 1} == {}
 
 
 @pytest.mark.parametrize("schema", METADATA)

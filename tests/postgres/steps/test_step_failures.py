@@ -8,15 +8,15 @@ import psycopg
 import pytest
 
 from pipelines.errors import TooManyFailures
-from pipelines.facts.delta import STEP_FACTS
 from pipelines.facts.fact_table import open_facts
 from pipelines.postgres.connections import Databases
 from pipelines.runs.checks import standing_failures
-from pipelines.runs.dry_run import preview
-from pipelines.runs.refresh import reconcile_created, refresh
+from pipelines.runs.dry_run import dry_run as preview
+from pipelines.runs.refresh import FailedOrganization, reconcile_created, refresh
 from pipelines.runs.status import status
 from pipelines.runs.verify import verify
 from pipelines.settings import Settings
+from pipelines.subjects.steps import STEPS
 from tests.postgres.steps.conftest import change_line, step_cells
 from tests.support.planting import DAY, NOON, Tenant, plant_job, plant_lines
 
@@ -59,7 +59,7 @@ def test_who_failed_is_named_and_then_made_good_alone(
     plant_lines(source, neighbour, plant_job(source, neighbour), [{"step_name": "new"}])
     mended = refresh(databases, patient)
 
-    assert (report.failed, report.steps.failed) == ((), {tenant.organization: REFUSED})
+    assert (report.failed, report.steps.failed) == ((), (FailedOrganization(tenant.organization, REFUSED),))
     assert standing == [(tenant.organization, "steps", REFUSED)]
     assert failing(databases, patient) == []
     assert mended.steps.cells_computed == len(step_cells(analytics, tenant.organization)) + 8
@@ -83,15 +83,15 @@ def test_withheld_deletes_of_steps_stand_until_they_are_accepted(
     refresh(databases, patient)
     refreshed = failing(databases, patient)
     change_line(source, lines[-1], step_name="open")
-    version = open_facts(patient, STEP_FACTS).version
+    version = open_facts(patient, STEPS.fact).version
     (proposed,) = preview(databases, patient, since=NOON - DAY, until=NOON + DAY)
-    unchanged = open_facts(patient, STEP_FACTS).version == version
+    unchanged = open_facts(patient, STEPS.fact).version == version
     accepted = reconcile_created(databases, patient, accept_deletes=True)
 
-    assert withheld.steps.failed == {tenant.organization: "DeletesNotAccepted"}
+    assert withheld.steps.failed == (FailedOrganization(tenant.organization, "DeletesNotAccepted"),)
     assert (first, refreshed) == (named, named)
-    assert (proposed.organization_id, proposed.cells) == (tenant.organization, 0)
-    assert (proposed.steps, proposed.step_deletes_withheld, unchanged) == (1, 1_100, True)
+    assert (proposed.organization_id, proposed.jobs.cells) == (tenant.organization, 0)
+    assert (proposed.steps.rows, proposed.steps.deletes_guarded, unchanged) == (1, 1_100, True)
     assert (accepted.steps.facts_deleted, failing(databases, patient)) == (1_100, [])
     assert verify(databases, patient).steps.differences == ()
 

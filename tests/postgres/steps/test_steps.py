@@ -134,7 +134,8 @@ def test_a_step_of_the_future_counts_when_its_time_has_come(
     nothing = step_cells(analytics, tenant.organization)
     # As if the first run had been two hours ago.
     analytics.execute(
-        "UPDATE analytics.step_completeness SET extracted_at = extracted_at - interval '2 hours'"
+        "UPDATE analytics.watermarks SET extracted_at = extracted_at - interval '2 hours'"
+        " WHERE subject = 'steps'"
     )
 
     refresh(databases, settings.model_copy(update={"future_tolerance": 2 * HOUR}))
@@ -157,4 +158,6 @@ def test_a_source_without_readable_logs_has_no_steps(
     assert (without.steps, other.steps) == (None, None)
     assert without.cells_written > 0
     assert verify(databases, settings).steps.cells_compared == 0
-    assert analytics.execute("SELECT count(*) FROM analytics.step_completeness").fetchone() == (0,)
+    assert analytics.execute(
+        "SELECT count(*) FROM analytics.watermarks WHERE subject = 'steps'"
+    ).fetchone() == (0,)

@@ -80,7 +80,7 @@ def test_a_spoilt_missing_or_left_over_cell_is_named(
 
     report = verify(databases, settings, organization_ids=[measured.organization])
 
-    assert sorted({(each.step_name, each.column) for each in report.steps.differences}) == [
+    assert sorted({(each.cell["step_name"], each.column) for each in report.steps.differences}) == [
         ("close", "row"),
         ("never", "row"),
         ("open", "max_duration_ms"),

@@ -12,8 +12,7 @@ from psycopg.rows import dict_row
 TABLES = {
     "aggregate_metrics": "organization_id",
     "restatements": "organization_id",
-    "completeness": "organization_id",
-    "extraction_cursors": "organization_id",
+    "watermarks": "organization_id",
     "refresh_outcomes": "organization_id",
     "job_anomalies": "job_id",
     "organizations": "id",
@@ -24,14 +23,14 @@ TABLES = {
 # These are another run's, and another moment's, when the same work is done again.
 OF_THE_RUN = {
     "computed_at", "restated_at", "extracted_at", "complete_through", "published_at", "swept_at",
-    "horizon", "finished_at", "first_seen_at", "last_seen_at", "run_id", "facts_table_id",
-    "old_computed_at", "withheld_at",
+    "checkpoint", "finished_at", "first_seen_at", "last_seen_at", "run_id", "facts_table_id",
+    "old_computed_at", "guarded_at",
 }  # fmt: skip
 # Told in a transaction of its own, or by a clock.
 LEFT_OUT = {"milliseconds", "verified_at", "audited_at"}
 
 # Steps are published in transactions of their own.
-_OF_JOBS = {"refresh_outcomes": "WHERE subject = 'jobs'"}
+_OF_JOBS = dict.fromkeys(("refresh_outcomes", "restatements", "watermarks"), "WHERE subject = 'jobs'")
 
 Rows = dict[str, list[dict[str, Any]]]
 Published = dict[UUID, Rows]
@@ -53,14 +52,14 @@ def by_organization(rows: Rows, before: Rows, owners: Mapping[UUID, UUID]) -> Pu
     `owners` says whose each job, workflow and client is: one that changes hands is published with the
     organization from which the change is found again until that one is published.
     """
-    known = {row[name] for each in before.values() for row in each for name in OF_THE_RUN & row.keys()}
+    known = {repr(row[name]) for each in before.values() for row in each for name in OF_THE_RUN & row.keys()}
     found: Published = defaultdict(lambda: {table: [] for table in TABLES})
     for table, column in TABLES.items():
         for row in rows[table]:
             owner = owners.get(row[column], row.get("organization_id", row[column]))
             found[owner][table].append(
                 {
-                    name: value if name not in OF_THE_RUN or value is None or value in known else "new"
+                    name: value if name not in OF_THE_RUN or value is None or repr(value) in known else "new"
                     for name, value in row.items()
                     if name not in LEFT_OUT
                 }

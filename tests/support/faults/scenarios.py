@@ -8,12 +8,11 @@ from pathlib import Path
 
 import psycopg
 
-from pipelines.extract.extractor import Request
+from pipelines.extract.request import Request
 from pipelines.fault_points import FaultPoint
-from pipelines.publish.rebuild import rebuild
 from pipelines.runs.audit import audit
 from pipelines.runs.fact_maintenance import tidy_facts
-from pipelines.runs.refresh import extract_changes, reconcile, refresh
+from pipelines.runs.refresh import extract_changes, rebuild, reconcile, refresh
 from pipelines.runs.retention import retain
 from pipelines.settings import load_settings
 from tests.support.faults.history import SINCE, UNTIL, History

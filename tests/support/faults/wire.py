@@ -79,7 +79,7 @@ class Carrier:
                 end.shutdown(socket.SHUT_RDWR)
 
     def _decided(self, said: list[bytes]) -> str | None:
-        publishes = b"COMMIT\0" in said[-1] and any(b"INTO analytics.completeness" in each for each in said)
+        publishes = b"COMMIT\0" in said[-1] and any(b"INTO analytics.watermarks" in each for each in said)
         with self._lock:
             self.statements += 1
             if self._rule["only_publications"] and not publishes:

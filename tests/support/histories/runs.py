@@ -7,14 +7,12 @@ from datetime import date, datetime, timedelta
 from unittest.mock import patch
 from uuid import UUID
 
-from pipelines.compute import engine as recompute
+from pipelines.compute import engine
 from pipelines.fault_points import FaultPoint
 from pipelines.postgres.connections import Databases
-from pipelines.publish import publisher as publish
-from pipelines.publish import rebuild as rebuild_module
-from pipelines.publish.rebuild import rebuild
+from pipelines.publish import publisher, recompute
 from pipelines.runs.fact_maintenance import tidy_facts
-from pipelines.runs.refresh import RefreshReport, reconcile, reconcile_created, refresh
+from pipelines.runs.refresh import RefreshReport, rebuild, reconcile, reconcile_created, refresh
 from pipelines.settings import Settings, Tier
 from tests.support.histories.books import Books, Row
 from tests.support.histories.world import ORGANIZATIONS
@@ -123,8 +121,8 @@ class Run:
 def portions_of(jobs: int) -> Iterator[None]:
     """Have the engine take so many jobs at a time: few of them make a whale."""
     with ExitStack() as smaller:
-        for module in (publish, rebuild_module, recompute):
-            smaller.enter_context(patch.object(module, "CHUNK_JOBS", jobs))
+        for module in (engine, publisher, recompute):
+            smaller.enter_context(patch.object(module, "CHUNK_ROWS", jobs))
         yield
 
 

@@ -18,7 +18,7 @@ from psycopg.rows import dict_row
 from pipelines.postgres.connections import Databases
 from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings, load_settings
-from pipelines.subjects.definition import definition
+from pipelines.subjects.jobs import JOBS
 from tests.support.histories.books import Books, Row
 from tests.support.histories.oracle import Anomaly, Cells, Depths
 from tests.support.oracle import COUNTS, SHARES, Job
@@ -66,7 +66,7 @@ class World:
         self._home, self._numbers = home, 0
         if loose:
             without_constraints(self.connection)
-        self.definitions = {definition(self.plan(depths)): depths for depths in PLANS}
+        self.definitions = {JOBS.definition(self.plan(depths)): depths for depths in PLANS}
         self._derived = [
             row[0]
             for row in self.connection.execute(
@@ -100,12 +100,10 @@ class World:
             shutil.copytree(self._home / "template", folder)
             self._restore("analytics", self._derived)
             self.connection.execute(
-                "UPDATE analytics.extraction_cursors SET swept_at = clock_timestamp(),"
-                " horizon = pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
-            )
-            self.connection.execute(
-                "UPDATE analytics.completeness"
-                " SET extracted_at = clock_timestamp(), complete_through = clock_timestamp()"
+                "UPDATE analytics.watermarks"
+                " SET swept_at = clock_timestamp(), checkpoint = jsonb_set(checkpoint, '{horizon}',"
+                " to_jsonb(pg_snapshot_xmin(pg_current_snapshot())::text::bigint)),"
+                " extracted_at = clock_timestamp(), complete_through = clock_timestamp()"
             )
         return self._books.photo(), folder
 
@@ -114,8 +112,8 @@ class World:
         with self.connection.cursor(row_factory=dict_row) as cursor:
             cursor.execute(
                 "SELECT organization_id, run_id, time_zone, definition, definition_version, facts_table_id,"
-                " published_version, extracted_at, complete_through FROM analytics.completeness"
-                " LEFT JOIN analytics.metric_definitions USING (definition_version)"
+                " published_version, extracted_at, complete_through FROM analytics.watermarks"
+                " LEFT JOIN analytics.metric_definitions USING (definition_version) WHERE subject = 'jobs'"
             )
             progress = {row.pop("organization_id"): row for row in cursor.fetchall()}
             cells: dict[UUID, Cells] = defaultdict(dict)

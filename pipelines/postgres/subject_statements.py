@@ -1,0 +1,180 @@
+"""Statements about the cells of a subject: their places are filled from what the subject declares."""
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any, Final
+from uuid import UUID
+
+from pipelines.postgres.schemas import ANALYTICS
+from pipelines.postgres.statements import body, render
+from pipelines.subjects.measures import TIMED, Kind, Measure
+from pipelines.subjects.rollup import RollupPlan
+from pipelines.subjects.subject import WITH_HISTOGRAM, Subject
+
+# In the order in which changes of cells are looked at: how many rows, how they ended, how long they took.
+_CHANGES: Final = (Kind.COUNT, Kind.PERCENTILE)
+
+
+@cache
+def subject_statement(name: str, subject: Subject, staged: str = "staged_cells") -> str:
+    """A statement such as `publish/upsert` for one subject; `staged` is what its staging table is called."""
+    key, measures, values = subject.key_columns, subject.measure_columns, subject.value_columns
+    return render(
+        name,
+        {
+            "table": f"{ANALYTICS}.{subject.table}",
+            "staged": f"{staged}_of_{subject.name}",
+            "total": subject.total,
+            "key": _listed(key),
+            "stored_key": _listed(key, "stored"),
+            "staged_key": _listed(key, "staged"),
+            "values": _listed(values),
+            "measures": _listed(measures),
+            "same_cell": " AND ".join(f"staged.{name} = stored.{name}" for name in key),
+            "one_cell": " AND ".join(f"{name} = %({name})s" for name in subject.dimension_columns),
+            "cell": _object(subject.dimension_columns, "staged"),
+            "old": _object(measures, "stored"),
+            "new": _object(measures, "staged"),
+            "set_values": ", ".join(f"{name} = excluded.{name}" for name in values),
+            "counts_once": " AND ".join(
+                [
+                    f"{each.column} = %(every_{each.column})s"
+                    for each in subject.dimensions
+                    if each.every != ""
+                ]
+                or ["true"]
+            ),
+            "by_change": _by_change(subject),
+            "sums": ", ".join(f"sum({name}) AS {name}" for name in subject.count_columns),
+            "counts": _listed(subject.count_columns),
+            "broken_down_by": " || ".join(
+                f"CASE WHEN {each.column} = %(every_{each.column})s THEN '' ELSE '{each.column}' END"
+                for each in subject.dimensions
+            ),
+        }
+        | {f"{row}_measures": _listed(measures, row) for row in ("stored", "staged", "excluded")}
+        | {f"{row}_values": _listed(values, row) for row in ("stored", "staged", "excluded")},
+    )
+
+
+def every_values(subject: Subject) -> Mapping[str, UUID | str]:
+    """What statements take: for each dimension the value that means all of it, as `every_<column>`."""
+    return {f"every_{each.column}": each.every for each in subject.dimensions if each.every != ""}
+
+
+def figures_in(stored: Mapping[str, Any] | None, subject: Subject) -> dict[str, float | None] | None:
+    """The measures in a JSON object, which does not tell whole numbers from others."""
+    if stored is None:
+        return None
+    counts, names = subject.count_columns, (name for name in subject.measure_columns if name in stored)
+    return {
+        name: stored[name] if name in counts or stored[name] is None else float(stored[name])
+        for name in names
+    }
+
+
+def oracle_statement(subject: Subject, plan: RollupPlan, counted: str | None = None) -> str:
+    """The statement of `verify` that says what each cell of a plan should be.
+
+    The rules of what counts are written by hand, in `counted` or in `verify/counted_<subject>`; the
+    projection is rendered from the subject.
+    """
+    sets = [
+        [
+            "organization_id",
+            f"{period}_start",
+            *(name for name in subject.dimension_columns if name in chosen),
+        ]
+        for period, chosen_sets in plan.items()
+        for chosen in chosen_sets
+    ]
+    among = sorted({each.among for each in subject.measures if each.share is not None}, key=str)
+    aggregates = [
+        *(f"{_expected(each)} AS {each.name}" for each in subject.measures if each.share is None),
+        *(
+            f"percentile_cont(ARRAY{list(subject.percentiles(outcome).values())})"
+            f" WITHIN GROUP (ORDER BY duration_ms::double precision){_filter(outcome)} AS {_shares(outcome)}"
+            for outcome in among
+        ),
+    ]
+    projection = [
+        *subject.dimension_columns,
+        *(_projected(each, subject) for each in subject.measures),
+    ]
+    if subject.duration:
+        periods = " OR ".join(f"grouping({period}_start) = 0" for period in WITH_HISTOGRAM)
+        aggregates.append(
+            f"CASE WHEN {periods} THEN array_agg(duration_bucket ORDER BY duration_bucket)"
+            " FILTER (WHERE duration_bucket IS NOT NULL) END AS duration_buckets"
+        )
+        stored = ", ".join(f"'{period}'" for period in WITH_HISTOGRAM)
+        projection.append(
+            f"CASE WHEN period IN ({stored}) AND {subject.timed} > 2 THEN duration_buckets END"
+            " AS duration_buckets"
+        )
+    dimensions = [
+        column
+        if every == ""
+        else f"CASE WHEN grouping({column}) = 1 THEN '{every}' ELSE {column} END AS {column}"
+        for column, every in ((each.column, each.every) for each in subject.dimensions)
+    ]
+    return render(
+        "verify/expected",
+        {
+            "counted": counted or body(f"verify/counted_{subject.name}"),
+            "grouping_sets": ", ".join(f"({', '.join(columns)})" for columns in sets),
+            "dimensions": ", ".join(dimensions),
+            "aggregates": ", ".join(aggregates),
+            "projection": ", ".join(projection),
+        },
+    )
+
+
+def _expected(measure: Measure) -> str:
+    rows = _filter(measure.among)
+    match measure.kind:
+        case Kind.COUNT if measure.among == TIMED:
+            return "count(duration_ms)"
+        case Kind.COUNT:
+            return f"count(*){rows}"
+        case Kind.RATE:
+            return f"100.0 * count(*){rows} / count(*)"
+        case Kind.SUM:
+            return f"coalesce(sum(duration_ms){rows}, 0)"
+    function = {Kind.MEAN: "avg", Kind.MINIMUM: "min", Kind.MAXIMUM: "max"}[measure.kind]
+    return f"{function}(duration_ms){rows}"
+
+
+def _projected(measure: Measure, subject: Subject) -> str:
+    if measure.kind is Kind.COUNT:
+        return measure.name
+    if measure.share is None:
+        return f"{measure.name}::double precision AS {measure.name}"
+    place = list(subject.percentiles(measure.among)).index(measure.name)
+    return f"{_shares(measure.among)}[{place + 1}] AS {measure.name}"
+
+
+def _filter(among: str | None) -> str:
+    return f" FILTER (WHERE {among})" if among else ""
+
+
+def _shares(among: str | None) -> str:
+    return f"percentiles_of_{among or 'timed'}"
+
+
+def _listed(names: Iterable[str], row: str = "") -> str:
+    return ", ".join(f"{row}.{name}" if row else name for name in names)
+
+
+def _object(names: Iterable[str], row: str) -> str:
+    return ", ".join(f"'{name}', {row}.{name}" for name in names)
+
+
+def _by_change(subject: Subject) -> str:
+    compared: list[Any] = sorted(
+        (each for each in subject.measures if each.kind in _CHANGES),
+        key=lambda each: _CHANGES.index(each.kind),
+    )
+    return ", ".join(
+        f"abs(coalesce(staged.{each.name}, 0) - coalesce(stored.{each.name}, 0)) DESC" for each in compared
+    )
