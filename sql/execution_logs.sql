@@ -25,6 +25,14 @@ WHERE
     )
 ORDER BY month_start DESC
 
+-- name: copy_lines
+-- New lines of one tenant's logs; the key of each line checks whose its job is.
+-- Takes: rows in the binary format of COPY, the columns in this order.
+-- Gives: nothing that is read.
+COPY orchestration.execution_logs (
+    id, organization_id, job_id, sequence, timestamp, duration_ms, level, step_name, message, metadata
+) FROM STDIN (FORMAT binary)
+
 -- name: delete_by_job
 -- Delete one job's log, also if the job is deleted itself.
 -- Takes: organization_id uuid, job_id uuid.

@@ -1,21 +1,21 @@
-"""The partitions of execution_logs: made ahead, filled with what came before them, dropped when old."""
+"""The partitions of execution_logs: made ahead, indexed, filled with earlier lines, dropped when old."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, LiteralString, TypeVar
 
 from psycopg import errors
 from psycopg.rows import dict_row
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pipelines.errors import LogPartitionsInUse
-from pipelines.executions.log_archive import Archive, archive_month
-from pipelines.executions.months import Month
+from pipelines.executions.log_archive import Archive, Month, archive_month
 from pipelines.postgres.connections import Connection
 from pipelines.postgres.schemas import ORCHESTRATION
 from pipelines.postgres.statements import body, statement
+from pipelines.settings import Settings
 
 T = TypeVar("T")
 
@@ -95,9 +95,29 @@ def drop_month(
     return _in_turn(connection, work, _PAUSES_OF_A_DROP_S)
 
 
+def complete_indexes(connection: Connection, settings: Settings) -> tuple[str, ...]:
+    """Build what partitions lack of an index that was declared on the whole table with ON ONLY.
+
+    Takes a connection that commits by itself; gives the names of what was built. It waits for transactions
+    that are open, and nobody waits for it. What a build that was cut off has left is dropped and built anew.
+    """
+    milliseconds = round(settings.lock_timeout.total_seconds() * 1000)
+    connection.execute("SELECT set_config('lock_timeout', %s, false)", [str(milliseconds)])
+    with connection.cursor(row_factory=dict_row) as cursor:
+        lacking = cursor.execute(statement("log_partitions/incomplete_indexes")).fetchall()
+    for row in lacking:
+        if row["leftover"]:
+            connection.execute(filled("drop_index", child=row["child"]))
+        if not row["built"]:
+            name, method = Identifier(row["child"]), SQL(row["method"])
+            connection.execute(filled("build_index", name=name, partition=row["partition"], method=method))
+        connection.execute(filled("attach_index", parent=row["parent"], child=row["child"]))
+    return tuple(row["child"] for row in lacking)
+
+
 def find_archives(connection: Connection) -> list[tuple[Archive, str]]:
     """Every archive and the SHA-256 of its file."""
-    return [(Archive(*_places(row)), row["archive_sha256"]) for row in _named(connection, "archives", {})]
+    return [(Archive(*places), sha256) for *places, sha256 in _all(connection, "archives")]
 
 
 def filled(path: str, **parts: Composable | str) -> Composed:
@@ -111,8 +131,12 @@ def filled(path: str, **parts: Composable | str) -> Composed:
 
 def _make(connection: Connection, month: Month) -> int | None:
     # Whoever has written to one of them and wants another is waited for briefly, and then let by.
-    for name in ("take_turns", "hold_jobs", "hold_writers", "hold_default"):
-        connection.execute(statement(f"log_partitions/{name}"))
+    connection.execute(statement("log_partitions/take_turns"))
+    # A partition that is added is added to the foreign key as well.
+    _lock(connection, "jobs", "SHARE ROW EXCLUSIVE MODE")
+    # Readers go on; whoever writes next finds the partition.
+    _lock(connection, "execution_logs", "EXCLUSIVE MODE")
+    _lock(connection, "execution_logs_default", "ACCESS EXCLUSIVE MODE")
     if month in find_months(connection):
         return None
     bounds = {"since": Literal(month.start), "until": Literal(month.end)}
@@ -127,19 +151,17 @@ def _drop(
 ) -> HeldBack | None:
     connection.execute(statement("log_partitions/take_turns"))
     # From here on the month has the lines that it has.
-    connection.execute(filled("hold_month", partition=month.partition))
+    _lock(connection, month.partition, "SHARE ROW EXCLUSIVE MODE")
     reason = unpublished(month)
     if reason is not None:
         return HeldBack(reason)
     archived = _NOT_ARCHIVED
     if archive_url is not None:
-        earlier = [
-            Archive(*_places(row))
-            for row in _named(connection, "earlier_archive", {"month_start": month.start})
-        ]
-        archived = archive_month(connection, archive_url, month, earlier[0] if earlier else None).columns
+        archives = {archive.month: archive for archive, _ in find_archives(connection)}
+        archived = archive_month(connection, archive_url, month, archives.get(month)).columns
     # Without waiting: somebody who waits for this month may have what is asked for here.
-    _in_turn(connection, partial(connection.execute, statement("log_partitions/hold_everybody")), _BRIEF_S)
+    hold = partial(_lock, connection, "execution_logs", "ACCESS EXCLUSIVE MODE NOWAIT")
+    _in_turn(connection, hold, _BRIEF_S)
     dropped = archived | {"month_start": month.start, "month_end": month.end}
     connection.execute(statement("log_partitions/record_drop"), dropped)
     connection.execute(filled("drop", partition=month.partition))
@@ -158,14 +180,9 @@ def _in_turn(connection: Connection, work: Callable[[], T], pauses_s: Sequence[f
     raise LogPartitionsInUse
 
 
-def _places(row: dict[str, Any]) -> tuple[Any, ...]:
-    return row["archive_reference"], row["archived_rows"], row["month_start"], row["month_end"]
+def _lock(connection: Connection, table: str, mode: LiteralString) -> None:
+    connection.execute(filled("lock", table=table, mode=SQL(mode)))
 
 
 def _all(connection: Connection, name: str) -> list[tuple[Any, ...]]:
     return connection.execute(statement(f"log_partitions/{name}")).fetchall()
-
-
-def _named(connection: Connection, name: str, values: dict[str, Any]) -> list[dict[str, Any]]:
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(statement(f"log_partitions/{name}"), values).fetchall()

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from pipelines.executions.log_archive import sweep_archives, verify_archive
-from pipelines.executions.log_indexes import complete_indexes
+from pipelines.executions.log_archive import Month, months_from, sweep_archives, verify_archive
 from pipelines.executions.log_partitions import (
     HeldBack,
+    complete_indexes,
     drop_month,
     find_archives,
     find_months,
@@ -15,7 +15,6 @@ from pipelines.executions.log_partitions import (
     make_partitions,
     why_not_ours,
 )
-from pipelines.executions.months import Month, months_from
 from pipelines.postgres.connections import Connection, Databases, connect
 from pipelines.runs.steps_published import why_unpublished
 from pipelines.settings import Settings

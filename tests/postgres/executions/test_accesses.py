@@ -7,7 +7,7 @@ import pytest
 from psycopg.errors import InsufficientPrivilege
 
 from pipelines.errors import AccessNotLogged, AccessUnexplained, JobNotVisible, SchemaMissing
-from pipelines.executions.accesses import AccessLog
+from pipelines.executions.transactions import AccessLog
 from pipelines.executions.unit_of_work import UnitOfWork, unit_of_work
 from pipelines.postgres.connections import Databases
 from pipelines.postgres.grants import grants
@@ -15,6 +15,7 @@ from pipelines.query.tenant import admit
 from pipelines.settings import Settings
 from tests.conftest import with_database, with_user
 from tests.postgres.executions.conftest import Begin, plant_screenshot
+from tests.support.log_lines import line
 from tests.support.planting import Tenant, new_id, plant_job
 
 READS: dict[str, Callable[[UnitOfWork, object], object]] = {
@@ -174,6 +175,7 @@ def test_an_application_can_work_and_only_add_to_the_log(
         work.workflows.create_definition(workflow.id, {"steps": ["x" * 1_048_576]})
         job = work.jobs.create(workflow.id, result={"patient": "private"})
         work.rag_rules.create(job.id, payers=[], rules=[])
+        assert work.logs.create_many([line(job.id, number) for number in range(2_000)]) == 2_000
         assert work.jobs.find_result(job.id).result == {"patient": "private"}
         assert work.rag_rules.delete(job.id)
         assert work.jobs.delete(job.id)

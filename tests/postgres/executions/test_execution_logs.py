@@ -1,6 +1,8 @@
 """What an execution said is written whole, found by its tenant alone, and paged without a gap."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import hypothesis
 import psycopg
@@ -8,8 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from pipelines.errors import AccessNotLogged, InvalidRange, JobNotVisible, JsonTooLarge, RowRefused
-from pipelines.executions.execution_records import LogLine
+from pipelines.errors import (
+    AccessNotLogged,
+    ExecutionQueryError,
+    InvalidRange,
+    JobNotVisible,
+    JsonTooLarge,
+    RowRefused,
+)
+from pipelines.executions.execution_logs import LogLine, NewLogLine
 from pipelines.subjects.logs import Level
 from tests.postgres.executions.conftest import Begin
 from tests.support.log_lines import all_pages, line, lines
@@ -21,9 +30,10 @@ pytestmark = pytest.mark.every_postgres
 def test_a_line_comes_back_as_it_was_written(
     source: psycopg.Connection, begin: Begin, acme: Tenant, neighbour: Tenant
 ) -> None:
-    """Every column and character, nothing where nothing was said, and an id that orders by time."""
-    job, theirs = plant_job(source, acme), plant_job(source, neighbour)
+    """Every column and character, nothing where nothing was said, and an id that orders as lines came."""
+    job, another, theirs = plant_job(source, acme), plant_job(source, acme), plant_job(source, neighbour)
     written = [
+        line(another, 2**31 - 1),
         line(
             job,
             1,
@@ -46,24 +56,54 @@ def test_a_line_comes_back_as_it_was_written(
         work.commit()
 
     with begin(acme) as work:
-        found = work.logs.find_by_job(job)
-    assert count == 3
+        found = [*work.logs.find_by_job(another), *work.logs.find_by_job(job)]
+    assert count == 4
     assert [without_id(each) for each in found] == [without_id(each) for each in written]
-    assert sorted(each.id for each in found) == [found[0].id, found[1].id, found[2].id]
+    assert sorted(each.id for each in found) == [each.id for each in found]
     assert {each.id.version for each in found} == {7}
 
 
+@pytest.mark.parametrize("place", [0, 1_500, 3_000])
 def test_lines_of_another_tenants_job_cannot_be_written(
-    source: psycopg.Connection, begin: Begin, acme: Tenant, neighbour: Tenant
+    source: psycopg.Connection, begin: Begin, acme: Tenant, neighbour: Tenant, place: int
 ) -> None:
-    """Nor of one that does not exist: not one line of the batch is kept."""
+    """Nor of one that does not exist: wherever it comes, nothing of the unit of work is kept."""
     mine, theirs = plant_job(source, acme), plant_job(source, neighbour)
 
     for foreign in (theirs, new_id()):
-        with begin(acme) as work, pytest.raises(JobNotVisible):
-            work.logs.create_many([line(mine), line(foreign)])
+        said = [line(mine, number) for number in range(3_000)]
+        said.insert(place, line(foreign))
+        with begin(acme) as work:
+            work.logs.create_many([line(mine)])
+            with pytest.raises(JobNotVisible):
+                work.logs.create_many(said)
+            with pytest.raises(ExecutionQueryError):
+                work.commit()
 
     assert stored(source) == 0
+
+
+def test_a_failure_of_the_caller_leaves_no_line_behind(
+    source: psycopg.Connection, begin: Begin, acme: Tenant
+) -> None:
+    """Also if the caller goes on; the log of the server has no word of it, which may be a value."""
+    job, secret = plant_job(source, acme), f"patient {new_id()}"
+
+    def cut_off() -> Iterator[NewLogLine]:
+        yield from (line(job, number) for number in range(3_000))
+        raise KeyError(secret)
+
+    with begin(acme) as work:
+        with pytest.raises(KeyError, match=secret):
+            work.logs.create_many(cut_off())
+        with pytest.raises(ExecutionQueryError):
+            work.commit()
+
+    assert stored(source) == 0
+    ((data,),) = source.execute("SHOW data_directory").fetchall()
+    log = (Path(data) / "server.log").read_text("utf-8", errors="replace")
+    assert "COPY from stdin failed" in log
+    assert secret not in log
 
 
 def test_a_line_that_cannot_be_stored_stores_nothing(
@@ -76,6 +116,7 @@ def test_a_line_that_cannot_be_stored_stores_nothing(
         "duration_is_a_number": {"duration_ms": float("nan")},
         "timestamp_is_a_moment": {"timestamp": datetime(9999, 2, 1, tzinfo=UTC)},
         "cannot be stored": {"sequence": 2**31},
+        "a value cannot be stored": {"sequence": 2**63},
         "cannot be stored in": {"message": "Jane\0Doe"},
         "cannot be stored in its": {"message": "Jane \ud800"},
         "cannot be stored in its column": {"timestamp": datetime(2024, 1, 31)},  # noqa: DTZ001

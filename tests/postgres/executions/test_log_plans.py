@@ -9,9 +9,8 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from pipelines.executions.accesses import AccessLog
-from pipelines.executions.execution_logs import ExecutionLogRepository
-from pipelines.executions.execution_records import LinePlace
+from pipelines.executions.execution_logs import ExecutionLogRepository, LinePlace
+from pipelines.executions.transactions import AccessLog
 from pipelines.postgres.connections import Databases
 from pipelines.query.tenant import admit
 from pipelines.runs.log_retention import keep_logs
