@@ -1,5 +1,6 @@
 """Whoever reads rows that may hold personal health data is written down first, for good."""
 
+import re
 from collections.abc import Callable, Iterator
 
 import psycopg
@@ -22,16 +23,24 @@ READS: dict[str, Callable[[UnitOfWork, object], object]] = {
     "jobs.result": lambda work, job: work.jobs.find_result(job),
     "execution_screenshots": lambda work, job: work.screenshots.find_by_job(job),
     "execution_rag_rules": lambda work, job: work.rag_rules.find_by_job(job),
+    "execution_logs": lambda work, job: work.logs.find_by_job(job),
+    "execution_logs of errors": lambda work, job: work.logs.find_errors_by_job(job),
+    "execution_logs by level": lambda work, job: work.logs.get_level_counts(job),
 }
 
 
 @pytest.fixture
 def job(source: psycopg.Connection, acme: Tenant) -> object:
-    """A job with a result, a screenshot and rules."""
+    """A job with a result, a screenshot, rules and an error in its log."""
     job = plant_job(source, acme)
     plant_screenshot(source, acme, job)
     source.execute(
         "INSERT INTO orchestration.execution_rag_rules (organization_id, job_id) VALUES (%s, %s)",
+        [acme.organization, job],
+    )
+    source.execute(
+        "INSERT INTO orchestration.execution_logs (organization_id, job_id, sequence, level)"
+        " VALUES (%s, %s, 0, 'ERROR')",
         [acme.organization, job],
     )
     return job
@@ -51,7 +60,8 @@ def test_a_read_is_logged_even_if_the_unit_of_work_is_rolled_back(
         during = logged(source)
 
     assert before == []
-    assert during == logged(source) == [("dr.who", acme.organization, accessed, job, "treatment", True)]
+    said = ("dr.who", acme.organization, accessed.split()[0], job, "treatment", True)
+    assert during == logged(source) == [said]
 
 
 def test_pictures_of_all_jobs_are_logged_once(
@@ -85,7 +95,8 @@ def test_the_log_is_written_before_the_rows_are_read(
     source: psycopg.Connection, begin: Begin, acme: Tenant, job: object, accessed: str
 ) -> None:
     """A program that dies in between has looked at less than is written, never at more."""
-    source.execute(f"ALTER TABLE orchestration.{accessed.split('.')[0]} RENAME TO elsewhere")
+    table = re.split(r"[. ]", accessed)[0]
+    source.execute(f"ALTER TABLE orchestration.{table} RENAME TO elsewhere")
 
     with begin(acme) as work, pytest.raises(SchemaMissing):
         READS[accessed](work, job)
