@@ -14,9 +14,10 @@ import pytest
 
 from pipelines.cli.output import plain
 from pipelines.errors import AnotherRunHoldsTheLock, StatementTimedOut, UnknownOrganization
+from pipelines.executions.metadata import SyncReport
 from pipelines.postgres.connections import Databases
 from pipelines.postgres.grants import grants
-from pipelines.runs.execution_metadata import SyncReport, find_drift, reconcile_metadata, sync_metadata
+from pipelines.runs.execution_metadata import find_drift, reconcile_metadata, sync_metadata
 from pipelines.settings import Settings
 from tests.conftest import with_user
 from tests.support.metadata_oracle import copies, written_between, wrong
