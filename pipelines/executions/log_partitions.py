@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, LiteralString, TypeVar
 
@@ -32,17 +31,9 @@ _BRIEF_S: Final = (0.01,) * 20
 _NOT_ARCHIVED: Final[dict[str, Any]] = dict.fromkeys(("archive_reference", "archive_sha256", "archived_rows"))
 
 
-@dataclass(frozen=True)
-class HeldBack:
-    """Why a month was not dropped."""
-
-    reason: str
-
-
 def why_not_ours(connection: Connection) -> str | None:
     """A sentence when there are no logs here whose partitions this role may change; None when there are."""
-    (row,) = connection.execute(statement("log_partitions/standing")).fetchall()
-    present, partitioned, owned = row
+    ((present, partitioned, owned),) = _all(connection, "standing")
     if not present:
         return "The source has no execution_logs, so there is nothing to do."
     if not partitioned:
@@ -85,11 +76,12 @@ def drop_month(
     month: Month,
     archive_url: str | None,
     unpublished: Callable[[Month], str | None],
-) -> HeldBack | None:
+) -> str | None:
     """Archive a month if there is a place for it, and drop it; both are recorded with the drop, or neither.
 
-    Its writers wait meanwhile, readers only for the drop. It is held back while `unpublished` gives a
-    reason. Raises `LogPartitionsInUse`, `LogArchiveNotWritten` and `LogArchiveUnusable`.
+    Its writers wait meanwhile, readers only for the drop. While `unpublished` gives a reason, the month is
+    held back, and the reason is returned. Raises `LogPartitionsInUse`, `LogArchiveNotWritten` and
+    `LogArchiveUnusable`.
     """
     work = partial(_drop, connection, month, archive_url, unpublished)
     return _in_turn(connection, work, _PAUSES_OF_A_DROP_S)
@@ -107,11 +99,11 @@ def complete_indexes(connection: Connection, settings: Settings) -> tuple[str, .
         lacking = cursor.execute(statement("log_partitions/incomplete_indexes")).fetchall()
     for row in lacking:
         if row["leftover"]:
-            connection.execute(filled("drop_index", child=row["child"]))
+            connection.execute(_composed("drop_index", child=row["child"]))
         if not row["built"]:
             name, method = Identifier(row["child"]), SQL(row["method"])
-            connection.execute(filled("build_index", name=name, partition=row["partition"], method=method))
-        connection.execute(filled("attach_index", parent=row["parent"], child=row["child"]))
+            connection.execute(_composed("build_index", name=name, partition=row["partition"], method=method))
+        connection.execute(_composed("attach_index", parent=row["parent"], child=row["child"]))
     return tuple(row["child"] for row in lacking)
 
 
@@ -120,7 +112,7 @@ def find_archives(connection: Connection) -> list[tuple[Archive, str]]:
     return [(Archive(*places), sha256) for *places, sha256 in _all(connection, "archives")]
 
 
-def filled(path: str, **parts: Composable | str) -> Composed:
+def _composed(path: str, **parts: Composable | str) -> Composed:
     """A statement that defines something, names and bounds in their places; a text is a name of ours."""
     names = {
         name: Identifier(ORCHESTRATION, part) if isinstance(part, str) else part
@@ -140,21 +132,21 @@ def _make(connection: Connection, month: Month) -> int | None:
     if month in find_months(connection):
         return None
     bounds = {"since": Literal(month.start), "until": Literal(month.end)}
-    connection.execute(filled("make", partition=month.partition))
-    moved = connection.execute(filled("move", partition=month.partition, **bounds)).rowcount
-    connection.execute(filled("attach", partition=month.partition, **bounds))
+    connection.execute(_composed("make", partition=month.partition))
+    moved = connection.execute(_composed("move", partition=month.partition, **bounds)).rowcount
+    connection.execute(_composed("attach", partition=month.partition, **bounds))
     return moved
 
 
 def _drop(
     connection: Connection, month: Month, archive_url: str | None, unpublished: Callable[[Month], str | None]
-) -> HeldBack | None:
+) -> str | None:
     connection.execute(statement("log_partitions/take_turns"))
     # From here on the month has the lines that it has.
     _lock(connection, month.partition, "SHARE ROW EXCLUSIVE MODE")
     reason = unpublished(month)
     if reason is not None:
-        return HeldBack(reason)
+        return reason
     archived = _NOT_ARCHIVED
     if archive_url is not None:
         archives = {archive.month: archive for archive, _ in find_archives(connection)}
@@ -164,7 +156,7 @@ def _drop(
     _in_turn(connection, hold, _BRIEF_S)
     dropped = archived | {"month_start": month.start, "month_end": month.end}
     connection.execute(statement("log_partitions/record_drop"), dropped)
-    connection.execute(filled("drop", partition=month.partition))
+    connection.execute(_composed("drop", partition=month.partition))
     return None
 
 
@@ -181,7 +173,7 @@ def _in_turn(connection: Connection, work: Callable[[], T], pauses_s: Sequence[f
 
 
 def _lock(connection: Connection, table: str, mode: LiteralString) -> None:
-    connection.execute(filled("lock", table=table, mode=SQL(mode)))
+    connection.execute(_composed("lock", table=table, mode=SQL(mode)))
 
 
 def _all(connection: Connection, name: str) -> list[tuple[Any, ...]]:

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 from pipelines.executions.log_archive import Month, months_from, sweep_archives, verify_archive
 from pipelines.executions.log_partitions import (
-    HeldBack,
     complete_indexes,
     drop_month,
     find_archives,
@@ -67,7 +66,7 @@ def keep_logs(
             lines_moved=sum(made.values()),
             indexes_built=built,
             months_dropped=tuple(str(month) for month, held in tried.items() if held is None),
-            months_held_back={str(month): held.reason for month, held in tried.items() if held},
+            months_held_back={str(month): held for month, held in tried.items() if held is not None},
             archive_verified=_verify_one(connection, moment),
             archives_swept=_sweep(connection, settings, moment),
         )
@@ -95,7 +94,7 @@ def _let_go(
     settings: Settings,
     moment: datetime,
     unpublished: Unpublished | None,
-) -> dict[Month, HeldBack | None]:
+) -> dict[Month, str | None]:
     old = _old_months(connection, settings, moment)
     if not old:
         return {}
