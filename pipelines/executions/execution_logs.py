@@ -230,10 +230,10 @@ class ExecutionLogRepository(TenantRepository):
 
     def _copy(self, copy: Copy, line_id: UUID, line: NewLogLine) -> None:
         metadata = checked_json(line.metadata, "execution_logs.metadata", self._settings)
-        # A number above the limit would be sent as another one.
-        if abs(line.sequence) > _LAST_SEQUENCE:
-            raise RowRefused(_NOT_STORABLE)
         try:
+            # A number above the limit would be sent as another one.
+            if abs(line.sequence) > _LAST_SEQUENCE:
+                raise RowRefused(_NOT_STORABLE)
             copy.write_row(
                 (
                     line_id,

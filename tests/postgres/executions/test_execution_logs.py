@@ -116,6 +116,7 @@ def test_a_line_that_cannot_be_stored_stores_nothing(
         "timestamp_is_a_moment": {"timestamp": datetime(9999, 2, 1, tzinfo=UTC)},
         "cannot be stored": {"sequence": 2**31},
         "a value cannot be stored": {"sequence": 2**63},
+        "a value cannot be stored in": {"sequence": 1.5},
         "cannot be stored in": {"message": "Jane\0Doe"},
         "cannot be stored in its": {"message": "Jane \ud800"},
         "cannot be stored in its column": {"timestamp": datetime(2024, 1, 31)},  # noqa: DTZ001
