@@ -211,19 +211,8 @@ RETURNING id
 -- The screenshots of one job of a tenant, the newest first.
 -- Takes: organization_id uuid, include_deleted boolean, job_id uuid, after_captured_at timestamptz and after_id uuid (the place of
 --        the last row that was taken, NULL for none), rows bigint (how many at most).
--- Gives: a row for each: id, job_id, step_name (may be NULL), screenshot_type, image_reference, image_size_bytes,
---        image_sha256, captured_at, created_at, deleted_at (may be NULL).
-SELECT
-    id,
-    job_id,
-    step_name,
-    screenshot_type,
-    image_reference,
-    image_size_bytes,
-    image_sha256,
-    captured_at,
-    created_at,
-    deleted_at
+-- Gives: a row for each, as `visible_screenshots` does.
+SELECT *
 FROM ({visible_screenshots}) AS screenshots
 WHERE
     job_id = %(job_id)s AND (
@@ -237,19 +226,8 @@ LIMIT %(rows)s
 -- A tenant's screenshots, the newest first.
 -- Takes: organization_id uuid, include_deleted boolean, after_captured_at timestamptz and after_id uuid (the place of
 --        the last row that was taken, NULL for none), rows bigint (how many at most).
--- Gives: a row for each: id, job_id, step_name (may be NULL), screenshot_type, image_reference, image_size_bytes,
---        image_sha256, captured_at, created_at, deleted_at (may be NULL).
-SELECT
-    id,
-    job_id,
-    step_name,
-    screenshot_type,
-    image_reference,
-    image_size_bytes,
-    image_sha256,
-    captured_at,
-    created_at,
-    deleted_at
+-- Gives: a row for each, as `visible_screenshots` does.
+SELECT *
 FROM ({visible_screenshots}) AS screenshots
 WHERE
     (
@@ -262,8 +240,19 @@ LIMIT %(rows)s
 -- name: visible_screenshots
 -- The rows that every statement about one tenant's screenshots begins with; those of a deleted job are deleted as well.
 -- Takes: organization_id uuid, include_deleted boolean.
--- Gives: the columns of orchestration.execution_screenshots.
-SELECT screenshots.*
+-- Gives: a row for each: id, job_id, step_name (may be NULL), screenshot_type, image_reference, image_size_bytes,
+--        image_sha256, captured_at, created_at, deleted_at (may be NULL).
+SELECT
+    screenshots.id,
+    screenshots.job_id,
+    screenshots.step_name,
+    screenshots.screenshot_type,
+    screenshots.image_reference,
+    screenshots.image_size_bytes,
+    screenshots.image_sha256,
+    screenshots.captured_at,
+    screenshots.created_at,
+    screenshots.deleted_at
 FROM orchestration.execution_screenshots AS screenshots
 WHERE
     screenshots.organization_id = %(organization_id)s

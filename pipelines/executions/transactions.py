@@ -27,7 +27,7 @@ from pipelines.errors import (
     WorkflowNotVisible,
 )
 from pipelines.postgres.connections import Connection, commit, connect
-from pipelines.postgres.statements import body, render, statement
+from pipelines.postgres.statements import render, statement
 from pipelines.query.tenant import Tenant
 from pipelines.settings import Settings
 
@@ -177,4 +177,4 @@ def filled(path: str) -> str:
     """The statement, with each `{place}` filled in by the statement of that name in the same group."""
     group, _, _ = path.partition("/")
     places = re.findall(r"\{(\w+)\}", statement(path))
-    return render(path, {place: body(f"{group}/{place}") for place in places})
+    return render(path, {place: filled(f"{group}/{place}") for place in places})
