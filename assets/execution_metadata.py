@@ -10,7 +10,7 @@ from assets.failures import RETRIES, call_webhook
 from assets.job_facts import source_jobs
 from assets.resources import Pipeline, report_outcome
 from assets.scope import Organizations
-from pipelines.runs.execution_metadata import SyncReport
+from pipelines.executions.metadata import SyncReport
 
 
 @dg.asset(

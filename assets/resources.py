@@ -22,6 +22,7 @@ from pipelines.errors import (
     UsageError,
     is_failure,
 )
+from pipelines.executions.metadata import SyncReport
 from pipelines.extract.request import Extraction, Request
 from pipelines.postgres.connections import Databases, open_databases
 from pipelines.postgres.failures import meaning_of
@@ -31,7 +32,6 @@ from pipelines.runs.blob_sweep import SweepReport, sweep_blobs
 from pipelines.runs.execution_metadata import (
     DriftReport,
     ReconcileReport,
-    SyncReport,
     find_drift,
     reconcile_metadata,
     sync_metadata,

@@ -25,6 +25,14 @@ WHERE
     )
 ORDER BY month_start DESC
 
+-- name: copy_lines
+-- New lines of one tenant's logs; the key of each line checks whose its job is.
+-- Takes: rows in the binary format of COPY, the columns in this order.
+-- Gives: nothing that is read.
+COPY orchestration.execution_logs (
+    id, organization_id, job_id, sequence, timestamp, duration_ms, level, step_name, message, metadata
+) FROM STDIN (FORMAT binary)
+
 -- name: delete_by_job
 -- Delete one job's log, also if the job is deleted itself.
 -- Takes: organization_id uuid, job_id uuid.
@@ -39,79 +47,33 @@ SELECT count(*) AS lines FROM gone
 
 -- name: find_by_job
 -- A page of one job's log, the newest lines first.
--- Takes: organization_id uuid, include_deleted boolean, job_id uuid, since and until timestamptz; after_timestamp
---        timestamptz, after_sequence integer, after_id uuid (the last line that was taken; its timestamp is `until`
---        when none was); rows bigint (how many at most).
+-- Takes: what `visible_before` takes; rows bigint (how many at most).
 -- Gives: the lines, without their organization.
-SELECT
-    id,
-    job_id,
-    sequence,
-    level::text AS level,
-    timestamp,
-    step_name,
-    message,
-    duration_ms,
-    metadata
-FROM ({visible}) AS lines
-WHERE
-    TRUE
-    -- Comparing rows finds a place in an index, and prunes no partition: a time by itself does.
-    AND timestamp <= %(after_timestamp)s
-    AND (timestamp, sequence, id) < (%(after_timestamp)s, %(after_sequence)s, %(after_id)s)
+SELECT *
+FROM ({visible_before}) AS lines
 ORDER BY timestamp DESC, sequence DESC, id DESC
 LIMIT %(rows)s
 
 -- name: find_by_job_at_level
 -- A page of the lines of one level in one job's log, the newest first.
--- Takes: organization_id uuid, include_deleted boolean, job_id uuid, since and until timestamptz; after_timestamp
---        timestamptz, after_sequence integer, after_id uuid (the last line that was taken; its timestamp is `until`
---        when none was); rows bigint (how many at most); level text.
+-- Takes: what `visible_before` takes; level text; rows bigint (how many at most).
 -- Gives: the lines, without their organization.
-SELECT
-    id,
-    job_id,
-    sequence,
-    level::text AS level,
-    timestamp,
-    step_name,
-    message,
-    duration_ms,
-    metadata
-FROM ({visible}) AS lines
-WHERE
-    level = %(level)s::orchestration.log_level
-    -- Comparing rows finds a place in an index, and prunes no partition: a time by itself does.
-    AND timestamp <= %(after_timestamp)s
-    AND (timestamp, sequence, id) < (%(after_timestamp)s, %(after_sequence)s, %(after_id)s)
+SELECT *
+FROM ({visible_before}) AS lines
+WHERE level = %(level)s::orchestration.log_level
 ORDER BY timestamp DESC, sequence DESC, id DESC
 LIMIT %(rows)s
 
 -- name: find_errors_by_job
 -- A page of what went wrong in one job, the newest lines first.
--- Takes: organization_id uuid, include_deleted boolean, job_id uuid, since and until timestamptz; after_timestamp
---        timestamptz, after_sequence integer, after_id uuid (the last line that was taken; its timestamp is `until`
---        when none was); rows bigint (how many at most); from_level text: WARN or
---        a graver one.
+-- Takes: what `visible_before` takes; from_level text (WARN or a graver one); rows bigint (how many at most).
 -- Gives: the lines, without their organization.
-SELECT
-    id,
-    job_id,
-    sequence,
-    level::text AS level,
-    timestamp,
-    step_name,
-    message,
-    duration_ms,
-    metadata
-FROM ({visible}) AS lines
+SELECT *
+FROM ({visible_before}) AS lines
 WHERE
     -- In these words, by which the index of problems knows that it may be used.
     level >= 'WARN'::orchestration.log_level
     AND level >= %(from_level)s::orchestration.log_level
-    -- Comparing rows finds a place in an index, and prunes no partition: a time by itself does.
-    AND timestamp <= %(after_timestamp)s
-    AND (timestamp, sequence, id) < (%(after_timestamp)s, %(after_sequence)s, %(after_id)s)
 ORDER BY timestamp DESC, sequence DESC, id DESC
 LIMIT %(rows)s
 
@@ -144,3 +106,24 @@ WHERE
             AND organization_id = %(organization_id)s
             AND (deleted_at IS NULL OR %(include_deleted)s)
     )
+
+-- name: visible_before
+-- The lines of `visible` that stand before a place, in the order of a page after it.
+-- Takes: what `visible` takes; after_timestamp timestamptz, after_sequence integer, after_id uuid (the last line that was
+--        taken; its timestamp is `until` when none was).
+-- Gives: the lines, without their organization.
+SELECT
+    id,
+    job_id,
+    sequence,
+    level,
+    timestamp,
+    step_name,
+    message,
+    duration_ms,
+    metadata
+FROM ({visible}) AS lines
+WHERE
+    -- Comparing rows finds a place in an index, and prunes no partition: a time by itself does.
+    timestamp <= %(after_timestamp)s
+    AND (timestamp, sequence, id) < (%(after_timestamp)s, %(after_sequence)s, %(after_id)s)

@@ -3,13 +3,13 @@
 -- name: archives
 -- Every archive of a month of logs.
 -- Takes: nothing.
--- Gives: one row per archive, the oldest month first: month_start, month_end, archive_reference, archived_rows,
+-- Gives: one row per archive, the oldest month first: archive_reference, archived_rows, month_start, month_end,
 --        archive_sha256.
 SELECT
-    month_start,
-    month_end,
     archive_reference,
     archived_rows,
+    month_start,
+    month_end,
     archive_sha256
 FROM orchestration.execution_log_months
 WHERE archive_reference IS NOT NULL
@@ -76,48 +76,6 @@ DROP TABLE {partition}
 -- Gives: nothing.
 DROP INDEX CONCURRENTLY {child}
 
--- name: earlier_archive
--- The archive that a month has already, if lines of it came after it was dropped.
--- Takes: month_start timestamptz.
--- Gives: one row or none: month_start, month_end, archive_reference, archived_rows.
-SELECT
-    month_start,
-    month_end,
-    archive_reference,
-    archived_rows
-FROM orchestration.execution_log_months
-WHERE month_start = %(month_start)s AND archive_reference IS NOT NULL
-
--- name: hold_default
--- Keep everybody waiting who looks for lines without a month.
--- Takes: nothing.
--- Gives: nothing.
-LOCK TABLE orchestration.execution_logs_default IN ACCESS EXCLUSIVE MODE
-
--- name: hold_everybody
--- Keep readers and writers of logs waiting, if just now there are none.
--- Takes: nothing.
--- Gives: nothing.
-LOCK TABLE ONLY orchestration.execution_logs IN ACCESS EXCLUSIVE MODE NOWAIT
-
--- name: hold_jobs
--- Keep writers of jobs waiting: a partition that is added is added to the foreign key as well.
--- Takes: nothing.
--- Gives: nothing.
-LOCK TABLE orchestration.jobs IN SHARE ROW EXCLUSIVE MODE
-
--- name: hold_month
--- Keep writers of one month waiting, and no readers.
--- Takes: partition (in braces, an identifier).
--- Gives: nothing.
-LOCK TABLE {partition} IN SHARE ROW EXCLUSIVE MODE
-
--- name: hold_writers
--- Keep writers of logs waiting, and no readers: whoever writes next finds the partition.
--- Takes: nothing.
--- Gives: nothing.
-LOCK TABLE ONLY orchestration.execution_logs IN EXCLUSIVE MODE
-
 -- name: incomplete_indexes
 -- What is missing of the indexes of execution_logs that are not valid, because partitions lack them.
 -- Takes: nothing.
@@ -166,6 +124,12 @@ ORDER BY w.parent, w.partition
 -- Takes: nothing.
 -- Gives: one row: lines bigint.
 SELECT count(*) AS lines FROM orchestration.execution_logs_default
+
+-- name: lock
+-- Keep others waiting for a table, but not for its partitions.
+-- Takes: table (an identifier), mode (of a lock, with MODE, and NOWAIT if nobody is waited for), both in braces.
+-- Gives: nothing.
+LOCK TABLE ONLY {table} IN {mode}
 
 -- name: lock_archive
 -- Every archive of lines, locked so that nobody else replaces one meanwhile.
@@ -279,47 +243,3 @@ WHERE
 -- Takes: nothing.
 -- Gives: one row, read for nothing.
 SELECT pg_advisory_xact_lock(hashtextextended('execmetrics log partitions', 0))
-
--- name: apply_keys
--- Apply the keys to new rows, or leave them out ('replica', which takes a privilege), until the transaction ends.
--- Takes: role text, 'origin' or 'replica'.
--- Gives: nothing that is read.
-SELECT set_config('session_replication_role', %(role)s, true)
-
--- name: copy_lines
--- New lines of logs.
--- Takes: rows in the binary format of COPY, the columns in this order.
--- Gives: nothing that is read.
-COPY orchestration.execution_logs (
-    id, organization_id, job_id, sequence, timestamp, duration_ms, level, step_name, message, metadata
-) FROM STDIN (FORMAT binary)
-
--- name: key_is_alone
--- Whether this role may leave out what a new line sets off, and that is the check of its job, everywhere, and nothing
--- else: no other key of the table and no trigger of anybody, on the table or on one of its partitions. Our sessions
--- are read committed, so that it is true when they write.
--- Takes: key_name text.
--- Gives: one row, alone boolean.
-SELECT
-    has_parameter_privilege('session_replication_role', 'SET')
-    AND NOT EXISTS (
-        SELECT
-        FROM pg_partition_tree('orchestration.execution_logs') AS tree
-        JOIN pg_trigger ON tgrelid = tree.relid
-        LEFT JOIN pg_constraint AS key ON key.oid = tgconstraint
-        WHERE
-            -- Those that an INSERT fires.
-            tgtype & 4 <> 0
-            AND (
-                tgenabled <> 'O'
-                OR tgdeferrable
-                -- What a partition has from the table has a parent.
-                OR tgparentid = 0 AND (tree.level > 0 OR key.conname IS DISTINCT FROM %(key_name)s)
-            )
-    ) AS alone
-
--- name: lock_keys
--- Keep keys and triggers of the logs as they are until the transaction ends; other writers are not in the way.
--- Takes: nothing.
--- Gives: nothing.
-LOCK TABLE orchestration.execution_logs IN ROW EXCLUSIVE MODE

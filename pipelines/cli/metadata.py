@@ -14,9 +14,9 @@ from pipelines.cli.output import print_json, print_line, print_record, print_tab
 from pipelines.cli.session import opened
 
 if TYPE_CHECKING:
-    from pipelines.executions.metadata import OrganizationDrift
+    from pipelines.executions.metadata import OrganizationDrift, SyncReport
     from pipelines.postgres.connections import Databases
-    from pipelines.runs.execution_metadata import DriftReport, SyncReport
+    from pipelines.runs.execution_metadata import DriftReport
     from pipelines.settings import Settings
 
 app: Final = typer.Typer(

@@ -10,8 +10,8 @@ import psycopg
 
 from pipelines.devtools.trace_files import LOGS, TABLES, ignored_files, read_trace
 from pipelines.errors import InvalidTrace, SchemaMissing, SourceMissing
+from pipelines.executions.log_archive import Month
 from pipelines.executions.log_partitions import make_partitions, why_not_ours
-from pipelines.executions.months import Month
 from pipelines.postgres.connections import Databases, connect
 from pipelines.postgres.statements import statement
 from pipelines.settings import Settings

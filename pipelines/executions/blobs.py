@@ -44,7 +44,6 @@ class StoredBlob:
     organization_id: UUID
     reference: str
     size_bytes: int
-    written_at: datetime
 
 
 class BlobStore:
@@ -93,7 +92,7 @@ class BlobStore:
         """The definitions that were written, or written again, before a moment."""
         with _using():
             return tuple(
-                StoredBlob(UUID(named[1]), each["path"], each["size"], each["last_modified"])
+                StoredBlob(UUID(named[1]), each["path"], each["size"])
                 for page in obstore.list(self._store)
                 for each in page
                 if each["last_modified"] < moment and (named := _REFERENCE.fullmatch(each["path"]))

@@ -1,26 +1,38 @@
-"""What the executions of one tenant said."""
+"""What the executions of one tenant said: lines of logs, and the repository of these."""
 
+import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import count
 from typing import Any, Final
 from uuid import UUID
 
-from pipelines.errors import InvalidRange
-from pipelines.executions.execution_records import LinePlace, LogLine, NewLogLine
-from pipelines.executions.json_limits import checked_json_of_many
+from psycopg import Copy
+from psycopg.types.json import Jsonb
+
+from pipelines.errors import InvalidRange, RowRefused
+from pipelines.executions.json_limits import checked_json
 from pipelines.executions.log_archive import Archive, count_levels, delete_from_archive, find_lines
-from pipelines.executions.log_copying import copy_lines
-from pipelines.executions.of_tenant import OfTenant
-from pipelines.executions.transactions import Row
+from pipelines.executions.transactions import Row, TenantRepository, asking
+from pipelines.postgres.statements import statement
 from pipelines.subjects.steps import Level
+
+_NOT_STORABLE: Final = "(a value cannot be stored in its column)"
 
 # So many lines fit a page.
 _ROWS: Final = 1_000
 
-# The metadata of so many lines is made JSON at once, if those before were no more bytes than this.
-_WRITTEN_AT_ONCE: Final = 100
-_WRITTEN_BYTES: Final = 1 << 18
+# The columns of execution_logs/copy_lines. An enum is sent as its text.
+_TYPES: Final = (
+    *("uuid", "uuid", "uuid", "int4", "timestamptz", "float8"),
+    *("text", "text", "text", "jsonb"),
+)
+
+# The largest number that the column `sequence` holds.
+_LAST_SEQUENCE: Final = 2**31 - 1
 
 # No line is older or younger.
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
@@ -29,7 +41,42 @@ _LATEST: Final = datetime.max.replace(tzinfo=UTC)
 _BY_GRAVITY: Final = tuple(Level)
 
 
-class ExecutionLogRepository(OfTenant):
+@dataclass(frozen=True, kw_only=True)
+class NewLogLine:
+    """What a job says. `step_name` is the step that ended by it, if one did, and `duration_ms` its length."""
+
+    job_id: UUID
+    sequence: int
+    level: Level
+    timestamp: datetime
+    step_name: str | None = None
+    message: str | None = None
+    duration_ms: float | None = None
+    metadata: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogLine(NewLogLine):
+    """The same once it is stored."""
+
+    id: UUID
+
+    @property
+    def place(self) -> "LinePlace":
+        """After which the next page begins."""
+        return LinePlace(self.timestamp, self.sequence, self.id)
+
+
+@dataclass(frozen=True, order=True)
+class LinePlace:
+    """Where a line stands among those of its job; the newest come first."""
+
+    timestamp: datetime
+    sequence: int
+    id: UUID
+
+
+class ExecutionLogRepository(TenantRepository):
     """Lines of logs in the transaction of a unit of work, wherever they are by now: database or archive.
 
     Ranges are [since, until), with time zones; a range is answered from the months in it alone. Pages hold
@@ -39,12 +86,26 @@ class ExecutionLogRepository(OfTenant):
     """
 
     def create_many(self, lines: Iterable[NewLogLine]) -> int:
-        """Write lines by COPY, all or none; return how many. Large batches are written fastest.
+        """Write lines by COPY, all or none; return how many.
 
         Raises `JobNotVisible`, `JsonTooLarge`, `JsonNotStorable` and `RowRefused`: no line can be committed
         then, and what else the unit of work has written may be lost.
         """
-        return copy_lines(self._connection, self._tenant.organization_id, self._with_metadata(lines))
+        written, failure = 0, None
+        copying = statement("execution_logs/copy_lines").encode()
+        with asking(self._connection), self._connection.cursor() as cursor:
+            with suppress(_CutOff), cursor.copy(copying) as copy:
+                copy.set_types(_TYPES)
+                try:
+                    for line_id, line in zip(_new_ids(), lines, strict=False):
+                        self._copy(copy, line_id, line)
+                        written += 1
+                except BaseException as failed:
+                    failure = failed
+                    raise _CutOff from None
+            if failure:
+                raise failure
+        return written
 
     def find_by_job(
         self,
@@ -167,14 +228,42 @@ class ExecutionLogRepository(OfTenant):
         for row in self._rows("execution_logs/archived_months", **values):
             yield _archive_of(row)
 
-    def _with_metadata(self, lines: Iterable[NewLogLine]) -> Iterator[tuple[NewLogLine, bytes | None]]:
-        unwritten, at_once = iter(lines), 1
-        while some := list(islice(unwritten, at_once)):
-            values = [line.metadata for line in some]
-            written = checked_json_of_many(values, "execution_logs.metadata", self._settings)
-            yield from zip(some, written, strict=True)
-            small = sum(map(len, filter(None, written))) < _WRITTEN_BYTES
-            at_once = min(2 * at_once, _WRITTEN_AT_ONCE) if small else 1
+    def _copy(self, copy: Copy, line_id: UUID, line: NewLogLine) -> None:
+        metadata = checked_json(line.metadata, "execution_logs.metadata", self._settings)
+        try:
+            # A number above the limit would be sent as another one.
+            if abs(line.sequence) > _LAST_SEQUENCE:
+                raise RowRefused(_NOT_STORABLE)
+            copy.write_row(
+                (
+                    line_id,
+                    self._tenant.organization_id,
+                    line.job_id,
+                    line.sequence,
+                    line.timestamp,
+                    line.duration_ms,
+                    line.level,
+                    line.step_name,
+                    line.message,
+                    None if metadata is None else Jsonb(metadata, dumps=str.encode),
+                )
+            )
+        # Half a surrogate pair, a time without a zone, a number that is none. Their words hold the value.
+        except (UnicodeEncodeError, TypeError, OverflowError):
+            raise RowRefused(_NOT_STORABLE) from None
+
+
+class _CutOff(Exception):
+    """Said to the server instead of a failure's own words, which may hold values, and which it would log."""
+
+
+def _new_ids() -> Iterator[UUID]:
+    """Yield UUIDs of version 7, each after the one before, so that their index grows at its end."""
+    # Milliseconds, then 74 random bits, of which the last 62 count; the highest of those begins as 0.
+    begun, somewhere = time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10))
+    high, low = begun << 16 | 7 << 12 | somewhere >> 68, 2 << 62 | somewhere & (1 << 61) - 1
+    for number in count(high << 64 | low):
+        yield UUID(int=number)
 
 
 def _range(since: datetime, until: datetime) -> dict[str, Any]:
@@ -184,7 +273,7 @@ def _range(since: datetime, until: datetime) -> dict[str, Any]:
 
 
 def _from(level: Level) -> tuple[Level, ...]:
-    return tuple(islice(_BY_GRAVITY, _BY_GRAVITY.index(level), None))
+    return _BY_GRAVITY[_BY_GRAVITY.index(level) :]
 
 
 def _archive_of(row: Row) -> Archive:
@@ -192,14 +281,4 @@ def _archive_of(row: Row) -> Archive:
 
 
 def _line_of(row: Row) -> LogLine:
-    return LogLine(
-        id=row["id"],
-        job_id=row["job_id"],
-        sequence=row["sequence"],
-        level=Level(row["level"]),
-        timestamp=row["timestamp"],
-        step_name=row["step_name"],
-        message=row["message"],
-        duration_ms=row["duration_ms"],
-        metadata=row["metadata"],
-    )
+    return LogLine(**row | {"level": Level(row["level"])})

@@ -17,7 +17,6 @@ import polars as pl
 from obstore.exceptions import BaseError
 
 from pipelines.errors import LogArchiveNotWritten, LogArchiveUnusable
-from pipelines.executions.months import Month
 from pipelines.facts.object_stores import settle, store_at
 from pipelines.postgres.connections import Connection
 from pipelines.postgres.failures import obstacle_of, said_of, words_of
@@ -48,8 +47,59 @@ _PART_BYTES: Final = 8 << 20
 # Polars panics over some damage, and a panic is no Exception.
 _FAILED: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, BaseError, OSError, ValueError)
 
+_PARTITION: Final = re.compile(r"execution_logs_(\d{4})_(\d\d)")
 _NAMED: Final = re.compile(r"execution_logs_\d{4}_\d\d-[0-9a-f]{12}\.parquet")
 _ABANDONED_AFTER: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, order=True)
+class Month:
+    """A month, counted from 1."""
+
+    year: int
+    number: int
+
+    @classmethod
+    def of(cls, moment: datetime) -> "Month":
+        """The one that a moment is in."""
+        moment = moment.astimezone(UTC)
+        return cls(moment.year, moment.month)
+
+    @classmethod
+    def of_partition(cls, name: str) -> "Month | None":
+        """The one whose lines are in that table, if any are."""
+        named = _PARTITION.fullmatch(name)
+        return cls(int(named[1]), int(named[2])) if named else None
+
+    @property
+    def partition(self) -> str:
+        """The table of its lines."""
+        return f"execution_logs_{self.year:04}_{self.number:02}"
+
+    @property
+    def start(self) -> datetime:
+        """Its first moment."""
+        return datetime(self.year, self.number, 1, tzinfo=UTC)
+
+    @property
+    def end(self) -> datetime:
+        """The first moment after it."""
+        return self.next.start
+
+    @property
+    def next(self) -> "Month":
+        """The one after it."""
+        return Month(self.year + self.number // 12, self.number % 12 + 1)
+
+    def __str__(self) -> str:
+        return f"{self.year:04}-{self.number:02}"
+
+
+def months_from(first: Month, count: int) -> Iterator[Month]:
+    """Yield so many months in a row."""
+    for _ in range(count):
+        yield first
+        first = first.next
 
 
 @dataclass(frozen=True)
@@ -133,6 +183,7 @@ def find_lines(
             lines.filter(older, pl.col("level").is_in([str(level) for level in levels]))
             .sort("timestamp", "sequence", "id", descending=True)
             .head(rows)
+            .drop("organization_id")
             .collect()
         )
     return [_as_stored(row) for row in found.iter_rows(named=True)]

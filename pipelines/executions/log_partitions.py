@@ -1,21 +1,20 @@
-"""The partitions of execution_logs: made ahead, filled with what came before them, dropped when old."""
+"""The partitions of execution_logs: made ahead, indexed, filled with earlier lines, dropped when old."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, LiteralString, TypeVar
 
 from psycopg import errors
 from psycopg.rows import dict_row
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pipelines.errors import LogPartitionsInUse
-from pipelines.executions.log_archive import Archive, archive_month
-from pipelines.executions.months import Month
+from pipelines.executions.log_archive import Archive, Month, archive_month
 from pipelines.postgres.connections import Connection
 from pipelines.postgres.schemas import ORCHESTRATION
 from pipelines.postgres.statements import body, statement
+from pipelines.settings import Settings
 
 T = TypeVar("T")
 
@@ -32,17 +31,9 @@ _BRIEF_S: Final = (0.01,) * 20
 _NOT_ARCHIVED: Final[dict[str, Any]] = dict.fromkeys(("archive_reference", "archive_sha256", "archived_rows"))
 
 
-@dataclass(frozen=True)
-class HeldBack:
-    """Why a month was not dropped."""
-
-    reason: str
-
-
 def why_not_ours(connection: Connection) -> str | None:
     """A sentence when there are no logs here whose partitions this role may change; None when there are."""
-    (row,) = connection.execute(statement("log_partitions/standing")).fetchall()
-    present, partitioned, owned = row
+    ((present, partitioned, owned),) = _all(connection, "standing")
     if not present:
         return "The source has no execution_logs, so there is nothing to do."
     if not partitioned:
@@ -85,22 +76,43 @@ def drop_month(
     month: Month,
     archive_url: str | None,
     unpublished: Callable[[Month], str | None],
-) -> HeldBack | None:
+) -> str | None:
     """Archive a month if there is a place for it, and drop it; both are recorded with the drop, or neither.
 
-    Its writers wait meanwhile, readers only for the drop. It is held back while `unpublished` gives a
-    reason. Raises `LogPartitionsInUse`, `LogArchiveNotWritten` and `LogArchiveUnusable`.
+    Its writers wait meanwhile, readers only for the drop. While `unpublished` gives a reason, the month is
+    held back, and the reason is returned. Raises `LogPartitionsInUse`, `LogArchiveNotWritten` and
+    `LogArchiveUnusable`.
     """
     work = partial(_drop, connection, month, archive_url, unpublished)
     return _in_turn(connection, work, _PAUSES_OF_A_DROP_S)
 
 
+def complete_indexes(connection: Connection, settings: Settings) -> tuple[str, ...]:
+    """Build what partitions lack of an index that was declared on the whole table with ON ONLY.
+
+    Takes a connection that commits by itself; gives the names of what was built. It waits for transactions
+    that are open, and nobody waits for it. What a build that was cut off has left is dropped and built anew.
+    """
+    milliseconds = round(settings.lock_timeout.total_seconds() * 1000)
+    connection.execute("SELECT set_config('lock_timeout', %s, false)", [str(milliseconds)])
+    with connection.cursor(row_factory=dict_row) as cursor:
+        lacking = cursor.execute(statement("log_partitions/incomplete_indexes")).fetchall()
+    for row in lacking:
+        if row["leftover"]:
+            connection.execute(_composed("drop_index", child=row["child"]))
+        if not row["built"]:
+            name, method = Identifier(row["child"]), SQL(row["method"])
+            connection.execute(_composed("build_index", name=name, partition=row["partition"], method=method))
+        connection.execute(_composed("attach_index", parent=row["parent"], child=row["child"]))
+    return tuple(row["child"] for row in lacking)
+
+
 def find_archives(connection: Connection) -> list[tuple[Archive, str]]:
     """Every archive and the SHA-256 of its file."""
-    return [(Archive(*_places(row)), row["archive_sha256"]) for row in _named(connection, "archives", {})]
+    return [(Archive(*places), sha256) for *places, sha256 in _all(connection, "archives")]
 
 
-def filled(path: str, **parts: Composable | str) -> Composed:
+def _composed(path: str, **parts: Composable | str) -> Composed:
     """A statement that defines something, names and bounds in their places; a text is a name of ours."""
     names = {
         name: Identifier(ORCHESTRATION, part) if isinstance(part, str) else part
@@ -111,38 +123,40 @@ def filled(path: str, **parts: Composable | str) -> Composed:
 
 def _make(connection: Connection, month: Month) -> int | None:
     # Whoever has written to one of them and wants another is waited for briefly, and then let by.
-    for name in ("take_turns", "hold_jobs", "hold_writers", "hold_default"):
-        connection.execute(statement(f"log_partitions/{name}"))
+    connection.execute(statement("log_partitions/take_turns"))
+    # A partition that is added is added to the foreign key as well.
+    _lock(connection, "jobs", "SHARE ROW EXCLUSIVE MODE")
+    # Readers go on; whoever writes next finds the partition.
+    _lock(connection, "execution_logs", "EXCLUSIVE MODE")
+    _lock(connection, "execution_logs_default", "ACCESS EXCLUSIVE MODE")
     if month in find_months(connection):
         return None
     bounds = {"since": Literal(month.start), "until": Literal(month.end)}
-    connection.execute(filled("make", partition=month.partition))
-    moved = connection.execute(filled("move", partition=month.partition, **bounds)).rowcount
-    connection.execute(filled("attach", partition=month.partition, **bounds))
+    connection.execute(_composed("make", partition=month.partition))
+    moved = connection.execute(_composed("move", partition=month.partition, **bounds)).rowcount
+    connection.execute(_composed("attach", partition=month.partition, **bounds))
     return moved
 
 
 def _drop(
     connection: Connection, month: Month, archive_url: str | None, unpublished: Callable[[Month], str | None]
-) -> HeldBack | None:
+) -> str | None:
     connection.execute(statement("log_partitions/take_turns"))
     # From here on the month has the lines that it has.
-    connection.execute(filled("hold_month", partition=month.partition))
+    _lock(connection, month.partition, "SHARE ROW EXCLUSIVE MODE")
     reason = unpublished(month)
     if reason is not None:
-        return HeldBack(reason)
+        return reason
     archived = _NOT_ARCHIVED
     if archive_url is not None:
-        earlier = [
-            Archive(*_places(row))
-            for row in _named(connection, "earlier_archive", {"month_start": month.start})
-        ]
-        archived = archive_month(connection, archive_url, month, earlier[0] if earlier else None).columns
+        archives = {archive.month: archive for archive, _ in find_archives(connection)}
+        archived = archive_month(connection, archive_url, month, archives.get(month)).columns
     # Without waiting: somebody who waits for this month may have what is asked for here.
-    _in_turn(connection, partial(connection.execute, statement("log_partitions/hold_everybody")), _BRIEF_S)
+    hold = partial(_lock, connection, "execution_logs", "ACCESS EXCLUSIVE MODE NOWAIT")
+    _in_turn(connection, hold, _BRIEF_S)
     dropped = archived | {"month_start": month.start, "month_end": month.end}
     connection.execute(statement("log_partitions/record_drop"), dropped)
-    connection.execute(filled("drop", partition=month.partition))
+    connection.execute(_composed("drop", partition=month.partition))
     return None
 
 
@@ -158,14 +172,9 @@ def _in_turn(connection: Connection, work: Callable[[], T], pauses_s: Sequence[f
     raise LogPartitionsInUse
 
 
-def _places(row: dict[str, Any]) -> tuple[Any, ...]:
-    return row["archive_reference"], row["archived_rows"], row["month_start"], row["month_end"]
+def _lock(connection: Connection, table: str, mode: LiteralString) -> None:
+    connection.execute(_composed("lock", table=table, mode=SQL(mode)))
 
 
 def _all(connection: Connection, name: str) -> list[tuple[Any, ...]]:
     return connection.execute(statement(f"log_partitions/{name}")).fetchall()
-
-
-def _named(connection: Connection, name: str, values: dict[str, Any]) -> list[dict[str, Any]]:
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(statement(f"log_partitions/{name}"), values).fetchall()

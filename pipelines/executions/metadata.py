@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 from uuid import UUID
 
@@ -48,30 +48,39 @@ class OrganizationDrift:
 
 
 @dataclass(frozen=True)
-class Written:
-    """What one sync wrote; `organizations` are those of which nothing has to wait for the next one."""
+class SyncReport:
+    """What a sync wrote; rows that were equal already are not written.
 
-    organizations: int
-    rows_inserted: int
-    rows_updated: int
+    Of `organizations_waiting` an application had something locked, which the next sync takes. `left_alone`
+    says in a sentence why nothing was done, where the source has no such table or it is not ours to write.
+    """
 
+    organizations: int = 0
+    organizations_waiting: int = 0
+    rows_inserted: int = 0
+    rows_updated: int = 0
+    rows_deleted: int = 0
+    left_alone: str | None = None
 
-@dataclass(frozen=True)
-class _Standing:
-    is_there: bool
-    is_ours: bool
-    is_read_only: bool
+    def __add__(self, other: "SyncReport") -> "SyncReport":
+        sums = {
+            field.name: getattr(self, field.name) + getattr(other, field.name)
+            for field in fields(self)
+            if field.name != "left_alone"
+        }
+        return SyncReport(**sums)
 
 
 def find_obstacle(connection: Connection) -> str | None:
     """Why the metadata of this source is none of our business, in a sentence; None when it is."""
-    with connection.cursor(row_factory=class_row(_Standing)) as cursor:
-        standing = cursor.execute(statement("execution_metadata/standing")).fetchone()
-    if standing is None or not standing.is_there:
+    ((is_there, is_ours, is_read_only),) = connection.execute(
+        statement("execution_metadata/standing")
+    ).fetchall()
+    if not is_there:
         return "The source has no table execution_metadata of ours, so there is nothing to sync."
-    if standing.is_read_only:
+    if is_read_only:
         return "The source is a standby, so its execution_metadata is left to whoever syncs the primary."
-    if not standing.is_ours:
+    if not is_ours:
         return "This role may not write execution_metadata in the source, so it is left to whoever may."
     return None
 
@@ -104,22 +113,22 @@ def reading(connection: Connection, settings: Settings) -> Iterator[None]:
         yield
 
 
-def write_changes(connection: Connection, organization_ids: Sequence[UUID], *, everything: bool) -> Written:
-    """Copy what was written since the last sync, or everything that differs."""
-    values = {
-        "organization_ids": list(organization_ids),
-        "everything": everything,
-        "farthest": FARTHEST_BEHIND,
-    }
-    with connection.cursor(row_factory=class_row(Written)) as cursor:
-        (written,) = cursor.execute(statement("execution_metadata/sync"), values).fetchall()
-    return written
-
-
-def delete_left_over(connection: Connection, organization_ids: Sequence[UUID]) -> int:
-    """Delete the rows of jobs that are gone; return how many."""
-    values = {"organization_ids": list(organization_ids)}
-    return connection.execute(statement("execution_metadata/delete_left_over"), values).rowcount
+def write_changes(connection: Connection, organization_ids: Sequence[UUID], *, full: bool) -> SyncReport:
+    """Copy what was written since the last sync; `full`, whatever differs, and delete rows without a job."""
+    values = {"organization_ids": list(organization_ids), "everything": full, "farthest": FARTHEST_BEHIND}
+    deleted = 0
+    if full:
+        deleted = connection.execute(statement("execution_metadata/delete_left_over"), values).rowcount
+    ((synced, inserted, updated),) = connection.execute(
+        statement("execution_metadata/sync"), values
+    ).fetchall()
+    return SyncReport(
+        organizations=synced,
+        organizations_waiting=len(organization_ids) - synced,
+        rows_inserted=inserted,
+        rows_updated=updated,
+        rows_deleted=deleted,
+    )
 
 
 def find_drift(connection: Connection, organization_ids: Sequence[UUID]) -> list[OrganizationDrift]:

@@ -1,15 +1,19 @@
-"""Statements on the tables of executions, and what it means when the database refuses one."""
+"""Statements about one tenant's rows in a transaction, the log of accesses, and what a refusal means."""
 
+import re
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import cache
 from typing import Any, Final
+from uuid import UUID
 
 import psycopg
 from psycopg.rows import dict_row
 
 from pipelines.errors import (
+    AccessNotLogged,
+    AccessUnexplained,
     ClientNotVisible,
     CommitUnknown,
     DatabaseUnreachable,
@@ -23,15 +27,16 @@ from pipelines.errors import (
     WorkflowNotVisible,
 )
 from pipelines.postgres.connections import Connection, commit, connect
-from pipelines.postgres.statements import body, statement
+from pipelines.postgres.statements import render, statement
+from pipelines.query.tenant import Tenant
 from pipelines.settings import Settings
 
-Row = Mapping[str, Any]
+Row = dict[str, Any]
+
+# Opens a connection that commits every statement by itself.
+Opened = Callable[[], AbstractContextManager[Connection]]
 
 _ASKED_AGAIN_S: Final = 0.05
-
-# What the questions of a group are asked of: a tenant's rows, but for the deleted ones.
-_VISIBLE: Final = "visible"
 
 # A composite key names a row of the tenant's own, so whatever it refuses is not the tenant's.
 _NOT_VISIBLE: Final = {
@@ -39,6 +44,53 @@ _NOT_VISIBLE: Final = {
     "workflow_is_of_the_same_organization": WorkflowNotVisible,
     "client_is_of_the_same_organization": ClientNotVisible,
 }
+
+
+class AccessLog:
+    """The accesses of one caller to one tenant's rows, for one purpose.
+
+    Each is committed over a connection of its own, so that a unit of work that is rolled back does not lose
+    it; the connection is opened by the first access, and one that accesses nothing of the kind needs none.
+    """
+
+    def __init__(self, opened: Opened, tenant: Tenant, *, accessed_by: str, purpose: str) -> None:
+        if not accessed_by.strip() or not purpose.strip():
+            raise AccessUnexplained
+        self._opened, self._stack = opened, ExitStack()
+        self._connection: Connection | None = None
+        self._said: Final = {
+            "organization_id": tenant.organization_id,
+            "accessed_by": accessed_by,
+            "purpose": purpose,
+        }
+
+    def record(self, accessed: str, *, job_id: UUID | None = None) -> None:
+        """Write one access: the table, and `.column` if it is one. Raises `AccessNotLogged`."""
+        try:
+            if self._connection is None:
+                self._connection = self._stack.enter_context(self._opened())
+            values = self._said | {"accessed": accessed, "job_id": job_id}
+            rows(self._connection, "executions/record_access", values)
+        except ExecutionMetricsError as failed:
+            raise AccessNotLogged from failed
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._stack.close()
+
+
+class TenantRepository:
+    """Statements in the transaction of a unit of work, each about one tenant's rows."""
+
+    def __init__(
+        self, connection: Connection, tenant: Tenant, accesses: AccessLog, settings: Settings
+    ) -> None:
+        self._connection, self._tenant = connection, tenant
+        self._accesses, self._settings = accesses, settings
+
+    def _rows(self, path: str, **values: object) -> list[Row]:
+        mine = {"organization_id": self._tenant.organization_id}
+        return rows(self._connection, path, values | mine)
 
 
 def rows(connection: Connection, path: str, values: Mapping[str, object]) -> list[Row]:
@@ -122,7 +174,7 @@ def _meaning_of(failed: psycopg.Error, connection: Connection) -> ExecutionMetri
 
 @cache
 def filled(path: str) -> str:
-    """The statement, with the rows in place that every question of its group begins with."""
-    folder, _, _ = path.rpartition("/")
-    text, place = body(path), f"{{{_VISIBLE}}}"
-    return text.replace(place, body(f"{folder}/{_VISIBLE}")) if place in text else text
+    """The statement, with each `{place}` filled in by the statement of that name in the same group."""
+    group, _, _ = path.partition("/")
+    places = re.findall(r"\{(\w+)\}", statement(path))
+    return render(path, {place: filled(f"{group}/{place}") for place in places})

@@ -7,13 +7,14 @@ from functools import partial
 from typing import Final
 
 from pipelines.errors import UnitOfWorkNested
-from pipelines.executions.accesses import AccessLog
 from pipelines.executions.execution_logs import ExecutionLogRepository
-from pipelines.executions.jobs import JobRepository
-from pipelines.executions.rag_rules import RagRulesRepository
-from pipelines.executions.screenshots import ScreenshotRepository
-from pipelines.executions.transactions import asking, commit_once, end
-from pipelines.executions.workflows import WorkflowRepository
+from pipelines.executions.repositories import (
+    JobRepository,
+    RagRulesRepository,
+    ScreenshotRepository,
+    WorkflowRepository,
+)
+from pipelines.executions.transactions import AccessLog, asking, commit_once, end
 from pipelines.postgres.connections import Connection, connect
 from pipelines.query.tenant import Tenant
 from pipelines.settings import Settings

@@ -36,14 +36,14 @@ def sweep_blobs(databases: Databases, settings: Settings, *, grace: timedelta = 
     old = {blob.reference: blob for blob in blobs.find_written_before(datetime.now(UTC) - grace)}
     with connect(databases.source_url, settings) as connection:
         # Until the end: what is about to be removed is not written again, and named, meanwhile.
-        ((owned,),) = (row.values() for row in rows(connection, "blobs/own", {}))
+        ((owned,),) = (row.values() for row in rows(connection, "executions/own_blobs", {}))
         if not owned:
             raise BlobsInUse
         values = {
             "organization_ids": [blob.organization_id for blob in old.values()],
             "references": list(old),
         }
-        judged = rows(connection, "blobs/judge", values)
+        judged = rows(connection, "executions/judge_blobs", values)
         orphans = [row["reference"] for row in judged if row["is_known"] and not row["is_named"]]
         blobs.delete(orphans)
     return SweepReport(

@@ -1,40 +1,16 @@
 """Keeping `execution_metadata` equal to its sources: sync what changed, find what drifted, repair it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
 
 from pipelines.executions import metadata as stored
-from pipelines.executions.metadata import OrganizationDrift
+from pipelines.executions.metadata import OrganizationDrift, SyncReport
 from pipelines.postgres.connections import Connection, Databases, connect
 from pipelines.settings import Settings
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class SyncReport:
-    """What a sync wrote; rows that were equal already are not written.
-
-    Of `organizations_waiting` an application had something locked, which the next sync takes. `left_alone`
-    says in a sentence why nothing was done, where the source has no such table or it is not ours to write.
-    """
-
-    organizations: int = 0
-    organizations_waiting: int = 0
-    rows_inserted: int = 0
-    rows_updated: int = 0
-    rows_deleted: int = 0
-    left_alone: str | None = None
-
-    def __add__(self, other: "SyncReport") -> "SyncReport":
-        sums = {
-            field.name: getattr(self, field.name) + getattr(other, field.name)
-            for field in fields(self)
-            if field.name != "left_alone"
-        }
-        return SyncReport(**sums)
 
 
 @dataclass(frozen=True)
@@ -68,7 +44,7 @@ def sync_metadata(
 
     def work(connection: Connection, batch: Sequence[UUID]) -> SyncReport:
         with stored.syncing(connection, settings):
-            return _synced(connection, batch, full=full)
+            return stored.write_changes(connection, batch, full=full)
 
     done = _in_batches(databases, settings, organization_ids, work)
     return SyncReport(left_alone=done) if isinstance(done, str) else sum(done, SyncReport())
@@ -97,7 +73,8 @@ def reconcile_metadata(
 
     def work(connection: Connection, batch: Sequence[UUID]) -> tuple[list[OrganizationDrift], SyncReport]:
         with stored.syncing(connection, settings):
-            return stored.find_drift(connection, batch), _synced(connection, batch, full=True)
+            found = stored.find_drift(connection, batch)
+            return found, stored.write_changes(connection, batch, full=True)
 
     done = _in_batches(databases, settings, organization_ids, work)
     if isinstance(done, str):
@@ -120,18 +97,6 @@ def _in_batches(
             return obstacle
         scope = stored.find_organizations(connection, organization_ids)
         return [work(connection, scope[start : start + size]) for start in range(0, len(scope), size)]
-
-
-def _synced(connection: Connection, batch: Sequence[UUID], *, full: bool) -> SyncReport:
-    deleted = stored.delete_left_over(connection, batch) if full else 0
-    written = stored.write_changes(connection, batch, everything=full)
-    return SyncReport(
-        organizations=written.organizations,
-        organizations_waiting=len(batch) - written.organizations,
-        rows_inserted=written.rows_inserted,
-        rows_updated=written.rows_updated,
-        rows_deleted=deleted,
-    )
 
 
 def _drift(compared: Sequence[OrganizationDrift], left_alone: str | None = None) -> DriftReport:

@@ -4,10 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from pipelines.executions.log_archive import sweep_archives, verify_archive
-from pipelines.executions.log_indexes import complete_indexes
+from pipelines.executions.log_archive import Month, months_from, sweep_archives, verify_archive
 from pipelines.executions.log_partitions import (
-    HeldBack,
+    complete_indexes,
     drop_month,
     find_archives,
     find_months,
@@ -15,7 +14,6 @@ from pipelines.executions.log_partitions import (
     make_partitions,
     why_not_ours,
 )
-from pipelines.executions.months import Month, months_from
 from pipelines.postgres.connections import Connection, Databases, connect
 from pipelines.runs.steps_published import why_unpublished
 from pipelines.settings import Settings
@@ -68,7 +66,7 @@ def keep_logs(
             lines_moved=sum(made.values()),
             indexes_built=built,
             months_dropped=tuple(str(month) for month, held in tried.items() if held is None),
-            months_held_back={str(month): held.reason for month, held in tried.items() if held},
+            months_held_back={str(month): held for month, held in tried.items() if held is not None},
             archive_verified=_verify_one(connection, moment),
             archives_swept=_sweep(connection, settings, moment),
         )
@@ -96,7 +94,7 @@ def _let_go(
     settings: Settings,
     moment: datetime,
     unpublished: Unpublished | None,
-) -> dict[Month, HeldBack | None]:
+) -> dict[Month, str | None]:
     old = _old_months(connection, settings, moment)
     if not old:
         return {}

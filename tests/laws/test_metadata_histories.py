@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from pipelines.executions.metadata import SyncReport
 from pipelines.postgres.connections import Databases
-from pipelines.runs.execution_metadata import SyncReport, find_drift, reconcile_metadata, sync_metadata
+from pipelines.runs.execution_metadata import find_drift, reconcile_metadata, sync_metadata
 from pipelines.settings import Settings
 from tests.support.metadata_oracle import wrong
 from tests.support.planting import Tenant, plant_job, plant_tenant

@@ -402,11 +402,11 @@ MUTANTS = (
         test="tests/postgres/steps/test_step_repository.py::test_one_bucket_is_exact",
     ),
     Mutant(
-        "no line of a large batch is checked",
-        "a line of a log belongs to nobody, or to somebody else's job",
-        Python("pipelines.executions.log_copying", "_copy_checking_jobs_once").replace(
-            '_apply_keys(connection, "origin")', '_apply_keys(connection, "replica")'
+        "the server hears why a batch of lines failed",
+        "a value of a patient stands in the log of the database server",
+        Python("pipelines.executions.execution_logs", "ExecutionLogRepository.create_many").replace(
+            "raise _CutOff from None", "raise"
         ),
-        test="tests/postgres/executions/test_log_copying.py::test_a_line_of_a_foreign_job_is_noticed_wherever_it_comes",
+        test="tests/postgres/executions/test_execution_logs.py::test_a_failure_of_the_caller_leaves_no_line_behind",
     ),
 )

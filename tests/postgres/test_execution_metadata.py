@@ -14,14 +14,15 @@ import pytest
 
 from pipelines.cli.output import plain
 from pipelines.errors import AnotherRunHoldsTheLock, StatementTimedOut, UnknownOrganization
+from pipelines.executions.metadata import SyncReport
 from pipelines.postgres.connections import Databases
 from pipelines.postgres.grants import grants
-from pipelines.runs.execution_metadata import SyncReport, find_drift, reconcile_metadata, sync_metadata
+from pipelines.runs.execution_metadata import find_drift, reconcile_metadata, sync_metadata
 from pipelines.settings import Settings
 from tests.conftest import with_user
 from tests.support.metadata_oracle import copies, written_between, wrong
 from tests.support.places import ROOT
-from tests.support.planting import NOON, Tenant, change_job, new_id, plant_job, plant_jobs, plant_tenant
+from tests.support.planting import NOON, Tenant, new_id, plant_job, plant_jobs, plant_tenant
 
 Pair = tuple[Tenant, Tenant]
 
@@ -125,43 +126,6 @@ def test_a_change_is_healed_by_the_next_sync(
     assert wrong(source) == []
     assert written_between(before, copies(source)) == touched
     assert find_drift(databases, settings).rows_pending == 0
-
-
-@pytest.mark.parametrize("table", ["jobs", "workflows", "organizations"])
-def test_what_is_deleted_for_good_leaves_by_itself(
-    tenants: Pair, databases: Databases, settings: Settings, source: psycopg.Connection, table: str
-) -> None:
-    """By cascade, without a sync; the next one has nothing to do, and the neighbour's rows stay."""
-    mine = "id" if table == "organizations" else "organization_id"
-    source.execute(f"DELETE FROM orchestration.{table} WHERE {mine} = %s", [tenants[0].organization])
-
-    left = wrong(source)
-
-    assert left == []
-    assert len(copies(source)) == 5
-    assert find_drift(databases, settings).drifted == ()
-    assert sync_metadata(databases, settings).rows_updated == 0
-
-
-def test_a_job_may_move_to_another_organization(
-    tenants: Pair, databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
-    """The copy neither refuses it nor stays behind: the next sync takes it along."""
-    tenant, neighbour = tenants
-    job = plant_job(source, tenant)
-    sync_metadata(databases, settings)
-    change_job(
-        source,
-        job,
-        organization_id=neighbour.organization,
-        workflow_id=neighbour.workflows[0],
-        client_id=neighbour.clients[0],
-    )
-
-    report = sync_metadata(databases, settings, organization_ids=[neighbour.organization])
-
-    assert report == SyncReport(organizations=1, rows_updated=1)
-    assert wrong(source) == []
 
 
 def test_only_the_organizations_that_are_named_are_synced(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -18,6 +18,7 @@ from pipelines.settings import Settings
 from pipelines.subjects.dimensions import NO_CLIENT
 from pipelines.subjects.jobs import Status
 from tests.support.planting import MINUTE, NOON, Tenant, new_id, plant_job, plant_jobs, plant_tenant
+from tests.support.query_plans import Recorded, plan_of
 
 Opened = Callable[[Tenant], Any]
 
@@ -28,16 +29,6 @@ MANY = """
         (%(clients)s::uuid[])[1 + number %% 40], 'PENDING', %(noon)s + number * interval '1 minute'
     FROM generate_series(1, 1500) AS jobs (number)
 """
-
-
-class Recorded(psycopg.Cursor[Any]):
-    """A cursor that remembers what it was told to execute."""
-
-    told: ClassVar[list[tuple[Any, Any]]] = []
-
-    def execute(self, query: Any, params: Any = None, **options: Any) -> "Recorded":
-        self.told.append((query, params))
-        return super().execute(query, params, **options)
 
 
 @pytest.fixture
@@ -209,8 +200,7 @@ def test_a_page_is_read_from_the_index_of_its_question(
             monkeypatch.setattr(Recorded, "told", [])
             assert len(executions.find_recent(**asked, rows=20)) == 20
             ((query, values),) = Recorded.told
-            (plan,) = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", values).fetchone()
-            plans[name.strip(), "after" in asked] = list(nodes(plan[0]["Plan"]))
+            plans[name.strip(), "after" in asked] = list(plan_of(connection, query, values, "ANALYZE"))
 
     for (name, _), plan in plans.items():
         (look,) = [node for node in plan if node.get("Relation Name") == "execution_metadata"]
@@ -229,10 +219,3 @@ def test_the_drivers_words_stay_behind(opened: Opened, source: psycopg.Connectio
         executions.find_recent(after=("Jane Roe", UUID(int=1)))
 
     assert "Jane" not in str(refused.value)
-
-
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A plan's node and all below it."""
-    yield plan
-    for inner in plan.get("Plans", []):
-        yield from nodes(inner)

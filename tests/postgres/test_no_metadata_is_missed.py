@@ -8,8 +8,9 @@ from random import Random
 
 import psycopg
 
+from pipelines.executions.metadata import SyncReport
 from pipelines.postgres.connections import Databases
-from pipelines.runs.execution_metadata import SyncReport, find_drift, sync_metadata
+from pipelines.runs.execution_metadata import find_drift, sync_metadata
 from pipelines.settings import load_settings
 from tests.conftest import CreateDatabase
 from tests.support.concurrent_writers import NaiveReader, run_writers

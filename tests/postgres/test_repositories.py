@@ -259,81 +259,44 @@ def test_missing_histograms_are_not_made_up_for(
 
 
 @pytest.mark.changes_the_planted
-def test_every_workflow_is_told_with_its_name(
+@pytest.mark.parametrize("kind", ["workflow", "client"])
+def test_every_workflow_and_client_is_told_with_its_name(
+    kind: str,
     tenants: dict[str, Tenant],
     repository: Any,
     source: psycopg.Connection,
     databases: Databases,
     settings: Settings,
 ) -> None:
-    """Those in use, the slowest first and the idle last; one that was deleted or is another's is not."""
+    """The slowest first, the idle last, no deleted or foreign one; jobs without a client have a row, too."""
     tenant = tenants["UTC"]
-    idle, gone = new_id(), tenant.workflows[2]
+    *used, gone = getattr(tenant, f"{kind}s")
+    idle = new_id()
     source.execute(
-        "INSERT INTO orchestration.workflows (id, organization_id, name) VALUES (%s, %s, 'Idle')",
+        f"INSERT INTO orchestration.{kind}s (id, organization_id, name) VALUES (%s, %s, 'Idle')",
         [idle, tenant.organization],
     )
-    source.execute("UPDATE orchestration.workflows SET deleted_at = now() WHERE id = %s", [gone])
+    source.execute(f"UPDATE orchestration.{kind}s SET deleted_at = now() WHERE id = %s", [gone])
     refresh(databases, settings)
     since, until = NOON - 20 * DAY, NOON + 20 * DAY
 
     with repository(tenant) as metrics:
-        found = metrics.get_workflow_execution_stats(since=since, until=until)
+        ask = getattr(metrics, f"get_{kind}_execution_stats")
+        found, later = ask(since=since, until=until), ask(since=until + 280 * DAY, until=until + 281 * DAY)
 
-    assert {each.workflow_id for each in found} == {*tenant.workflows[:2], idle}
-    assert [each.name for each in found][-1] == "Idle"
-    assert found[-1].durations.total_executions == 0
+    names = {each: f"Acme of UTC {kind} {number}" for number, each in enumerate(used, 1)} | {idle: "Idle"}
+    without_one = {NO_CLIENT: None} if kind == "client" else {}
+    assert {key_of(each): each.name for each in found} == names | without_one
+    assert {key_of(each) for each in found if getattr(each, "has_no_client", False)} == set(without_one)
+    assert (key_of(found[-1]), found[-1].durations.total_executions) == (idle, 0)
     assert (found[-1].durations.success_rate_pct, found[-1].percentiles.median_duration_ms) == (None, None)
     assert_slowest_first(found)
     for each in found[:-1]:
-        true = truth(source, tenant, since, until, each.workflow_id)
-        assert each.name
-        assert each.name.startswith("Acme of UTC workflow")
-        assert each.durations.total_executions == true["total"]
-        assert each.durations.average_duration_ms == pytest.approx(true["average"])
+        true = truth(source, tenant, since, until, **{kind: key_of(each)})
+        assert_counted(each.durations, true, each.name)
+        assert_percentiles(each.percentiles, true, each.name, exact=False)
         assert each.durations.success_rate_pct == pytest.approx(100 * true["completed"] / true["total"])
-        assert each.percentiles.median_duration_ms == pytest.approx(true["percentiles"][0], rel=0.01)
-
-
-@pytest.mark.changes_the_planted
-def test_every_client_is_told_with_its_name_and_the_jobs_without_one(
-    tenants: dict[str, Tenant],
-    repository: Any,
-    source: psycopg.Connection,
-    databases: Databases,
-    settings: Settings,
-) -> None:
-    """Likewise; there is a row for jobs without a client where there are any, and no other has no client."""
-    tenant = tenants["UTC"]
-    idle, gone = new_id(), tenant.clients[1]
-    source.execute(
-        "INSERT INTO orchestration.clients (id, organization_id, name) VALUES (%s, %s, 'Idle')",
-        [idle, tenant.organization],
-    )
-    source.execute("UPDATE orchestration.clients SET deleted_at = now() WHERE id = %s", [gone])
-    refresh(databases, settings)
-    since, until = NOON - 20 * DAY, NOON + 20 * DAY
-
-    with repository(tenant) as metrics:
-        found = metrics.get_client_execution_stats(since=since, until=until)
-        later = metrics.get_client_execution_stats(since=NOON + 300 * DAY, until=NOON + 301 * DAY)
-
-    told = {(each.client_id, each.has_no_client, each.name) for each in found}
-    assert told == {
-        (tenant.clients[0], False, "Acme of UTC client 1"),
-        (None, True, None),
-        (idle, False, "Idle"),
-    }
-    assert found[-1].client_id == idle
-    assert_slowest_first(found)
-    for each in found[:-1]:
-        true = truth(source, tenant, since, until, client=each.client_id or NO_CLIENT)
-        assert_counted(each.durations, true, each.client_id)
-        assert_percentiles(each.percentiles, true, each.client_id, exact=False)
-    assert {(each.client_id, each.durations.total_executions) for each in later} == {
-        (tenant.clients[0], 0),
-        (idle, 0),
-    }
+    assert {key_of(each): each.durations.total_executions for each in later} == dict.fromkeys(names, 0)
 
 
 def test_every_initiator_is_told_that_started_a_job(

@@ -19,11 +19,21 @@ MODULES = [
 ]
 
 # Where a transaction, or a row of the log of accesses, is kept for good.
-COMMITTING = {"accesses.py", "log_copying.py", "pool.py", "transactions.py", "unit_of_work.py"}
+COMMITTING = {"pool.py", "transactions.py", "unit_of_work.py"}
 
 # Groups of statements about rows that a tenant may see.
-BEGINNINGS = [name for name in statements() if name.endswith("/visible")]
-OF_A_TENANT = [name for name in statements() if f"{name.partition('/')[0]}/visible" in BEGINNINGS]
+BEGINNINGS = [name for name, text in statements().items() if "/visible" in name and "{visible" not in text]
+GROUPS = {name.partition("/")[0] for name in BEGINNINGS}
+# Statements about a transaction, about blobs of every tenant, and a COPY, which takes no values.
+OF_NOBODY = {
+    "execution_logs/copy_lines",
+    "executions/how_it_ended",
+    "executions/judge_blobs",
+    "executions/own_blobs",
+    "executions/share_blobs",
+    "executions/this_transaction",
+}
+OF_A_TENANT = [name for name in statements() if name.partition("/")[0] in GROUPS and name not in OF_NOBODY]
 QUESTIONS = [name for name in OF_A_TENANT if re.search(r"/(find|get)_", name)]
 
 
@@ -86,7 +96,7 @@ def test_no_repository_commits(path: Path) -> None:
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_a_question_begins_with_the_visible_rows(name: str) -> None:
     """Whose rows, and that deleted ones are left out, is said once for all questions of a group."""
-    assert "{visible}" in statements()[name]
+    assert "{visible" in statements()[name]
 
 
 @pytest.mark.parametrize("name", OF_A_TENANT)
@@ -94,7 +104,7 @@ def test_a_statement_of_a_repository_names_the_organization(name: str) -> None:
     """Itself, or by beginning with rows that do."""
     statement = statements()[name]
 
-    assert "%(organization_id)s" in statement or "{visible}" in statement
+    assert "%(organization_id)s" in statement or "{visible" in statement
 
 
 @pytest.mark.parametrize("name", BEGINNINGS)

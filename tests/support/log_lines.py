@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pipelines.executions.execution_records import LogLine, NewLogLine
+from pipelines.executions.execution_logs import LogLine, NewLogLine
 from pipelines.subjects.steps import Level
 from tests.support.planting import NOON
 

@@ -1,5 +1,6 @@
 """Whoever reads rows that may hold personal health data is written down first, for good."""
 
+import re
 from collections.abc import Callable, Iterator
 
 import psycopg
@@ -7,7 +8,7 @@ import pytest
 from psycopg.errors import InsufficientPrivilege
 
 from pipelines.errors import AccessNotLogged, AccessUnexplained, JobNotVisible, SchemaMissing
-from pipelines.executions.accesses import AccessLog
+from pipelines.executions.transactions import AccessLog
 from pipelines.executions.unit_of_work import UnitOfWork, unit_of_work
 from pipelines.postgres.connections import Databases
 from pipelines.postgres.grants import grants
@@ -15,22 +16,31 @@ from pipelines.query.tenant import admit
 from pipelines.settings import Settings
 from tests.conftest import with_database, with_user
 from tests.postgres.executions.conftest import Begin, plant_screenshot
+from tests.support.log_lines import line
 from tests.support.planting import Tenant, new_id, plant_job
 
 READS: dict[str, Callable[[UnitOfWork, object], object]] = {
     "jobs.result": lambda work, job: work.jobs.find_result(job),
     "execution_screenshots": lambda work, job: work.screenshots.find_by_job(job),
     "execution_rag_rules": lambda work, job: work.rag_rules.find_by_job(job),
+    "execution_logs": lambda work, job: work.logs.find_by_job(job),
+    "execution_logs of errors": lambda work, job: work.logs.find_errors_by_job(job),
+    "execution_logs by level": lambda work, job: work.logs.get_level_counts(job),
 }
 
 
 @pytest.fixture
 def job(source: psycopg.Connection, acme: Tenant) -> object:
-    """A job with a result, a screenshot and rules."""
+    """A job with a result, a screenshot, rules and an error in its log."""
     job = plant_job(source, acme)
     plant_screenshot(source, acme, job)
     source.execute(
         "INSERT INTO orchestration.execution_rag_rules (organization_id, job_id) VALUES (%s, %s)",
+        [acme.organization, job],
+    )
+    source.execute(
+        "INSERT INTO orchestration.execution_logs (organization_id, job_id, sequence, level)"
+        " VALUES (%s, %s, 0, 'ERROR')",
         [acme.organization, job],
     )
     return job
@@ -50,7 +60,8 @@ def test_a_read_is_logged_even_if_the_unit_of_work_is_rolled_back(
         during = logged(source)
 
     assert before == []
-    assert during == logged(source) == [("dr.who", acme.organization, accessed, job, "treatment", True)]
+    said = ("dr.who", acme.organization, accessed.split()[0], job, "treatment", True)
+    assert during == logged(source) == [said]
 
 
 def test_pictures_of_all_jobs_are_logged_once(
@@ -84,7 +95,8 @@ def test_the_log_is_written_before_the_rows_are_read(
     source: psycopg.Connection, begin: Begin, acme: Tenant, job: object, accessed: str
 ) -> None:
     """A program that dies in between has looked at less than is written, never at more."""
-    source.execute(f"ALTER TABLE orchestration.{accessed.split('.')[0]} RENAME TO elsewhere")
+    table = re.split(r"[. ]", accessed)[0]
+    source.execute(f"ALTER TABLE orchestration.{table} RENAME TO elsewhere")
 
     with begin(acme) as work, pytest.raises(SchemaMissing):
         READS[accessed](work, job)
@@ -174,6 +186,7 @@ def test_an_application_can_work_and_only_add_to_the_log(
         work.workflows.create_definition(workflow.id, {"steps": ["x" * 1_048_576]})
         job = work.jobs.create(workflow.id, result={"patient": "private"})
         work.rag_rules.create(job.id, payers=[], rules=[])
+        assert work.logs.create_many([line(job.id, number) for number in range(2_000)]) == 2_000
         assert work.jobs.find_result(job.id).result == {"patient": "private"}
         assert work.rag_rules.delete(job.id)
         assert work.jobs.delete(job.id)

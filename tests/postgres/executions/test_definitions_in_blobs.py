@@ -178,16 +178,6 @@ def test_a_url_of_no_store_is_refused(settings: Settings, url: str) -> None:
         BlobStore.of(settings.model_copy(update={"blobs_url": url}))
 
 
-def test_the_store_can_be_elsewhere(settings: Settings, tmp_path: Path) -> None:
-    """Any URL that the library knows; what is written there is read there."""
-    store = BlobStore.of(settings.model_copy(update={"blobs_url": (tmp_path / "elsewhere").as_uri()}))
-
-    blob = store.keep(new_id(), b"content")
-
-    assert store.read(blob) == b"content"
-    assert (tmp_path / "elsewhere" / blob.reference).read_bytes() == b"content"
-
-
 def test_the_store_can_be_a_bucket(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its keys are those of the environment, as with other programs, and the references are the same."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "reader")

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import InvalidSetting, JsonNotStorable, JsonTooLarge
-from pipelines.executions.json_limits import checked_json, checked_json_of_many, json_size, json_text
+from pipelines.executions.json_limits import checked_json, json_size, json_text
 from pipelines.settings import load_settings
 from tests.postgres.executions.conftest import Begin
 from tests.support.planting import Tenant, plant_job, plant_tenant
@@ -95,34 +95,6 @@ def test_what_jsonb_cannot_hold_is_refused(value: object) -> None:
 
     assert refusal.value.__cause__ is None
     assert str(refusal.value).endswith("(jobs.result)")
-
-
-@given(values=st.lists(JSON, max_size=6))
-@example(values=[None, "null", ["null", "", "null"], {"a": None}, ", ", '", "'])
-def test_many_values_are_written_as_each_alone(values: list[object]) -> None:
-    """At once, and each is found again."""
-    alone = [checked_json(value, "execution_logs.metadata", load_settings()) for value in values]
-
-    together = checked_json_of_many(values, "execution_logs.metadata", load_settings())
-
-    assert [None if each is None else each.decode() for each in together] == alone
-
-
-@pytest.mark.parametrize("place", [0, 1, 2])
-@pytest.mark.parametrize(
-    ("value", "refusal"), [(float("inf"), JsonNotStorable), ("\0", JsonNotStorable), ("x" * 99, JsonTooLarge)]
-)
-def test_one_of_many_values_is_refused_as_it_is_alone(
-    value: object, refusal: type[Exception], place: int
-) -> None:
-    """Wherever it stands among those that are in order, which together may be more than the limit."""
-    limited = load_settings().model_copy(update={"json_limit_bytes": 100})
-    values: list[object] = ["x" * 98] * 3
-
-    assert len(checked_json_of_many(values, "execution_logs.metadata", limited)) == 3
-    values[place] = value
-    with pytest.raises(refusal, match=r"\(execution_logs\.metadata"):
-        checked_json_of_many(values, "execution_logs.metadata", limited)
 
 
 def test_an_escaped_backslash_is_no_nul() -> None:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from pipelines.errors import LogArchiveNotWritten, LogArchiveUnusable
-from pipelines.executions.months import Month
+from pipelines.executions.log_archive import Month
 from pipelines.postgres.connections import Databases
 from pipelines.runs.log_retention import LogsReport, keep_logs
 from pipelines.settings import Settings

@@ -11,8 +11,8 @@ import pytest
 
 from pipelines.errors import LogPartitionsInUse
 from pipelines.executions import log_partitions
+from pipelines.executions.log_archive import Month
 from pipelines.executions.log_partitions import find_months
-from pipelines.executions.months import Month
 from pipelines.postgres.connections import Databases
 from pipelines.postgres.migrations import downgrade
 from pipelines.runs.checks import lines_without_a_month

@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 from pydantic import TypeAdapter, ValidationError
 
 from pipelines.errors import JobNotVisible, JsonTooLarge, RagRulesMalformed, RowRefused
-from pipelines.executions.rag_rule_columns import Payer, Rule
+from pipelines.executions.repositories import Payer, Rule
 from tests.postgres.executions.conftest import Begin
 from tests.postgres.executions.test_json_limits import JSON
 from tests.support.planting import NOON, Tenant, plant_job, plant_tenant

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from pipelines.errors import JobNotVisible, RowRefused
-from pipelines.executions.screenshot_kinds import ScreenshotType
+from pipelines.executions.repositories import ScreenshotType
 from pipelines.executions.transactions import filled
 from tests.postgres.executions.conftest import Begin, plant_screenshot
 from tests.support.planting import NOON, Tenant, plant_job
@@ -125,13 +125,11 @@ def test_a_page_is_read_from_the_index(source: psycopg.Connection, acme: Tenant,
     }
 
     plans = [
-        plan(source, "find_by_organization", values),
+        plan(source, "find_screenshots", values),
         plan(
-            source,
-            "find_by_organization",
-            values | {"after_captured_at": NOON + 900 * SECOND, "after_id": job},
+            source, "find_screenshots", values | {"after_captured_at": NOON + 900 * SECOND, "after_id": job}
         ),
-        plan(source, "find_by_job", values),
+        plan(source, "find_screenshots_by_job", values),
     ]
 
     for each in plans[:2]:
@@ -143,7 +141,7 @@ def test_a_page_is_read_from_the_index(source: psycopg.Connection, acme: Tenant,
 
 def plan(source: psycopg.Connection, name: str, values: dict[str, object]) -> str:
     """How the server would answer a statement of the repository."""
-    text = filled(f"screenshots/{name}")
+    text = filled(f"executions/{name}")
     return "\n".join(line for (line,) in source.execute("EXPLAIN " + text, values))
 
 
