@@ -257,11 +257,6 @@ class RangeNotStored(UsageError):
     """That range is not made of what is stored for these dimensions; ask for one that is."""
 
 
-class MetricsNotAdditive(UsageError):
-    """Only rows of one period and of the same dimensions can be added up, for others count jobs more than
-    once; percentiles, averages and rates cannot be added up at all: ask for the range that is meant."""
-
-
 class UnknownMeasure(UsageError):
     """There is no such measure; each is a column of analytics.aggregate_metrics."""
 

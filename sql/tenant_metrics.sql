@@ -1,74 +1,5 @@
 -- The metrics of one tenant.
 
--- name: by_client
--- One tenant's figures over a range for each of its clients in use, and for the jobs without one if there are any,
--- those that take longest first.
--- Takes: what summed does, which is put in place of {summed}; client_id is NULL, the others are not.
--- Gives: one row per client: the columns of asked, which (its id, or no_client), name (may be NULL), and the columns
---        of figures, NULL when nothing was counted. Without clients one row, in which which is NULL.
-WITH {summed},
-known AS (
-    SELECT id, name, true AS listed
-    FROM analytics.clients
-    WHERE organization_id = %(organization_id)s AND deleted_at IS NULL
-    UNION ALL
-    SELECT client_id, NULL, true
-    FROM figures
-    WHERE client_id = %(no_client)s
-)
-SELECT asked.*, listed.*
-FROM asked
-LEFT JOIN (
-    SELECT known.id AS which, known.name, figures.*
-    FROM known
-    -- No nested loop, as in summed.
-    FULL JOIN figures ON figures.client_id = known.id
-    WHERE coalesce(known.listed, false)
-) AS listed ON true
-ORDER BY listed.average_duration_ms DESC NULLS LAST, listed.name, listed.which
-
--- name: by_initiator
--- One tenant's figures over a range for each initiator type that started a job in it, those that take longest first.
--- Takes: what summed does, which is put in place of {summed}; initiator_type is NULL, the others are not.
--- Gives: one row per initiator type: the columns of asked, which (the type), and the columns of figures. Without jobs
---        one row, in which which is NULL.
-WITH {summed}
-SELECT asked.*, figures.initiator_type AS which, figures.*
-FROM asked
-LEFT JOIN figures ON true
-ORDER BY figures.average_duration_ms DESC NULLS LAST, figures.initiator_type
-
--- name: by_workflow
--- One tenant's figures over a range for each of its workflows in use, those that take longest first.
--- Takes: what summed does, which is put in place of {summed}; workflow_id is NULL, the others are not.
--- Gives: one row per workflow: the columns of asked, which (its id), name (may be NULL), and the columns of figures,
---        NULL when nothing was counted. Without workflows one row, in which which is NULL.
-WITH {summed},
-known AS (
-    SELECT id, name, true AS listed
-    FROM analytics.workflows
-    WHERE organization_id = %(organization_id)s AND deleted_at IS NULL
-)
-SELECT asked.*, listed.*
-FROM asked
-LEFT JOIN (
-    SELECT known.id AS which, known.name, figures.*
-    FROM known
-    -- No nested loop, as in summed.
-    FULL JOIN figures ON figures.workflow_id = known.id
-    WHERE coalesce(known.listed, false)
-) AS listed ON true
-ORDER BY listed.average_duration_ms DESC NULLS LAST, listed.name, listed.which
-
--- name: clients
--- The clients of one tenant that are in use.
--- Takes: organization_id uuid.
--- Gives: id, name (may be NULL), by name.
-SELECT id, name
-FROM analytics.clients
-WHERE organization_id = %(organization_id)s AND deleted_at IS NULL
-ORDER BY name, id
-
 -- name: completeness
 -- How complete one tenant's metrics are, and what it is called.
 -- Takes: organization_id uuid.
@@ -87,10 +18,47 @@ FROM analytics.watermarks AS published
 LEFT JOIN analytics.organizations ON organizations.id = published.organization_id
 WHERE published.subject = 'jobs' AND published.organization_id = %(organization_id)s
 
+-- name: each_found
+-- One tenant's figures over a range for each value of a dimension that has rows in it, the longest first.
+-- Takes: what summed does, which is put in place of {summed}; the dimension {by} is NULL, the others are not.
+-- Gives: one row per value: the columns of asked, which (the value), and the columns of figures. Without rows one row,
+--        in which which is NULL.
+WITH {summed}
+SELECT asked.*, figures.{by} AS which, figures.*
+FROM asked
+LEFT JOIN figures ON true
+ORDER BY figures.{longest} DESC NULLS LAST, figures.{by}
+
+-- name: each_in_use
+-- One tenant's figures over a range for each of its workflows or clients in use, and for the rows without one if there
+-- are any, the longest first.
+-- Takes: what summed does, which is put in place of {summed}; the dimension {by} is NULL, the others are not.
+-- Gives: one row per id in {by_entities}: the columns of asked, which (the id, or none_ of the dimension), name (may be
+--        NULL), and the columns of figures, NULL when nothing was counted. Without any one row, in which which is NULL.
+WITH {summed},
+known AS (
+    SELECT id, name, true AS listed
+    FROM {by_entities}
+    WHERE organization_id = %(organization_id)s AND deleted_at IS NULL
+    UNION ALL
+    SELECT {by}, NULL, true
+    FROM figures
+    WHERE {by} = %(none_{by})s::uuid
+)
+SELECT asked.*, listed.*
+FROM asked
+LEFT JOIN (
+    SELECT known.id AS which, known.name, figures.*
+    FROM known
+    -- No nested loop, as in summed.
+    FULL JOIN figures ON figures.{by} = known.id
+    WHERE coalesce(known.listed, false)
+) AS listed ON true
+ORDER BY listed.{longest} DESC NULLS LAST, listed.name, listed.which
+
 -- name: estimates
 -- Between which buckets of durations each percentile lies; put in place of {estimates}.
--- Takes: a CTE told (key, timed_executions, min_duration_ms, max_duration_ms, histogram_buckets, histogram_counts of
---        cells); shares numeric[]: of the percentiles.
+-- Takes: a CTE told (key, {timed}, {minimum}, {maximum}, histogram_buckets, histogram_counts of cells); shares numeric[]: of the percentiles.
 -- Gives: CTEs, the last of them estimates: one row per key, with told_executions, how many jobs the buckets have, and
 --        low and high, the numbers of the buckets around each percentile.
 buckets AS (
@@ -109,8 +77,8 @@ buckets AS (
             END::smallint,
             1
         FROM told
-        CROSS JOIN LATERAL (VALUES (told.min_duration_ms, 1), (told.max_duration_ms, 2)) AS extreme (ms, timed)
-        WHERE told.timed_executions BETWEEN extreme.timed AND 2
+        CROSS JOIN LATERAL (VALUES (told.{minimum}, 1), (told.{maximum}, 2)) AS extreme (ms, timed)
+        WHERE told.{timed} BETWEEN extreme.timed AND 2
     ) AS bucket
     GROUP BY key, number
 ),
@@ -198,176 +166,63 @@ LIMIT %(rows)s
 -- Gives: one row.
 SELECT set_config('execmetrics.organization_id', %(organization_id)s, true)
 
+-- name: is_known
+-- Is the workflow or client that is named the tenant's and in use; put in place of {visible} for each such dimension.
+-- Takes: organization_id uuid; the value of {column}, and every_ and none_ of it: the sentinels.
+-- Gives: a column, named after {short}.
+%({column})s::uuid IS NULL OR %({column})s::uuid IN (%(every_{column})s::uuid, %(none_{column})s::uuid) OR EXISTS (
+    SELECT
+    FROM analytics.{short}s AS known
+    WHERE known.id = %({column})s AND known.organization_id = %(organization_id)s AND known.deleted_at IS NULL
+) AS {short}_is_visible
+
 -- name: metrics
 -- One tenant's stored rows of a period, in the order of their keys.
--- Takes: organization_id uuid, period text, since and until timestamptz (of period_start); workflow_id, client_id uuid
---        and initiator_type text: one, the sentinel of all, or NULL for each; after_start timestamptz, after_workflow
---        and after_client uuid, after_initiator text (the key of the last row that was taken, NULL for none); rows
---        bigint (how many at most).
--- Gives: period_start, workflow_id, client_id, initiator_type and the figures in the order of
---        analytics.aggregate_metrics.
-SELECT
-    period_start,
-    workflow_id,
-    client_id,
-    initiator_type,
-    total_executions,
-    completed_executions,
-    failed_executions,
-    timed_executions,
-    success_rate_pct,
-    total_duration_ms,
-    average_duration_ms,
-    min_duration_ms,
-    max_duration_ms,
-    median_duration_ms,
-    p90_duration_ms,
-    p95_duration_ms,
-    p99_duration_ms
-FROM analytics.aggregate_metrics
+-- Takes: organization_id uuid, period text, since and until timestamptz (of period_start); for each dimension its value:
+--        one, the sentinel of all, or NULL for each, and every_ of it: the sentinel; after_start timestamptz and after_
+--        of each dimension (the key of the last row that was taken, NULL for none); rows bigint (how many at most).
+-- Gives: period_start, the dimensions and the measures of the subject, in their order.
+SELECT period_start, {dimensions}, {measures}
+FROM {table}
 WHERE
     organization_id = %(organization_id)s AND period = %(period)s
     AND period_start >= %(since)s AND period_start < %(until)s
-    AND CASE WHEN %(workflow_id)s::uuid IS NULL THEN workflow_id <> %(all_workflows)s ELSE workflow_id = %(workflow_id)s END
-    AND CASE WHEN %(client_id)s::uuid IS NULL THEN client_id <> %(all_clients)s ELSE client_id = %(client_id)s END
-    AND CASE
-        WHEN %(initiator_type)s::text IS NULL THEN initiator_type <> %(all_initiators)s
-        ELSE initiator_type = %(initiator_type)s
-    END
-    AND (
-        %(after_start)s::timestamptz IS NULL
-        OR (period_start, workflow_id, client_id, initiator_type)
-        > (%(after_start)s, %(after_workflow)s::uuid, %(after_client)s::uuid, %(after_initiator)s::text)
-    )
-ORDER BY period_start, workflow_id, client_id, initiator_type
+    AND {chosen}
+    AND (%(after_start)s::timestamptz IS NULL OR (period_start, {dimensions}) > (%(after_start)s, {after}))
+ORDER BY period_start, {dimensions}
 LIMIT %(rows)s
-
--- name: step_durations
--- How one tenant's steps ended and how long they took over a range, those that took longest together first.
--- Takes: organization_id uuid; workflow_id uuid: one, or the sentinel of all, all_workflows; periods text[], since
---        timestamptz[], until timestamptz[]: the spans; histogram_periods, histogram_since, histogram_until: spans of
---        hours and days whose histograms are added up, or none; the CTEs of estimates in place of {estimates},
---        with what those take.
--- Gives: one row per step: workflow_is_visible (whether the one that is named is the tenant's and in use), step_name,
---        counts, sums, means, extremes, of single cells the exact percentiles; low, high and told_executions, NULL
---        without histograms. Without steps one row, in which step_name is NULL.
-WITH asked AS (
-    SELECT
-        %(workflow_id)s::uuid = %(all_workflows)s OR EXISTS (
-            SELECT
-            FROM analytics.workflows AS known
-            WHERE known.id = %(workflow_id)s AND known.organization_id = %(organization_id)s AND known.deleted_at IS NULL
-        ) AS workflow_is_visible
-),
-mine AS NOT MATERIALIZED (
-    SELECT *
-    FROM analytics.aggregate_step_metrics
-    WHERE organization_id = %(organization_id)s AND workflow_id = %(workflow_id)s
-),
-sums AS (
-    SELECT
-        stored.step_name,
-        sum(stored.total_executions)::bigint AS total_executions,
-        sum(stored.completed_executions)::bigint AS completed_executions,
-        sum(stored.warned_executions)::bigint AS warned_executions,
-        sum(stored.failed_executions)::bigint AS failed_executions,
-        sum(stored.timed_executions)::bigint AS timed_executions,
-        sum(stored.total_duration_ms) AS total_duration_ms,
-        sum(stored.total_duration_ms) / nullif(sum(stored.timed_executions), 0)::float8 AS average_duration_ms,
-        min(stored.min_duration_ms) AS min_duration_ms,
-        max(stored.max_duration_ms) AS max_duration_ms,
-        min(stored.median_duration_ms) AS median_duration_ms,
-        min(stored.p90_duration_ms) AS p90_duration_ms,
-        min(stored.p95_duration_ms) AS p95_duration_ms,
-        min(stored.p99_duration_ms) AS p99_duration_ms
-    FROM unnest(%(periods)s::text[], %(since)s::timestamptz[], %(until)s::timestamptz[]) AS span (period, since, until)
-    INNER JOIN mine AS stored
-        ON
-            stored.period = span.period
-            AND stored.period_start >= span.since AND stored.period_start < span.until
-    GROUP BY stored.step_name
-),
-told AS MATERIALIZED (
-    SELECT
-        stored.step_name AS key,
-        stored.timed_executions, stored.min_duration_ms, stored.max_duration_ms,
-        stored.histogram_buckets, stored.histogram_counts
-    FROM unnest(%(histogram_periods)s::text[], %(histogram_since)s::timestamptz[], %(histogram_until)s::timestamptz[])
-        AS span (period, since, until)
-    INNER JOIN mine AS stored
-        ON
-            stored.period = span.period
-            AND stored.period_start >= span.since AND stored.period_start < span.until
-),
-{estimates}
-SELECT asked.workflow_is_visible, sums.*, estimates.low, estimates.high, estimates.told_executions
-FROM asked
-LEFT JOIN sums ON true
-LEFT JOIN estimates ON estimates.key = sums.step_name
-ORDER BY sums.total_duration_ms DESC NULLS LAST, sums.step_name
 
 -- name: summed
 -- What is stored of one tenant in some spans, added up per key; put in place of {summed}.
--- Takes: the CTEs of estimates in place of {estimates}, with what those take; organization_id uuid; workflow_id, client_id uuid and initiator_type text: one, the sentinel of all, or
---        NULL for each; periods text[], since timestamptz[], until timestamptz[]: the spans; histogram_periods,
---        histogram_since, histogram_until: spans of hours and days whose histograms are added up, or none; shares
---        numeric[]: of the percentiles; all_workflows, all_clients, all_initiators and no_client: the sentinels.
--- Gives: CTEs: asked (one row: workflow_is_visible and client_is_visible, whether the one that is named is the
---        tenant's and in use) and figures (one row per key: counts, sums, means, extremes, of single rows the exact
---        percentiles; low and high, the numbers of the buckets between which each percentile lies, and
---        told_executions, how many jobs these buckets have: NULL without histograms).
-asked AS (
-    SELECT
-        %(workflow_id)s::uuid IS NULL OR %(workflow_id)s::uuid = %(all_workflows)s OR EXISTS (
-            SELECT
-            FROM analytics.workflows AS known
-            WHERE known.id = %(workflow_id)s AND known.organization_id = %(organization_id)s AND known.deleted_at IS NULL
-        ) AS workflow_is_visible,
-        %(client_id)s::uuid IS NULL OR %(client_id)s::uuid IN (%(all_clients)s, %(no_client)s) OR EXISTS (
-            SELECT
-            FROM analytics.clients AS known
-            WHERE known.id = %(client_id)s AND known.organization_id = %(organization_id)s AND known.deleted_at IS NULL
-        ) AS client_is_visible
-),
+-- Takes: the CTEs of estimates in place of {estimates}, with what those take; organization_id uuid; for each dimension
+--        its value: one, the sentinel of all, or NULL for each, and every_ and none_ of it: the sentinels; periods
+--        text[], since timestamptz[], until timestamptz[]: the spans; histogram_periods, histogram_since,
+--        histogram_until: spans of hours and days whose histograms are added up, or none.
+-- Gives: CTEs: asked (one row: for workflow and client whether the one that is named is the tenant's and in use) and
+--        figures (one row per key: the measures, of which percentiles are exact for single rows; low and high, the
+--        numbers of the buckets between which each percentile lies, and told_executions, how many rows these buckets
+--        have: NULL without histograms).
+asked AS (SELECT {visible}),
 mine AS NOT MATERIALIZED (
     SELECT *
-    FROM analytics.aggregate_metrics
-    WHERE
-        organization_id = %(organization_id)s
-        AND CASE WHEN %(workflow_id)s::uuid IS NULL THEN workflow_id <> %(all_workflows)s ELSE workflow_id = %(workflow_id)s END
-        AND CASE WHEN %(client_id)s::uuid IS NULL THEN client_id <> %(all_clients)s ELSE client_id = %(client_id)s END
-        AND CASE
-            WHEN %(initiator_type)s::text IS NULL THEN initiator_type <> %(all_initiators)s
-            ELSE initiator_type = %(initiator_type)s
-        END
+    FROM {table}
+    WHERE organization_id = %(organization_id)s AND {chosen}
 ),
 sums AS (
-    SELECT
-        stored.workflow_id, stored.client_id, stored.initiator_type,
-        sum(stored.total_executions)::bigint AS total_executions,
-        sum(stored.completed_executions)::bigint AS completed_executions,
-        sum(stored.failed_executions)::bigint AS failed_executions,
-        sum(stored.timed_executions)::bigint AS timed_executions,
-        sum(stored.total_duration_ms) / nullif(sum(stored.timed_executions), 0)::float8 AS average_duration_ms,
-        min(stored.min_duration_ms) AS min_duration_ms,
-        max(stored.max_duration_ms) AS max_duration_ms,
-        min(stored.median_duration_ms) AS median_duration_ms,
-        min(stored.p90_duration_ms) AS p90_duration_ms,
-        min(stored.p95_duration_ms) AS p95_duration_ms,
-        min(stored.p99_duration_ms) AS p99_duration_ms
+    SELECT {stored_dimensions}, {figures}
     FROM unnest(%(periods)s::text[], %(since)s::timestamptz[], %(until)s::timestamptz[]) AS span (period, since, until)
     INNER JOIN mine AS stored
         ON
             stored.period = span.period
             AND stored.period_start >= span.since AND stored.period_start < span.until
-    GROUP BY stored.workflow_id, stored.client_id, stored.initiator_type
+    GROUP BY {stored_dimensions}
 ),
 told AS MATERIALIZED (
     SELECT
-        stored.workflow_id, stored.client_id, stored.initiator_type,
-        -- A small number takes less time to group and sort by than the three.
-        dense_rank() OVER (ORDER BY stored.workflow_id, stored.client_id, stored.initiator_type)::integer AS key,
-        stored.timed_executions, stored.min_duration_ms, stored.max_duration_ms,
+        {stored_dimensions},
+        -- A small number takes less time to group and sort by than the dimensions.
+        dense_rank() OVER (ORDER BY {stored_dimensions})::integer AS key,
+        stored.{timed}, stored.{minimum}, stored.{maximum},
         stored.histogram_buckets, stored.histogram_counts
     FROM unnest(%(histogram_periods)s::text[], %(histogram_since)s::timestamptz[], %(histogram_until)s::timestamptz[])
         AS span (period, since, until)
@@ -382,13 +237,10 @@ told AS MATERIALIZED (
 figures AS MATERIALIZED (
     SELECT sums.*, estimates.low, estimates.high, estimates.told_executions
     FROM sums
-    FULL JOIN (SELECT DISTINCT key, workflow_id, client_id, initiator_type FROM told) AS keys
-        ON
-            keys.workflow_id = sums.workflow_id AND keys.client_id = sums.client_id
-            AND keys.initiator_type = sums.initiator_type
+    FULL JOIN (SELECT DISTINCT key, {dimensions} FROM told) AS keys ON {same_dimensions}
     FULL JOIN estimates ON estimates.key = keys.key
     -- A condition that the planner does not look into, or it would make them left joins again.
-    WHERE coalesce(sums.total_executions, 0) > 0
+    WHERE coalesce(sums.{total}, 0) > 0
 )
 
 -- name: total
@@ -399,15 +251,6 @@ WITH {summed}
 SELECT asked.*, figures.*
 FROM asked
 LEFT JOIN figures ON true
-
--- name: workflows
--- The workflows of one tenant that are in use.
--- Takes: organization_id uuid.
--- Gives: id, name (may be NULL), by name.
-SELECT id, name
-FROM analytics.workflows
-WHERE organization_id = %(organization_id)s AND deleted_at IS NULL
-ORDER BY name, id
 
 -- name: zone_offsets
 -- By which clocks one tenant's days, weeks and months begin.

@@ -4,15 +4,12 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from pipelines.api import definitions, health, organizations, pages
-from pipelines.api.context import Context, put_context
-from pipelines.api.guarding import Guarded
-from pipelines.api.headers import WithHeaders
-from pipelines.api.measuring import Measured, Measurements
+from pipelines.api import health, pages, routes
+from pipelines.api.auth import Context, put_context
+from pipelines.api.middleware import Guarded, Measured, Measurements, WithHeaders
 from pipelines.api.problems import describe_problems
-from pipelines.api.readiness import Readiness
-from pipelines.api.trust import Trust
-from pipelines.query.pool import ReadingPool
+from pipelines.api.tokens import Trust
+from pipelines.query.pool import Readiness, ReadingPool
 from pipelines.settings import Settings
 
 
@@ -31,7 +28,7 @@ def create_app(settings: Settings, pool: ReadingPool, trust: Trust) -> FastAPI:
     measurements = Measurements()
     readiness = Readiness(pool.require_ready)
     put_context(app, Context(pool, trust, settings.rollup_plan, readiness, measurements))
-    for router in (organizations.router, definitions.router, health.router, pages.router):
+    for router in (routes.router, routes.definitions_router, health.router, pages.router):
         app.include_router(router)
     describe_problems(app)
     # The last one added is the first that a request meets.

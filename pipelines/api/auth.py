@@ -1,16 +1,41 @@
-"""Who asks: a bearer token names an organization, and a path may name that one and no other."""
+"""What an application answers with, and who asks: a bearer token names one organization."""
 
-from typing import Annotated, Final
+from dataclasses import dataclass
+from typing import Annotated, Final, cast
 from uuid import UUID
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, FastAPI, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from pipelines.api.context import context_of
-from pipelines.api.trust import ORGANIZATION
+from pipelines.api.middleware import Measurements
+from pipelines.api.tokens import ORGANIZATION, Trust
 from pipelines.errors import OrganizationNotVisible, TokenNotAccepted, UnknownOrganization
+from pipelines.query.pool import Readiness, ReadingPool
 from pipelines.query.tenant import Tenant, admit
 from pipelines.runs.organizations import organization_called
+from pipelines.subjects.rollup import RollupPlan
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where the metrics are, whose tokens are believed, which combinations are stored, how it does."""
+
+    pool: ReadingPool
+    trust: Trust
+    plan: RollupPlan
+    readiness: Readiness
+    measurements: Measurements
+
+
+def put_context(app: FastAPI, context: Context) -> None:
+    """Keep it where every request of the application finds it."""
+    app.state.context = context
+
+
+def context_of(request: Request) -> Context:
+    """What `put_context` kept."""
+    return cast(Context, request.app.state.context)
+
 
 _BEARER: Final = HTTPBearer(
     scheme_name="token",

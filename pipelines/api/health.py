@@ -7,8 +7,8 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.api.context import context_of
-from pipelines.api.documented import NOT_READY
+from pipelines.api.auth import context_of
+from pipelines.api.problems import NOT_READY
 
 router: Final = APIRouter(tags=["health"])
 

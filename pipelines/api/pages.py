@@ -11,7 +11,7 @@ from typing import Final
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from pipelines.api.tags import is_known
+from pipelines.api.formats import is_known
 
 router: Final = APIRouter(include_in_schema=False)
 

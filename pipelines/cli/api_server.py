@@ -49,8 +49,7 @@ def api_server(settings: Settings, host: str, port: int, *, dev: bool) -> Iterat
     with needing_the_api():
         from pipelines.api.app import create_app
         from pipelines.api.serving import serving
-        from pipelines.api.tokens import signed
-        from pipelines.api.trust import trust_of, trusting
+        from pipelines.api.tokens import signed, trust_of, trusting
         from pipelines.query.pool import ReadingPool, reader_url
 
     secret, audience = secrets.token_urlsafe(32), settings.api_audience

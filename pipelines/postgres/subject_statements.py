@@ -6,7 +6,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from pipelines.postgres.schemas import ANALYTICS
-from pipelines.postgres.statements import body, render
+from pipelines.postgres.statements import body, fill, render
+from pipelines.subjects.dimensions import Dimension
 from pipelines.subjects.measures import TIMED, Kind, Measure
 from pipelines.subjects.rollup import RollupPlan
 from pipelines.subjects.subject import WITH_HISTOGRAM, Subject
@@ -71,6 +72,64 @@ def figures_in(stored: Mapping[str, Any] | None, subject: Subject) -> dict[str, 
         name: stored[name] if name in counts or stored[name] is None else float(stored[name])
         for name in names
     }
+
+
+@cache
+def figures_statement(name: str, subject: Subject, by: str = "", longest: Kind = Kind.MEAN) -> str:
+    """A statement of `tenant_metrics`: of each value of the dimension `by`, the longest first."""
+    columns = subject.dimension_columns
+    chosen = [_chosen(each) for each in subject.dimensions if each.every != ""]
+    listed = [each for each in subject.dimensions if each.type == "uuid"]
+    places = {
+        "table": f"{ANALYTICS}.{subject.table}",
+        "total": subject.total,
+        "timed": subject.timed,
+        "minimum": subject.column(Kind.MINIMUM),
+        "maximum": subject.column(Kind.MAXIMUM),
+        "dimensions": _listed(columns),
+        "stored_dimensions": _listed(columns, "stored"),
+        "same_dimensions": " AND ".join(f"keys.{name} = sums.{name}" for name in columns),
+        "chosen": " AND ".join(chosen),
+        "after": ", ".join(f"%(after_{each.column})s::{each.type}" for each in subject.dimensions),
+        "measures": _listed(subject.measure_columns),
+        "figures": ", ".join(f"{_summed(each, subject)} AS {each.name}" for each in subject.measures),
+        "by": by,
+        "by_entities": f"{ANALYTICS}.{subject.dimension(by).short}s" if by else "",
+        "longest": subject.column(longest),
+    }
+    visible = [
+        fill(body("tenant_metrics/is_known"), {"column": each.column, "short": each.short}) for each in listed
+    ]
+    places["visible"] = ", ".join(visible)
+    for piece in ("estimates", "summed"):
+        places[piece] = fill(body(f"tenant_metrics/{piece}"), places)
+    return render(name, places)
+
+
+def _chosen(dimension: Dimension) -> str:
+    column, value = dimension.column, f"%({dimension.column})s"
+    return (
+        f"CASE WHEN {value}::{dimension.type} IS NULL THEN {column} <> %(every_{column})s"
+        f" ELSE {column} = {value} END"
+    )
+
+
+def _summed(measure: Measure, subject: Subject) -> str:
+    match measure.kind:
+        case Kind.COUNT:
+            return f"sum(stored.{measure.name})::bigint"
+        case Kind.SUM:
+            return f"sum(stored.{measure.name})"
+        case Kind.RATE:
+            counts = {each.among: each.name for each in subject.measures if each.kind is Kind.COUNT}
+            return f"100 * sum(stored.{counts[measure.among]})::float8 / sum(stored.{subject.total})::float8"
+        case Kind.MEAN:
+            timed = f"nullif(sum(stored.{subject.timed}), 0)::float8"
+            return f"sum(stored.{subject.column(Kind.SUM)}) / {timed}"
+        case Kind.MAXIMUM:
+            return f"max(stored.{measure.name})"
+    # A percentile is that of a single cell, or not told.
+    return f"min(stored.{measure.name})"
 
 
 def oracle_statement(subject: Subject, plan: RollupPlan, counted: str | None = None) -> str:

@@ -7,8 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from pipelines.postgres.connections import Connection
-from pipelines.query.tenant import Tenant
-from pipelines.query.tenant_reading import Row, rows
+from pipelines.query.tenant import Row, Tenant, rows
 from pipelines.subjects.dimensions import NO_CLIENT
 from pipelines.subjects.jobs import Status
 

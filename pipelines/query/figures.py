@@ -2,18 +2,15 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
 
 from pipelines.query.cover import Span
-from pipelines.query.records import DurationPercentiles, DurationStats, ExecutionStats, MetricRow
+from pipelines.query.records import MetricRow, RangeFigures
+from pipelines.query.tenant import Row
 from pipelines.subjects.dimensions import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS, NO_CLIENT
 from pipelines.subjects.histogram import RELATIVE_ERROR, middle_ms
-from pipelines.subjects.jobs import JOBS
+from pipelines.subjects.measures import Kind
 from pipelines.subjects.rollup import Period
-
-Row = Mapping[str, Any]
-
-_NOT_TOLD: Final[Mapping[str, float | None]] = dict.fromkeys(JOBS.percentiles())
+from pipelines.subjects.subject import Subject
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,7 @@ class Sources:
 
     @property
     def values(self) -> Mapping[str, object]:
-        """The same for a statement, and which percentiles are wanted."""
+        """The same for a statement."""
         return {
             "periods": [span.period.value for span in self.spans],
             "since": [span.since for span in self.spans],
@@ -37,43 +34,26 @@ class Sources:
             "histogram_periods": [span.period.value for span in self.histograms],
             "histogram_since": [span.since for span in self.histograms],
             "histogram_until": [span.until for span in self.histograms],
-            "shares": list(JOBS.percentiles().values()),
         }
 
 
-def durations_of(row: Row) -> DurationStats:
-    """Counts and means; nothing was counted where the sums are NULL."""
-    return DurationStats(
-        total_executions=row["total_executions"] or 0,
-        completed_executions=row["completed_executions"] or 0,
-        failed_executions=row["failed_executions"] or 0,
-        timed_executions=row["timed_executions"] or 0,
-        average_duration_ms=row["average_duration_ms"],
-        min_duration_ms=row["min_duration_ms"],
-        max_duration_ms=row["max_duration_ms"],
-    )
-
-
-def percentiles_of(row: Row, sources: Sources) -> DurationPercentiles:
-    """Those of the one bucket, or estimates, or none where what is kept does not tell."""
-    timed = row["timed_executions"] or 0
+def figures_of(row: Row, subject: Subject, sources: Sources) -> RangeFigures:
+    """What is told of a row of sums; nothing was counted where the sums are NULL."""
+    told = {each.name: row[each.name] for each in subject.measures}
+    told |= {name: row[name] or 0 for name in subject.count_columns}
     # After a removal, or before cells of an older definition are computed anew, some histograms are missing.
-    estimated = bool(sources.histograms) and (row["told_executions"] or 0) == timed
-    figures: Row = row if sources.exact else _estimates(row) if estimated else _NOT_TOLD
-    return DurationPercentiles(
-        timed_executions=timed,
-        median_duration_ms=figures["median_duration_ms"],
-        p90_duration_ms=figures["p90_duration_ms"],
-        p95_duration_ms=figures["p95_duration_ms"],
-        p99_duration_ms=figures["p99_duration_ms"],
+    estimated = bool(sources.histograms) and (row["told_executions"] or 0) == told[subject.timed]
+    if not sources.exact:
+        told |= dict.fromkeys(each.name for each in subject.measures if each.kind is Kind.PERCENTILE)
+    if estimated and told[subject.timed]:
+        told |= _estimates(row, subject)
+    return RangeFigures(
+        figures=told,
         estimated=estimated,
         relative_error=0.0 if sources.exact else RELATIVE_ERROR if estimated else None,
+        which=row.get("which"),
+        name=row.get("name"),
     )
-
-
-def stats_of(row: Row, sources: Sources) -> ExecutionStats:
-    """Both together."""
-    return ExecutionStats(durations=durations_of(row), percentiles=percentiles_of(row, sources))
 
 
 def metric_of(row: Row, period: Period, measures: Collection[str]) -> MetricRow:
@@ -90,13 +70,13 @@ def metric_of(row: Row, period: Period, measures: Collection[str]) -> MetricRow:
     )
 
 
-def _estimates(row: Row) -> Mapping[str, float | None]:
+def _estimates(row: Row, subject: Subject) -> Mapping[str, float]:
     """Each percentile between the middles of the two buckets around it, and never beyond the extremes."""
-    if not row["timed_executions"]:
-        return _NOT_TOLD
-    found: dict[str, float | None] = {}
-    for (name, share), low, high in zip(JOBS.percentiles().items(), row["low"], row["high"], strict=True):
-        rank = share * (row["timed_executions"] - 1)
+    found = {}
+    least, most = row[subject.column(Kind.MINIMUM)], row[subject.column(Kind.MAXIMUM)]
+    shares = subject.percentiles().items()
+    for (name, share), low, high in zip(shares, row["low"], row["high"], strict=True):
+        rank = share * (row[subject.timed] - 1)
         between = middle_ms(low) + (rank - int(rank)) * (middle_ms(high) - middle_ms(low))
-        found[name] = min(max(between, row["min_duration_ms"]), row["max_duration_ms"])
+        found[name] = min(max(between, least), most)
     return found

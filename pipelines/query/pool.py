@@ -1,7 +1,9 @@
 """Connections that many requests read with, each time in one transaction of one tenant."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from threading import Lock
 from types import TracebackType
 from typing import Final, Self
 
@@ -9,7 +11,7 @@ from psycopg import IsolationLevel
 from psycopg.errors import DuplicateObject, UniqueViolation
 from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
-from pipelines.errors import DatabaseUnreachable, InvalidSetting
+from pipelines.errors import DatabaseUnreachable, ExecutionMetricsError, InvalidSetting
 from pipelines.postgres.connections import (
     Connection,
     Databases,
@@ -23,8 +25,7 @@ from pipelines.postgres.migrations import migrate
 from pipelines.postgres.schema_checks import require_analytics_at
 from pipelines.postgres.statements import statement
 from pipelines.postgres.urls import with_user
-from pipelines.query.tenant import Tenant
-from pipelines.query.tenant_reading import answering, read_as
+from pipelines.query.tenant import Tenant, answering, read_as
 from pipelines.settings import Settings
 
 # Reads are short; more at once would only queue for the server's processors instead.
@@ -39,6 +40,12 @@ _LIMITS: Final = (
     "SET default_transaction_read_only = on; SET statement_timeout = '15s';"
     " SET idle_in_transaction_session_timeout = '30s'"
 )
+
+# Whoever asks again so soon hears the same, so that nobody can keep the database busy with it.
+_KEPT_S: Final = 1.0
+
+# A database that hangs must not hang every thread of the server.
+_READY_PATIENCE_S: Final = 3.0
 
 
 class ReadingPool:
@@ -140,3 +147,32 @@ def _configure(connection: Connection) -> None:
     connection.read_only = True
     # The version that an answer is tagged with and its figures are of one moment.
     connection.isolation_level = IsolationLevel.REPEATABLE_READ
+
+
+class Readiness:
+    """Asks the database, one request at a time."""
+
+    def __init__(self, require: Callable[[], None]) -> None:
+        self._require, self._asking = require, Lock()
+        self._known_until = float("-inf")
+        self._failure: ExecutionMetricsError | None = None
+
+    def require(self) -> None:
+        """Raise why no question can be answered, if so."""
+        if not self._asking.acquire(timeout=_READY_PATIENCE_S):
+            raise DatabaseUnreachable
+        try:
+            if time.monotonic() >= self._known_until:
+                self._failure = self._ask()
+                self._known_until = time.monotonic() + _KEPT_S
+        finally:
+            self._asking.release()
+        if self._failure:
+            raise type(self._failure)
+
+    def _ask(self) -> ExecutionMetricsError | None:
+        try:
+            self._require()
+        except ExecutionMetricsError as failure:
+            return failure
+        return None

@@ -10,8 +10,7 @@ from pipelines.errors import InvalidRange, RangeNotStored
 from pipelines.postgres.connections import Connection
 from pipelines.query.cover import Cover, Span
 from pipelines.query.figures import Sources
-from pipelines.query.tenant import Tenant
-from pipelines.query.tenant_reading import Row, answering, rows
+from pipelines.query.tenant import Row, Tenant, answering, rows
 from pipelines.state.retention import find_removed_before
 from pipelines.subjects.rollup import GroupingSet, Period, RollupPlan
 from pipelines.subjects.subject import WITH_HISTOGRAM

@@ -1,96 +1,79 @@
-"""What a tenant is answered: frozen records, field by field."""
+"""What a tenant asks about, and what it is answered: frozen records."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
+from typing import Any, Final
 from uuid import UUID
 
-from pipelines.errors import MetricsNotAdditive
-from pipelines.subjects.jobs import JOBS
-from pipelines.subjects.rollup import Period
+from pipelines.subjects.dimensions import NO_CLIENT
+from pipelines.subjects.rollup import GroupingSet, Period
+from pipelines.subjects.subject import Subject
+
+
+class Each(Enum):
+    """In place of one workflow, client or initiator: a row for each."""
+
+    EACH = "each"
+
+
+EACH: Final = Each.EACH
+
+# All together (None), one (an id or a name; `NO_CLIENT` for jobs without a client), or `EACH`.
+Choice = UUID | str | Each | None
 
 
 @dataclass(frozen=True)
-class DurationStats:
-    """How many jobs a range holds and how long they took; milliseconds, None when no job is timed."""
+class Slice:
+    """Which cells of a subject are meant: a choice for each dimension, all together where none is made."""
 
-    total_executions: int
-    completed_executions: int
-    failed_executions: int
-    timed_executions: int
-    average_duration_ms: float | None
-    min_duration_ms: float | None
-    max_duration_ms: float | None
+    subject: Subject
+    choices: Mapping[str, Choice]
+
+    def __post_init__(self) -> None:
+        unknown = set(self.choices) - set(self.subject.dimension_columns)
+        if unknown:
+            raise TypeError(f"{self.subject.name} have no dimension {', '.join(sorted(unknown))}")
 
     @property
-    def success_rate_pct(self) -> float | None:
-        """100 x completed / total; None without jobs."""
-        return 100.0 * self.completed_executions / self.total_executions if self.total_executions else None
+    def grouping_set(self) -> GroupingSet:
+        """By which dimensions the cells are broken down that this is about."""
+        return frozenset(name for name, choice in self.choices.items() if choice is not None)
+
+    @property
+    def values(self) -> dict[str, UUID | str | None]:
+        """The same for a statement, to which NULL is each, and all together a sentinel."""
+        return {each.column: self._value(each.column, each.every) for each in self.subject.dimensions}
+
+    def _value(self, column: str, every: UUID | str) -> UUID | str | None:
+        choice = self.choices.get(column)
+        return every if choice is None else None if isinstance(choice, Each) else choice
 
 
 @dataclass(frozen=True)
-class DurationPercentiles:
-    """Milliseconds within which so many of the `timed_executions` ended; None when there is none.
+class RangeFigures:
+    """How the rows of a range ended and how long they took: `figures` by the names of the measures.
 
-    Exact where the range is one stored bucket. Otherwise `estimated`: off by no more than `relative_error`,
-    which is None, as they are, where nothing that is stored tells them.
+    Counts are 0 without rows, other figures None. Percentiles are exact where the range is one stored bucket.
+    Otherwise they are `estimated`: off by no more than `relative_error`, which is None, as they are, where
+    nothing that is stored tells them. Percentiles of rows with one outcome are never estimated. In a
+    breakdown, `which` is the value of the dimension, and `name` what the source calls it, None for no name.
     """
 
-    timed_executions: int
-    median_duration_ms: float | None
-    p90_duration_ms: float | None
-    p95_duration_ms: float | None
-    p99_duration_ms: float | None
+    figures: Mapping[str, Any]
     estimated: bool
     relative_error: float | None
+    which: Any = None
+    name: str | None = None
 
+    def __getitem__(self, measure: str) -> Any:
+        return self.figures[measure]
 
-@dataclass(frozen=True)
-class ExecutionStats:
-    """How the jobs of a range ended and how long they took."""
-
-    durations: DurationStats
-    percentiles: DurationPercentiles
-
-
-@dataclass(frozen=True)
-class WorkflowExecutionStats(ExecutionStats):
-    """One workflow over a range; `name` is None when the source has none."""
-
-    workflow_id: UUID
-    name: str | None
-
-
-@dataclass(frozen=True)
-class ClientExecutionStats(ExecutionStats):
-    """One client over a range, or the jobs without one: `has_no_client`, with `client_id` None."""
-
-    client_id: UUID | None
-    has_no_client: bool
-    name: str | None
-
-
-@dataclass(frozen=True)
-class InitiatorExecutionStats(ExecutionStats):
-    """What one type of initiator started over a range; `unknown` where jobs do not say."""
-
-    initiator_type: str
-
-
-@dataclass(frozen=True)
-class StepDurationStats:
-    """One step over a range: how often it ended, and how, and how long it took; None when it is not timed."""
-
-    step_name: str
-    total_executions: int
-    completed_executions: int
-    warned_executions: int
-    failed_executions: int
-    timed_executions: int
-    average_duration_ms: float | None
-    min_duration_ms: float | None
-    max_duration_ms: float | None
-    percentiles: DurationPercentiles
+    @property
+    def has_no_client(self) -> bool:
+        """Is this the row of the jobs without a client."""
+        return bool(self.which == NO_CLIENT)
 
 
 @dataclass(frozen=True)
@@ -106,32 +89,7 @@ class MetricRow:
     client_id: UUID | None
     has_no_client: bool
     initiator_type: str | None
-    figures: Mapping[str, float | None]
-
-    @property
-    def broken_down_by(self) -> tuple[Period, bool, bool, bool]:
-        """Its period, and by which dimensions it is broken down: what rows that are added have in common."""
-        client = self.client_id is not None or self.has_no_client
-        return self.period, self.workflow_id is not None, client, self.initiator_type is not None
-
-
-def added_up(
-    rows: Sequence[MetricRow], measures: Collection[str] = JOBS.additive_columns
-) -> Mapping[str, float]:
-    """The sums of these rows' measures. Raises `MetricsNotAdditive` for what no sum means anything of."""
-    mixed = len({row.broken_down_by for row in rows}) > 1
-    others = sorted(set(measures) - set(JOBS.additive_columns))
-    if mixed or others:
-        raise MetricsNotAdditive(f"({', '.join(others)})" if others else "")
-    return {name: sum(row.figures[name] or 0 for row in rows) for name in measures}
-
-
-@dataclass(frozen=True)
-class Named:
-    """A workflow or client that is in use."""
-
-    id: UUID
-    name: str | None
+    figures: Mapping[str, Any]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,19 @@
-"""Whose metrics may be read: a tenant is admitted here, once it has proven who it is, and nowhere else."""
+"""Whose metrics may be read: a tenant is admitted here once it is proven, and reads as nobody else."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 from uuid import UUID
+
+import psycopg
+from psycopg.rows import dict_row
+
+from pipelines.errors import AnalyticsQueryError
+from pipelines.postgres.connections import Connection, connect
+from pipelines.postgres.statements import body, statement
+from pipelines.settings import Settings
+
+Row = Mapping[str, Any]
 
 _MINT: Final = object()
 
@@ -34,3 +46,39 @@ class Tenant:
 def admit(organization_id: UUID) -> Tenant:
     """The tenant of a caller who has proven to be of this organization, by a token or as its operator."""
     return Tenant(organization_id, _MINT)
+
+
+@contextmanager
+def reading_as(url: str, settings: Settings, tenant: Tenant) -> Iterator[Connection]:
+    """Yield a connection in a read-only transaction that is this tenant's. Raises as `connect`."""
+    with connect(url, settings) as connection:
+        read_as(connection, tenant)
+        yield connection
+
+
+def read_as(connection: Connection, tenant: Tenant) -> None:
+    """Make the transaction that begins now this tenant's, and read-only; the next one is nobody's again."""
+    with answering():
+        connection.execute("SET TRANSACTION READ ONLY")
+        values = {"organization_id": str(tenant.organization_id)}
+        connection.execute(statement("tenant_metrics/identity"), values)
+
+
+def rows(connection: Connection, path: str, values: Mapping[str, object]) -> list[Row]:
+    """What a statement of a name gives; raises as `rows_of`."""
+    return rows_of(connection, body(path), values)
+
+
+def rows_of(connection: Connection, text: str, values: Mapping[str, object]) -> list[Row]:
+    """What a statement gives; raises `AnalyticsQueryError` with the driver's words behind it."""
+    with answering(), connection.cursor(row_factory=dict_row) as cursor:
+        return list(cursor.execute(text, values))
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Raise `AnalyticsQueryError` where the database fails: no word of the driver's may reach a page."""
+    try:
+        yield
+    except psycopg.Error as failed:
+        raise AnalyticsQueryError from failed

@@ -154,6 +154,10 @@ class Subject:
         """The measure of a column; raises `KeyError`."""
         return {each.name: each for each in self.measures}[name]
 
+    def column(self, kind: Kind) -> str:
+        """The column of this kind that is about all timed rows, such as the mean; raises `StopIteration`."""
+        return next(each.name for each in self.measures if each.kind is kind and each.among is None)
+
     @property
     def total(self) -> str:
         """The column that counts all rows of a cell."""

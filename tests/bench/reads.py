@@ -15,8 +15,7 @@ from pipelines.devtools.generated_month import GeneratedMonth
 from pipelines.postgres.connections import Connection
 from pipelines.postgres.grants import grants
 from pipelines.query.metrics import AnalyticsRepository
-from pipelines.query.tenant import Tenant, admit
-from pipelines.query.tenant_reading import read_as
+from pipelines.query.tenant import Tenant, admit, read_as
 from pipelines.settings import Settings
 from pipelines.subjects.rollup import Period
 
@@ -33,16 +32,12 @@ QUESTIONS: Final[Mapping[str, Question]] = {
     "the hours": lambda metrics, since, until: metrics.get_metrics(
         period=Period.HOUR, since=since, until=until
     ),
-    "counts and means": lambda metrics, since, until: metrics.get_average_execution_duration(
-        since=since, until=until
+    "counts and means": lambda metrics, since, until: metrics.get_total(since=since, until=until),
+    "percentiles": lambda metrics, since, until: metrics.get_total(since=since, until=until),
+    "all workflows": lambda metrics, since, until: metrics.get_breakdown(
+        "workflow_id", since=since, until=until
     ),
-    "percentiles": lambda metrics, since, until: metrics.get_execution_duration_percentiles(
-        since=since, until=until
-    ),
-    "all workflows": lambda metrics, since, until: metrics.get_workflow_execution_stats(
-        since=since, until=until
-    ),
-    "all clients": lambda metrics, since, until: metrics.get_client_execution_stats(since=since, until=until),
+    "all clients": lambda metrics, since, until: metrics.get_breakdown("client_id", since=since, until=until),
 }
 
 

@@ -16,8 +16,7 @@ from playwright.sync_api import BrowserContext
 
 from pipelines.api.app import create_app
 from pipelines.api.serving import serving
-from pipelines.api.tokens import signed
-from pipelines.api.trust import trusting
+from pipelines.api.tokens import signed, trusting
 from pipelines.devtools.trace_import import import_trace
 from pipelines.postgres.connections import Databases
 from pipelines.query.pool import ReadingPool

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.api.app import create_app
 from pipelines.api.pages import FOLDER, page_files
-from pipelines.api.trust import trusting
+from pipelines.api.tokens import trusting
 from pipelines.query.pool import ReadingPool
 from pipelines.settings import load_settings
 from tests.postgres.api.conftest import AUDIENCE, SECRET, TestClient

@@ -388,15 +388,15 @@ MUTANTS = (
     Mutant(
         "steps of another workflow are taken for all",
         "a tenant's workflow is told the steps of its others",
-        Sql("tenant_metrics/step_durations").replace(
-            "AND workflow_id = %(workflow_id)s", "AND workflow_id = %(all_workflows)s"
+        Python("pipelines.query.metrics", "StepAnalyticsRepository.get_step_duration_stats").replace(
+            '{"workflow_id": workflow_id, "step_name": EACH}', '{"workflow_id": None, "step_name": EACH}'
         ),
         test="tests/postgres/steps/test_step_repository.py::test_one_workflow_is_asked_for",
     ),
     Mutant(
         "steps of another tenant are told",
         "whoever connects as the writer sees everybody's steps",
-        Sql("tenant_metrics/step_durations").replace(
+        Sql("tenant_metrics/summed").replace(
             "WHERE organization_id = %(organization_id)s", "WHERE %(organization_id)s::uuid IS NOT NULL"
         ),
         test="tests/postgres/steps/test_step_repository.py::test_one_bucket_is_exact",

@@ -11,8 +11,7 @@ import pytest
 from pipelines.errors import AnalyticsQueryError
 from pipelines.postgres.connections import Databases
 from pipelines.query.executions import ExecutionMetadata, ExecutionMetadataRepository
-from pipelines.query.tenant import admit
-from pipelines.query.tenant_reading import reading_as
+from pipelines.query.tenant import admit, reading_as
 from pipelines.runs.execution_metadata import sync_metadata
 from pipelines.settings import Settings
 from pipelines.subjects.dimensions import NO_CLIENT

@@ -8,8 +8,7 @@ import psycopg
 import pytest
 
 from pipelines.postgres.connections import Databases
-from pipelines.query.tenant import admit
-from pipelines.query.tenant_reading import reading_as
+from pipelines.query.tenant import admit, reading_as
 from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings
 from tests.support.places import ROOT

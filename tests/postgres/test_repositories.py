@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 from itertools import product
 from random import Random
 from typing import Any
@@ -20,25 +21,14 @@ from pipelines.errors import (
     AnalyticsQueryError,
     ClientNotVisible,
     InvalidRange,
-    MetricsNotAdditive,
     RangeNotStored,
     UnknownMeasure,
     WorkflowNotVisible,
 )
 from pipelines.postgres.connections import Databases
 from pipelines.query.metrics import AnalyticsRepository
-from pipelines.query.names import NamesRepository
-from pipelines.query.records import (
-    ClientExecutionStats,
-    DurationPercentiles,
-    DurationStats,
-    ExecutionStats,
-    WorkflowExecutionStats,
-    added_up,
-)
-from pipelines.query.slices import EACH
-from pipelines.query.tenant import admit
-from pipelines.query.tenant_reading import reading_as
+from pipelines.query.records import EACH, RangeFigures
+from pipelines.query.tenant import admit, reading_as
 from pipelines.runs.refresh import refresh
 from pipelines.runs.retention import retain
 from pipelines.settings import Settings, load_settings
@@ -76,7 +66,7 @@ TRUTH = """
         AND (%(initiator)s::text IS NULL OR coalesce(initiator_type, 'unknown') = %(initiator)s)
 """
 
-NOT_VISIBLE = {"workflow_id": WorkflowNotVisible, "client": ClientNotVisible}
+NOT_VISIBLE = {"workflow_id": WorkflowNotVisible, "client_id": ClientNotVisible}
 INITIATORS = ("USER", "SCHEDULE", "unknown")
 
 
@@ -146,7 +136,7 @@ def test_counts_and_means_of_any_hours_are_those_of_the_jobs(
             since = NOON + chance.randrange(-24 * 40, 24 * 40) * HOUR
             until = since + chance.choice([1, 7, 30, 24 * 7, 24 * 31, 24 * 80]) * HOUR
             for workflow in (None, *tenant.workflows):
-                found = metrics.get_average_execution_duration(since=since, until=until, workflow_id=workflow)
+                found = metrics.get_total(since=since, until=until, workflow_id=workflow)
 
                 true = truth(source, tenant, since, until, workflow)
                 assert_counted(found, true, (since, until, workflow))
@@ -163,15 +153,12 @@ def test_any_days_are_told_by_two_dimensions(
             first = date(2023, 12, 25) + chance.randrange(40) * DAY
             last = first + chance.choice([1, 2, 6, 7, 30, 45]) * DAY
             since, until = (datetime(*day.timetuple()[:3], tzinfo=clocks) for day in (first, last))
-            found = metrics.get_average_execution_duration(since=since, until=until, **named)
-            percentiles = metrics.get_execution_duration_percentiles(since=since, until=until, **named)
-            both = metrics.get_execution_stats(since=since, until=until, **named)
+            found = metrics.get_total(since=since, until=until, **named)
 
             true = truth(source, tenant, since, until, *named.values())
             exact = last - first == DAY or (last - first == 7 * DAY and first.weekday() == 0)
             assert_counted(found, true, (named, since, until))
-            assert_percentiles(percentiles, true, (named, since, until), exact=exact)
-            assert both == ExecutionStats(found, percentiles)
+            assert_percentiles(found, true, (named, since, until), exact=exact)
 
 
 @pytest.mark.parametrize("zone", ZONES)
@@ -190,16 +177,16 @@ def test_weeks_and_months_are_told_by_three_dimensions(
     timed = 0
     with repository(tenant) as metrics:
         for (since, until, exact), named in product(ranges, combinations(tenant, 3)):
-            found = metrics.get_execution_stats(since=since, until=until, **named)
+            found = metrics.get_total(since=since, until=until, **named)
 
             true = truth(source, tenant, since, until, *named.values())
-            assert_counted(found.durations, true, (named, since, until))
+            assert_counted(found, true, (named, since, until))
             if exact:
-                assert_percentiles(found.percentiles, true, (named, since, until), exact=True)
+                assert_percentiles(found, true, (named, since, until), exact=True)
             else:
                 timed += true["timed"]
-                assert figures_of(found.percentiles) == [None] * 4
-                assert (found.percentiles.estimated, found.percentiles.relative_error) == (False, None)
+                assert figures_of(found) == [None] * 4
+                assert (found.estimated, found.relative_error) == (False, None)
 
     assert timed > 0
 
@@ -225,7 +212,7 @@ def test_percentiles_are_exact_for_what_is_stored_and_close_otherwise(
     ]
     with repository(tenant) as metrics:
         for (since, until), workflow in product(buckets + others, (None, tenant.workflows[0])):
-            found = metrics.get_execution_duration_percentiles(since=since, until=until, workflow_id=workflow)
+            found = metrics.get_total(since=since, until=until, workflow_id=workflow)
 
             true = truth(source, tenant, since, until, workflow)
             assert_percentiles(found, true, (since, until), exact=(since, until) in buckets)
@@ -246,16 +233,16 @@ def test_missing_histograms_are_not_made_up_for(
     ).rowcount
 
     with repository(tenant) as metrics:
-        one = metrics.get_execution_stats(**asked)
-        rows = {each.workflow_id: each for each in metrics.get_workflow_execution_stats(**asked)}
+        one = metrics.get_total(**asked)
+        rows = {each.which: each for each in metrics.get_breakdown("workflow_id", **asked)}
 
     assert changed > 0
     for found in (one, rows[tenant.workflows[0]]):
-        assert found.durations.timed_executions > 0
-        assert figures_of(found.percentiles) == [None] * 4
-        assert (found.percentiles.estimated, found.percentiles.relative_error) == (False, None)
-    assert rows[tenant.workflows[1]].percentiles.estimated
-    assert None not in figures_of(rows[tenant.workflows[1]].percentiles)
+        assert found["timed_executions"] > 0
+        assert figures_of(found) == [None] * 4
+        assert (found.estimated, found.relative_error) == (False, None)
+    assert rows[tenant.workflows[1]].estimated
+    assert None not in figures_of(rows[tenant.workflows[1]])
 
 
 @pytest.mark.changes_the_planted
@@ -281,22 +268,22 @@ def test_every_workflow_and_client_is_told_with_its_name(
     since, until = NOON - 20 * DAY, NOON + 20 * DAY
 
     with repository(tenant) as metrics:
-        ask = getattr(metrics, f"get_{kind}_execution_stats")
+        ask = partial(metrics.get_breakdown, f"{kind}_id")
         found, later = ask(since=since, until=until), ask(since=until + 280 * DAY, until=until + 281 * DAY)
 
     names = {each: f"Acme of UTC {kind} {number}" for number, each in enumerate(used, 1)} | {idle: "Idle"}
     without_one = {NO_CLIENT: None} if kind == "client" else {}
-    assert {key_of(each): each.name for each in found} == names | without_one
-    assert {key_of(each) for each in found if getattr(each, "has_no_client", False)} == set(without_one)
-    assert (key_of(found[-1]), found[-1].durations.total_executions) == (idle, 0)
-    assert (found[-1].durations.success_rate_pct, found[-1].percentiles.median_duration_ms) == (None, None)
+    assert {each.which: each.name for each in found} == names | without_one
+    assert {each.which for each in found if each.has_no_client} == set(without_one)
+    assert (found[-1].which, found[-1]["total_executions"]) == (idle, 0)
+    assert (found[-1]["success_rate_pct"], found[-1]["median_duration_ms"]) == (None, None)
     assert_slowest_first(found)
     for each in found[:-1]:
-        true = truth(source, tenant, since, until, **{kind: key_of(each)})
-        assert_counted(each.durations, true, each.name)
-        assert_percentiles(each.percentiles, true, each.name, exact=False)
-        assert each.durations.success_rate_pct == pytest.approx(100 * true["completed"] / true["total"])
-    assert {key_of(each): each.durations.total_executions for each in later} == dict.fromkeys(names, 0)
+        true = truth(source, tenant, since, until, **{kind: each.which})
+        assert_counted(each, true, each.name)
+        assert_percentiles(each, true, each.name, exact=False)
+        assert each["success_rate_pct"] == pytest.approx(100 * true["completed"] / true["total"])
+    assert {each.which: each["total_executions"] for each in later} == dict.fromkeys(names, 0)
 
 
 def test_every_initiator_is_told_that_started_a_job(
@@ -307,15 +294,15 @@ def test_every_initiator_is_told_that_started_a_job(
     since, until = NOON - 20 * DAY, NOON + 20 * DAY
 
     with repository(tenant) as metrics:
-        found = metrics.get_initiator_execution_stats(since=since, until=until)
-        later = metrics.get_initiator_execution_stats(since=NOON + 300 * DAY, until=NOON + 301 * DAY)
+        found = metrics.get_breakdown("initiator_type", since=since, until=until)
+        later = metrics.get_breakdown("initiator_type", since=NOON + 300 * DAY, until=NOON + 301 * DAY)
 
-    assert {each.initiator_type for each in found} == set(INITIATORS)
+    assert {each.which for each in found} == set(INITIATORS)
     assert_slowest_first(found)
     for each in found:
-        true = truth(source, tenant, since, until, initiator=each.initiator_type)
-        assert_counted(each.durations, true, each.initiator_type)
-        assert_percentiles(each.percentiles, true, each.initiator_type, exact=False)
+        true = truth(source, tenant, since, until, initiator=each.which)
+        assert_counted(each, true, each.which)
+        assert_percentiles(each, true, each.which, exact=False)
     assert later == ()
 
 
@@ -326,30 +313,30 @@ def test_each_is_told_of_a_part_of_the_jobs(
     tenant, clocks = tenants["America/New_York"], ZoneInfo("America/New_York")
     since, until = datetime(2024, 1, 1, tzinfo=clocks), datetime(2024, 3, 1, tzinfo=clocks)
     listed = {
-        "workflow_id": ("get_workflow_execution_stats", set(tenant.workflows)),
-        "client": ("get_client_execution_stats", {*tenant.clients, NO_CLIENT}),
-        "initiator": ("get_initiator_execution_stats", set(INITIATORS)),
+        "workflow_id": set(tenant.workflows),
+        "client_id": {*tenant.clients, NO_CLIENT},
+        "initiator_type": set(INITIATORS),
     }
     with repository(tenant) as metrics:
-        for (kind, (question, every)), dimensions in product(listed.items(), (1, 2)):
+        for (kind, every), dimensions in product(listed.items(), (1, 2)):
             for named in combinations(tenant, dimensions):
                 if named.pop(kind) is not None:
                     continue
-                found = getattr(metrics, question)(since=since, until=until, **named)
+                found = metrics.get_breakdown(kind, since=since, until=until, **named)
 
                 assert_slowest_first(found)
-                told = {key_of(each): each for each in found}
+                told = {each.which: each for each in found}
                 assert told.keys() <= every
                 for key in every:
                     true = truth(source, tenant, since, until, **by_truth(named | {kind: key}))
                     if key not in told:
                         assert true["total"] == 0
                         continue
-                    assert_counted(told[key].durations, true, (named, key))
+                    assert_counted(told[key], true, (named, key))
                     if dimensions == 1:
-                        assert_percentiles(told[key].percentiles, true, (named, key), exact=False)
+                        assert_percentiles(told[key], true, (named, key), exact=False)
                     else:
-                        assert told[key].percentiles.relative_error is None
+                        assert told[key].relative_error is None
 
 
 @pytest.mark.changes_the_planted
@@ -367,20 +354,20 @@ def test_who_is_no_workflow_or_client_of_the_tenant_is_not_visible(
     source.execute("UPDATE orchestration.clients SET deleted_at = now() WHERE id = %s", [client])
     refresh(databases, settings)
     day = {"since": NOON.replace(hour=0), "until": NOON.replace(hour=0) + DAY}
-    of_workflow = ("average_execution_duration", "execution_duration_percentiles", "execution_stats")
     said = defaultdict(set)
-    for name, absent, questions in (
-        ("workflow_id", workflow, (*of_workflow, "client_execution_stats", "initiator_execution_stats")),
-        ("client", client, (*of_workflow, "workflow_execution_stats", "initiator_execution_stats")),
+    for name, absent, dimensions in (
+        ("workflow_id", workflow, ("client_id", "initiator_type")),
+        ("client_id", client, ("workflow_id", "initiator_type")),
     ):
         foreign = neighbour.workflows[0] if name == "workflow_id" else neighbour.clients[0]
         with repository(tenant) as metrics:
-            for each, question in product((foreign, absent, new_id()), questions):
+            for each, by in product((foreign, absent, new_id()), (None, *dimensions)):
+                ask = partial(metrics.get_breakdown, by) if by else metrics.get_total
                 with pytest.raises(NOT_VISIBLE[name]) as refused:
-                    getattr(metrics, f"get_{question}")(**day, **{name: each})
+                    ask(**day, **{name: each})
                 said[name].add(str(refused.value))
 
-    assert {name: len(words) for name, words in said.items()} == {"workflow_id": 1, "client": 1}
+    assert {name: len(words) for name, words in said.items()} == {"workflow_id": 1, "client_id": 1}
 
 
 def test_stored_rows_are_told_without_sentinels(
@@ -390,14 +377,17 @@ def test_stored_rows_are_told_without_sentinels(
     tenant = tenants["America/New_York"]
     asked = {"period": Period.MONTH, "since": NOON - 99 * DAY, "until": NOON + 99 * DAY}
     with repository(tenant) as metrics:
-        by_client = metrics.get_metrics(**asked, workflow=EACH, client=EACH, initiator=None)
+        by_client = metrics.get_metrics(**asked, workflow_id=EACH, client_id=EACH, initiator_type=None)
         totals = metrics.get_metrics(**asked, measures=["total_executions"])
-        none = metrics.get_metrics(**asked, client=NO_CLIENT)
-        first = metrics.get_metrics(**asked, workflow=EACH, client=EACH, rows=5)
+        none = metrics.get_metrics(**asked, client_id=NO_CLIENT)
+        first = metrics.get_metrics(**asked, workflow_id=EACH, client_id=EACH, rows=5)
         last = first[-1]
         client = NO_CLIENT if last.has_no_client else last.client_id
         rest = metrics.get_metrics(
-            **asked, workflow=EACH, client=EACH, after=(last.period_start, last.workflow_id, client, "all")
+            **asked,
+            workflow_id=EACH,
+            client_id=EACH,
+            after=(last.period_start, last.workflow_id, client, "all"),
         )
 
     stored = cells(analytics, tenant.organization)
@@ -425,20 +415,20 @@ def test_what_is_not_stored_is_refused_in_a_sentence(tenants: dict[str, Tenant],
     """Half an hour, a range without extent or zone, a measure that nobody keeps."""
     with repository(tenants["UTC"]) as metrics:
         with pytest.raises(RangeNotStored, match="whole UTC hours, whole days and weeks and months"):
-            metrics.get_average_execution_duration(since=NOON + 30 * MINUTE, until=NOON + 9 * HOUR)
+            metrics.get_total(since=NOON + 30 * MINUTE, until=NOON + 9 * HOUR)
         some_hours = {"since": NOON, "until": NOON + 9 * HOUR}
-        a_pair = {"client": NO_CLIENT, "initiator": "USER"}
+        a_pair = {"client_id": NO_CLIENT, "initiator_type": "USER"}
         with pytest.raises(RangeNotStored, match=r"\(whole days and weeks and months"):
-            metrics.get_execution_stats(**some_hours, **a_pair)
+            metrics.get_total(**some_hours, **a_pair)
         with pytest.raises(RangeNotStored, match=r"\(whole days and weeks and months"):
-            metrics.get_client_execution_stats(**some_hours, initiator="USER")
+            metrics.get_breakdown("client_id", **some_hours, initiator_type="USER")
         with pytest.raises(RangeNotStored, match=r"\(whole weeks and months"):
-            metrics.get_workflow_execution_stats(
-                since=NOON.replace(hour=0), until=NOON.replace(hour=0) + DAY, **a_pair
+            metrics.get_breakdown(
+                "workflow_id", since=NOON.replace(hour=0), until=NOON.replace(hour=0) + DAY, **a_pair
             )
         for since, until in ((NOON, NOON), (NOON, NOON - DAY), (NOON.replace(tzinfo=None), NOON)):
             with pytest.raises((InvalidRange, TypeError)):
-                metrics.get_average_execution_duration(since=since, until=until)
+                metrics.get_total(since=since, until=until)
         with pytest.raises(UnknownMeasure, match="p50"):
             metrics.get_metrics(period=Period.DAY, since=NOON, until=NOON + DAY, measures=["p50"])
 
@@ -455,33 +445,14 @@ def test_hours_that_were_removed_are_not_taken_for_none(
 
     with repository(tenant) as metrics:
         for ask in (
-            metrics.get_execution_stats,
-            metrics.get_average_execution_duration,
-            metrics.get_workflow_execution_stats,
+            metrics.get_total,
+            lambda **range_: metrics.get_breakdown("workflow_id", **range_),
             lambda **range_: metrics.get_metrics(period=Period.HOUR, **range_),
         ):
             with pytest.raises(RangeNotStored, match="hours that began before 2024-01-30T00:00:00"):
                 ask(**before)
             ask(**after)
-        assert metrics.get_execution_stats(since=day, until=day + 2 * DAY).durations.total_executions > 0
-
-
-def test_only_what_can_be_added_is_added(tenants: dict[str, Tenant], repository: Any) -> None:
-    """Counts and sums of one period and the same dimensions; no percentile, and no total among its parts."""
-    asked = {"since": NOON - 99 * DAY, "until": NOON + 99 * DAY}
-    with repository(tenants["UTC"]) as metrics:
-        days = metrics.get_metrics(period=Period.DAY, **asked, workflow=EACH)
-        months = metrics.get_metrics(period=Period.MONTH, **asked, workflow=EACH)
-        totals = metrics.get_metrics(period=Period.DAY, **asked)
-
-    assert added_up(days) == pytest.approx(added_up(months))
-    assert added_up(days) == pytest.approx(added_up(totals))
-    assert added_up(totals)["total_executions"] == JOBS
-    for wrong in (days + months, days + totals):
-        with pytest.raises(MetricsNotAdditive, match="one period and of the same dimensions"):
-            added_up(wrong)
-    with pytest.raises(MetricsNotAdditive, match="median_duration_ms"):
-        added_up(days, ["total_executions", "median_duration_ms"])
+        assert metrics.get_total(since=day, until=day + 2 * DAY)["total_executions"] > 0
 
 
 def test_nobody_sees_a_neighbour_whatever_is_asked(
@@ -491,12 +462,17 @@ def test_nobody_sees_a_neighbour_whatever_is_asked(
     for tenant in tenants.values():
         identity = admit(tenant.organization)
         with reading_as(databases.analytics_url, settings, identity) as connection:
-            names = NamesRepository(connection, identity)
-            workflows, clients = names.find_workflows(), names.find_clients()
-            complete = AnalyticsRepository(connection, identity).get_completeness()
+            metrics = AnalyticsRepository(connection, identity)
+            whole = {"since": NOON - 99 * DAY, "until": NOON + 99 * DAY}
+            hours = {end: at.replace(minute=0) for end, at in whole.items()}
+            workflows = metrics.get_breakdown("workflow_id", **hours)
+            clients = metrics.get_breakdown("client_id", **hours)
+            total = metrics.get_total(**hours)
+            complete = metrics.get_completeness()
 
-        assert {each.id for each in workflows} == set(tenant.workflows)
-        assert {each.id for each in clients} == set(tenant.clients)
+        assert {each.which for each in workflows} == set(tenant.workflows)
+        assert {each.which for each in clients} == {*tenant.clients, NO_CLIENT}
+        assert total["total_executions"] == JOBS
         assert complete
         (zone,) = (zone for zone, each in tenants.items() if each == tenant)
         assert (complete.time_zone, complete.organization_name) == (zone, f"Acme of {zone}")
@@ -508,15 +484,15 @@ def test_one_who_was_never_published_has_nothing(databases: Databases, settings:
 
     with reading_as(databases.analytics_url, settings, identity) as connection:
         metrics = AnalyticsRepository(connection, identity)
-        stats = metrics.get_average_execution_duration(since=NOON, until=NOON + DAY)
+        stats = metrics.get_total(since=NOON, until=NOON + DAY)
         shown = [
-            metrics.get_workflow_execution_stats(since=NOON, until=NOON + DAY),
-            metrics.get_client_execution_stats(since=NOON, until=NOON + DAY),
-            metrics.get_initiator_execution_stats(since=NOON, until=NOON + DAY),
+            metrics.get_breakdown("workflow_id", since=NOON, until=NOON + DAY),
+            metrics.get_breakdown("client_id", since=NOON, until=NOON + DAY),
+            metrics.get_breakdown("initiator_type", since=NOON, until=NOON + DAY),
         ]
         complete = metrics.get_completeness()
 
-    assert (stats.total_executions, stats.average_duration_ms, complete) == (0, None, None)
+    assert (stats["total_executions"], stats["average_duration_ms"], complete) == (0, None, None)
     assert shown == [(), (), ()]
 
 
@@ -542,15 +518,15 @@ def test_many_are_asked_for_in_one_query(
 
     with reading_as(databases.analytics_url, settings, identity) as connection:
         metrics = AnalyticsRepository(connection, identity)
-        metrics.get_average_execution_duration(**asked)
+        metrics.get_total(**asked)
         with counted(connection) as statements:
             found = [
-                metrics.get_workflow_execution_stats(**asked),
-                metrics.get_client_execution_stats(**asked),
-                metrics.get_initiator_execution_stats(**asked),
+                metrics.get_breakdown("workflow_id", **asked),
+                metrics.get_breakdown("client_id", **asked),
+                metrics.get_breakdown("initiator_type", **asked),
             ]
-            metrics.get_execution_stats(**asked, workflow_id=tenant.workflows[0])
-            metrics.get_execution_stats(**asked, client=tenant.clients[0])
+            metrics.get_total(**asked, workflow_id=tenant.workflows[0])
+            metrics.get_total(**asked, client_id=tenant.clients[0])
 
     assert [len(rows) for rows in found] == [many] * 3
     assert statements == [5]
@@ -566,7 +542,7 @@ def test_the_drivers_words_stay_behind(
         metrics = AnalyticsRepository(connection, identity)
         connection.execute("SET LOCAL role = 'pg_signal_backend'")
         with pytest.raises(AnalyticsQueryError) as failed:
-            metrics.get_workflow_execution_stats(since=NOON - 99 * DAY, until=NOON + 99 * DAY)
+            metrics.get_breakdown("workflow_id", since=NOON - 99 * DAY, until=NOON + 99 * DAY)
         connection.rollback()
 
     assert isinstance(failed.value.__cause__, psycopg.Error)
@@ -635,25 +611,25 @@ def combinations(tenant: Tenant, dimensions: int) -> list[dict[str, Any]]:
     """Every way to name one of so many dimensions, as the repository takes it."""
     named = {
         "workflow_id": (None, *tenant.workflows),
-        "client": (None, *tenant.clients, NO_CLIENT),
-        "initiator": (None, *INITIATORS),
+        "client_id": (None, *tenant.clients, NO_CLIENT),
+        "initiator_type": (None, *INITIATORS),
     }
     every = [dict(zip(named, values, strict=True)) for values in product(*named.values())]
     return [each for each in every if sum(value is not None for value in each.values()) == dimensions]
 
 
-def assert_counted(found: DurationStats, true: dict[str, Any], where: Any) -> None:
+def assert_counted(found: RangeFigures, true: dict[str, Any], where: Any) -> None:
     """Counts are those of the jobs, and means and extremes to the last digit but three."""
-    counts = (found.total_executions, found.completed_executions, found.timed_executions)
+    counts = (found["total_executions"], found["completed_executions"], found["timed_executions"])
     assert counts == (true["total"], true["completed"], true["timed"]), where
-    figures = [found.average_duration_ms, found.min_duration_ms, found.max_duration_ms]
+    figures = [found["average_duration_ms"], found["min_duration_ms"], found["max_duration_ms"]]
     expected = [true["average"], true["least"], true["most"]]
     assert figures == (pytest.approx(expected, rel=1e-12) if true["timed"] else expected), where
 
 
-def assert_percentiles(found: DurationPercentiles, true: dict[str, Any], where: Any, *, exact: bool) -> None:
+def assert_percentiles(found: RangeFigures, true: dict[str, Any], where: Any, *, exact: bool) -> None:
     """Those of the jobs, to one percent where they are estimates."""
-    assert (found.estimated, found.timed_executions) == (not exact, true["timed"]), where
+    assert (found.estimated, found["timed_executions"]) == (not exact, true["timed"]), where
     expected = true["percentiles"] or [None] * 4
     assert found.relative_error is not None
     tolerance = 1e-12 if exact else found.relative_error
@@ -662,31 +638,22 @@ def assert_percentiles(found: DurationPercentiles, true: dict[str, Any], where: 
     assert exact or 0.0099 < tolerance < 0.01
 
 
-def assert_slowest_first(found: Sequence[ExecutionStats]) -> None:
+def assert_slowest_first(found: Sequence[RangeFigures]) -> None:
     """By average duration, and who has none at the end."""
-    averages = [each.durations.average_duration_ms for each in found]
+    averages = [each["average_duration_ms"] for each in found]
     assert averages == sorted(averages, key=lambda each: -1 if each is None else each, reverse=True)
-
-
-def key_of(found: Any) -> UUID | str:
-    """What a row is of."""
-    if isinstance(found, WorkflowExecutionStats):
-        return found.workflow_id
-    if isinstance(found, ClientExecutionStats):
-        return found.client_id or NO_CLIENT
-    return found.initiator_type
 
 
 def by_truth(named: dict[str, Any]) -> dict[str, Any]:
     """The same as the oracle takes it."""
-    return {name.removesuffix("_id"): value for name, value in named.items()}
+    return {name.removesuffix("_id").removesuffix("_type"): value for name, value in named.items()}
 
 
-def figures_of(found: DurationPercentiles) -> list[float | None]:
+def figures_of(found: RangeFigures) -> list[float | None]:
     """The four of them."""
     return [
-        found.median_duration_ms,
-        found.p90_duration_ms,
-        found.p95_duration_ms,
-        found.p99_duration_ms,
+        found["median_duration_ms"],
+        found["p90_duration_ms"],
+        found["p95_duration_ms"],
+        found["p99_duration_ms"],
     ]

@@ -10,9 +10,7 @@ from pipelines.errors import ClientNotVisible, WorkflowNotVisible
 from pipelines.postgres.connections import Databases
 from pipelines.postgres.grants import grants
 from pipelines.query.metrics import AnalyticsRepository
-from pipelines.query.names import NamesRepository
-from pipelines.query.tenant import admit
-from pipelines.query.tenant_reading import read_as, reading_as
+from pipelines.query.tenant import admit, read_as, reading_as
 from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings
 from pipelines.subjects.dimensions import NO_CLIENT
@@ -139,20 +137,18 @@ def test_a_query_without_a_filter_leaks_nothing(
 
     with reading_as(reader_url, settings, mine) as connection:
         right, wrong = AnalyticsRepository(connection, mine), AnalyticsRepository(connection, neighbour)
-        names = NamesRepository(connection, neighbour)
 
-        assert right.get_average_execution_duration(**whole).total_executions == 4
-        assert wrong.get_average_execution_duration(**whole).total_executions == 0
-        assert wrong.get_execution_stats(**whole, client=NO_CLIENT).durations.total_executions == 0
-        assert wrong.get_workflow_execution_stats(**whole) == ()
-        assert wrong.get_client_execution_stats(**whole) == ()
-        assert wrong.get_initiator_execution_stats(**whole) == ()
+        assert right.get_total(**whole)["total_executions"] == 4
+        assert wrong.get_total(**whole)["total_executions"] == 0
+        assert wrong.get_total(**whole, client_id=NO_CLIENT)["total_executions"] == 0
+        assert wrong.get_breakdown("workflow_id", **whole) == ()
+        assert wrong.get_breakdown("client_id", **whole) == ()
+        assert wrong.get_breakdown("initiator_type", **whole) == ()
         with pytest.raises(WorkflowNotVisible):
-            wrong.get_client_execution_stats(**whole, workflow_id=tenants[1].workflows[0])
+            wrong.get_breakdown("client_id", **whole, workflow_id=tenants[1].workflows[0])
         with pytest.raises(ClientNotVisible):
-            wrong.get_workflow_execution_stats(**whole, client=tenants[1].clients[0])
+            wrong.get_breakdown("workflow_id", **whole, client_id=tenants[1].clients[0])
         assert wrong.get_completeness() is None
-        assert (names.find_workflows(), names.find_clients()) == ((), ())
 
 
 def test_a_reader_cannot_write(reader_url: str, tenants: list[Tenant]) -> None:

@@ -9,8 +9,7 @@ from playwright.sync_api import BrowserContext
 
 from pipelines.api.app import create_app
 from pipelines.api.serving import serving
-from pipelines.api.tokens import signed
-from pipelines.api.trust import trusting
+from pipelines.api.tokens import signed, trusting
 from pipelines.devtools.generated_month import GeneratedMonth, generate_month
 from pipelines.postgres.connections import open_databases
 from pipelines.postgres.migrations import migrate

@@ -12,8 +12,7 @@ import psycopg
 import pytest
 
 from pipelines.api.app import create_app
-from pipelines.api.tokens import signed
-from pipelines.api.trust import Trust, trusting
+from pipelines.api.tokens import Trust, signed, trusting
 from pipelines.postgres.connections import Databases
 from pipelines.postgres.grants import grants
 from pipelines.query.pool import ReadingPool

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from pipelines.api.comma_separated import table
+from pipelines.api.formats import table
 from pipelines.runs.refresh import refresh
 from tests.postgres.api.conftest import QUESTIONS, RANGE, Api
 from tests.support.planting import new_id, plant_jobs

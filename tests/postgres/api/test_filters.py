@@ -119,7 +119,9 @@ def test_an_answer_costs_one_query_whatever_is_asked(
     read: list[str] = []
     rows = AnalyticsRepository._rows
     monkeypatch.setattr(
-        AnalyticsRepository, "_rows", lambda self, name, values: read.append(name) or rows(self, name, values)
+        AnalyticsRepository,
+        "_rows",
+        lambda self, name, values, **by: read.append(name) or rows(self, name, values, **by),
     )
 
     of_ranges = ranges.rows

@@ -6,8 +6,8 @@ import time
 import psycopg
 import pytest
 
-from pipelines.api.readiness import Readiness
 from pipelines.errors import DatabaseUnreachable, SchemaMissing
+from pipelines.query.pool import Readiness
 from tests.postgres.api.conftest import RANGE, Api
 
 
@@ -58,7 +58,7 @@ def test_readiness_is_not_asked_for_all_the_time(monkeypatch: pytest.MonkeyPatch
 
 def test_who_waits_for_a_database_that_hangs_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     """One request may hang with it; the others are told that it does not answer."""
-    monkeypatch.setattr("pipelines.api.readiness._PATIENCE_S", 0.01)
+    monkeypatch.setattr("pipelines.query.pool._READY_PATIENCE_S", 0.01)
     readiness = Readiness(lambda: None)
     with readiness._asking, pytest.raises(DatabaseUnreachable):
         readiness.require()

@@ -218,7 +218,7 @@ def test_what_nobody_expected_is_on_record_without_values(
     def fail(*_: object) -> None:
         raise failure(patient)
 
-    monkeypatch.setattr("pipelines.api.organizations.summary_answer", fail)
+    monkeypatch.setattr("pipelines.api.routes.summary_answer", fail)
 
     answer = shared.ask(shared.tenants[0], "summary", **RANGE)
 
@@ -226,7 +226,7 @@ def test_what_nobody_expected_is_on_record_without_values(
     assert_problem(answer)
     assert "nobody expected" in answer.json()["detail"]
     assert failure.__name__ in caplog.text
-    assert "organizations.py" in caplog.text
+    assert "routes.py" in caplog.text
     assert patient not in answer.text + caplog.text
 
 

@@ -14,7 +14,7 @@ import psutil
 import psycopg
 import pytest
 
-from pipelines.api.trust import trusting
+from pipelines.api.tokens import trusting
 from pipelines.cli.main import main
 from pipelines.postgres import embedded as embedded_postgres
 from pipelines.postgres.connections import Databases

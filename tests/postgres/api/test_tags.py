@@ -71,7 +71,9 @@ def test_a_tag_that_is_known_costs_no_query(shared: Api, monkeypatch: pytest.Mon
     read: list[str] = []
     rows = AnalyticsRepository._rows
     monkeypatch.setattr(
-        AnalyticsRepository, "_rows", lambda self, name, values: read.append(name) or rows(self, name, values)
+        AnalyticsRepository,
+        "_rows",
+        lambda self, name, values, **by: read.append(name) or rows(self, name, values, **by),
     )
 
     asked_again(shared, "summary", tag, **RANGE)

@@ -11,8 +11,7 @@ import pytest
 from pipelines.postgres.connections import Connection, Databases
 from pipelines.query.metrics import AnalyticsRepository
 from pipelines.query.pool import ReadingPool
-from pipelines.query.tenant import Tenant, admit
-from pipelines.query.tenant_reading import reading_as
+from pipelines.query.tenant import Tenant, admit, reading_as
 from pipelines.settings import Settings
 from pipelines.subjects.dimensions import ALL_OF_EACH
 from pipelines.subjects.rollup import Period
@@ -69,10 +68,10 @@ KEY, BY_TIME = "aggregate_metrics_primary_key", ("organization_id", "period", "p
 QUESTIONS: dict[str, tuple[Question, tuple[str, ...], int]] = {
     "the days": (lambda metrics: metrics.get_metrics(period=Period.DAY, **ASKED), BY_TIME, 30 * 3),
     "the hours": (lambda metrics: metrics.get_metrics(period=Period.HOUR, **ASKED), BY_TIME, 30 * 24),
-    "a summary": (lambda metrics: metrics.get_execution_stats(**ASKED), BY_TIME, 2 * 30 * 3),
+    "a summary": (lambda metrics: metrics.get_total(**ASKED), BY_TIME, 2 * 30 * 3),
     # For so few rows of so many workflows, all of the tenant's are as good.
     "all workflows": (
-        lambda metrics: metrics.get_workflow_execution_stats(**ASKED),
+        lambda metrics: metrics.get_breakdown("workflow_id", **ASKED),
         ("organization_id", "client_id", "initiator_type"),
         2 * 41 * (24 + 3),
     ),
@@ -157,7 +156,7 @@ def test_many_workflows_are_told_before_anybody_has_analyzed_a_table(
 
     with reading_as(databases.analytics_url, settings, tenant) as connection:
         connection.cursor_factory = Recorded
-        told = AnalyticsRepository(connection, tenant).get_workflow_execution_stats(**month | days)
+        told = AnalyticsRepository(connection, tenant).get_breakdown("workflow_id", **month | days)
         query, values = Recorded.told[-1]
         (plan,) = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", values).fetchone()
 

@@ -136,7 +136,7 @@ def test_a_question_about_the_wrong_tenant_leaks_nothing(
     mine, neighbour, _ = shared.tenants
     wrong = admit(neighbour.organization)
     monkeypatch.setattr(
-        "pipelines.api.answering.AnalyticsRepository",
+        "pipelines.api.routes.AnalyticsRepository",
         lambda connection, _tenant, plan: AnalyticsRepository(connection, wrong, plan),
     )
 

@@ -16,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from pipelines.api.trust import trust_of
+from pipelines.api.tokens import trust_of
 from pipelines.errors import InvalidSetting, NobodyTrusted, TokenKeysUnreachable, TokenNotAccepted
 from pipelines.settings import load_settings
 from tests.postgres.api.conftest import AUDIENCE, SECRET, Api, path_of, token_of
