@@ -38,7 +38,7 @@ def job_facts(
     absorbed = extraction.absorbed
     context.log.info(
         f"Read {extraction.rows_read:,} jobs; facts: {absorbed.inserted:,} inserted,"
-        f" {absorbed.updated:,} updated, {absorbed.gone:,} deleted."
+        f" {absorbed.updated:,} updated, {absorbed.tombstones:,} deleted."
     )
     facts = open_facts(pipeline.settings)
     jobs_by_day = facts.rows_by_day()
@@ -53,7 +53,7 @@ def job_facts(
             "rows_read": extraction.rows_read,
             "facts_inserted": absorbed.inserted,
             "facts_updated": absorbed.updated,
-            "facts_deleted": absorbed.gone,
+            "facts_deleted": absorbed.tombstones,
             **{f"{stage}_s": round(seconds, 3) for stage, seconds in extraction.seconds.items()},
         },
         jobs_by_day,

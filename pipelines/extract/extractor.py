@@ -156,5 +156,5 @@ def _absorb(run: Run, extraction: Extraction, spool: Spool) -> Absorbed:
     absorbed = Absorbed()
     for chunk in spool.chunks(fact.order):
         absorbed += absorb(chunk)
-        run.stages.tell("facts", absorbed.inserted + absorbed.updated + absorbed.gone)
+        run.stages.tell("facts", absorbed.inserted + absorbed.updated + absorbed.tombstones)
     return absorbed

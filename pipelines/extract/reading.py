@@ -10,8 +10,8 @@ import polars as pl
 from pipelines.calendars.local_ranges import LocalRange, between
 from pipelines.extract.delete_guard import counts, suspicious
 from pipelines.extract.request import Request
-from pipelines.facts.checksums import checksums, differing_days
 from pipelines.facts.fact_table import Facts
+from pipelines.facts.merge import checksums, differing_days
 from pipelines.facts.spool import Spool
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.frames import of_organizations, uuids

@@ -1,4 +1,4 @@
-"""The Delta tables behind the facts: their columns, where they lie, and whether all of them is there."""
+"""The Delta tables behind the facts: their columns, their log, and whether every file is there."""
 
 from functools import cache, partial
 from pathlib import Path
@@ -10,13 +10,21 @@ from arro3.core import Table
 from deltalake import CommitProperties, DeltaTable, Field, Schema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from pipelines.errors import FactsNewer, FactsUnusable
-from pipelines.facts.file_checksums import Checksums
-from pipelines.facts.folder import damaged_log, local_folder, refuse_what_is_no_damage, shown, told
+from pipelines.errors import (
+    FactsNewer,
+    FactsNotReadable,
+    FactsUnusable,
+    PathNotUsable,
+    StoreRefused,
+    StoreUnreachable,
+)
 from pipelines.frames import schema_of
-from pipelines.settings import Settings
+from pipelines.postgres.failures import obstacle_of, words_of
+from pipelines.settings import is_remote
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.subject import TOMBSTONE, Fact
+
+LOG: Final = "_delta_log"
 
 _DESCRIPTION: Final = "One row per row of the source that counts or once counted; rebuilt when deleted."
 
@@ -38,31 +46,23 @@ _MISLEADING: Final = frozenset("%=*?[")
 # What the column with a file's path is called while it is read.
 _PATH: Final = "path of the file"
 
-# Whoever wrote since a version was read may have changed the same jobs, so nothing is written over it.
+# A commit made since this version was read may have changed the same rows, so nothing is written over it.
 FENCED: Final = CommitProperties(max_commit_retries=0)
 
 
-def location_of(settings: Settings, fact: Fact) -> str:
-    """Where the table is."""
-    return settings.location_of(fact.table)
-
-
 def opened(location: str, fact: Fact = JOBS.fact) -> DeltaTable | None:
-    """The table, or None where there is none; it may lack columns, which are read as NULL.
+    """The table, or None where no table is; it may lack columns, which are read as NULL.
 
     Raises `FactsUnusable` when its log cannot be read or lacks a part, when a file in a local folder is
-    missing or not as it was written, and when columns are of another type or an indispensable one is missing;
+    missing or has another size, and when columns are of another type or an indispensable one is missing;
     `FactsNewer` when it has columns that this version does not know.
     """
     folder = local_folder(location)
     try:
-        # First of all, because a damaged checkpoint can end the whole process.
-        damage = folder and damaged_log(folder)
-        if not damage:
-            table = DeltaTable(location)
-            damage = _other_columns(table, location, fact) or (folder and _damaged_file(table, folder, fact))
-    except TableNotFoundError:
-        return None
+        table = _table_at(location)
+        if table is None:
+            return None
+        damage = _other_columns(table, location, fact) or (folder and _damaged_file(table, folder, fact))
     except (DeltaError, OSError) as broken:
         refuse_what_is_no_damage(location, broken)
         raise FactsUnusable(f"({shown(location)})") from broken
@@ -71,11 +71,43 @@ def opened(location: str, fact: Fact = JOBS.fact) -> DeltaTable | None:
     return table
 
 
+def newest_version(location: str) -> int:
+    """The number of the newest commit, 0 before the first one; raises `FactsUnusable`, `FactsNotReadable`."""
+    try:
+        table = _table_at(location)
+    except (DeltaError, OSError) as broken:
+        refuse_what_is_no_damage(location, broken)
+        raise FactsUnusable(f"({shown(location)})") from broken
+    return int(table.version()) if table else 0
+
+
+def refuse_what_is_no_damage(location: str, failure: BaseException) -> None:
+    """Raise what stood in the way where the files may be sound.
+
+    One of `FactsNotReadable`, `PathNotUsable`, `StoreRefused` and `StoreUnreachable`.
+    """
+    # What Delta Lake says of a store that is none of those it knows.
+    unreachable = is_remote(location) and str(failure).startswith("Generic ")
+    if obstacle := obstacle_of(failure) or (StoreRefused if unreachable else None):
+        known = obstacle in (PathNotUsable, StoreRefused, StoreUnreachable)
+        means = obstacle if known else FactsNotReadable
+        raise means(f"({shown(location)}: {words_of(failure)})") from failure
+
+
+def local_folder(location: str) -> Path | None:
+    """The folder of facts that lie on a disk of this machine."""
+    return None if is_remote(location) else Path(location)
+
+
+def shown(location: str) -> str:
+    """The location as it may be shown: what follows a question mark may be a key to the store."""
+    return location.partition("?")[0] if is_remote(location) else location
+
+
 def created(location: str, fact: Fact = JOBS.fact) -> DeltaTable:
-    """A new table without a row, or the one that somebody else made just now."""
+    """A new table without a row, or the one that another process made just now."""
     if folder := local_folder(location):
         folder.mkdir(parents=True, exist_ok=True)
-        Checksums(folder).discard()
     try:
         return DeltaTable.create(
             location,
@@ -128,13 +160,13 @@ def add_columns(table: DeltaTable, fact: Fact) -> None:
 
 
 def files_of(table: DeltaTable, fact: Fact = JOBS.fact) -> pl.DataFrame:
-    """The files of this version: `path, size_bytes, rows, gone, modified_ms` and their day."""
+    """The files of this version: `path, size_bytes, rows, tombstones, modified_ms`, the partition column."""
     return pl.DataFrame(table.get_add_actions(flatten=True)).select(
         "path",
         "size_bytes",
         pl.col(f"partition.{fact.partition_column}").alias(fact.partition_column),
         rows="num_records",
-        gone=pl.col("num_records") - pl.col("null_count.gone"),
+        tombstones=pl.col("num_records") - pl.col(f"null_count.{TOMBSTONE}"),
         modified_ms="modification_time",
     )
 
@@ -162,14 +194,14 @@ def _rows_in(files: list[str], fact: Fact) -> pl.LazyFrame:
     if not files:
         return pl.LazyFrame(schema=schema_of(fact.stored_columns))
     paths, columns = [unquote(uri) for uri in files], schema_of(fact.stored_columns)
-    home = columns.pop(fact.partition_column)
+    day = columns.pop(fact.partition_column)
     # A file that is older than a column does not have it.
     scan = partial(pl.scan_parquet, paths, glob=False, schema=columns, missing_columns="insert")
     # A folder above the table may look like a partition, too.
     *above, _, _ = paths[0].split("/")
     named = [folder.partition("=")[0] for folder in above if "=" in folder]
     if len({*named, *fact.stored_columns}) == len(named) + len(fact.stored_columns):
-        hive = dict.fromkeys(named, pl.String()) | {fact.partition_column: home}
+        hive = dict.fromkeys(named, pl.String()) | {fact.partition_column: day}
         return scan(hive_schema=hive).select(*fact.stored_columns)
     # One that is named like a column would hide it. This reads every day, whichever are asked for.
     own_folder = pl.col(_PATH).str.extract("=([^/]*)/[^/]*$").str.to_date()
@@ -177,13 +209,24 @@ def _rows_in(files: list[str], fact: Fact) -> pl.LazyFrame:
     return rows.with_columns(own_folder.alias(fact.partition_column)).select(*fact.stored_columns)
 
 
+def _table_at(location: str) -> DeltaTable | None:
+    if folder := local_folder(location):
+        # A power cut may leave a commit empty, which Delta Lake takes for one that changed nothing.
+        log = (entry for kind in ("*.json", "*.parquet") for entry in (folder / LOG).glob(kind))
+        if empty := next((entry.name for entry in log if not entry.stat().st_size), None):
+            raise FactsUnusable(f"({shown(location)}: {empty} is empty)")
+    try:
+        return DeltaTable(location)
+    except TableNotFoundError:
+        return None
+
+
 def _damaged_file(table: DeltaTable, folder: Path, fact: Fact) -> str | None:
-    """What a look at the sizes and times of the files in use finds wrong: some 10 ms for a thousand."""
-    files = files_of(table, fact)
-    for name, size in files.select("path", "size_bytes").iter_rows():
+    """What the sizes of the files in use say of damage: some 10 ms for a thousand files."""
+    for name, size in files_of(table, fact).select("path", "size_bytes").iter_rows():
         if (folder / name).stat().st_size != size:
             return f"{name} has another size"
-    return told(Checksums(folder).changed(files["path"]))
+    return None
 
 
 def _indispensable(fact: Fact) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Delta tables with one row per job, or step, that counts or once did, and the feeds of their changes."""
+"""Tables of facts: one row per row of the source that counts or once did; written, tidied, and asked."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +14,7 @@ from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from pipelines.errors import FactsConflict, FactsNotReadable, FactsNotWritten, FactsUnusable, FeedLost
-from pipelines.facts.change_feed import commits_past, commits_since
+from pipelines.facts.change_feed import read_changes, read_commits
 from pipelines.facts.delta import (
     FENCED,
     add_columns,
@@ -22,20 +22,18 @@ from pipelines.facts.delta import (
     created,
     files_of,
     lacking_columns,
-    location_of,
     opened,
     rows_of,
+    shown,
 )
-from pipelines.facts.file_checksums import Checksums
-from pipelines.facts.folder import local_folder, shown
 from pipelines.facts.health import reading_facts
-from pipelines.facts.merge import counted_at_home, in_portions, known_columns, needed, portions
+from pipelines.facts.merge import counted_in_place, in_portions, known_columns, needed, portions
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.frames import uuids
 from pipelines.postgres.failures import words_of
 from pipelines.settings import Settings
 from pipelines.subjects.jobs import JOBS
-from pipelines.subjects.subject import Fact
+from pipelines.subjects.subject import TOMBSTONE, Fact
 
 # Rows of one organization lie together; small groups let a reader skip the others.
 _WRITER: Final = WriterProperties(compression="ZSTD", max_row_group_size=32_768)
@@ -49,7 +47,7 @@ _FEW_FACTS: Final = 50_000
 # A file is written before its commit is made, and a merge takes less than that.
 _LONGEST_WRITE: Final = timedelta(hours=1)
 
-# What a commit is called that changes no job that counts.
+# The operations of commits that change no row that counts.
 _HOUSEKEEPING: Final = frozenset(
     {"CREATE TABLE", "ADD COLUMN", "OPTIMIZE", "DELETE", "VACUUM START", "VACUUM END"}
 )
@@ -57,21 +55,25 @@ _HOUSEKEEPING: Final = frozenset(
 
 @dataclass(frozen=True)
 class Absorbed:
-    """How many jobs a hand-off made count, changed, and made count no longer."""
+    """How many rows a hand-off made count, changed, and turned into tombstones."""
 
     inserted: int = 0
     updated: int = 0
-    gone: int = 0
+    tombstones: int = 0
 
     def __add__(self, other: "Absorbed") -> "Absorbed":
-        return Absorbed(self.inserted + other.inserted, self.updated + other.updated, self.gone + other.gone)
+        return Absorbed(
+            self.inserted + other.inserted,
+            self.updated + other.updated,
+            self.tombstones + other.tombstones,
+        )
 
 
 class Facts:
     """One version of the table at a location; `version` counts its commits and `table_id` tells tables apart.
 
-    Whatever is written raises `FactsConflict` when somebody else wrote since it was opened, `FactsNotWritten`
-    for want of space; whatever is read raises `FactsUnusable` when its files are damaged or gone.
+    Writing raises `FactsConflict` when another process wrote since the table was opened, `FactsNotWritten`
+    for want of space; reading raises `FactsUnusable` when files are damaged or missing.
     """
 
     def __init__(self, table: DeltaTable, location: str, fact: Fact = JOBS.fact) -> None:
@@ -94,39 +96,35 @@ class Facts:
 
     @property
     def rows(self) -> int:
-        """How many jobs count."""
+        """How many rows count."""
         return int(self._collect(self.scan().select(pl.len())).item())
 
     @property
     def empty(self) -> bool:
-        """Whether no job was ever kept, or none is left."""
+        """Whether no row was ever kept, or none is left."""
         return not self._table.file_uris()
 
     def scan(self) -> pl.LazyFrame:
-        """The jobs that count: their columns but `gone`; collect it within `reading_facts`."""
-        return rows_of(self._table, self._fact).filter(pl.col("gone").is_null()).drop("gone")
+        """The rows that count, without the tombstone; collect them within `reading_facts`."""
+        return rows_of(self._table, self._fact).filter(pl.col(TOMBSTONE).is_null()).drop(TOMBSTONE)
 
     def of_days(self, days: pl.DataFrame) -> pl.LazyFrame:
-        """The jobs that count of these days of organizations (`organization_id` and the home)."""
-        home = self._fact.partition_column
-        dates = days[home].unique().implode()
-        there = ["organization_id", home]
-        return (
-            self.scan()
-            .filter(pl.col(home).is_in(dates))
-            .join(days.lazy().select(there), on=there, how="semi")
-        )
+        """The rows that count of these days of organizations (`organization_id` and the partition column)."""
+        day = self._fact.partition_column
+        asked = pl.col(day).is_in(days[day].unique().implode())
+        key = ["organization_id", day]
+        return self.scan().filter(asked).join(days.lazy().select(key), on=key, how="semi")
 
     def rows_by_organization(self) -> dict[UUID, int]:
-        """How many jobs of each organization count."""
-        counted = self._collect(self.scan().group_by("organization_id").len("jobs"))
-        return dict(zip(uuids(counted["organization_id"]), counted["jobs"], strict=True))
+        """How many rows of each organization count."""
+        counted = self._collect(self.scan().group_by("organization_id").len("rows"))
+        return dict(zip(uuids(counted["organization_id"]), counted["rows"], strict=True))
 
     def rows_by_day(self) -> dict[date, int]:
-        """How many jobs that count completed on each UTC day, of days that have any; the earliest first."""
-        day = pl.col("completed_at").dt.date().alias("day")
-        counted = self._collect(self.scan().group_by(day).len("jobs").sort("day"))
-        return dict(zip(counted["day"], counted["jobs"], strict=True))
+        """How many rows that count have their time on each UTC day that has any; the earliest day first."""
+        day = pl.col(self._fact.time).dt.date().alias("day")
+        counted = self._collect(self.scan().group_by(day).len("rows").sort("day"))
+        return dict(zip(counted["day"], counted["rows"], strict=True))
 
     def add_columns(self) -> None:
         """Add the columns of this version that a table which an earlier one made does not have yet."""
@@ -136,14 +134,14 @@ class Facts:
             self.__dict__.pop("complete_since", None)
 
     def fill(self, changes: pl.DataFrame) -> Absorbed:
-        """Append the jobs that count, none of which may be there yet; `changes` as `absorb` takes them."""
-        return self._append(changes.filter(pl.col("gone").is_null()))
+        """Append the rows that count, none of which may be there yet; `changes` as `absorb` takes them."""
+        return self._append(changes.filter(pl.col(TOMBSTONE).is_null()))
 
     def absorb(self, changes: pl.DataFrame) -> Absorbed:
-        """Make the facts say of these jobs, each of which comes once, what the changes say: all columns.
+        """Make the facts say what these rows say, all columns; each key comes once.
 
-        A job that no longer counts keeps its row, marked with the reason. What is there already makes no
-        version; much takes several, and one cut off between two is made good by absorbing again.
+        A row that no longer counts stays as a tombstone with the reason. Rows that are there already make no
+        version; many rows make several, and a hand-off that was cut off is completed by absorbing again.
         """
         if changes.is_empty():
             return Absorbed()
@@ -158,20 +156,20 @@ class Facts:
         return sum(map(self._write, portions(rows, days, _MERGED_FACTS, self._fact)), Absorbed())
 
     def changes_since(self, version: int) -> Iterator[pl.DataFrame]:
-        """Yield the rows that each commit past that version wrote, as they were before and after it.
+        """Yield the changes of each commit past that version: rows as they were before it and are after it.
 
         A frame holds whole commits: all columns, `_commit_version` and `_change_type` (insert,
         update_preimage, update_postimage, delete). Raises `FeedLost` when files were removed or damaged.
         """
-        return commits_since(version, self._table, self._location, self._fact)
+        return read_changes(self._table, self._fact, version)
 
     def pending_since(self, version: int) -> datetime | None:
-        """When the first commit past that version changed a job, or None when none did.
+        """When the first commit past that version changed a row, or None when none did.
 
-        One that is no longer in the log was made before any time.
+        A commit that is no longer in the log was made before any time.
         """
         try:
-            commits = commits_past(version, self._table, self._location)
+            commits = read_commits(self._table, self._location, version)
         except FeedLost:
             return datetime.min.replace(tzinfo=UTC)
         changed = [commit["timestamp"] for commit in commits if commit["operation"] not in _HOUSEKEEPING]
@@ -183,13 +181,13 @@ class Facts:
             merged = self._table.optimize.compact(writer_properties=_WRITER, commit_properties=FENCED)
         return int(merged["numFilesRemoved"])
 
-    def purge_gone(self, before: datetime) -> int:
-        """Delete rows of days whose jobs all stopped counting before that; return how many.
+    def purge_tombstones(self, before: datetime) -> int:
+        """Delete tombstones of days on which no row became one since that time; return how many.
 
         They count nowhere, so no cell changes. A day whose files were rewritten since is left for later.
         """
         files = files_of(self._table, self._fact)
-        written = pl.col("modified_ms").filter(pl.col("gone") > 0).max()
+        written = pl.col("modified_ms").filter(pl.col("tombstones") > 0).max()
         days = (
             files.group_by(self._fact.partition_column)
             .agg(facts=pl.col("rows").sum(), written=written)
@@ -214,58 +212,58 @@ class Facts:
         listed = ", ".join(f"'{day}'" for day in days)
         with self._commit():
             purged = self._table.delete(
-                f"gone IS NOT NULL AND {self._fact.partition_column} IN ({listed})",
+                f"{TOMBSTONE} IS NOT NULL AND {self._fact.partition_column} IN ({listed})",
                 writer_properties=_WRITER,
                 commit_properties=FENCED,
             )
         return int(purged["num_deleted_rows"])
 
     def _known(self, changes: pl.DataFrame, *, few: bool) -> pl.DataFrame:
-        """The facts of these jobs wherever they are, the known columns.
+        """The facts with these keys in any partition, the known columns.
 
-        Most are on their day. Only of others, new or moved, has every day to be asked: 0.2 s for 5 million.
-        A table of few facts is read once.
+        Most are in the partition that the change names. Only for the others, new or moved, are all
+        partitions read: 0.2 s for 5 million rows. A table of few facts is read once.
         """
-        key, home = self._fact.place
+        key, day = self._fact.place
         known = known_columns(self._fact, added_columns(self._table))
         facts = rows_of(self._table, self._fact).select(known)
-        ids = changes.lazy().select(key)
+        keys = changes.lazy().select(key)
         if few:
-            return self._collect(facts.join(ids, on=key, how="semi"))
-        days = changes[home].unique().implode()
-        near = self._collect(facts.filter(pl.col(home).is_in(days)).join(ids, on=key, how="semi"))
-        at_home = counted_at_home(near, changes, self._fact)
-        strangers = ids.join(at_home.lazy(), on=key, how="anti").collect()
-        if strangers.is_empty():
-            return at_home
-        far = self._collect(facts.join(strangers.lazy(), on=key, how="semi"))
-        return pl.concat([at_home, far])
+            return self._collect(facts.join(keys, on=key, how="semi"))
+        days = changes[day].unique().implode()
+        near = self._collect(facts.filter(pl.col(day).is_in(days)).join(keys, on=key, how="semi"))
+        in_place = counted_in_place(near, changes, self._fact)
+        others = keys.join(in_place.lazy(), on=key, how="anti").collect()
+        if others.is_empty():
+            return in_place
+        return pl.concat([in_place, self._collect(facts.join(others.lazy(), on=key, how="semi"))])
 
     def _write(self, rows: pl.DataFrame) -> Absorbed:
         if not rows["known"].any():
             return self._append(rows)
-        columns: dict[str, Any] = {name: f"job.{name}" for name in self._fact.stored_columns}
-        # A day is a home: each row of a job has one, and counts in one of them at most.
-        same_row = " AND ".join(f"fact.{name} = job.{name}" for name in self._fact.place)
+        columns: dict[str, Any] = {name: f"new.{name}" for name in self._fact.stored_columns}
+        # A row may be in several partitions, and counts in one of them at most.
+        same_row = " AND ".join(f"fact.{name} = new.{name}" for name in self._fact.place)
+        leaves, counts = (f"new.{TOMBSTONE} IS {test}" for test in ("NOT NULL", "NULL"))
         with self._commit():
             (
                 self._table.merge(
                     rows.select(*self._fact.stored_columns),
                     predicate=same_row,
-                    source_alias="job",
+                    source_alias="new",
                     target_alias="fact",
                     writer_properties=_WRITER,
                     commit_properties=FENCED,
                     # Streamed, it would read every day of the table instead of those that the rows name.
                     streamed_exec=False,
                 )
-                .when_matched_update({"gone": "job.gone"}, predicate="job.gone IS NOT NULL")
-                .when_matched_update(columns, predicate="job.gone IS NULL")
-                .when_not_matched_insert(columns, predicate="job.gone IS NULL")
+                .when_matched_update({TOMBSTONE: f"new.{TOMBSTONE}"}, predicate=leaves)
+                .when_matched_update(columns, predicate=counts)
+                .when_not_matched_insert(columns, predicate=counts)
                 .execute()
             )
-        gone, known = rows["gone"].is_not_null(), rows["known"]
-        return Absorbed(int((~known).sum()), int((known & ~gone).sum()), int(gone.sum()))
+        left, known = rows[TOMBSTONE].is_not_null(), rows["known"]
+        return Absorbed(int((~known).sum()), int((known & ~left).sum()), int(left.sum()))
 
     def _append(self, rows: pl.DataFrame) -> Absorbed:
         if rows.height:
@@ -281,7 +279,6 @@ class Facts:
 
     @contextmanager
     def _commit(self) -> Iterator[None]:
-        before = self.version
         passing(FaultPoint.BEFORE_FACTS_COMMIT)
         try:
             with reading_facts(self._location, self._fact):
@@ -292,8 +289,6 @@ class Facts:
         except (DeltaError, OSError) as failed:
             raise FactsNotWritten(f"({shown(self._location)}: {words_of(failed)})") from failed
         passing(FaultPoint.AFTER_FACTS_COMMIT)
-        if folder := local_folder(self._location):
-            Checksums(folder).record(since_version=before)
 
     def _collect(self, rows: pl.LazyFrame) -> pl.DataFrame:
         with reading_facts(self._location, self._fact):
@@ -311,6 +306,6 @@ def find_first_day(settings: Settings) -> date | None:
 
 def open_facts(settings: Settings, fact: Fact = JOBS.fact) -> Facts:
     """Open the table, or make an empty one where there is none; raises `FactsUnusable`."""
-    location = location_of(settings, fact)
+    location = settings.location_of(fact.table)
     table = opened(location, fact)
     return Facts(created(location, fact) if table is None else table, location, fact)

@@ -1,4 +1,4 @@
-"""Folders and object stores, which are written to and read alike."""
+"""Folders and object stores behind one interface, in a file of its own: facts are read without obstore."""
 
 import os
 from pathlib import Path
@@ -9,10 +9,10 @@ from pipelines.settings import is_remote
 
 
 def store_at(location: str) -> ObjectStore:
-    """What is there; a folder is made where there is none."""
+    """The folder or object store at a location; a folder that is missing is made."""
     if is_remote(location):
         return from_url(location)
-    # Nobody else's account has any business there.
+    # Other accounts of the machine may not read it.
     Path(location).mkdir(mode=0o700, parents=True, exist_ok=True)
     return LocalStore(location)
 
@@ -29,7 +29,3 @@ def settle(location: str, name: str) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _is_remote(location: str) -> bool:
-    return "://" in location

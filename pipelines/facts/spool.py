@@ -1,4 +1,4 @@
-"""Extracted rows on their way to the facts: held aside so that the source's snapshot can end."""
+"""Extracted rows on their way to the facts: they are kept apart so that the source's snapshot can end."""
 
 import shutil
 import tempfile
@@ -34,7 +34,7 @@ def temporary_spool(home: Path, fact: Fact = JOBS.fact) -> Iterator["Spool"]:
 
 
 class Spool:
-    """Rows in, in any order; all of them out, or in chunks of some 100,000 rows by the day they live on."""
+    """Rows in, in any order; all of them out, or in chunks of some 100,000 rows by partition column."""
 
     def __init__(self, home: Path, fact: Fact = JOBS.fact) -> None:
         self._home, self._fact = home, fact
@@ -53,28 +53,28 @@ class Spool:
             self._write()
 
     def chunks(self, order: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """Yield every job once, a chunk in that order, undated ones first; only a very full day is cut.
+        """Yield every row once, a chunk in that order, undated ones first; only a very full day is cut.
 
-        One that was read several times has the same row each time, because it was read in one snapshot.
+        A row that was read several times has the same row each time, because it was read in one snapshot.
         """
         if not self.rows:
             return
         rows = self.scan()
-        key, home = self._fact.place
+        key, day = self._fact.place
         if self.rows <= CHUNK_ROWS:
             yield rows.unique(key).sort(order).collect(engine="in-memory")
             return
-        yield rows.filter(pl.col(home).is_null()).unique(key).collect()
-        rows = rows.filter(pl.col(home).is_not_null())
-        days = rows.group_by(home).len().sort(home).collect()
+        yield rows.filter(pl.col(day).is_null()).unique(key).collect()
+        rows = rows.filter(pl.col(day).is_not_null())
+        days = rows.group_by(day).len().sort(day).collect()
         chunk = (pl.col("len").cum_sum() - pl.col("len")) // CHUNK_ROWS
         for group in days.with_columns(chunk=chunk).partition_by("chunk", maintain_order=True):
-            first, last = group[home].min(), group[home].max()
+            first, last = group[day].min(), group[day].max()
             pieces = -(-int(group["len"].sum()) // (2 * CHUNK_ROWS))
             for piece in range(pieces):
                 mine = pl.col(key).hash() % pieces == piece
                 yield (
-                    rows.filter(pl.col(home).is_between(first, last), mine).unique(key).sort(order).collect()
+                    rows.filter(pl.col(day).is_between(first, last), mine).unique(key).sort(order).collect()
                 )
 
     def scan(self) -> pl.LazyFrame:

@@ -21,7 +21,7 @@ from pipelines.compute.engine import (
 from pipelines.errors import FeedLost, PublishConflict
 from pipelines.extract.delete_guard import find_guarded
 from pipelines.extract.request import Extraction
-from pipelines.facts.causes import with_cause
+from pipelines.facts.change_feed import with_cause
 from pipelines.facts.fact_table import Facts
 from pipelines.facts.health import reading_facts
 from pipelines.facts.spool import Spool, temporary_spool

@@ -15,7 +15,7 @@ from pipelines.errors import ExecutionMetricsError
 from pipelines.extract.delete_guard import find_guarded
 from pipelines.extract.extractor import gather
 from pipelines.extract.request import Extraction, Request
-from pipelines.facts.delta import location_of, opened
+from pipelines.facts.delta import opened
 from pipelines.facts.health import reading_facts
 from pipelines.facts.spool import Spool
 from pipelines.frames import of_organizations, uuids
@@ -95,7 +95,7 @@ def _without_new_facts(settings: Settings) -> Iterator[Settings]:
         lacking = {
             name: f"{elsewhere}/{fact.table}"
             for name, fact in (("facts_url", JOBS.fact), ("step_facts_url", STEPS.fact))
-            if opened(location_of(settings, fact), fact) is None
+            if opened(settings.location_of(fact.table), fact) is None
         }
         yield settings.model_copy(update=lacking)
 

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from pipelines.facts.delta import location_of, opened
+from pipelines.facts.delta import opened
 from pipelines.facts.fact_table import Facts, open_facts
-from pipelines.facts.folder import find_set_aside, remove_folder
-from pipelines.facts.health import examine
+from pipelines.facts.health import examine, find_set_aside, remove_folder
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.postgres.connections import Databases, Run, connections_reused
 from pipelines.postgres.schema_checks import require_analytics
@@ -30,21 +29,21 @@ class TidyReport:
 
     files_merged: int
     files_removed: int
-    gone_removed: int
+    tombstones_removed: int
     organizations_forgotten: int
 
     def __add__(self, other: "TidyReport") -> "TidyReport":
         return TidyReport(
             self.files_merged + other.files_merged,
             self.files_removed + other.files_removed,
-            self.gone_removed + other.gone_removed,
+            self.tombstones_removed + other.tombstones_removed,
             self.organizations_forgotten + other.organizations_forgotten,
         )
 
 
 @connections_reused()
 def tidy_facts(databases: Databases, settings: Settings) -> TidyReport:
-    """Merge small files; remove what is not needed any more: replaced files, and rows gone for long.
+    """Merge small files; remove what is not needed any more: replaced files, and old tombstones.
 
     An organization whose publishing fails holds the files of the changes that it lacks, but no longer than
     `feed_retention`. Raises `SchemaMissing`, `AnotherRunHoldsTheLock`, `FactsUnusable`, `FactsConflict`.
@@ -60,7 +59,7 @@ def tidy_facts(databases: Databases, settings: Settings) -> TidyReport:
 
 def _tidied(run: Run, subject: Subject) -> TidyReport:
     settings = run.settings
-    location, facts = location_of(settings, subject.fact), open_facts(settings, subject.fact)
+    location, facts = settings.location_of(subject.fact.table), open_facts(settings, subject.fact)
     # Damage in a file that nobody reads is found in time, and is not merged into one that looks sound.
     examine(location, fact=subject.fact)
     expired = datetime.now(UTC) - settings.feed_retention
@@ -69,7 +68,7 @@ def _tidied(run: Run, subject: Subject) -> TidyReport:
         forgotten = _behind_since(expired, facts, seen)
         forget_published(connection, subject, forgotten)
         passing(FaultPoint.LOST_VERSIONS_DISOWNED)
-    gone = facts.purge_gone(expired)
+    tombstones = facts.purge_tombstones(expired)
     merged = facts.compact()
     removed = facts.vacuum(settings.feed_retention)
     old = [folder for folder, since in find_set_aside(location).items() if since < expired]
@@ -77,7 +76,7 @@ def _tidied(run: Run, subject: Subject) -> TidyReport:
     replaced = all(each.knows(facts) for each in seen.values())
     if old and replaced and not (find_sealed_before(run, subject) or settings.sealed_before_at):
         removed += sum(map(remove_folder, old))
-    return TidyReport(merged, removed, gone, len(forgotten))
+    return TidyReport(merged, removed, tombstones, len(forgotten))
 
 
 def _behind_since(moment: datetime, facts: Facts, seen: Watermarks) -> list[UUID]:

@@ -237,7 +237,7 @@ def _report(extraction: Extraction, published: Published) -> SubjectReport:
         not_counted=extraction.not_counted,
         facts_inserted=extraction.absorbed.inserted,
         facts_updated=extraction.absorbed.updated,
-        facts_deleted=extraction.absorbed.gone,
+        facts_deleted=extraction.absorbed.tombstones,
         cells_computed=published.computed,
         cells_written=published.written,
         cells_deleted=published.deleted,

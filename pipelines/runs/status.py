@@ -6,7 +6,8 @@ from datetime import datetime
 from uuid import UUID
 
 from pipelines.errors import DeletesNotAccepted, ExecutionMetricsError
-from pipelines.facts.folder import find_set_aside, newest_version
+from pipelines.facts.delta import newest_version
+from pipelines.facts.health import find_set_aside
 from pipelines.postgres.connections import Databases, connect
 from pipelines.postgres.schema_checks import require_analytics
 from pipelines.postgres.statements import statement

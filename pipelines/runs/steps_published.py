@@ -4,9 +4,9 @@ from datetime import datetime
 
 import polars as pl
 
-from pipelines.facts.checksums import checksums, differing_days
 from pipelines.facts.fact_table import open_facts
 from pipelines.facts.health import reading_facts
+from pipelines.facts.merge import checksums, differing_days
 from pipelines.frames import uuids
 from pipelines.postgres.connections import Databases, connect
 from pipelines.publish.publisher import find_unpublished

@@ -151,7 +151,7 @@ def test_dagster_tidies(settings: Settings) -> None:
     assert said == {
         "files_merged": HOURS,
         "files_removed": 0,
-        "gone_removed": 0,
+        "tombstones_removed": 0,
         "organizations_forgotten": 0,
     }
     assert live_files(settings) == 1

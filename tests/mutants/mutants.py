@@ -164,14 +164,14 @@ MUTANTS = (
     Mutant(
         "a job that counts again is not let in",
         "what was deleted by mistake and restored is missing",
-        Python("pipelines.facts.merge", "needed").replace('... | pl.col("was_gone")', "..."),
+        Python("pipelines.facts.merge", "needed").replace('... | pl.col("was_tombstone")', "..."),
         test="tests/unit/test_facts.py::test_a_job_that_counts_again_is_as_new",
     ),
     Mutant(
         "jobs that left are counted",
         "deleted jobs stay in the figures",
         Python("pipelines.facts.fact_table", "Facts.scan").replace(
-            '(...).filter(pl.col("gone").is_null())', "..."
+            "(...).filter(pl.col(TOMBSTONE).is_null())", "..."
         ),
         test="tests/unit/test_facts.py::test_a_job_that_stops_counting_keeps_its_row_and_the_reason",
     ),
@@ -344,7 +344,7 @@ MUTANTS = (
     Mutant(
         "whatever cannot be read is damaged",
         "sound facts are thrown away for want of open files",
-        Python("pipelines.facts.folder", "refuse_what_is_no_damage").replace("obstacle_of(failure)", "None"),
+        Python("pipelines.facts.delta", "refuse_what_is_no_damage").replace("obstacle_of(failure)", "None"),
         test="tests/unit/test_damaged_facts.py::test_want_of_open_files_is_no_damage",
     ),
     Mutant(

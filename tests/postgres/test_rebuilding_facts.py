@@ -6,11 +6,13 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from deltalake import DeltaTable
 
 from pipelines.errors import PublishConflict
 from pipelines.extract.request import Request
 from pipelines.facts.fact_table import open_facts
 from pipelines.postgres.connections import Databases
+from pipelines.runs.audit import audit
 from pipelines.runs.fact_maintenance import tidy_facts
 from pipelines.runs.refresh import FailedOrganization, extract_changes, publish_changes, reconcile, refresh
 from pipelines.runs.status import status
@@ -251,6 +253,62 @@ def test_facts_that_cannot_be_read_are_set_aside_and_rebuilt(
     assert (report.facts_inserted, report.cells_written, report.cells_deleted) == (report.rows_read, 0, 0)
     assert row_versions(analytics) == before
     assert list(Path(settings.facts_location).parent.glob("job_facts.unusable-*"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "repaired"),
+    [
+        ({"status": "'FAILED'"}, False),
+        ({"status": "'FAILED'", "row_hash": "row_hash + 1"}, True),
+    ],
+    ids=["a value", "a value and the hash"],
+)
+def test_the_audit_finds_facts_that_say_something_else(
+    wrong: dict[str, str],
+    repaired: bool,
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+) -> None:
+    """A wrong hash is repaired; a wrong value beside a right hash stays until the facts are deleted."""
+    tenant, neighbour = plant_two_tenants(source)
+    refresh(databases, settings)
+    neighbours = row_versions(analytics, neighbour.organization)
+    DeltaTable(settings.facts_location).update(
+        wrong, predicate=f"organization_id = X'{tenant.organization.hex}'"
+    )
+    refresh(databases, settings)
+
+    audited = audit(databases, settings)
+
+    assert {each.organization_id for each in audited.found} == {tenant.organization}
+    assert (audited.unrepaired == ()) == repaired
+    assert (differences(cells(analytics), cells_by_sql(source)) == []) == repaired
+    if not repaired:
+        shutil.rmtree(settings.facts_location)
+        refresh(databases, settings)
+        assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert row_versions(analytics, neighbour.organization) == neighbours
+
+
+def test_a_fact_with_the_id_of_another_job_is_found_when_the_job_changes(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """Until then no figure shows it; the job that changed would count twice, and does not for long."""
+    tenant, _ = plant_two_tenants(source)
+    job = plant_job(source, tenant)
+    refresh(databases, settings)
+    DeltaTable(settings.facts_location).update(
+        {"job_id": f"X'{UUID(int=77).hex}'"}, predicate=f"job_id = X'{job.hex}'"
+    )
+    change_job(source, job, status="FAILED")
+
+    refresh(databases, settings)
+    audit(databases, settings)
+
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert open_facts(settings).rows == 13
 
 
 def test_a_new_column_is_added_in_place(

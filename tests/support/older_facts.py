@@ -6,7 +6,7 @@ from dataclasses import replace
 import psycopg
 from deltalake import write_deltalake
 
-from pipelines.facts.delta import created, location_of, opened, rows_of
+from pipelines.facts.delta import created, opened, rows_of
 from pipelines.facts.fact_table import open_facts
 from pipelines.settings import Settings
 from pipelines.subjects.subject import Subject
@@ -17,7 +17,7 @@ def take_away_column(
 ) -> None:
     """Have the same facts in another table without that column, and be published from there."""
     fact = subject.fact
-    location = location_of(settings, fact)
+    location = settings.location_of(fact.table)
     table = opened(location, fact)
     assert table is not None
     rows = rows_of(table, fact).drop(column).collect()

@@ -62,7 +62,7 @@ def test_facts_for_which_there_is_no_room(history: History, place: Place) -> Non
         witness.sees_it_heal()
     beginning.again()
 
-    # Their checksums can wait; the facts of steps, after the jobs are published, cannot be written.
+    # The facts of steps, after the jobs are published, cannot be written.
     ended = struck(place, "full", occurrence_of(points, FaultPoint.AFTER_FACTS_COMMIT, 0), 0)
 
     assert ended.returncode == 1

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,13 +19,14 @@ from hypothesis import settings as budget
 from hypothesis import strategies as st
 
 from pipelines.errors import FactsConflict, FeedLost
-from pipelines.facts import delta as facts_table
-from pipelines.facts import fact_table as facts_module
-from pipelines.facts.delta import created
+from pipelines.facts import delta, fact_table
+from pipelines.facts.delta import newest_version
 from pipelines.facts.fact_table import Absorbed, Facts, open_facts
-from pipelines.facts.folder import newest_version
-from pipelines.facts.health import examine
+from pipelines.facts.health import examine, find_set_aside
+from pipelines.facts.merge import checksums
 from pipelines.settings import Settings, load_settings
+from pipelines.subjects.dimensions import Dimension
+from pipelines.subjects.jobs import JOBS
 from tests.support.fact_changes import DAY, MINUTE, NOON, Row, change, frame, id_of
 from tests.support.sampling import EVERYTHING
 
@@ -49,7 +51,7 @@ def facts(settings: Settings) -> Facts:
 
 
 def test_what_is_handed_over_is_there(facts: Facts, settings: Settings) -> None:
-    """Every column comes back as it went in, for whoever opens the table."""
+    """Every column comes back as it went in, in a table that is opened again."""
     rows = [change(1), change(2, client_id=id_of(3), initiator_type=None, created_at=NOON + DAY)]
 
     absorbed = facts.absorb(frame(*rows))
@@ -58,37 +60,27 @@ def test_what_is_handed_over_is_there(facts: Facts, settings: Settings) -> None:
     assert counted(open_facts(settings)) == counted_rows([*rows, *NEIGHBOUR])
 
 
-def test_twice_is_once(facts: Facts) -> None:
-    """What is there already makes no new version, whatever comes along."""
-    facts.absorb(frame(change(1), change(2)))
-    facts.absorb(frame(change(2, gone="deleted")))
-    before = facts.version
-
-    again = facts.absorb(frame(change(1), change(2, gone="deleted"), change(3, gone="retried")))
-
-    assert (again, facts.version) == (Absorbed(), before)
-
-
-def test_the_newest_version_is_known_without_a_row(facts: Facts, settings: Settings) -> None:
-    """The log alone tells it."""
-    facts.absorb(frame(change(1)))
-
-    assert newest_version(settings.facts_location) == facts.version > 1
-
-
 def test_asking_for_the_newest_version_makes_no_table(settings: Settings) -> None:
-    """Before the first hand-off it is the one that the first commit will have."""
+    """The log alone says it; before the first hand-off it is the one that the first commit will have."""
     assert newest_version(settings.facts_location) == 0
     assert not Path(settings.facts_location).exists()
 
+    facts = open_facts(settings)
+    facts.fill(frame(change(1)))
 
-def test_jobs_that_never_counted_are_never_written(facts: Facts) -> None:
-    """A pass over running jobs makes no version at all."""
+    assert newest_version(settings.facts_location) == facts.version == 1
+
+
+def test_twice_is_once(facts: Facts) -> None:
+    """Rows that are there already, and rows that never counted, make no new version."""
+    facts.absorb(frame(change(1), change(2)))
+    facts.absorb(frame(change(2, gone="deleted")))
     before = facts.version
+    never = (change(job, gone="retried", created_date=None) for job in range(10, 100))
 
-    facts.absorb(frame(*(change(job, gone="retried", created_date=None) for job in range(100))))
+    again = facts.absorb(frame(change(1), change(2, gone="deleted"), change(3, gone="retried"), *never))
 
-    assert facts.version == before
+    assert (again, facts.version) == (Absorbed(), before)
 
 
 def test_an_edit_replaces_the_row(facts: Facts) -> None:
@@ -109,11 +101,11 @@ def test_a_job_that_stops_counting_keeps_its_row_and_the_reason(facts: Facts) ->
     absorbed = facts.absorb(frame(change(1, status="RUNNING", completed_at=None, row_hash=7, gone="retried")))
     facts.absorb(frame(change(1, gone="deleted")))
 
-    assert absorbed == Absorbed(gone=1)
+    assert absorbed == Absorbed(tombstones=1)
     assert counted(facts) == counted_rows(NEIGHBOUR)
     assert facts.rows == len(NEIGHBOUR)
     assert facts.rows_by_organization() == {UUID(int=9): len(NEIGHBOUR)}
-    assert id_of(1) not in facts.digest()["organization_id"]
+    assert id_of(1) not in sums(facts.scan())["organization_id"]
     assert kept(facts, 1) == [change(1, gone="retried")]
 
 
@@ -135,27 +127,27 @@ def test_a_job_whose_creation_was_edited_counts_once(facts: Facts) -> None:
     facts.absorb(frame(there))
     before = facts.version
 
-    for home in (elsewhere, there, far, elsewhere):
-        facts.absorb(frame(home))
-        assert counted(facts) == counted_rows([home, *NEIGHBOUR])
+    for row in (elsewhere, there, far, elsewhere):
+        facts.absorb(frame(row))
+        assert counted(facts) == counted_rows([row, *NEIGHBOUR])
 
     assert facts.version == before + 4
     assert {row["gone"] for row in kept(facts, 1)} == {None, "edited"}
 
 
-def test_a_job_without_a_day_leaves_the_one_it_had(facts: Facts) -> None:
+def test_a_job_without_a_day_leaves_the_partition_it_had(facts: Facts) -> None:
     """A creation that became infinite is none; the job is found all the same."""
     facts.absorb(frame(change(1)))
 
     absorbed = facts.absorb(frame(change(1, created_date=None, gone="edited")))
 
-    assert absorbed == Absorbed(gone=1)
+    assert absorbed == Absorbed(tombstones=1)
     assert counted(facts) == counted_rows(NEIGHBOUR)
 
 
 def test_many_days_are_written_in_portions(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is spared by several commits; a job that moves across them still moves in one."""
-    monkeypatch.setattr(facts_module, "_MERGED_FACTS", 3)
+    monkeypatch.setattr(fact_table, "_MERGED_FACTS", 3)
     days = [change(job, created_at=NOON + job * DAY) for job in range(10)]
     facts.absorb(frame(*days))
     before = facts.version
@@ -164,23 +156,23 @@ def test_many_days_are_written_in_portions(facts: Facts, monkeypatch: pytest.Mon
 
     absorbed = facts.absorb(frame(*edited, moved))
 
-    assert absorbed == Absorbed(inserted=1, updated=9, gone=1)
+    assert absorbed == Absorbed(inserted=1, updated=9, tombstones=1)
     assert facts.version > before + 1
     assert counted(facts) == counted_rows([*edited, moved, *NEIGHBOUR])
-    commits = [images for images in facts.changes_since(before) if id_of(9) in images["job_id"]]
-    assert [len(images.filter(pl.col("job_id") == id_of(9))) for images in commits] == [3]
+    commits = [changes for changes in facts.changes_since(before) if id_of(9) in changes["job_id"]]
+    assert [len(changes.filter(pl.col("job_id") == id_of(9))) for changes in commits] == [3]
 
 
 @pytest.mark.parametrize("act", ["fill", "absorb new", "absorb edited", "purge"])
 def test_nothing_is_written_over_what_somebody_else_wrote(act: str, facts: Facts, settings: Settings) -> None:
-    """Whoever read the version before is refused, and both can go on from the newest one."""
+    """A writer that read the version before is refused, and goes on from the newest one."""
     facts.absorb(frame(change(1), change(2)))
     facts.absorb(frame(change(2, gone="deleted")))
     acts = {
         "fill": lambda table: table.fill(frame(change(3))),
         "absorb new": lambda table: table.absorb(frame(change(3))),
         "absorb edited": lambda table: table.absorb(frame(change(1, row_hash=-1))),
-        "purge": lambda table: table.purge_gone(datetime.now(UTC) + DAY),
+        "purge": lambda table: table.purge_tombstones(datetime.now(UTC) + DAY),
     }
     open_facts(settings).absorb(frame(change(4, created_at=NOON + 9 * DAY)))
     before = open_facts(settings).version
@@ -242,7 +234,7 @@ def test_facts_live_in_any_folder(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Signs that mean something in a URL, a pattern or a partition are parts of a name."""
-    monkeypatch.setattr(facts_table, "_FEW_FILES", few)
+    monkeypatch.setattr(delta, "_FEW_FILES", few)
     place = tmp_path / folder / "facts"
     settings = load_settings(facts_url=as_written(place))
     facts = open_facts(settings)
@@ -255,10 +247,10 @@ def test_facts_live_in_any_folder(
     assert (place / "_delta_log").is_dir()
     assert newest_version(settings.facts_location) == reopened.version
     assert counted(reopened) == counted_rows([change(1, row_hash=-1), *NEIGHBOUR])
-    assert sum(images.height for images in reopened.changes_since(1)) == 2 + 4
+    assert sum(changes.height for changes in reopened.changes_since(1)) == 2 + 4
     assert examine(settings.facts_location) is None
     reopened.compact()
-    assert reopened.purge_gone(datetime.now(UTC) + DAY) == 1
+    assert reopened.purge_tombstones(datetime.now(UTC) + DAY) == 1
     reopened.vacuum(timedelta(days=7))
     assert counted(open_facts(settings)) == counted_rows([change(1, row_hash=-1), *NEIGHBOUR])
 
@@ -290,8 +282,8 @@ def test_who_makes_the_table_at_once_makes_one(tmp_path: Path) -> None:
         assert tables == {open_facts(settings).table_id}
 
 
-def test_a_digest_is_three_numbers_a_day(facts: Facts) -> None:
-    """They are what plain arithmetic on the rows gives, for hashes of either sign, in any selection."""
+def test_checksums_are_three_numbers_a_day(facts: Facts) -> None:
+    """They are what plain arithmetic on the rows gives, for hashes of either sign."""
     hashes = [0, -1, 2**63 - 1, -(2**63), 2**32, -(2**32) - 1, 12345678901234]
     rows = [
         change(number, row_hash=value, created_at=NOON + number % 3 * DAY)
@@ -299,23 +291,20 @@ def test_a_digest_is_three_numbers_a_day(facts: Facts) -> None:
     ]
     facts.absorb(frame(*rows, change(99)))
     facts.absorb(frame(change(99, gone="deleted")))
-    every = [*rows, *NEIGHBOUR]
+    wanted: dict[tuple[object, ...], tuple[int, ...]] = {}
+    for row in [*rows, *NEIGHBOUR]:
+        day = (row["organization_id"], row["created_date"])
+        count, low, high = wanted.get(day, (0, 0, 0))
+        wanted[day] = (count + 1, low + (row["row_hash"] & 4294967295), high + (row["row_hash"] >> 32))
 
-    assert digests(facts.digest()) == digests_of(every)
-    assert digests(facts.digest(organization_ids=[UUID(int=1)])) == digests_of(rows)
-    assert digests(facts.digest(organization_ids=[])) == {}
-    tomorrow = (NOON + DAY).date()
-    assert digests(facts.digest(created_since=tomorrow)) == digests_of(
-        row for row in every if row["created_date"] >= tomorrow
-    )
-    since, until = rows[1]["completed_at"], rows[2]["completed_at"]
-    assert digests(facts.digest(completed=(since, until))) == digests_of(
-        row for row in every if since <= row["completed_at"] < until
-    )
+    found = sums(facts.scan()).select("organization_id", "created_date", "rows", "low", "high").rows()
+
+    assert len(found) == len(wanted)
+    assert {row[:2]: row[2:] for row in found} == wanted
 
 
 def test_days_of_organizations_are_found(facts: Facts) -> None:
-    """A day of one organization brings nothing of another one, nor a job that is gone."""
+    """A day of one organization brings nothing of another one, and no tombstone."""
     facts.absorb(frame(change(1), change(2), change(3, created_at=NOON + DAY)))
     facts.absorb(frame(change(2, gone="deleted")))
     asked = pl.DataFrame(
@@ -331,7 +320,7 @@ def test_days_of_organizations_are_found(facts: Facts) -> None:
     assert facts.of_days(asked.clear()).collect().is_empty()
 
 
-def test_images_tell_what_was_and_what_is(facts: Facts) -> None:
+def test_changes_are_rows_before_and_after(facts: Facts) -> None:
     """Each commit past a version is a frame: new rows, and changed ones as they were and are."""
     facts.absorb(frame(change(1)))
     before = facts.version
@@ -340,14 +329,14 @@ def test_images_tell_what_was_and_what_is(facts: Facts) -> None:
 
     commits = list(facts.changes_since(before))
 
-    told = [
+    found = [
         {
             (job, kind, value, gone)
-            for job, kind, value, gone in images.select("job_id", "_change_type", "row_hash", "gone").rows()
+            for job, kind, value, gone in changes.select("job_id", "_change_type", "row_hash", "gone").rows()
         }
-        for images in commits
+        for changes in commits
     ]
-    assert told == [
+    assert found == [
         {
             (id_of(1), "update_preimage", 1, None),
             (id_of(1), "update_postimage", -1, None),
@@ -355,27 +344,27 @@ def test_images_tell_what_was_and_what_is(facts: Facts) -> None:
         },
         {(id_of(2), "update_preimage", 2, None), (id_of(2), "update_postimage", 2, "deleted")},
     ]
-    assert [set(images["_commit_version"]) for images in commits] == [{before + 1}, {before + 2}]
+    assert [set(changes["_commit_version"]) for changes in commits] == [{before + 1}, {before + 2}]
     assert list(facts.changes_since(facts.version)) == []
 
 
 def test_tidying_changes_no_cell(facts: Facts) -> None:
-    """A compaction gives no images, and a purge only those of jobs that counted nowhere."""
+    """A compaction makes no changes, and a purge only those of tombstones."""
     facts.absorb(frame(change(1), change(2)))
     facts.absorb(frame(change(1, gone="deleted")))
     for job in range(10, 13):
         facts.absorb(frame(change(job)))
     before, counting = facts.version, counted(facts)
 
-    merged, purged = facts.compact(), facts.purge_gone(datetime.now(UTC) + DAY)
+    merged, purged = facts.compact(), facts.purge_tombstones(datetime.now(UTC) + DAY)
 
     assert merged > 1
     assert (purged, kept(facts, 1), counted(facts)) == (1, [], counting)
-    images = pl.concat(facts.changes_since(before))
-    assert images.select("job_id", "_change_type", "gone").rows() == [(id_of(1), "delete", "deleted")]
+    changes = pl.concat(facts.changes_since(before))
+    assert changes.select("job_id", "_change_type", "gone").rows() == [(id_of(1), "delete", "deleted")]
 
 
-def test_only_what_was_gone_for_long_is_purged(facts: Facts) -> None:
+def test_only_old_tombstones_are_purged(facts: Facts) -> None:
     """A day of which anything was written since stays as it is until later."""
     facts.absorb(frame(change(1), change(2, created_at=NOON + DAY), change(3)))
     facts.absorb(frame(change(1, gone="deleted"), change(2, created_at=NOON + DAY, gone="deleted")))
@@ -384,10 +373,10 @@ def test_only_what_was_gone_for_long_is_purged(facts: Facts) -> None:
     time.sleep(0.01)
     facts.absorb(frame(change(3, row_hash=-3)))
 
-    assert facts.purge_gone(between - DAY) == 0
-    assert facts.purge_gone(between) == 1
+    assert facts.purge_tombstones(between - DAY) == 0
+    assert facts.purge_tombstones(between) == 1
     assert (len(kept(facts, 1)), len(kept(facts, 2))) == (1, 0)
-    assert facts.purge_gone(datetime.now(UTC) + MINUTE) == 1
+    assert facts.purge_tombstones(datetime.now(UTC) + MINUTE) == 1
     assert kept(facts, 1) == []
 
 
@@ -401,7 +390,7 @@ def test_how_long_a_change_has_been_waiting_is_known(facts: Facts) -> None:
     facts.absorb(frame(change(1, gone="deleted")))
     current = facts.version
     facts.compact()
-    facts.purge_gone(datetime.now(UTC) + DAY)
+    facts.purge_tombstones(datetime.now(UTC) + DAY)
     make_old(facts)
     facts.vacuum(timedelta(days=1))
 
@@ -414,7 +403,7 @@ def test_how_long_a_change_has_been_waiting_is_known(facts: Facts) -> None:
 
 
 def test_a_change_that_the_log_forgot_has_waited_for_ever(facts: Facts, settings: Settings) -> None:
-    """Delta Lake drops old commits behind a checkpoint; whoever lacks one of them has lost the feed."""
+    """Delta Lake drops old commits behind a checkpoint; the feed past them is lost."""
     for job in range(3):
         facts.absorb(frame(change(job)))
     DeltaTable(settings.facts_location).create_checkpoint()
@@ -440,54 +429,78 @@ def test_young_files_stay_for_the_feed(facts: Facts) -> None:
     removed = facts.vacuum(timedelta(days=7))
 
     assert removed == 0
-    assert sum(images.height for images in facts.changes_since(0)) == len(NEIGHBOUR) + 5
+    assert sum(changes.height for changes in facts.changes_since(0)) == len(NEIGHBOUR) + 5
 
 
-def test_old_files_go_with_the_feed(facts: Facts) -> None:
-    """What no reader can want any more is removed; the facts are as they were, the feed is lost."""
+@pytest.mark.parametrize("days", [1, 7, 20])
+def test_old_files_go_with_the_feed(days: int, facts: Facts) -> None:
+    """They stay for as long as is wanted, also less or longer than Delta Lake's own week.
+
+    Without them the facts are as they were, and the feed is lost.
+    """
     facts.absorb(frame(change(1)))
     facts.absorb(frame(change(1, row_hash=-1)))
     before = counted(facts)
-    make_old(facts, folder="_change_data")
-    record = Path(facts._location) / "_checksums.json"
-    os.utime(record, (0, 0))
-
-    removed = facts.vacuum(timedelta(days=7))
-
-    assert removed > 0
-    assert record.is_file()
-    assert counted(facts) == before
-    with pytest.raises(FeedLost):
-        list(facts.changes_since(1))
-
-
-@pytest.mark.parametrize("days", [1, 20])
-def test_files_are_kept_for_as_long_as_is_wanted(days: int, facts: Facts) -> None:
-    """Less than Delta Lake's own week and more of it are both possible."""
-    facts.absorb(frame(change(1)))
-    facts.absorb(frame(change(1, row_hash=-1)))
     make_old(facts, folder="_change_data", days=10)
 
     removed = facts.vacuum(timedelta(days=days))
 
     assert (removed > 0) == (days < 10)
+    assert counted(facts) == before
+    with pytest.raises(FeedLost) if removed else nullcontext():
+        list(facts.changes_since(1))
 
 
 def test_a_checkpoint_does_not_forget_when_a_file_was_replaced(facts: Facts, settings: Settings) -> None:
-    """A file written long ago and replaced ten days ago stays for whoever wants twenty days."""
+    """A file written long ago and replaced ten days ago stays where files are kept for twenty days."""
     for job in range(3):
         facts.absorb(frame(change(job)))
     facts.compact()
     log = Path(settings.facts_location) / "_delta_log" / f"{facts.version:020}.json"
     now, then = str(int(time.time()))[:5], str(int(time.time()) - 10 * 86_400)[:5]
     log.write_text(log.read_text().replace(f'"deletionTimestamp":{now}', f'"deletionTimestamp":{then}'))
-    (Path(settings.facts_location) / "_checksums.json").unlink()
     make_old(facts, days=30)
     DeltaTable(settings.facts_location).create_checkpoint()
     reopened = open_facts(settings)
 
     assert reopened.vacuum(timedelta(days=20)) == 0
     assert reopened.vacuum(timedelta(days=5)) > 0
+
+
+@pytest.mark.parametrize("few_files", [50, -1])
+def test_a_dimension_that_an_earlier_version_did_not_keep_is_added_in_place(
+    few_files: int, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many files or few it is NULL until a row is read again, also where nothing else of it changed.
+
+    The table stays where it is, and nothing is set aside.
+    """
+    monkeypatch.setattr(delta, "_FEW_FILES", few_files)
+    older = open_facts(settings)
+    older.fill(frame(change(1), change(2)))
+    region = Dimension("region_id", "text", "region", "all", "The region.", "none")
+    wider = replace(
+        JOBS,
+        fact=replace(JOBS.fact, columns=JOBS.fact.columns | {"region_id": "text"}),
+        dimensions=(*JOBS.dimensions, region),
+    )
+    facts = open_facts(settings, wider.fact)
+    unread, incomplete_since = regions(facts), facts.complete_since
+
+    for _ in range(2):
+        facts.add_columns()
+    absorbed = facts.absorb(
+        frame(change(1), change(3)).with_columns(region_id=pl.lit("north")).select(*wider.fact.stored_columns)
+    )
+    facts.compact()
+
+    reopened = open_facts(settings, wider.fact)
+    assert (unread, incomplete_since) == ({1: None, 2: None}, 2)
+    assert absorbed == Absorbed(inserted=1, updated=1)
+    assert (facts.complete_since, reopened.complete_since) == (2, 2)
+    assert regions(reopened) == {1: "north", 2: None, 3: "north"}
+    assert reopened.table_id == older.table_id
+    assert find_set_aside(settings.facts_location) == {}
 
 
 NUMBERS, DAYS = st.integers(0, 5), st.integers(0, 2)
@@ -516,7 +529,7 @@ def test_any_history_ends_with_what_was_last_said(
 
     Whether few facts are read once, or of many those of a day first.
     """
-    monkeypatch.setattr(facts_module, "_FEW_FACTS", few)
+    monkeypatch.setattr(fact_table, "_FEW_FACTS", few)
     facts = open_facts(load_settings(facts_url=str(tmp_path_factory.mktemp("facts"))))
     last: dict[bytes, Row] = {}
     for rows in history:
@@ -546,39 +559,27 @@ def counted_rows(rows: Iterable[Row]) -> set[tuple[object, ...]]:
 
 
 def kept(facts: Facts, job: int) -> list[Row]:
-    """Every row of a job, gone or not, as it lies in the files."""
+    """Every row of a job in the files, tombstones too."""
     table = pl.DataFrame(DeltaTable(facts._location).scan())
     return table.filter(pl.col("job_id") == id_of(job)).to_dicts()
 
 
 def replayed(rows: set[tuple[object, ...]], commits: Iterable[pl.DataFrame]) -> set[tuple[object, ...]]:
     """What a reader of the feed makes of the rows that counted before."""
-    for images in commits:
-        told = images.filter(pl.col("gone").is_null()).drop("_commit_version")
+    for changes in commits:
+        counting = changes.filter(pl.col("gone").is_null()).drop("_commit_version")
         old = pl.col("_change_type").is_in(["update_preimage", "delete"])
         left, entered = (
-            counted_rows(told.filter(kind).drop("_change_type").to_dicts()) for kind in (old, ~old)
+            counted_rows(counting.filter(kind).drop("_change_type").to_dicts()) for kind in (old, ~old)
         )
         assert left <= rows
         rows = rows - left | entered
     return rows
 
 
-def digests(digest: pl.DataFrame) -> dict[tuple[object, ...], tuple[int, ...]]:
-    """A digest by organization and day."""
-    rows = digest.select("organization_id", "created_date", "jobs", "low", "high").rows()
-    assert len({row[:2] for row in rows}) == len(rows)
-    return {row[:2]: row[2:] for row in rows}
-
-
-def digests_of(rows: Iterable[Row]) -> dict[tuple[object, ...], tuple[int, ...]]:
-    """The same in plain arithmetic."""
-    sums: dict[tuple[object, ...], tuple[int, ...]] = {}
-    for row in rows:
-        key = (row["organization_id"], row["created_date"])
-        jobs, low, high = sums.get(key, (0, 0, 0))
-        sums[key] = (jobs + 1, low + (row["row_hash"] & 4294967295), high + (row["row_hash"] >> 32))
-    return sums
+def sums(rows: pl.LazyFrame) -> pl.DataFrame:
+    """The checksums of days of creation."""
+    return checksums(rows, "created_date")
 
 
 def make_old(facts: Facts, *, folder: str = "*", days: int = 8) -> None:
@@ -588,29 +589,7 @@ def make_old(facts: Facts, *, folder: str = "*", days: int = 8) -> None:
         os.utime(file, (then, then))
 
 
-@pytest.mark.parametrize("few_files", [50, -1])
-def test_a_column_that_an_earlier_version_did_not_keep_is_added(
-    few_files: int, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of many files or few it is NULL until a job is read again, also where nothing else of it changed."""
-    monkeypatch.setattr(facts_table, "_FEW_FILES", few_files)
-    columns = {name: of for name, of in NUMBERS.fact.columns.items() if name != "initiator_type"}
-    kind, location = replace(NUMBERS.fact, columns=columns), settings.facts_location
-    Facts(created(location, kind), location, kind).fill(frame(change(1), change(2)).select(*columns))
-    facts = open_facts(settings)
-    unread, incomplete_since = initiators(facts), facts.complete_since
-
-    for _ in range(2):
-        facts.add_columns()
-    facts.absorb(frame(change(1), change(3)))
-    facts.compact()
-
-    assert (unread, incomplete_since) == ({1: None, 2: None}, 2)
-    assert (facts.complete_since, open_facts(settings).complete_since) == (2, 2)
-    assert initiators(open_facts(settings)) == {1: "api", 2: None, 3: "api"}
-
-
-def initiators(facts: Facts) -> dict[int, str | None]:
-    """The initiator type of each job by its number."""
-    rows = facts.scan().select("job_id", "initiator_type").collect().iter_rows()
-    return {int.from_bytes(job): initiator for job, initiator in rows}
+def regions(facts: Facts) -> dict[int, str | None]:
+    """The region of each job by its number."""
+    rows = facts.scan().select("job_id", "region_id").collect().iter_rows()
+    return {int.from_bytes(job): region for job, region in rows}
