@@ -13,8 +13,7 @@ from pipelines.cli.session import opened
 from pipelines.errors import InvalidMapping
 
 if TYPE_CHECKING:
-    from pipelines.doctor.examine import Diagnosis
-    from pipelines.doctor.findings import Finding
+    from pipelines.doctor.checks import Diagnosis, Finding
     from pipelines.subjects.jobs import Status
 
 _ABSENT: Final = {
@@ -55,8 +54,8 @@ def doctor(
 ) -> None:
     """Say what keeps the source from being read, and print the SQL that mends it; exit 1 if a refresh would
     stumble over it."""
-    from pipelines.doctor.examine import examine
-    from pipelines.doctor.mapping import Said
+    from pipelines.doctor.checks import examine
+    from pipelines.doctor.matching import Said
 
     said = Said(
         schema=schema,

@@ -16,7 +16,7 @@ from pipelines.frames import id_series
 from pipelines.postgres.snapshot import Snapshot, connected, read
 from pipelines.postgres.statements import statement
 from pipelines.settings import Settings
-from pipelines.source.fitness import find_relations, reasons_to_read_whole, require_fit
+from pipelines.source.contract import find_relations, reasons_to_read_whole, require_fit
 from pipelines.source.selections import Asked, Swept, array_of
 from pipelines.source.source_statements import digest_statement, jobs_statement
 from pipelines.subjects.dimensions import RESERVED_IDS, RESERVED_INITIATORS
