@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from pipelines.cli.arguments import AsJson
+from pipelines.cli.arguments import AsJson, opened
 from pipelines.cli.output import plain, print_json, print_line, print_table
-from pipelines.cli.session import opened
 from pipelines.errors import InvalidMapping
 
 if TYPE_CHECKING:

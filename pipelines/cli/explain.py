@@ -9,11 +9,18 @@ from uuid import UUID
 import typer
 
 from pipelines.calendars.moments import MOMENT, DayOrTime
-from pipelines.cli import cells
-from pipelines.cli.arguments import ORGANIZATION, AsJson, moment
-from pipelines.cli.cells import CLIENTS, WORKFLOWS
-from pipelines.cli.output import print_json, print_line, print_table, shown
-from pipelines.cli.session import opened
+from pipelines.cli.arguments import ORGANIZATION, AsJson, moment, opened
+from pipelines.cli.output import (
+    CLIENTS,
+    WORKFLOWS,
+    change_shown,
+    print_json,
+    print_line,
+    print_table,
+    shown,
+    shown_client,
+    shown_workflow,
+)
 from pipelines.subjects.dimensions import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS, UNKNOWN_INITIATOR
 from pipelines.subjects.periods import Period
 
@@ -105,7 +112,7 @@ def _show(found: Explanation) -> None:
     print_line(
         f"The {found.period} from {shown(found.period_start)} to {shown(found.period_end)}"
         f" ({found.time_zone}) of {found.organization_id}:"
-        f" workflow {cells.workflow(found.workflow_id)}, client {cells.client(found.client_id)},"
+        f" workflow {shown_workflow(found.workflow_id)}, client {shown_client(found.client_id)},"
         f" initiator {found.initiator_type}."
     )
     print_line()
@@ -162,7 +169,7 @@ def _show_restatements(found: Explanation) -> None:
             each.restated_at,
             each.reason.value,
             each.run_id,
-            *(cells.step((each.old or {}).get(name), (each.new or {}).get(name)) for name in _RESTATED),
+            *(change_shown((each.old or {}).get(name), (each.new or {}).get(name)) for name in _RESTATED),
         ]
         for each in found.restatements
     )

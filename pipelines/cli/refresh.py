@@ -1,4 +1,4 @@
-"""`execmetrics refresh` and `execmetrics reconcile`."""
+"""`execmetrics refresh`, `reconcile` and `rebuild`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pipelines.calendars.moments import require_order
-from pipelines.cli import cells
-from pipelines.cli.arguments import AsJson, Organizations, Since, Until
-from pipelines.cli.output import print_json, print_line, print_record, print_table
-from pipelines.cli.progress import watched
-from pipelines.cli.session import opened
+from pipelines.cli.arguments import AsJson, Organizations, Since, Until, opened
+from pipelines.cli.output import (
+    change_shown,
+    print_json,
+    print_line,
+    print_record,
+    print_table,
+    shown_client,
+    shown_workflow,
+    tell,
+    watched,
+)
 
 if TYPE_CHECKING:
     from pipelines.publish.proposals import CellChange
@@ -105,12 +112,12 @@ def _row(change: CellChange) -> Sequence[Any]:
     return (
         change.period,
         change.period_start,
-        cells.workflow(change.workflow_id),
-        cells.client(change.client_id),
+        shown_workflow(change.workflow_id),
+        shown_client(change.client_id),
         change.initiator_type,
-        cells.step(change.old_total_executions, change.new_total_executions),
-        cells.step(change.old_success_rate_pct, change.new_success_rate_pct),
-        cells.step(change.old_median_duration_ms, change.new_median_duration_ms),
+        change_shown(change.old_total_executions, change.new_total_executions),
+        change_shown(change.old_success_rate_pct, change.new_success_rate_pct),
+        change_shown(change.old_median_duration_ms, change.new_median_duration_ms),
     )
 
 
@@ -129,3 +136,36 @@ def _show(report: RefreshReport, as_json: bool) -> None:
         print_record({f"steps: {name}": value for name, value in steps.items()})
         print_line()
     print_line(", ".join(f"{stage} {seconds:.3f} s" for stage, seconds in stages.items()))
+
+
+def rebuild(as_json: AsJson = False) -> None:
+    """Compute figures of jobs that are of an older definition anew, from the facts alone; cut off, it goes on
+    where it was. Those of steps wait for a refresh."""
+    from pipelines.publish import rebuild as rebuilding
+    from pipelines.runs.step_refresh import find_stale_steps
+
+    with opened() as (databases, settings), watched() as progress:
+        report = rebuilding.rebuild(databases, settings, on_progress=progress)
+        waiting = [key for key in rebuilding.find_waiting(databases, settings) if key not in report.failed]
+        steps_waiting = find_stale_steps(databases, settings)
+    failed = [{"organization_id": key, "error_class": why} for key, why in sorted(report.failed.items())]
+    record = {
+        "cells_computed": report.computed,
+        "cells_written": report.written,
+        "cells_deleted": report.deleted,
+        "cells_restated": report.restated,
+    }
+    if as_json:
+        print_json(record, failed=failed, waiting=waiting, steps_waiting=steps_waiting)
+    else:
+        print_record(record)
+        if not any(record.values()) and not failed and not waiting and not steps_waiting:
+            print_line("Every cell is of the current definition already.")
+        for each in failed:
+            print_line(f"{each['organization_id']} failed: {each['error_class']}")
+        if waiting:
+            tell(f"{len(waiting):,} organizations wait for a refresh: their facts are not published yet.")
+        if steps_waiting:
+            tell(f"Steps of {len(steps_waiting):,} organizations are of an older definition: run a refresh.")
+    if failed or waiting or steps_waiting:
+        raise typer.Exit(1)

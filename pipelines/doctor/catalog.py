@@ -9,7 +9,7 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
-from pipelines.errors import NoSuchRole
+from pipelines.errors import UsageError
 from pipelines.postgres.schemas import ORCHESTRATION
 from pipelines.postgres.statements import statement
 from pipelines.settings import Settings
@@ -30,7 +30,7 @@ class SourceCatalog:
         self._connection = connection
         (row,) = self._rows("role", role=role)
         if not row["present"]:
-            raise NoSuchRole(f"({row['role']})")
+            raise UsageError(f"The source has no such role, {row['role']!r}; name another with --role.")
         self.role: str = row["role"]
         self.database: str = row["database"]
         self.in_utc: bool = row["in_utc"]
@@ -129,7 +129,7 @@ class SourceCatalog:
 
 @contextmanager
 def open_catalog(url: str, settings: Settings, *, role: str | None) -> Iterator[SourceCatalog]:
-    """Open a read-only transaction. Raises `NoSuchRole` and what `connect` does."""
+    """Open a read-only transaction. Raises `UsageError` and what `connect` does."""
     with contract.open_catalog(url, settings) as connection:
         yield SourceCatalog(connection, role)
 

@@ -149,7 +149,7 @@ class Diagnosis:
 def examine(databases: Databases, settings: Settings, said: Said, *, role: str | None = None) -> Diagnosis:
     """Look at the source's catalog; of its rows, at nothing but the statuses that the contract does not know.
 
-    Raises `InvalidMapping`, `NoSuchRole` and `DatabaseUnreachable`.
+    Raises `InvalidMapping`, `UsageError` and `DatabaseUnreachable`.
     """
     with open_catalog(databases.source_url, settings, role=role) as catalog:
         relations = catalog.relations(said.schema)

@@ -311,7 +311,7 @@ def test_without_the_wheel_the_system_serves(monkeypatch: pytest.MonkeyPatch, tm
 def test_without_any_postgresql_both_remedies_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message names the wheel, the system's package and the setting for a server elsewhere."""
     monkeypatch.setattr(postgres_programs, "find_spec", lambda _: None)
-    monkeypatch.setattr(postgres_programs, "_newest_installed", list)
+    monkeypatch.setattr(postgres_programs, "_SYSTEM", Path("/nonexistent"))
     monkeypatch.setenv("PATH", "/nonexistent")
 
     with pytest.raises(EmbeddedPostgresError) as failure:
