@@ -14,7 +14,8 @@ from psycopg.rows import class_row
 
 from pipelines.errors import SchemaMissing
 from pipelines.postgres.connections import Databases, connect
-from pipelines.postgres.statements import statement
+from pipelines.postgres.schemas import ANALYTICS, ORCHESTRATION
+from pipelines.postgres.statements import render, statement
 from pipelines.settings import Settings
 from pipelines.subjects.dimensions import ALL_OF_EACH
 
@@ -126,9 +127,15 @@ def generate_month(
 def serves_others(databases: Databases, settings: Settings, *, jobs: int = _Plan.jobs) -> bool:
     """Whether source or aggregates hold organizations that a month of so many jobs does not consist of."""
     ours = _Plan(jobs=jobs).organization_ids
-    return _holds_others(databases.source_url, settings, "source", ours) or _holds_others(
-        databases.analytics_url, settings, "measured", ours
-    )
+    for schema, url in ((ORCHESTRATION, databases.source_url), (ANALYTICS, databases.analytics_url)):
+        with connect(url, settings) as connection:
+            there = _run(connection, "table_exists", {"name": f"{schema}.organizations"}).fetchone()
+            question = render("generated_month/other_organizations", {"schema": schema}).encode()
+            if there == (True,):
+                others = connection.execute(question, {"organization_ids": list(ours)}).fetchone()
+                if others == (True,):
+                    return True
+    return False
 
 
 def _fill(connection: psycopg.Connection, plan: _Plan, progress: Callable[[str, int], None]) -> None:
@@ -162,15 +169,6 @@ def _describe(connection: psycopg.Connection, plan: _Plan, *, created: bool) -> 
         until=plan.start + timedelta(days=plan.days),
         bad_deployment=bad_deployment,
     )
-
-
-def _holds_others(url: str, settings: Settings, which: str, ours: tuple[UUID, ...]) -> bool:
-    schema = {"source": "orchestration", "measured": "analytics"}[which]
-    with connect(url, settings) as connection:
-        if _run(connection, "table_exists", {"name": f"{schema}.organizations"}).fetchone() == (False,):
-            return False
-        question = f"other_{which}_organizations"
-        return _run(connection, question, {"organization_ids": list(ours)}).fetchone() == (True,)
 
 
 def _run(connection: psycopg.Connection, name: str, parameters: dict[str, Any]) -> psycopg.Cursor:
