@@ -13,7 +13,6 @@ from pipelines.doctor.matching import (
     Said,
     as_contract_has,
     contract_columns,
-    differing,
     differs,
     examined,
 )
@@ -246,7 +245,10 @@ def _nothing_there(table: Examined) -> Iterator[Finding]:
         yield from _columns_of_the_model(table)
         remedy = "" if table.view else "The other findings come first; then look again."
         yield Finding(What.NO_CONTRACT_VIEW, table.name, table.view, remedy)
-        yield from _what_the_view_translates(table)
+        for what, names in _otherwise(table.columns).items():
+            if what is not What.UNUSABLE_TYPE:
+                where = ", ".join(table.of_model(table.columns[name].name) for name in names)
+                yield Finding(what, where, table.view)
 
 
 def _columns_of_the_model(table: Examined) -> Iterator[Finding]:
@@ -268,17 +270,14 @@ def _columns_of_the_model(table: Examined) -> Iterator[Finding]:
         yield Finding(What.MISSING_COLUMN, where, planned.sql if planned else (), remedy)
 
 
-def _what_the_view_translates(table: Examined) -> Iterator[Finding]:
-    """What a table has otherwise than the contract, and its view as the contract has it."""
-    zoneless = [each for each in table.columns.values() if each.holds is Holds.WALL_CLOCK]
-    others = [
-        each
-        for name, each in table.columns.items()
-        if held_by(name) is Holds.UUID and each.holds is not Holds.UUID
-    ]
-    for what, columns in ((What.ZONELESS_TIMES, zoneless), (What.IDS_ARE_NOT_UUIDS, others)):
-        if columns:
-            yield Finding(what, ", ".join(table.of_model(each.name) for each in columns), table.view)
+def _otherwise(columns: Mapping[str, Column]) -> Mapping[What, list[str]]:
+    """The contract's names of the columns that hold something else than the contract, by what is wrong."""
+    found: dict[What, list[str]] = {}
+    for name in filter(lambda name: differs(name, columns[name]), columns):
+        zoneless = columns[name].holds is Holds.WALL_CLOCK
+        what = What.ZONELESS_TIMES if zoneless else What.UNUSABLE_TYPE
+        found.setdefault(What.IDS_ARE_NOT_UUIDS if held_by(name) is Holds.UUID else what, []).append(name)
+    return found
 
 
 def _columns_there(table: Examined, there: Relation) -> Iterator[Finding]:
@@ -299,29 +298,19 @@ def _columns_there(table: Examined, there: Relation) -> Iterator[Finding]:
         yield Finding(What.MISSING_COLUMN, _of_contract(table, missing), tuple(filter(None, added)))
     elif missing:
         yield Finding(What.MISSING_COLUMN, _of_contract(table, missing), sql, remedy)
-    otherwise: dict[What, list[str]] = {}
-    for name in differing(there, contract_columns(table.table)):
-        holds, what = there.columns[name].holds, What.UNUSABLE_TYPE
-        if held_by(name) is Holds.UUID:
-            what = What.IDS_ARE_NOT_UUIDS
-        elif holds is Holds.WALL_CLOCK:
-            what = What.ZONELESS_TIMES
-        otherwise.setdefault(what, []).append(name)
-    for what, names in otherwise.items():
+    there_by_name = {
+        name: there.columns[name] for name in contract_columns(table.table) if name not in missing
+    }
+    for what, names in _otherwise(there_by_name).items():
         yield Finding(what, _of_contract(table, names), sql, remedy)
 
 
 def _rights_of_the_view(table: Examined, there: Relation, catalog: SourceCatalog) -> Iterator[Finding]:
     for read in there.reads:
-        if not read.unreadable:
-            continue
-        if there.asks_its_reader:
-            yield Finding(
-                What.VIEW_ASKS_ITS_READER,
-                table.name,
-                (write("ALTER VIEW {} RESET (security_invoker);", there),),
-            )
-        else:
+        if read.unreadable and there.asks_its_reader:
+            reset = write("ALTER VIEW {} RESET (security_invoker);", there)
+            yield Finding(What.VIEW_ASKS_ITS_READER, table.name, (reset,))
+        elif read.unreadable:
             relation = catalog.relation(read.oid)
             columns = SQL(", ").join(map(Identifier, sorted(read.unreadable)))
             granted = write("GRANT SELECT ({}) ON {} TO {};", columns, relation, there.owner)
@@ -378,40 +367,35 @@ def _unknown_statuses(table: Examined, catalog: SourceCatalog) -> Iterator[Findi
     if relation is None or column is None:
         return
     where = quoted(relation.schema, relation.name, column.name)
-    untranslated = [label for label in table.statuses if not _translated(table, label)]
+    untranslated = {label: meant for label, meant in table.statuses.items() if not _translated(table, label)}
     declared = bool(table.status and table.status.labels)
     if declared and not untranslated:
         return
-    present = _present(relation, column, catalog)
+    readable = relation.usable and column.readable
+    # None where the role may not look, or looking takes too long.
+    present = catalog.unknown_statuses(relation, column, list(map(str, Status))) if readable else None
     if declared:
-        said = "; ".join(_about(label, table.statuses[label], present) for label in untranslated)
-        remedy = "" if table.is_table else f"If that is wrong, say so: --status {untranslated[0]}=STATUS"
-        yield Finding(What.UNKNOWN_STATUS, where, table.view, remedy, f"{said}.")
+        meanings = (
+            f"{label} {'stays unknown' if meant == label else f'is taken for {meant}'}"
+            + ("" if present is None else f", {present.get(label, 0):,} jobs have it")
+            for label, meant in untranslated.items()
+        )
+        remedy = f"If that is wrong, say so: --status {next(iter(untranslated))}=STATUS"
+        detail = f"{'; '.join(meanings)}."
     elif present or untranslated:
-        jobs = sum(present.values()) if present else 0
-        detail = f"{len(present or {}):,} such words are in {jobs:,} jobs."
-        remedy = "" if table.is_table else "Say what each means: --status WORD=STATUS"
-        yield Finding(What.UNKNOWN_STATUS, where, table.view if untranslated else (), remedy, detail)
+        detail = f"{len(present or {}):,} such words are in {sum((present or {}).values()):,} jobs."
+        remedy = "Say what each means: --status WORD=STATUS"
+    else:
+        return
+    sql = table.view if untranslated else ()
+    yield Finding(What.UNKNOWN_STATUS, where, sql, "" if table.is_table else remedy, detail)
 
 
 def _translated(table: Examined, label: str) -> bool:
     """Whether the view says what a label means: what somebody said, or whatever it is."""
-    if table.there is None:
-        return False
     said = table.said.statuses.get(label)
-    return translates(table.there.definition, label, str(said) if said else None)
-
-
-def _present(relation: Relation, column: Column, catalog: SourceCatalog) -> Mapping[str, int] | None:
-    """How many jobs have each; None when the role may not look, or looking takes too long."""
-    if not (relation.usable and column.readable):
-        return None
-    return catalog.unknown_statuses(relation, column, [str(status) for status in Status])
-
-
-def _about(label: str, meant: str, present: Mapping[str, int] | None) -> str:
-    has = "" if present is None else f", {present.get(label, 0):,} jobs have it"
-    return f"{label} stays unknown{has}" if meant == label else f"{label} is taken for {meant}{has}"
+    view = table.there.definition if table.there else ""
+    return translates(view, label, str(said) if said else None)
 
 
 def _of_contract(table: Examined, names: Sequence[str]) -> str:

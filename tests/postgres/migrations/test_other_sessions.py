@@ -1,7 +1,5 @@
 """A migration waits for its turn, gives up in time, and leaves alone what is not ours."""
 
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -16,6 +14,7 @@ from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings, load_settings
 from tests.conftest import CreateDatabase
 from tests.support.postgres_catalog import HEADS, things
+from tests.support.standby_server import wait_until
 
 pytestmark = pytest.mark.every_postgres
 
@@ -27,7 +26,7 @@ def test_two_migrations_at_once_wait_for_each_other(bare: Databases, patience: S
     with ThreadPoolExecutor(2) as pool, psycopg.connect(bare.analytics_url) as first:
         first.execute(LOCK)
         both = [pool.submit(migrate, bare, longer(patience)) for _ in range(2)]
-        eventually(lambda: waiting(bare) == 2)
+        wait_until(lambda: waiting(bare) == 2)
         nothing_yet = things(bare.analytics_url, "analytics")
         first.commit()
 
@@ -190,11 +189,3 @@ def waiting(databases: Databases) -> int:
             " WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()"
         ).fetchone()
     return 0 if row is None else row[0]
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    """Wait until something is so, at most twenty seconds."""
-    limit = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < limit, "it never came to that"
-        time.sleep(0.02)
