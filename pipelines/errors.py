@@ -139,10 +139,6 @@ class InvalidMapping(UsageError):
     --status DONE=COMPLETED."""
 
 
-class NoSuchRole(UsageError):
-    """The source has no such role to look at; create it first, or name another with --role."""
-
-
 class UnknownOrganization(UsageError):
     """No such organization in the source or in the aggregates; give its id, the source's own id of it or its
     name, as execmetrics status lists them."""
@@ -286,15 +282,6 @@ class PortInUse(UsageError):
     the dashboard of `execmetrics dev` with --dashboard-port)."""
 
 
-class DemoRefused(UsageError):
-    """These databases serve organizations that the demo did not make, so it writes nothing; unset
-    EXECMETRICS_DATABASE_URL and EXECMETRICS_SOURCE_URL, or choose another EXECMETRICS_HOME."""
-
-
-class ApiNotInstalled(UsageError):
-    """The HTTP API needs the packages of the extra `api`, which are not installed."""
-
-
 class AddressNotUsable(UsageError):
     """No server can listen on that address; choose one of this machine's with --host."""
 
@@ -306,10 +293,6 @@ class ServerEnded(ExecutionMetricsError):
 class NobodyTrusted(UsageError):
     """Nothing says which tokens are to be believed; set EXECMETRICS_API_SECRET or EXECMETRICS_API_JWKS_URL,
     or try it with --dev."""
-
-
-class NothingToSignWith(UsageError):
-    """A token is signed with EXECMETRICS_API_SECRET, which is not set."""
 
 
 class TokenNotAccepted(UsageError):

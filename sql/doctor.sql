@@ -3,15 +3,21 @@
 -- name: columns
 -- The columns of some relations, those of their row versions included; none of their values.
 -- Takes: role text (whose rights), relations bigint[] (their oids).
--- Gives: one row per column, in their order: relation, name, declared, holds (the name of its type, or `enum`),
---        nullable, default_text, labels text[] (of an enum), readable.
+-- Gives: one row per column, in their order: relation, name, declared, holds (a word of the contract's `Holds`),
+--        nullable, default, labels text[] (of an enum), readable.
 SELECT
     c.attrelid::bigint AS relation,
     c.attname::text AS name,
     format_type(c.atttypid, c.atttypmod) AS declared,
-    CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'd' THEN b.typname ELSE t.typname END::text AS holds,
+    CASE
+        WHEN t.typtype = 'e' THEN 'enum'
+        WHEN coalesce(b.typname, t.typname) IN ('uuid', 'timestamp', 'timestamptz') THEN coalesce(b.typname, t.typname)::text
+        WHEN coalesce(b.typname, t.typname) IN ('text', 'varchar', 'bpchar', 'citext') THEN 'text'
+        WHEN coalesce(b.typname, t.typname) IN ('int2', 'int4', 'int8') THEN 'integer'
+        ELSE 'other'
+    END AS holds,
     NOT (c.attnotnull OR t.typnotnull) AS nullable,
-    coalesce(pg_get_expr(d.adbin, d.adrelid), '') AS default_text,
+    coalesce(pg_get_expr(d.adbin, d.adrelid), '') AS "default",
     ARRAY(
         SELECT e.enumlabel::text
         FROM pg_enum AS e
@@ -131,9 +137,8 @@ SELECT
     )::bigint AS bytes,
     has_schema_privilege(%(role)s::name, n.oid, 'USAGE') AS usable,
     pg_has_role(%(role)s::name, c.relowner, 'USAGE') AS owned,
-    EXISTS (
-        SELECT FROM unnest(c.reloptions) AS option (text)
-        WHERE option.text IN ('security_invoker=true', 'security_invoker=on', 'security_invoker=1')
+    coalesce(
+        c.reloptions && ARRAY['security_invoker=true', 'security_invoker=on', 'security_invoker=1'], false
     ) AS asks_its_reader,
     CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) ELSE '' END AS definition
 FROM pg_class AS c
@@ -170,23 +175,34 @@ GROUP BY 1
 ORDER BY 2 DESC, 1
 
 -- name: view_reads
--- Which columns the views of some relations read, and whether the role that reads for them may.
--- Takes: role text (who reads through a view that asks its reader), views bigint[] and asking boolean[] (whether it
---        does), side by side.
--- Gives: one row per view and column read: view, relation, column_name, readable.
-SELECT DISTINCT
+-- Which relations views read, and which of the columns read the role that reads for the view may not.
+-- Takes: role text (the reader of a view that asks its reader), relations bigint[] (their oids, the views included).
+-- Gives: one row per view and relation read: view, relation, unreadable text[].
+SELECT
     v.oid::bigint AS view,
     a.attrelid::bigint AS relation,
-    a.attname::text AS column_name,
-    has_column_privilege(
-        CASE WHEN asked.asking THEN %(role)s::text ELSE pg_get_userbyid(v.relowner)::text END::name,
-        a.attrelid, a.attnum, 'SELECT'
-    ) AS readable
-FROM unnest(%(views)s::oid[], %(asking)s::boolean[]) AS asked (oid, asking)
-INNER JOIN pg_class AS v ON v.oid = asked.oid
+    coalesce(
+        array_agg(DISTINCT a.attname::text) FILTER (
+            WHERE NOT has_column_privilege(
+                CASE
+                    WHEN v.reloptions && ARRAY['security_invoker=true', 'security_invoker=on', 'security_invoker=1']
+                    THEN %(role)s::text
+                    ELSE pg_get_userbyid(v.relowner)::text
+                END::name,
+                a.attrelid, a.attnum, 'SELECT'
+            )
+        ),
+        '{}'
+    ) AS unreadable
+FROM pg_class AS v
 INNER JOIN pg_rewrite AS r ON r.ev_class = v.oid
 INNER JOIN pg_depend AS d
     ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
 INNER JOIN pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid AND a.attrelid <> v.oid
-WHERE a.attnum <> 0
-ORDER BY 1, 2, 3
+WHERE
+    v.oid = ANY (%(relations)s::oid[])
+    AND v.relkind IN ('v', 'm')
+    AND a.attrelid = ANY (%(relations)s::oid[])
+    AND a.attnum <> 0
+GROUP BY 1, 2
+ORDER BY 1, 2

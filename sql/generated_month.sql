@@ -449,13 +449,9 @@ LEFT JOIN (
 ) AS incident ON rank = least(2, (SELECT max(rank) FROM month_organizations)) AND name = 'Prior authorization'
 WHERE slot < workflows
 
--- name: other_measured_organizations
--- Takes: organization_ids uuid[]. Gives: whether anybody else has been measured in this database.
-SELECT EXISTS (SELECT FROM analytics.organizations WHERE id <> ALL (%(organization_ids)s::uuid[]))
-
--- name: other_source_organizations
--- Takes: organization_ids uuid[]. Gives: whether the source serves anybody else.
-SELECT EXISTS (SELECT FROM orchestration.organizations WHERE id <> ALL (%(organization_ids)s::uuid[]))
+-- name: other_organizations
+-- Takes: organization_ids uuid[]; {schema} in its place. Gives: whether a schema has any other organization.
+SELECT EXISTS (SELECT FROM {schema}.organizations WHERE id <> ALL (%(organization_ids)s::uuid[]))
 
 -- name: sort_in_memory
 -- Let this transaction keep a day of jobs in memory. Takes and gives nothing.

@@ -213,10 +213,9 @@ def _create_watermarks() -> None:
         sa.Column(
             "checkpoint",
             postgresql.JSONB,
-            comment="Where to go on reading the source: identity says which server, history, database and"
-            " table"
-            " was read, horizon is the 64-bit transaction id below which every transaction had ended. NULL:"
-            " from the beginning.",
+            comment="Where to go on reading the source: identity says which server, history, database and "
+            "table was read, horizon is the 64-bit transaction id below which every transaction had ended."
+            " NULL: from the beginning.",
         ),
         _time("swept_at", "When every source row was last looked at, by the source's clock.", nullable=False),
         _time(

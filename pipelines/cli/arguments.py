@@ -1,11 +1,19 @@
-"""The options that commands share, and how their text is read."""
+"""What commands begin with: the options that they share, the settings, and databases to connect to."""
 
-from typing import Annotated, Final
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from pipelines.calendars.moments import MOMENT, DayOrTime, read_moment
 from pipelines.errors import InvalidRange
+
+if TYPE_CHECKING:
+    from pipelines.postgres.connections import Databases
+    from pipelines.settings import Settings
 
 
 def moment(text: str) -> DayOrTime:
@@ -35,3 +43,14 @@ Organizations = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+
+
+@contextmanager
+def opened() -> Iterator[tuple[Databases, Settings]]:
+    """Yield the databases and the settings; an embedded server runs meanwhile when no URL is set."""
+    from pipelines.postgres.connections import open_databases
+    from pipelines.settings import load_settings
+
+    settings = load_settings()
+    with open_databases(settings) as databases:
+        yield databases, settings

@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.arguments import AsJson
-from pipelines.cli.dagster_process import CHECKOUT, dagster, dagster_home, environment
-from pipelines.cli.dev import DAGSTER_PORT, DASHBOARD_PORT, address_of
-from pipelines.cli.output import print_json, print_line, print_table
-from pipelines.cli.progress import spinning, watched
-from pipelines.cli.session import opened
+from pipelines.cli.arguments import AsJson, opened
+from pipelines.cli.dev import (
+    CHECKOUT,
+    DAGSTER_PORT,
+    DASHBOARD_PORT,
+    address_of,
+    dagster,
+    dagster_home,
+    environment,
+)
+from pipelines.cli.output import print_json, print_line, print_table, spinning, watched
 from pipelines.cli.verify import print_comparison
-from pipelines.errors import DagsterFailed, DemoRefused
+from pipelines.errors import DagsterFailed, UsageError
 
 if TYPE_CHECKING:
-    from pipelines.devtools.generated_month import GeneratedMonth
-    from pipelines.devtools.highlights import FailingWorkflow, OrganizationMonth, Written
+    from pipelines.devtools.generated_month import FailingWorkflow, GeneratedMonth, OrganizationMonth, Written
     from pipelines.postgres.connections import Databases
     from pipelines.runs.verify import VerifyReport
     from pipelines.settings import Settings
@@ -57,18 +61,22 @@ def demo(
 
 
 def _shown(databases: Databases, settings: Settings, jobs: int) -> _Shown:
-    from pipelines.devtools.generated_month import generate_month, serves_others
-    from pipelines.devtools.highlights import (
+    from pipelines.devtools.generated_month import (
         find_biggest_organizations,
         find_failing_workflow,
+        generate_month,
         get_written,
+        serves_others,
     )
     from pipelines.postgres.connections import connect
     from pipelines.postgres.migrations import migrate
     from pipelines.runs.verify import verify
 
     if serves_others(databases, settings, jobs=jobs):
-        raise DemoRefused
+        raise UsageError(
+            "These databases serve organizations that the demo did not make, so it writes nothing; unset"
+            " EXECMETRICS_DATABASE_URL and EXECMETRICS_SOURCE_URL, or choose another EXECMETRICS_HOME."
+        )
     begun = time.perf_counter()
     seconds: dict[str, float] = {}
 

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from pipelines.cli.arguments import AsJson
+from pipelines.cli.arguments import AsJson, opened
 from pipelines.cli.output import plain, print_json, print_line, print_table
-from pipelines.cli.session import opened
 from pipelines.errors import InvalidMapping
 from pipelines.subjects.jobs import Status
 
 if TYPE_CHECKING:
-    from pipelines.doctor.examine import Diagnosis
-    from pipelines.doctor.findings import Finding
+    from pipelines.doctor.checks import Diagnosis, Finding
 
 _ABSENT: Final = {
     "name": "(its id)",
@@ -55,8 +53,8 @@ def doctor(
 ) -> None:
     """Say what keeps the source from being read, and print the SQL that mends it; exit 1 if a refresh would
     stumble over it."""
-    from pipelines.doctor.examine import examine
-    from pipelines.doctor.mapping import Said
+    from pipelines.doctor.checks import examine
+    from pipelines.doctor.matching import Said
 
     said = Said(
         schema=schema,

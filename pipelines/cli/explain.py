@@ -9,11 +9,17 @@ from uuid import UUID
 import typer
 
 from pipelines.calendars.moments import MOMENT, DayOrTime
-from pipelines.cli import cells
-from pipelines.cli.arguments import ORGANIZATION, AsJson, moment
-from pipelines.cli.cells import CLIENTS, WORKFLOWS
-from pipelines.cli.output import print_json, print_line, print_table, shown
-from pipelines.cli.session import opened
+from pipelines.cli.arguments import ORGANIZATION, AsJson, moment, opened
+from pipelines.cli.output import (
+    CLIENTS,
+    WORKFLOWS,
+    cell_shown,
+    change_shown,
+    print_json,
+    print_line,
+    print_table,
+    shown,
+)
 from pipelines.subjects.dimensions import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS, UNKNOWN_INITIATOR
 from pipelines.subjects.rollup import Period
 from pipelines.subjects.steps import STEPS
@@ -110,7 +116,7 @@ def _show(found: Explanation) -> None:
     print_line(
         f"The {found.period} from {shown(found.period_start)} to {shown(found.period_end)}"
         f" ({found.time_zone}) of {found.organization_id}:"
-        f" {cells.named(found.cell)}."
+        f" {cell_shown(found.cell)}."
     )
     print_line()
     _show_figures(found)
@@ -167,7 +173,7 @@ def _show_restatements(found: Explanation) -> None:
             each.restated_at,
             each.reason.value,
             each.run_id,
-            *(cells.step((each.old or {}).get(name), (each.new or {}).get(name)) for name in _RESTATED),
+            *(change_shown((each.old or {}).get(name), (each.new or {}).get(name)) for name in _RESTATED),
         ]
         for each in found.restatements
     )

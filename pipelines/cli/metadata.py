@@ -9,9 +9,8 @@ from uuid import UUID
 
 import typer
 
-from pipelines.cli.arguments import AsJson, Organizations
+from pipelines.cli.arguments import AsJson, Organizations, opened
 from pipelines.cli.output import print_json, print_line, print_record, print_table
-from pipelines.cli.session import opened
 
 if TYPE_CHECKING:
     from pipelines.executions.metadata import OrganizationDrift, SyncReport

@@ -1,13 +1,16 @@
-"""What a person or a program reads: tables or one JSON document on stdout, sentences on stderr."""
+"""What a person or a program reads: tables or a JSON document on stdout, sentences and progress on stderr."""
 
 import json
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
+
+from pipelines.subjects.dimensions import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS, NO_CLIENT
 
 # Wide enough for four UUIDs in a row, where no terminal sets a limit.
 _PIPE_WIDTH: Final = 240
@@ -90,3 +93,70 @@ def printable(text: str) -> str:
     return "".join(
         character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
     )
+
+
+WORKFLOWS: Final = {ALL_INITIATORS: ALL_WORKFLOWS}
+CLIENTS: Final = {ALL_INITIATORS: ALL_CLIENTS, "none": NO_CLIENT}
+
+
+def cell_shown(cell: Mapping[str, UUID | str]) -> str:
+    """The dimensions of a cell in words, such as `workflow all, client none`."""
+    words = {"workflow_id": WORKFLOWS, "client_id": CLIENTS}
+    return ", ".join(
+        f"{column.removesuffix('_id').removesuffix('_type').removesuffix('_name')} "
+        + (_word(value, words[column]) if isinstance(value, UUID) else value)
+        for column, value in cell.items()
+    )
+
+
+def change_shown(old: Any, new: Any) -> str:
+    """A figure before and after."""
+    return f"{shown(old)} \N{RIGHTWARDS ARROW} {shown(new)}"
+
+
+def _word(value: UUID, words: dict[str, UUID]) -> str:
+    return next((word for word, meant in words.items() if meant == value), str(value))
+
+
+@contextmanager
+def watched() -> Iterator[Callable[[str, int], None] | None]:
+    """Yield what long work reports its stages and rows to; None where nobody watches."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description:<8}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f} rows"),
+        TimeElapsedColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
+        stages: dict[str, int] = {}
+
+        def report(stage: str, rows: int) -> None:
+            if stage not in stages:
+                for earlier in stages.values():
+                    progress.stop_task(progress.tasks[earlier].id)
+                # How much there is to do is known at the end only, so the bar pulses.
+                stages[stage] = progress.add_task(stage, total=None)
+            progress.update(progress.tasks[stages[stage]].id, completed=rows)
+
+        yield report
+
+
+@contextmanager
+def spinning(what: str) -> Iterator[None]:
+    """Show on a terminal that something goes on; elsewhere say once what it is."""
+    if not sys.stderr.isatty():
+        sys.stderr.write(f"{what}\n")
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield

@@ -1,4 +1,4 @@
-"""`execmetrics refresh` and `execmetrics reconcile`."""
+"""`execmetrics refresh`, `reconcile` and `rebuild`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ from uuid import UUID
 import typer
 
 from pipelines.calendars.moments import require_order
-from pipelines.cli import cells
-from pipelines.cli.arguments import AsJson, Organizations, Since, Until
-from pipelines.cli.output import print_json, print_line, print_record, print_table
-from pipelines.cli.progress import watched
-from pipelines.cli.session import opened
+from pipelines.cli.arguments import AsJson, Organizations, Since, Until, opened
+from pipelines.cli.output import (
+    cell_shown,
+    change_shown,
+    print_json,
+    print_line,
+    print_record,
+    print_table,
+    tell,
+    watched,
+)
 
 if TYPE_CHECKING:
     from pipelines.publish.writer import CellChange
@@ -100,10 +106,10 @@ def _row(change: CellChange) -> Sequence[Any]:
     return (
         change.period,
         change.period_start,
-        cells.named(
+        cell_shown(
             {name: UUID(value) if name.endswith("_id") else value for name, value in change.cell.items()}
         ),
-        *(cells.step(old.get(name), new.get(name)) for name in _FIGURES),
+        *(change_shown(old.get(name), new.get(name)) for name in _FIGURES),
     )
 
 
@@ -127,3 +133,49 @@ def _show(report: RefreshReport, as_json: bool) -> None:
 
 def _failed(report: SubjectReport) -> str | int:
     return ", ".join(f"{each.organization_id} {each.error_class}" for each in report.failed) or 0
+
+
+def rebuild(as_json: AsJson = False) -> None:
+    """Compute figures of an older definition anew, from the facts alone; cut off, it goes on where it was."""
+    from pipelines.postgres.connections import Run
+    from pipelines.publish.recompute import find_stale
+    from pipelines.runs import refresh
+    from pipelines.subjects.jobs import JOBS
+    from pipelines.subjects.steps import STEPS
+
+    with opened() as (databases, settings), watched() as progress:
+        published = refresh.rebuild(databases, settings, on_progress=progress)
+        stale = {each.name: find_stale(Run(databases, settings), each) for each in (JOBS, STEPS)}
+    jobs, steps = published[JOBS.name], published[STEPS.name]
+    report = jobs + steps
+    failed = [
+        {"organization_id": key, "subject": name, "error_class": why}
+        for name, each in published.items()
+        for key, why in sorted(each.failed.items())
+    ]
+    waiting = {
+        name: [key for key in keys if key not in published[name].failed] for name, keys in stale.items()
+    }
+    record = {
+        "cells_computed": report.computed,
+        "cells_written": report.written,
+        "cells_deleted": report.deleted,
+        "cells_restated": report.restated,
+    }
+    waits = any(waiting.values())
+    if as_json:
+        print_json(record, failed=failed, waiting=waiting[JOBS.name], steps_waiting=waiting[STEPS.name])
+    else:
+        print_record(record)
+        if not any(record.values()) and not failed and not waits:
+            print_line("Every cell is of the current definition already.")
+        for each in failed:
+            print_line(f"{each['organization_id']} failed ({each['subject']}): {each['error_class']}")
+        for name, keys in waiting.items():
+            if keys:
+                tell(
+                    f"The {name} of {len(keys):,} organizations wait for a refresh:"
+                    " their facts are not published yet."
+                )
+    if failed or waits:
+        raise typer.Exit(1)

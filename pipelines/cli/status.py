@@ -2,9 +2,8 @@
 
 from dataclasses import asdict
 
-from pipelines.cli.arguments import AsJson
+from pipelines.cli.arguments import AsJson, opened
 from pipelines.cli.output import print_json, print_line, print_table
-from pipelines.cli.session import opened
 
 
 def status(as_json: AsJson = False) -> None:

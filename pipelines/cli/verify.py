@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from pipelines.calendars.moments import require_order
-from pipelines.cli.arguments import AnySince, AnyUntil, AsJson, Organizations
-from pipelines.cli.output import print_json, print_line, print_table, shown
-from pipelines.cli.progress import watched
-from pipelines.cli.session import opened
+from pipelines.cli.arguments import AnySince, AnyUntil, AsJson, Organizations, opened
+from pipelines.cli.output import print_json, print_line, print_table, shown, watched
 
 if TYPE_CHECKING:
     from pipelines.runs.verify import Difference, Verified, VerifyReport

@@ -14,8 +14,10 @@ from psycopg.rows import class_row
 
 from pipelines.errors import SchemaMissing
 from pipelines.postgres.connections import Databases, connect
-from pipelines.postgres.statements import statement
+from pipelines.postgres.schemas import ANALYTICS, ORCHESTRATION
+from pipelines.postgres.statements import render, statement
 from pipelines.settings import Settings
+from pipelines.subjects.dimensions import ALL_OF_EACH
 
 # Past whatever the clock says, thirty days and a Monday first, so that the figures stay those of the README.
 FIRST_DAY: Final = datetime(2026, 6, 1, tzinfo=UTC)
@@ -125,9 +127,15 @@ def generate_month(
 def serves_others(databases: Databases, settings: Settings, *, jobs: int = _Plan.jobs) -> bool:
     """Whether source or aggregates hold organizations that a month of so many jobs does not consist of."""
     ours = _Plan(jobs=jobs).organization_ids
-    return _holds_others(databases.source_url, settings, "source", ours) or _holds_others(
-        databases.analytics_url, settings, "measured", ours
-    )
+    for schema, url in ((ORCHESTRATION, databases.source_url), (ANALYTICS, databases.analytics_url)):
+        with connect(url, settings) as connection:
+            there = _run(connection, "table_exists", {"name": f"{schema}.organizations"}).fetchone()
+            question = render("generated_month/other_organizations", {"schema": schema}).encode()
+            if there == (True,):
+                others = connection.execute(question, {"organization_ids": list(ours)}).fetchone()
+                if others == (True,):
+                    return True
+    return False
 
 
 def _fill(connection: psycopg.Connection, plan: _Plan, progress: Callable[[str, int], None]) -> None:
@@ -163,18 +171,73 @@ def _describe(connection: psycopg.Connection, plan: _Plan, *, created: bool) -> 
     )
 
 
-def _holds_others(url: str, settings: Settings, which: str, ours: tuple[UUID, ...]) -> bool:
-    schema = {"source": "orchestration", "measured": "analytics"}[which]
-    with connect(url, settings) as connection:
-        if _run(connection, "table_exists", {"name": f"{schema}.organizations"}).fetchone() == (False,):
-            return False
-        question = f"other_{which}_organizations"
-        return _run(connection, question, {"organization_ids": list(ours)}).fetchone() == (True,)
-
-
 def _run(connection: psycopg.Connection, name: str, parameters: dict[str, Any]) -> psycopg.Cursor:
     return connection.execute(_statement(name), parameters or None)
 
 
 def _statement(name: str) -> LiteralString:
     return statement(f"generated_month/{name}")
+
+
+@dataclass(frozen=True)
+class OrganizationMonth:
+    """How one organization's jobs of a month ended and how long they took."""
+
+    organization_id: UUID
+    name: str
+    total_executions: int
+    success_rate_pct: float
+    median_duration_ms: float | None
+    p95_duration_ms: float | None
+
+
+@dataclass(frozen=True)
+class FailingWorkflow:
+    """A workflow whose jobs failed from `since` to `until` far more often than in the rest of the month."""
+
+    organization_id: UUID
+    organization: str
+    workflow_id: UUID
+    workflow: str
+    since: datetime
+    until: datetime
+    failed_executions: int
+    total_executions: int
+    failed_pct: float
+    usual_failed_pct: float
+
+
+@dataclass(frozen=True)
+class Written:
+    """When the newest cell was written, how many were since the last look, and how many there are."""
+
+    newest: datetime | None
+    cells: int
+    all_cells: int
+
+
+def find_biggest_organizations(
+    connection: psycopg.Connection, month: datetime, *, rows: int = 5
+) -> list[OrganizationMonth]:
+    """The organizations with the most jobs that completed in the month, the biggest first."""
+    with connection.cursor(row_factory=class_row(OrganizationMonth)) as cursor:
+        cursor.execute(
+            statement("generated_month/biggest_organizations"), {"month": month, "rows": rows} | ALL_OF_EACH
+        )
+        return cursor.fetchall()
+
+
+def find_failing_workflow(connection: psycopg.Connection, month: datetime) -> FailingWorkflow | None:
+    """The workflow whose failures stand out most in the month; None where nothing failed unusually."""
+    with connection.cursor(row_factory=class_row(FailingWorkflow)) as cursor:
+        cursor.execute(statement("generated_month/standing_out_failures"), {"month": month} | ALL_OF_EACH)
+        return cursor.fetchone()
+
+
+def get_written(connection: psycopg.Connection, *, after: datetime | None = None) -> Written:
+    """How many cells were written after a time; None, ever."""
+    values: dict[str, Any] = {"after": after}
+    with connection.cursor(row_factory=class_row(Written)) as cursor:
+        written = cursor.execute(statement("checks/cells_computed_after"), values).fetchone()
+    assert written is not None
+    return written

@@ -1,25 +1,48 @@
-"""What can be found wrong with one table of the contract."""
+"""Looking at a source as its role sees it: what a refresh would stumble over, and the SQL that mends it."""
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Self
 
-from pipelines.doctor.findings import Finding, What
-from pipelines.doctor.mapping import contract_columns
-from pipelines.doctor.planned import as_contract_has
-from pipelines.doctor.statuses import unknown_statuses
-from pipelines.doctor.table import Examined, differing, differs
-from pipelines.postgres.schemas import SOURCE_COLUMNS
-from pipelines.source import contract_views as sql
-from pipelines.source.catalog import SourceCatalog
+from psycopg.sql import SQL, Identifier
+
+from pipelines.doctor.catalog import SourceCatalog, open_catalog
+from pipelines.doctor.matching import (
+    Examined,
+    Said,
+    as_contract_has,
+    contract_columns,
+    differs,
+    examined,
+)
+from pipelines.doctor.views import (
+    create_index,
+    grant_reading,
+    index_name,
+    leaves_out,
+    never_null,
+    quoted,
+    show_every_row,
+    translates,
+    write,
+)
+from pipelines.errors import InvalidMapping
+from pipelines.postgres.connections import Databases
+from pipelines.postgres.schemas import ORCHESTRATION, SOURCE_COLUMNS
+from pipelines.settings import Settings
 from pipelines.source.contract import (
     LOOKED_UP_BY,
     LOOKED_UP_BY_WHEN_LARGE,
     NEVER_NULL,
     ROW_VERSION,
+    Column,
+    Holds,
+    Kind,
+    Relation,
     held_by,
 )
-from pipelines.source.contract_views import quoted
-from pipelines.source.relations import Column, Holds, Kind, Relation
+from pipelines.subjects.jobs import Status
 
 # From there on the tier that reads by index is chosen, too.
 _LARGE_TABLE_BYTES: Final = 2 * 1024**3
@@ -27,20 +50,180 @@ _LARGE_TABLE_BYTES: Final = 2 * 1024**3
 _SCHEMA_OF_PRISMA: Final = "public"
 
 
-def findings_of(table: Examined, catalog: SourceCatalog) -> Iterator[Finding]:
+class What(StrEnum):
+    """What was found and why it matters, in the order in which it is mended: tables, views, rights, speed."""
+
+    why: str
+
+    def __new__(cls, name: str, why: str) -> Self:
+        """Make a member of the name, which knows the reason."""
+        member = str.__new__(cls, name)
+        member._value_, member.why = name, why
+        return member
+
+    MISSING_TABLE = "missing_table", "A refresh reads all four tables of the contract."
+    AMBIGUOUS_TABLE = "ambiguous_table", "Several tables could be meant, and the figures depend on which."
+    AMBIGUOUS_COLUMN = "ambiguous_column", "Several columns could be meant, and the figures depend on which."
+    UNUSABLE_TYPE = "unusable_type", "What the contract wants cannot be told from a column of this type."
+    MISSING_COLUMN = "missing_column", "Figures cannot be told without it."
+    NULLABLE_COLUMN = "nullable_column", "A row without it could be counted nowhere, nor found by an index."
+    NO_CONTRACT_VIEW = "no_contract_view", "A refresh reads the schema orchestration, which needs a view."
+    ZONELESS_TIMES = "zoneless_times", "Sessions read a time without zone differently; Prisma stores UTC."
+    IDS_ARE_NOT_UUIDS = "ids_are_not_uuids", "A text that is a UUID has to be cast, any other id hashed."
+    NO_ROW_VERSION = "no_row_version", "Changed rows are found by the transaction that wrote them."
+    UNKNOWN_STATUS = "unknown_status", "Jobs of an unknown status are listed and counted nowhere."
+    COLUMN_LEFT_OUT = "column_left_out", "The table has the column by now, and the view does not read it."
+    VIEW_ASKS_ITS_READER = "view_asks_its_reader", "Its reader would need rights on the payload's table."
+    HIDDEN_ROWS = "hidden_rows", "Rows that row-level security hides are missing from every figure."
+    MISSING_PRIVILEGE = "missing_privilege", "The role may not read what a refresh reads."
+    MISSING_FUNCTION = "missing_function", "A refresh calls it."
+    READ_WHOLE = "read_whole", "Nothing tells which of its rows changed, so every refresh reads all of them."
+    MISSING_INDEX = "missing_index", "Without it, looking up a few jobs reads the whole table."
+    SESSIONS_NOT_IN_UTC = "sessions_not_in_utc", "A default of the session's local time would be read as UTC."
+
+
+# A refresh runs and is right without, as far as anybody can tell.
+_ADVICE: Final = {
+    What.READ_WHOLE,
+    What.UNKNOWN_STATUS,
+    What.COLUMN_LEFT_OUT,
+    What.MISSING_INDEX,
+    What.SESSIONS_NOT_IN_UTC,
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to mend, where it is, and the statements that mend it; `remedy` where SQL alone cannot."""
+
+    what: What
+    where: str
+    sql: tuple[str, ...] = ()
+    remedy: str = ""
+    detail: str = ""
+
+    @property
+    def why(self) -> str:
+        """Why it matters."""
+        return f"{self.what.why} {self.detail}".strip()
+
+    @property
+    def blocking(self) -> bool:
+        """Whether a refresh would fail, or be wrong, as long as it is so."""
+        return self.what not in _ADVICE
+
+
+@dataclass(frozen=True)
+class TableFound:
+    """Where a table of the contract is read from, None when nowhere, and what stands for its columns."""
+
+    table: str
+    read_from: str | None
+    through_view: bool
+    columns: Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found for a role in a database: its tables, and what to mend, in the order to mend it."""
+
+    role: str
+    database: str
+    tables: tuple[TableFound, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def blocking(self) -> int:
+        """How many findings a refresh would fail over, or be wrong."""
+        return sum(finding.blocking for finding in self.findings)
+
+    @property
+    def script(self) -> tuple[str, ...]:
+        """The statements that mend all of it, each once, in the order to run them."""
+        statements = dict.fromkeys(statement for finding in self.findings for statement in finding.sql)
+        # What new indexes are good for is known when all are there.
+        return tuple(sorted(statements, key=lambda statement: statement.startswith("ANALYZE ")))
+
+
+def examine(databases: Databases, settings: Settings, said: Said, *, role: str | None = None) -> Diagnosis:
+    """Look at the source's catalog; of its rows, at nothing but the statuses that the contract does not know.
+
+    Raises `InvalidMapping`, `UsageError` and `DatabaseUnreachable`.
+    """
+    with open_catalog(databases.source_url, settings, role=role) as catalog:
+        relations = catalog.relations(said.schema)
+        if said.schema != Said().schema and not any(each.schema == said.schema for each in relations):
+            raise InvalidMapping(f"The source has no table in a schema {said.schema!r}.")
+        tables: dict[str, Examined] = {}
+        for table in SOURCE_COLUMNS:
+            tables[table] = examined(table, relations, said, catalog.role, tables.get("workflows"))
+        findings = [finding for table in tables.values() for finding in _findings_of(table, catalog)]
+        findings += _findings_of_all(list(tables.values()), catalog)
+        return Diagnosis(
+            role=catalog.role,
+            database=catalog.database,
+            tables=tuple(map(_found, tables.values())),
+            findings=tuple(sorted(findings, key=lambda finding: list(What).index(finding.what))),
+        )
+
+
+def _found(table: Examined) -> TableFound:
+    relation = table.model or table.there
+    columns = table.own if table.model else table.there.columns if table.there else {}
+    return TableFound(
+        table=table.table,
+        read_from=quoted(relation.schema, relation.name) if relation else None,
+        through_view=bool(relation and relation is not table.there),
+        columns={
+            name: columns[name].name if name in columns else None for name in contract_columns(table.table)
+        },
+    )
+
+
+def _findings_of_all(tables: Sequence[Examined], catalog: SourceCatalog) -> Iterator[Finding]:
+    readers = dict.fromkeys(reader for table in tables for reader in table.readers())
+    for relation, reader, restricted in catalog.hiding_policies(list(readers)):
+        shown = show_every_row(relation, reader, restricted=restricted)
+        where = quoted(relation.schema, relation.name)
+        yield Finding(What.HIDDEN_ROWS, where, (shown,), detail=f"It is read as {reader}.")
+    for signature, present in catalog.missing_functions().items():
+        granted = write(f"GRANT EXECUTE ON FUNCTION {signature} TO {{}};", catalog.role)
+        remedy = "" if present else "PostgreSQL 15 or newer has it."
+        yield Finding(
+            What.MISSING_FUNCTION, signature, (granted,) if present else (), remedy, f"It is {catalog.role}."
+        )
+    for name, reason in catalog.read_whole().items():
+        remedy = "A view of one table that shows its xmin is read faster."
+        yield Finding(What.READ_WHOLE, quoted(ORCHESTRATION, name), remedy=remedy, detail=f"Why: {reason}.")
+    unreadable = ", ".join(name for table in tables for name in table.unreadable())
+    if unreadable:
+        sql = tuple(grant_reading(catalog.role, (each.table for each in tables if each.can_be_granted)))
+        yield Finding(What.MISSING_PRIVILEGE, unreadable, sql, detail=f"It is {catalog.role}.")
+    clocks = ", ".join(clock for table in tables for clock in table.local_clocks())
+    if clocks and not catalog.in_utc:
+        sql = (write("ALTER DATABASE {} SET timezone TO 'UTC';", catalog.database),)
+        yield Finding(What.SESSIONS_NOT_IN_UTC, clocks, sql)
+
+
+def _findings_of(table: Examined, catalog: SourceCatalog) -> Iterator[Finding]:
     """Yield what is wrong with a table of the contract, its view and what the view reads."""
     if table.there is None:
         yield from _nothing_there(table)
     else:
-        if table.in_the_way:
-            yield from _made_room(table, table.there)
-            return
         yield from _columns_there(table, table.there)
+        if table.in_the_way:
+            return
         yield from _rights_of_the_view(table, table.there, catalog)
-        yield from _columns_left_out(table, table.there)
+        left_out = [
+            column.name
+            for name, column in table.own.items()
+            if not table.is_table and leaves_out(table.there.definition, name)
+        ]
+        if left_out:
+            yield Finding(What.COLUMN_LEFT_OUT, ", ".join(map(table.of_model, left_out)), table.view)
     yield from _nullable_columns(table)
     if table.table == "jobs":
-        yield from unknown_statuses(table, catalog)
+        yield from _unknown_statuses(table, catalog)
         yield from _missing_indexes(table, catalog)
 
 
@@ -62,124 +245,105 @@ def _nothing_there(table: Examined) -> Iterator[Finding]:
         yield from _columns_of_the_model(table)
         remedy = "" if table.view else "The other findings come first; then look again."
         yield Finding(What.NO_CONTRACT_VIEW, table.name, table.view, remedy)
-        yield from _what_the_view_translates(table)
+        for what, names in _otherwise(table.columns).items():
+            if what is not What.UNUSABLE_TYPE:
+                where = ", ".join(table.of_model(table.columns[name].name) for name in names)
+                yield Finding(what, where, table.view)
 
 
 def _columns_of_the_model(table: Examined) -> Iterator[Finding]:
     """What keeps a view from being made of a table."""
-    if table.model is None:
-        return
-    for name, found in table.model.ambiguous.items():
-        yield Finding(
-            What.AMBIGUOUS_COLUMN,
-            ", ".join(_of_model(table, column) for column in found),
-            remedy=f"Say which one: --column {table.table}.{name}={found[0]}",
-        )
+    for name, several in table.ambiguous.items():
+        remedy = f"Say which one: --column {table.table}.{name}={several[0]}"
+        yield Finding(What.AMBIGUOUS_COLUMN, ", ".join(map(table.of_model, several)), remedy=remedy)
     for name in table.unusable:
         column = table.columns[name]
-        yield Finding(
-            What.UNUSABLE_TYPE,
-            f"{_of_model(table, column.name)} ({column.declared})",
-            remedy=f"Name another column: --column {table.table}.{name}=NAME",
-        )
-    for name in table.model.missing:
+        where = f"{table.of_model(column.name)} ({column.declared})"
+        remedy = f"Name another column: --column {table.table}.{name}=NAME"
+        yield Finding(What.UNUSABLE_TYPE, where, remedy=remedy)
+    for name in table.missing:
         planned = table.planned.get(name)
         remedy = f"If it is called otherwise, say so: --column {table.table}.{name}=NAME"
         if planned:
             remedy = f"Have the application write it, too, with every row it changes. {remedy}"
-        where = _of_model(table, planned.column.name if planned else name)
+        where = table.of_model(planned.column.name if planned else name)
         yield Finding(What.MISSING_COLUMN, where, planned.sql if planned else (), remedy)
 
 
-def _what_the_view_translates(table: Examined) -> Iterator[Finding]:
-    """What a table has otherwise than the contract, and its view as the contract has it."""
-    zoneless = [each for each in table.columns.values() if each.holds is Holds.WALL_CLOCK]
-    others = [
-        each
-        for name, each in table.columns.items()
-        if held_by(name) is Holds.UUID and each.holds is not Holds.UUID
-    ]
-    for what, columns in ((What.ZONELESS_TIMES, zoneless), (What.IDS_ARE_NOT_UUIDS, others)):
-        if columns:
-            yield Finding(what, ", ".join(_of_model(table, each.name) for each in columns), table.view)
+def _otherwise(columns: Mapping[str, Column]) -> Mapping[What, list[str]]:
+    """The contract's names of the columns that hold something else than the contract, by what is wrong."""
+    found: dict[What, list[str]] = {}
+    for name in filter(lambda name: differs(name, columns[name]), columns):
+        zoneless = columns[name].holds is Holds.WALL_CLOCK
+        what = What.ZONELESS_TIMES if zoneless else What.UNUSABLE_TYPE
+        found.setdefault(What.IDS_ARE_NOT_UUIDS if held_by(name) is Holds.UUID else what, []).append(name)
+    return found
 
 
 def _columns_there(table: Examined, there: Relation) -> Iterator[Finding]:
     """What a relation of the contract's name has otherwise than the contract."""
-    versions = [name for name in ROW_VERSION if name not in there.columns]
-    if there.kind is Kind.VIEW and versions:
-        yield _made_anew(table, What.NO_ROW_VERSION, versions)
+    sql, remedy = table.view, ""
+    if table.in_the_way:
+        # It bears the contract's name by chance.
+        sql = (write("ALTER TABLE {} SET SCHEMA {};", there, _SCHEMA_OF_PRISMA),)
+        remedy = "Tell the application where its table is then, and look again: a view takes its place."
+    elif not sql:
+        remedy = f"Say what the view is to read: --table {table.table}=NAME"
+    if there.kind is Kind.VIEW and not there.columns.keys() >= set(ROW_VERSION):
+        versions = [name for name in ROW_VERSION if name not in there.columns]
+        yield Finding(What.NO_ROW_VERSION, _of_contract(table, versions), sql, remedy)
     missing = [name for name in contract_columns(table.table) if name not in there.columns]
-    if missing and table.is_table:
+    if missing and table.is_table and not table.in_the_way:
         added = (as_contract_has(there, name) for name in missing)
         yield Finding(What.MISSING_COLUMN, _of_contract(table, missing), tuple(filter(None, added)))
     elif missing:
-        yield _made_anew(table, What.MISSING_COLUMN, missing)
-    for what, names in differing(there, SOURCE_COLUMNS[table.table]).items():
-        yield _made_anew(table, what, names)
-
-
-def _made_room(table: Examined, there: Relation) -> Iterator[Finding]:
-    """What a table has otherwise that bears the contract's name by chance."""
-    remedy = "Tell the application where its table is then, and look again: a view takes its place."
-    moved = (sql.move_to(there, _SCHEMA_OF_PRISMA),)
-    missing = [name for name in contract_columns(table.table) if name not in there.columns]
-    found = {What.MISSING_COLUMN: missing} if missing else dict[What, list[str]]()
-    for what, names in {**found, **differing(there, contract_columns(table.table))}.items():
-        yield Finding(what, _of_contract(table, names), moved, remedy)
+        yield Finding(What.MISSING_COLUMN, _of_contract(table, missing), sql, remedy)
+    there_by_name = {
+        name: there.columns[name] for name in contract_columns(table.table) if name not in missing
+    }
+    for what, names in _otherwise(there_by_name).items():
+        yield Finding(what, _of_contract(table, names), sql, remedy)
 
 
 def _rights_of_the_view(table: Examined, there: Relation, catalog: SourceCatalog) -> Iterator[Finding]:
     for read in there.reads:
-        if not read.unreadable:
-            continue
-        if there.asks_its_reader:
-            yield Finding(What.VIEW_ASKS_ITS_READER, table.name, (sql.read_with_owners_rights(there),))
-        else:
+        if read.unreadable and there.asks_its_reader:
+            reset = write("ALTER VIEW {} RESET (security_invoker);", there)
+            yield Finding(What.VIEW_ASKS_ITS_READER, table.name, (reset,))
+        elif read.unreadable:
             relation = catalog.relation(read.oid)
-            granted = sql.grant_to_owner(relation, read.unreadable, there.owner)
+            columns = SQL(", ").join(map(Identifier, sorted(read.unreadable)))
+            granted = write("GRANT SELECT ({}) ON {} TO {};", columns, relation, there.owner)
             where = quoted(relation.schema, relation.name)
             detail = f"It is {there.owner}, who owns the view {table.name}."
             yield Finding(What.MISSING_PRIVILEGE, where, (granted,), detail=detail)
 
 
-def _columns_left_out(table: Examined, there: Relation) -> Iterator[Finding]:
-    if table.model is None or table.is_table:
-        return
-    columns = table.model.columns.items()
-    left_out = [each.name for name, each in columns if sql.leaves_out(there.definition, name)]
-    if left_out:
-        where = ", ".join(_of_model(table, name) for name in left_out)
-        yield Finding(What.COLUMN_LEFT_OUT, where, table.view)
-
-
 def _nullable_columns(table: Examined) -> Iterator[Finding]:
-    if table.model is None:
-        return
-    for name, column in table.model.columns.items():
-        if name not in NEVER_NULL or not column.nullable:
+    for name, column in table.own.items():
+        if table.model is None or name not in NEVER_NULL or not column.nullable:
             continue
-        forbidden = sql.never_null(table.model.relation, column)
-        created = table.model.columns.get("created_at")
+        sql, remedy = [never_null(table.model, column)], ""
+        created = table.own.get("created_at")
         if name == "updated_at" and created:
-            filled = sql.fill_from(table.model.relation, column, created)
-            yield Finding(What.NULLABLE_COLUMN, _of_model(table, column.name), (filled, forbidden))
+            names = column.name, created.name, column.name
+            sql.insert(0, write("UPDATE {} SET {} = {} WHERE {} IS NULL;", table.model, *names))
         else:
             remedy = "It is refused while any row has none; such rows have to be mended first."
-            yield Finding(What.NULLABLE_COLUMN, _of_model(table, column.name), (forbidden,), remedy)
+        yield Finding(What.NULLABLE_COLUMN, table.of_model(column.name), tuple(sql), remedy)
 
 
 def _missing_indexes(table: Examined, catalog: SourceCatalog) -> Iterator[Finding]:
     model = table.model
     if model is None:
         return
-    large = model.relation.bytes >= _LARGE_TABLE_BYTES
+    large = model.bytes >= _LARGE_TABLE_BYTES
     for name in LOOKED_UP_BY_WHEN_LARGE if large else LOOKED_UP_BY:
         column = table.columns.get(name)
-        if column is None or name in table.unusable or _served(table, model.relation, name, column, catalog):
+        if column is None or name in table.unusable or _served(table, model, name, column, catalog):
             continue
-        made = (*sql.create_index(model.relation, name, column), sql.analyze(model.relation))
-        yield Finding(What.MISSING_INDEX, _of_model(table, column.name), made)
+        made = tuple(create_index(model, name, column))
+        yield Finding(What.MISSING_INDEX, table.of_model(column.name), made)
 
 
 def _served(table: Examined, relation: Relation, name: str, column: Column, catalog: SourceCatalog) -> bool:
@@ -192,19 +356,47 @@ def _served(table: Examined, relation: Relation, name: str, column: Column, cata
         return not (can_be_asked and made_of_it) or catalog.finds_by_index(name) is not False
     if column.holds is held_by(name):
         return any(index.valid and index.begins_with == column.name for index in relation.indexes)
-    ours = sql.index_name(relation, column)
+    ours = index_name(relation, column)
     return any(index.valid and index.name == ours for index in relation.indexes)
 
 
-def _made_anew(table: Examined, what: What, names: Sequence[str]) -> Finding:
-    remedy = "" if table.view else f"Say what the view is to read: --table {table.table}=NAME"
-    return Finding(what, _of_contract(table, names), table.view, remedy)
+def _unknown_statuses(table: Examined, catalog: SourceCatalog) -> Iterator[Finding]:
+    """Yield what the view does not translate: labels by name, of words in rows how many there are."""
+    relation = table.there or table.model
+    column = table.there.columns.get("status") if table.there else table.status
+    if relation is None or column is None:
+        return
+    where = quoted(relation.schema, relation.name, column.name)
+    untranslated = {label: meant for label, meant in table.statuses.items() if not _translated(table, label)}
+    declared = bool(table.status and table.status.labels)
+    if declared and not untranslated:
+        return
+    readable = relation.usable and column.readable
+    # None where the role may not look, or looking takes too long.
+    present = catalog.unknown_statuses(relation, column, list(map(str, Status))) if readable else None
+    if declared:
+        meanings = (
+            f"{label} {'stays unknown' if meant == label else f'is taken for {meant}'}"
+            + ("" if present is None else f", {present.get(label, 0):,} jobs have it")
+            for label, meant in untranslated.items()
+        )
+        remedy = f"If that is wrong, say so: --status {next(iter(untranslated))}=STATUS"
+        detail = f"{'; '.join(meanings)}."
+    elif present or untranslated:
+        detail = f"{len(present or {}):,} such words are in {sum((present or {}).values()):,} jobs."
+        remedy = "Say what each means: --status WORD=STATUS"
+    else:
+        return
+    sql = table.view if untranslated else ()
+    yield Finding(What.UNKNOWN_STATUS, where, sql, "" if table.is_table else remedy, detail)
+
+
+def _translated(table: Examined, label: str) -> bool:
+    """Whether the view says what a label means: what somebody said, or whatever it is."""
+    said = table.said.statuses.get(label)
+    view = table.there.definition if table.there else ""
+    return translates(view, label, str(said) if said else None)
 
 
 def _of_contract(table: Examined, names: Sequence[str]) -> str:
     return ", ".join(f"{table.name}.{quoted(name)}" for name in names) or table.name
-
-
-def _of_model(table: Examined, column: str) -> str:
-    relation = table.model.relation if table.model else None
-    return quoted(relation.schema, relation.name, column) if relation else quoted(column)

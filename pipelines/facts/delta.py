@@ -8,23 +8,16 @@ from urllib.parse import unquote
 import polars as pl
 from arro3.core import Table
 from deltalake import CommitProperties, DeltaTable, Field, Schema
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import DeltaError
 
 from pipelines.errors import (
     FactsNewer,
-    FactsNotReadable,
     FactsUnusable,
-    PathNotUsable,
-    StoreRefused,
-    StoreUnreachable,
 )
+from pipelines.facts.folder import local_folder, refuse_what_is_no_damage, shown, table_at
 from pipelines.frames import schema_of
-from pipelines.postgres.failures import obstacle_of, words_of
-from pipelines.settings import is_remote
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.subject import TOMBSTONE, Fact
-
-LOG: Final = "_delta_log"
 
 _DESCRIPTION: Final = "One row per row of the source that counts or once counted; rebuilt when deleted."
 
@@ -59,7 +52,7 @@ def opened(location: str, fact: Fact = JOBS.fact) -> DeltaTable | None:
     """
     folder = local_folder(location)
     try:
-        table = _table_at(location)
+        table = table_at(location)
         if table is None:
             return None
         damage = _other_columns(table, location, fact) or (folder and _damaged_file(table, folder, fact))
@@ -69,39 +62,6 @@ def opened(location: str, fact: Fact = JOBS.fact) -> DeltaTable | None:
     if damage:
         raise FactsUnusable(f"({shown(location)}: {damage})")
     return table
-
-
-def newest_version(location: str) -> int:
-    """The number of the newest commit, 0 before the first one; raises `FactsUnusable`, `FactsNotReadable`."""
-    try:
-        table = _table_at(location)
-    except (DeltaError, OSError) as broken:
-        refuse_what_is_no_damage(location, broken)
-        raise FactsUnusable(f"({shown(location)})") from broken
-    return int(table.version()) if table else 0
-
-
-def refuse_what_is_no_damage(location: str, failure: BaseException) -> None:
-    """Raise what stood in the way where the files may be sound.
-
-    One of `FactsNotReadable`, `PathNotUsable`, `StoreRefused` and `StoreUnreachable`.
-    """
-    # What Delta Lake says of a store that is none of those it knows.
-    unreachable = is_remote(location) and str(failure).startswith("Generic ")
-    if obstacle := obstacle_of(failure) or (StoreRefused if unreachable else None):
-        known = obstacle in (PathNotUsable, StoreRefused, StoreUnreachable)
-        means = obstacle if known else FactsNotReadable
-        raise means(f"({shown(location)}: {words_of(failure)})") from failure
-
-
-def local_folder(location: str) -> Path | None:
-    """The folder of facts that lie on a disk of this machine."""
-    return None if is_remote(location) else Path(location)
-
-
-def shown(location: str) -> str:
-    """The location as it may be shown: what follows a question mark may be a key to the store."""
-    return location.partition("?")[0] if is_remote(location) else location
 
 
 def created(location: str, fact: Fact = JOBS.fact) -> DeltaTable:
@@ -207,18 +167,6 @@ def _rows_in(files: list[str], fact: Fact) -> pl.LazyFrame:
     own_folder = pl.col(_PATH).str.extract("=([^/]*)/[^/]*$").str.to_date()
     rows = scan(hive_partitioning=False, include_file_paths=_PATH)
     return rows.with_columns(own_folder.alias(fact.partition_column)).select(*fact.stored_columns)
-
-
-def _table_at(location: str) -> DeltaTable | None:
-    if folder := local_folder(location):
-        # A power cut may leave a commit empty, which Delta Lake takes for one that changed nothing.
-        log = (entry for kind in ("*.json", "*.parquet") for entry in (folder / LOG).glob(kind))
-        if empty := next((entry.name for entry in log if not entry.stat().st_size), None):
-            raise FactsUnusable(f"({shown(location)}: {empty} is empty)")
-    try:
-        return DeltaTable(location)
-    except TableNotFoundError:
-        return None
 
 
 def _damaged_file(table: DeltaTable, folder: Path, fact: Fact) -> str | None:

@@ -1,25 +1,20 @@
-"""Damaged facts: they are told from other trouble, set aside, and removed when nobody needs them."""
+"""Damaged facts: they are told from other trouble, and set aside."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final, TypeVar
 
 import polars as pl
 from deltalake.exceptions import DeltaError
 
 from pipelines.errors import FactsUnusable, is_failure, is_panic
-from pipelines.facts.delta import local_folder, opened, refuse_what_is_no_damage, rows_of, shown
+from pipelines.facts.delta import opened, rows_of
+from pipelines.facts.folder import refuse_what_is_no_damage, set_aside, shown
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.subject import Fact
 
 T = TypeVar("T")
-
-_ASIDE: Final = ".unusable-"
-_STAMP: Final = "%Y%m%dT%H%M%S.%fZ"
 
 _READING_FAILED: Final = (pl.exceptions.PolarsError, DeltaError, OSError)
 
@@ -68,42 +63,3 @@ def with_new_facts(location: str, fact: Fact, work: Callable[[], T]) -> T:
         set_aside(location)
         passing(FaultPoint.FACTS_SET_ASIDE)
         return work()
-
-
-def set_aside(location: str) -> Path | None:
-    """Rename a folder of unusable facts, so that the next run starts anew; None when no folder is there.
-
-    Raises `FactsUnusable` when they lie in an object store, where nothing can be renamed.
-    """
-    folder = local_folder(location)
-    if folder is None:
-        raise FactsUnusable(f"({shown(location)})")
-    try:
-        return folder.rename(folder.with_name(f"{folder.name}{_ASIDE}{datetime.now(UTC):{_STAMP}}"))
-    except FileNotFoundError:
-        return None
-
-
-def find_set_aside(location: str) -> dict[Path, datetime]:
-    """The folders that were set aside from this location, and when; none in an object store."""
-    folder = local_folder(location)
-    if folder is None or not folder.parent.is_dir():
-        return {}
-    there = {aside: _set_aside_at(aside, f"{folder.name}{_ASIDE}") for aside in folder.parent.iterdir()}
-    return {aside: since for aside, since in sorted(there.items()) if since}
-
-
-def remove_folder(folder: Path) -> int:
-    """Remove a folder that was set aside; return how many files it was."""
-    files = sum(entry.is_file() for entry in folder.rglob("*"))
-    shutil.rmtree(folder)
-    return files
-
-
-def _set_aside_at(folder: Path, beginning: str) -> datetime | None:
-    if not folder.name.startswith(beginning):
-        return None
-    try:
-        return datetime.strptime(folder.name.removeprefix(beginning), _STAMP).replace(tzinfo=UTC)
-    except ValueError:
-        return None

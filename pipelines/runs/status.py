@@ -6,13 +6,12 @@ from datetime import datetime
 from uuid import UUID
 
 from pipelines.errors import DeletesNotAccepted, ExecutionMetricsError
-from pipelines.facts.delta import newest_version
-from pipelines.facts.health import find_set_aside
+from pipelines.facts.folder import find_set_aside, newest_version
 from pipelines.postgres.connections import Databases, connect
 from pipelines.postgres.schema_checks import require_analytics
 from pipelines.postgres.statements import statement
 from pipelines.settings import Settings
-from pipelines.source.catalog import open_catalog
+from pipelines.source.contract import open_catalog, read_whole
 from pipelines.subjects.dimensions import ALL_OF_EACH
 
 
@@ -85,7 +84,7 @@ def status(databases: Databases, settings: Settings) -> Status:
 
 def _read_whole(databases: Databases, settings: Settings) -> Mapping[str, str] | None:
     try:
-        with open_catalog(databases.source_url, settings, role=None) as catalog:
-            return catalog.read_whole()
+        with open_catalog(databases.source_url, settings) as connection:
+            return read_whole(connection)
     except ExecutionMetricsError:
         return None

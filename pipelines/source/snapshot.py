@@ -18,7 +18,7 @@ from pipelines.frames import id_series, schema_of
 from pipelines.postgres.snapshot import Snapshot, connected, read
 from pipelines.postgres.statements import body, render, statement
 from pipelines.settings import Settings
-from pipelines.source.fitness import find_relations, reasons_to_read_whole, require_fit
+from pipelines.source.contract import find_relations, reasons_to_read_whole, require_fit
 from pipelines.source.selections import Asked, Swept, array_of
 from pipelines.subjects.dimensions import RESERVED_IDS, RESERVED_INITIATORS
 from pipelines.subjects.jobs import FLAGS, JOBS

@@ -8,7 +8,7 @@ import pytest
 
 from assets import partitions as days
 from assets.schedules import TABLES
-from pipelines.cli.dagster_process import environment
+from pipelines.cli.dev import environment
 from pipelines.facts.fact_table import find_first_day
 from pipelines.postgres.connections import Databases
 from pipelines.settings import Settings, load_settings

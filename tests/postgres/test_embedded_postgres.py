@@ -7,7 +7,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from pipelines.postgres import programs as postgres_programs
 from pipelines.postgres.embedded import running
 from pipelines.postgres.programs import Account, Programs, find_programs
 from tests.conftest import copy_server, home_for_servers
+from tests.support.standby_server import wait_until
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for a zombie")
@@ -197,7 +198,7 @@ def test_a_zombie_is_not_taken_for_a_server(used_home: Path) -> None:
     """Where nobody reaps dead processes, a killed server is known to be dead and started again."""
     with holder(used_home, HOLD_WITHOUT_REAPER + HOLD) as keeper_of_zombies:
         kill(servers_below(used_home))
-        wait_for(lambda: zombies_of(keeper_of_zombies.pid) != [])
+        wait_until(lambda: zombies_of(keeper_of_zombies.pid) != [])
 
         with running(used_home) as url:
             answer = execute(url, "SELECT 1")
@@ -311,7 +312,7 @@ def test_without_the_wheel_the_system_serves(monkeypatch: pytest.MonkeyPatch, tm
 def test_without_any_postgresql_both_remedies_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message names the wheel, the system's package and the setting for a server elsewhere."""
     monkeypatch.setattr(postgres_programs, "find_spec", lambda _: None)
-    monkeypatch.setattr(postgres_programs, "_newest_installed", list)
+    monkeypatch.setattr(postgres_programs, "_SYSTEM", Path("/nonexistent"))
     monkeypatch.setenv("PATH", "/nonexistent")
 
     with pytest.raises(EmbeddedPostgresError) as failure:
@@ -450,7 +451,7 @@ def kill(processes: list[psutil.Process]) -> None:
     assert processes
     for process in processes:
         process.kill()
-    wait_for(lambda: not any(alive(process) for process in processes))
+    wait_until(lambda: not any(alive(process) for process in processes))
 
 
 def alive(process: psutil.Process) -> bool:
@@ -460,13 +461,6 @@ def alive(process: psutil.Process) -> bool:
 def zombies_of(parent: int) -> list[psutil.Process]:
     children = psutil.Process(parent).children()
     return [child for child in children if child.status() == psutil.STATUS_ZOMBIE]
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def become(uid: int) -> dict[str, int]:

@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.errors import FactsUnusable, FeedLost
 from pipelines.facts.fact_table import Facts, open_facts
-from pipelines.facts.health import set_aside
+from pipelines.facts.folder import set_aside
 from pipelines.postgres.connections import Databases
 from pipelines.runs.fact_maintenance import TidyReport, tidy_facts
 from pipelines.runs.status import status

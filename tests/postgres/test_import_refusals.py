@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipelines.devtools.trace_files import read_trace
+from pipelines.devtools.trace_import import read_trace
 from pipelines.errors import InvalidTrace
 from tests.support.small_traces import (
     ANOTHER_JOB,

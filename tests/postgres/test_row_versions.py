@@ -3,8 +3,8 @@
 import psycopg
 import pytest
 
-from pipelines.doctor.examine import examine
-from pipelines.doctor.mapping import Said
+from pipelines.doctor.checks import examine
+from pipelines.doctor.matching import Said
 from pipelines.errors import SourceUnfit
 from pipelines.postgres.connections import Databases
 from pipelines.postgres.schemas import SOURCE_COLUMNS

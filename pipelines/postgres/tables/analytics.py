@@ -194,8 +194,8 @@ watermarks: Final = Table(
         "checkpoint",
         JSONB,
         comment="Where to go on reading the source: identity says which server, history, database and table"
-        " read, horizon is the 64-bit transaction id below which every transaction had ended. NULL: from"
-        " the beginning.",
+        " was read, horizon is the 64-bit transaction id below which every transaction had ended. NULL:"
+        " from the beginning.",
     ),
     time("swept_at", "When every source row was last looked at, by the source's clock.", nullable=False),
     time(

@@ -171,7 +171,7 @@ def test_facts_that_differ_are_told(
 
     ended = explain(execmetrics, tenant)
 
-    assert "It counts 7 jobs, and there are 2 in the facts" in ended.stdout
+    assert "It counts 7 jobs, and the facts hold 2:" in ended.stdout
 
 
 def test_every_reason_has_words() -> None:

@@ -7,9 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,6 +22,7 @@ from pipelines.postgres.migrations import migrate
 from pipelines.settings import load_settings
 from tests.postgres.cli.conftest import PROGRAM, server_processes, started
 from tests.support.planting import plant_job, plant_tenant
+from tests.support.standby_server import wait_until
 
 # What is slow to import, each of which some command needs.
 SLOW = {
@@ -186,14 +185,6 @@ def someone_waits(url: str) -> bool:
     with psycopg.connect(url, autocommit=True) as connection:
         found = connection.execute("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'").fetchone()
     return found is not None
-
-
-def wait_until(happened: Callable[[], bool], *, seconds: float = 30) -> None:
-    """Look until it has happened."""
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def read_all(terminal: int) -> str:

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from pipelines.extract.request import Request
-from pipelines.facts.health import set_aside
+from pipelines.facts.folder import set_aside
 from pipelines.postgres.connections import Databases
 from pipelines.runs.refresh import extract_changes
 from pipelines.settings import Settings

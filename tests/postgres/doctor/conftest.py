@@ -40,12 +40,10 @@ def reader(server: str, source: psycopg.Connection) -> Iterator[str]:
 
 
 @pytest.fixture
-def databases(
-    server: str, create_database: CreateDatabase, source: psycopg.Connection, reader: str
-) -> Databases:
-    """The aggregates in a database of their own, and the source as the reader sees it."""
-    source_url = with_user(with_database(server, source.info.dbname), reader)
-    return Databases(analytics_url=create_database(), source_url=source_url)
+def databases(server: str, source: psycopg.Connection, reader: str) -> Databases:
+    """The source alone as the reader sees it, which is all that doctor looks at."""
+    url = with_user(with_database(server, source.info.dbname), reader)
+    return Databases(url, url)
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 import psycopg
 import pytest
 
-from pipelines.postgres.connections import Databases
-from tests.conftest import with_database, with_user
 from tests.postgres.doctor.conftest import Doctor, Mend
 from tests.support.prisma_application import plant_job, plant_tenant
 
@@ -57,13 +55,6 @@ AFTERWARDS = {
     ' ALTER TABLE "Job" DROP COLUMN "completedAt";'
     ' CREATE VIEW orchestration.jobs AS SELECT t.*, t.xmin AS xmin, t.tableoid AS tableoid FROM "Job" AS t',
 }
-
-
-@pytest.fixture
-def databases(server: str, source: psycopg.Connection, reader: str) -> Databases:
-    """The source alone, which is all that doctor looks at."""
-    url = with_user(with_database(server, source.info.dbname), reader)
-    return Databases(url, url)
 
 
 @pytest.mark.every_postgres

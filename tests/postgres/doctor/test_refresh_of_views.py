@@ -11,12 +11,19 @@ from pipelines.postgres.connections import Databases
 from pipelines.runs.refresh import reconcile, refresh
 from pipelines.runs.verify import verify
 from pipelines.settings import Settings, Tier
+from tests.conftest import CreateDatabase
 from tests.postgres.doctor.conftest import Doctor, Mend
 from tests.support.oracle import cells_by_sql, differences
 from tests.support.planting import DAY, HOUR, MINUTE, NOON, cells, listed
 from tests.support.prisma_application import change_job, plant_job, plant_tenant, uuid, wall_clock
 
 ALL_TIME = {"since": NOON - DAY, "until": NOON + 3 * DAY}
+
+
+@pytest.fixture
+def databases(databases: Databases, create_database: CreateDatabase) -> Databases:
+    """The aggregates in a database of their own, and the source as the reader sees it."""
+    return Databases(analytics_url=create_database(), source_url=databases.source_url)
 
 
 def as_uuid(text: str) -> UUID:

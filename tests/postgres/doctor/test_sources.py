@@ -8,8 +8,6 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from pipelines.postgres.connections import Databases
-from tests.conftest import with_database, with_user
 from tests.postgres.doctor.conftest import Doctor, Mend
 from tests.support.prisma_application import plant_job, plant_tenant
 
@@ -22,13 +20,6 @@ MAPPED = """
     ALTER TABLE jobs RENAME "completedAt" TO completed_at;
     ALTER TABLE jobs ALTER completed_at TYPE timestamptz(6) USING completed_at AT TIME ZONE 'UTC'
 """
-
-
-@pytest.fixture
-def databases(server: str, source: psycopg.Connection, reader: str) -> Databases:
-    """The source alone, which is all that doctor looks at."""
-    url = with_user(with_database(server, source.info.dbname), reader)
-    return Databases(url, url)
 
 
 def test_names_are_guessed_whatever_their_case_and_underscores(

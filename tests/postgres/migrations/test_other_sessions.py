@@ -1,7 +1,5 @@
 """A migration waits for its turn, gives up in time, and leaves alone what is not ours."""
 
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -16,6 +14,7 @@ from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings, load_settings
 from tests.conftest import CreateDatabase
 from tests.support.postgres_catalog import HEADS, things
+from tests.support.standby_server import wait_until
 
 pytestmark = pytest.mark.every_postgres
 
@@ -27,7 +26,7 @@ def test_two_migrations_at_once_wait_for_each_other(bare: Databases, patience: S
     with ThreadPoolExecutor(2) as pool, psycopg.connect(bare.analytics_url) as first:
         first.execute(LOCK)
         both = [pool.submit(migrate, bare, longer(patience)) for _ in range(2)]
-        eventually(lambda: waiting(bare) == 2)
+        wait_until(lambda: waiting(bare) == 2)
         nothing_yet = things(bare.analytics_url, "analytics")
         first.commit()
 
@@ -48,31 +47,33 @@ def test_a_migration_that_waits_too_long_gives_up(bare: Databases, patience: Set
     assert things(bare.analytics_url, "analytics") == []
 
 
+@pytest.mark.parametrize(
+    ("table_patience", "statement_timeout", "said"),
+    [
+        ("200ms", 60, r"Another session holds a lock\.$"),
+        ("5s", 1, r"A statement took longer than the limit\.$"),
+    ],
+)
 def test_a_table_in_use_blocks_the_migration_and_nothing_is_changed(
-    databases: Databases, patience: Settings, monkeypatch: pytest.MonkeyPatch
+    databases: Databases,
+    patience: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    table_patience: str,
+    statement_timeout: int,
+    said: str,
 ) -> None:
-    """An open transaction on one table stops the whole walk, the tables changed before it included."""
-    monkeypatch.setattr(migrations, "_TABLE_PATIENCE", "200ms")
+    """An open transaction on one table stops the whole walk, the tables changed before it included.
+
+    A migration gives up when it has waited for the table, or when EXECMETRICS_STATEMENT_TIMEOUT is over.
+    """
+    monkeypatch.setattr(migrations, "_TABLE_PATIENCE", table_patience)
+    limit = load_settings(statement_timeout=statement_timeout).statement_timeout
+    hurried = patience.model_copy(update={"statement_timeout": limit})
     before = things(databases.analytics_url, "analytics")
     with psycopg.connect(databases.analytics_url) as reader:
         reader.execute("SELECT FROM analytics.aggregate_metrics")
 
-        with pytest.raises(MigrationBlocked, match=r"Another session holds a lock\.$"):
-            downgrade(databases, patience, branch="analytics", revision="base")
-
-    assert things(databases.analytics_url, "analytics") == before
-
-
-def test_a_statement_that_takes_too_long_is_ended(databases: Databases, patience: Settings) -> None:
-    """EXECMETRICS_STATEMENT_TIMEOUT bounds each statement of a migration, whatever holds it up."""
-    hurried = patience.model_copy(
-        update={"statement_timeout": load_settings(statement_timeout=1).statement_timeout}
-    )
-    before = things(databases.analytics_url, "analytics")
-    with psycopg.connect(databases.analytics_url) as reader:
-        reader.execute("SELECT FROM analytics.aggregate_metrics")
-
-        with pytest.raises(MigrationBlocked, match=r"A statement took longer than the limit\.$"):
+        with pytest.raises(MigrationBlocked, match=said):
             downgrade(databases, hurried, branch="analytics", revision="base")
 
     assert things(databases.analytics_url, "analytics") == before
@@ -188,11 +189,3 @@ def waiting(databases: Databases) -> int:
             " WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()"
         ).fetchone()
     return 0 if row is None else row[0]
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    """Wait until something is so, at most twenty seconds."""
-    limit = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < limit, "it never came to that"
-        time.sleep(0.02)

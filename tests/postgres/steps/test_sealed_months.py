@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from pipelines.facts.health import set_aside
+from pipelines.facts.folder import set_aside
 from pipelines.postgres.connections import Databases
 from pipelines.runs.fact_maintenance import tidy_facts
 from pipelines.runs.log_retention import keep_logs

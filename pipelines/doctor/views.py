@@ -5,13 +5,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from hashlib import md5
 from typing import Final
 
-from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
+from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from pipelines.postgres.grants import reading_the_source
 from pipelines.postgres.schemas import ORCHESTRATION, SOURCE_COLUMNS
-from pipelines.source.contract import ROW_VERSION, held_by
-from pipelines.source.fitness import DECLARED
-from pipelines.source.relations import Column, Holds, Kind, Relation
+from pipelines.source.contract import DECLARED, ROW_VERSION, Column, Holds, Kind, Relation, held_by
 
 # What a text that is a UUID looks like, and what is left of it without its digits: a regular expression takes
 # longer. Small letters only: two ids that differ in nothing else must not become one.
@@ -48,9 +46,17 @@ def quoted(*names: str) -> str:
     return Identifier(*names).as_string()
 
 
-def create_schema() -> str:
-    """The statement that makes the contract's schema, unless it is there."""
-    return SQL("CREATE SCHEMA IF NOT EXISTS {};").format(Identifier(ORCHESTRATION)).as_string()
+def write(text: str, *places: str | Relation | Composable) -> str:
+    """A statement with its places filled in: by names, which are quoted, or by what is SQL already."""
+    names = (
+        Identifier(place.schema, place.name)
+        if isinstance(place, Relation)
+        else Identifier(place)
+        if isinstance(place, str)
+        else place
+        for place in places
+    )
+    return SQL(text).format(*names).as_string()
 
 
 def create_view(
@@ -67,100 +73,42 @@ def create_view(
     labels mean; `instead_of` what has the view's name by now.
     """
     view = Identifier(ORCHESTRATION, table)
-    verb = SQL("CREATE VIEW")
-    if instead_of:
-        if _can_be_replaced(table, instead_of):
-            verb = SQL("CREATE OR REPLACE VIEW")
-        else:
-            what = SQL("MATERIALIZED VIEW" if instead_of.kind is Kind.MATERIALIZED_VIEW else "VIEW")
-            yield SQL("DROP {} {};").format(what, view).as_string()
+    verb = "CREATE VIEW"
+    if instead_of and _can_be_replaced(table, instead_of):
+        verb = "CREATE OR REPLACE VIEW"
+    elif instead_of:
+        materialized = "MATERIALIZED " if instead_of.kind is Kind.MATERIALIZED_VIEW else ""
+        yield write(f"DROP {materialized}VIEW {{}};", view)
     selected = SQL(",\n    ").join(
         SQL("{} AS {}").format(_value(name, columns, statuses), Identifier(name))
         for name in SOURCE_COLUMNS[table]
     )
-    made = SQL("{} {} AS\nSELECT\n    {}\nFROM {} AS t;")
-    yield made.format(verb, view, selected, Identifier(relation.schema, relation.name)).as_string()
+    yield write(f"{verb} {{}} AS\nSELECT\n    {{}}\nFROM {{}} AS t;", view, selected, relation)
 
 
 def grant_reading(role: str, tables: Iterable[str]) -> Iterator[str]:
     """Yield the grants by which a role reads the contract's columns of these tables, and nothing else."""
-    for what in reading_the_source(tables):
-        yield SQL("GRANT {} TO {};").format(what, Identifier(role)).as_string()
-
-
-def let_call(signature: str, role: str) -> str:
-    """The grant that lets a role call a function of the server, named with its arguments."""
-    return SQL("GRANT EXECUTE ON FUNCTION {} TO {};").format(SQL(signature), Identifier(role)).as_string()
-
-
-def grant_to_owner(relation: Relation, columns: frozenset[str], owner: str) -> str:
-    """The grant that lets the owner of a view read for those who read the view."""
-    names = SQL(", ").join(map(Identifier, sorted(columns)))
-    granted = SQL("GRANT SELECT ({}) ON {} TO {};")
-    return granted.format(names, _name(relation), Identifier(owner)).as_string()
-
-
-def read_with_owners_rights(view: Relation) -> str:
-    """The statement by which a view no longer asks what its reader may read of the tables below."""
-    return SQL("ALTER VIEW {} RESET (security_invoker);").format(_name(view)).as_string()
+    return (write("GRANT {} TO {};", what, role) for what in reading_the_source(tables))
 
 
 def add_column(relation: Relation, column: Column, *, default: str = "", filled: bool = False) -> str:
     """The statement that adds a column; one that is `filled` afterwards may be NULL until then."""
-    added = SQL("ALTER TABLE {} ADD COLUMN {} {}{}{};")
-    return added.format(
-        _name(relation),
-        Identifier(column.name),
-        SQL(column.declared),
-        SQL("" if column.nullable or filled else " NOT NULL"),
-        SQL(f" DEFAULT {default}" if default else ""),
-    ).as_string()
-
-
-def fill_from(relation: Relation, column: Column, other: Column) -> str:
-    """The statement that fills a column in from another where it is NULL."""
-    filled = SQL("UPDATE {} SET {} = {} WHERE {} IS NULL;")
-    names = Identifier(column.name), Identifier(other.name), Identifier(column.name)
-    return filled.format(_name(relation), *names).as_string()
-
-
-def fill_through(relation: Relation, column: Column, key: Column, other: Relation, id_: Column) -> str:
-    """The statement that fills a column in from the one of the same name of the row that `key` names."""
-    filled = SQL("UPDATE {} AS t SET {} = o.{} FROM {} AS o WHERE o.{} = t.{} AND t.{} IS NULL;")
-    name = Identifier(column.name)
-    return filled.format(
-        _name(relation), name, name, _name(other), Identifier(id_.name), Identifier(key.name), name
-    ).as_string()
+    declared = column.declared + ("" if column.nullable or filled else " NOT NULL")
+    declared += f" DEFAULT {default}" if default else ""
+    return write("ALTER TABLE {} ADD COLUMN {} {};", relation, column.name, SQL(declared))
 
 
 def never_null(relation: Relation, column: Column) -> str:
     """The statement that forbids NULL in a column; it fails while there is any."""
-    forbidden = SQL("ALTER TABLE {} ALTER COLUMN {} SET NOT NULL;")
-    return forbidden.format(_name(relation), Identifier(column.name)).as_string()
-
-
-def move_to(relation: Relation, schema: str) -> str:
-    """The statement that makes room for a view of the same name."""
-    return SQL("ALTER TABLE {} SET SCHEMA {};").format(_name(relation), Identifier(schema)).as_string()
+    return write("ALTER TABLE {} ALTER COLUMN {} SET NOT NULL;", relation, column.name)
 
 
 def show_every_row(relation: Relation, reader: str, *, restricted: bool) -> str:
     """The statement by which row-level security hides nothing from a reader."""
     if restricted:
-        return SQL("ALTER ROLE {} BYPASSRLS;").format(Identifier(reader)).as_string()
-    shown = SQL("CREATE POLICY {} ON {} FOR SELECT TO {} USING (true);")
+        return write("ALTER ROLE {} BYPASSRLS;", reader)
     name = _shortened(f"{reader} reads every row")
-    return shown.format(Identifier(name), _name(relation), Identifier(reader)).as_string()
-
-
-def think_in_utc(database: str) -> str:
-    """The statement that has new sessions of the database think in UTC, unless they say otherwise."""
-    return SQL("ALTER DATABASE {} SET timezone TO 'UTC';").format(Identifier(database)).as_string()
-
-
-def analyze(relation: Relation) -> str:
-    """The statement after which the planner knows what new indexes are good for."""
-    return SQL("ANALYZE {};").format(_name(relation)).as_string()
+    return write("CREATE POLICY {} ON {} FOR SELECT TO {} USING (true);", name, relation, reader)
 
 
 def index_name(relation: Relation, column: Column) -> str:
@@ -175,21 +123,14 @@ def create_index(relation: Relation, contract_column: str, column: Column) -> It
     """
     name = index_name(relation, column)
     # A partitioned table's index cannot be built beside writers.
-    aside = SQL("" if relation.kind is Kind.PARTITIONED_TABLE else "CONCURRENTLY ")
+    aside = "" if relation.kind is Kind.PARTITIONED_TABLE else "CONCURRENTLY "
     if any(index.name == name for index in relation.indexes):
-        yield SQL("DROP INDEX {}{};").format(aside, Identifier(relation.schema, name)).as_string()
+        yield write(f"DROP INDEX {aside}{{}};", Identifier(relation.schema, name))
+    on = "({})" if column.holds is held_by(contract_column) else "(({}))"
     expression = _expression(contract_column, column, Identifier(column.name))
-    bare = column.holds is held_by(contract_column)
-    yield (
-        SQL("CREATE INDEX {}{} ON {} ({});")
-        .format(
-            aside,
-            Identifier(name),
-            _name(relation),
-            expression if bare else SQL("({})").format(expression),
-        )
-        .as_string()
-    )
+    yield write(f"CREATE INDEX {aside}{{}} ON {{}} {on};", name, relation, expression)
+    # The planner knows what an expression's index is good for after that.
+    yield write("ANALYZE {};", relation)
 
 
 def leaves_out(definition: str, name: str) -> bool:
@@ -296,10 +237,6 @@ def _can_be_replaced(table: str, view: Relation) -> bool:
     ]
     there = [(column.name, column.declared) for column in view.columns.values()]
     return view.kind is Kind.VIEW and there == wanted[: len(there)]
-
-
-def _name(relation: Relation) -> Composed:
-    return SQL("{}").format(Identifier(relation.schema, relation.name))
 
 
 def _shortened(name: str) -> str:

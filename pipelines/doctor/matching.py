@@ -1,0 +1,344 @@
+"""Which tables, columns and statuses of a source are those of the contract: by name, or as an option says."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Final, NamedTuple
+
+from pipelines.doctor import views
+from pipelines.errors import InvalidMapping
+from pipelines.postgres.schemas import ORCHESTRATION, SOURCE_COLUMNS
+from pipelines.source.contract import (
+    NEVER_NULL,
+    OPTIONAL,
+    ROW_VERSION,
+    TABLES,
+    Column,
+    Holds,
+    Kind,
+    Relation,
+    held_by,
+)
+from pipelines.subjects.jobs import Status
+
+# Other words for what the contract calls otherwise; words that could mean several are not here.
+_OTHER_WORDS: Final[Mapping[str, Status]] = {
+    **dict.fromkeys(("QUEUED", "WAITING"), Status.PENDING),
+    **dict.fromkeys(("INPROGRESS", "PROCESSING"), Status.RUNNING),
+    **dict.fromkeys(("SUCCESS", "SUCCEEDED", "SUCCESSFUL"), Status.COMPLETED),
+    **dict.fromkeys(("ERROR", "ERRORED", "FAILURE"), Status.FAILED),
+    "CANCELED": Status.CANCELLED,
+}
+
+# What the application has to write from now on; nobody can tell it afterwards.
+_CAN_BE_ADDED: Final = ("created_at", "started_at", "completed_at", "updated_at")
+
+_DEFAULTS: Final = {"time_zone": "'UTC'", "created_at": "now()", "updated_at": "now()"}
+
+
+@dataclass(frozen=True)
+class Said:
+    """What somebody said of a source: names by the contract's names, statuses by its labels.
+
+    What was said before stands in the views that are there, and holds unless `forget` is said.
+    """
+
+    schema: str = "public"
+    tables: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    statuses: Mapping[str, Status] = field(default_factory=dict)
+    forget: bool = False
+
+    def __post_init__(self) -> None:
+        for table in self.tables:
+            if table not in SOURCE_COLUMNS:
+                raise InvalidMapping(
+                    f"The contract has no table {table!r}, only {', '.join(SOURCE_COLUMNS)}."
+                )
+        for table, column in self.columns:
+            if column not in contract_columns(table):
+                raise InvalidMapping(f"The contract has no column {table}.{column}.")
+
+    def with_choices_of(self, table: str, view: str, relation: Relation) -> "Said":
+        """The same, and what a view of that table of the contract says of a relation by its definition."""
+        if self.forget:
+            return self
+        read = views.columns_read(view, relation.columns)
+        # Where nothing has a name, the view shows the id, which nobody has chosen.
+        if read.get("name") == read.get("id"):
+            read.pop("name", None)
+        columns = {(table, name): read[name] for name in contract_columns(table) if name in read}
+        status = relation.columns.get({**columns, **self.columns}.get((table, "status"), ""))
+        labels = status.labels if status else ()
+        statuses = {
+            word: Status(meant)
+            for word, meant in (views.words_translated(view) if table == "jobs" else {}).items()
+            if meant in set(Status) and (word in labels or not labels)
+        }
+        return replace(self, columns=columns | dict(self.columns), statuses=statuses | dict(self.statuses))
+
+
+class Planned(NamedTuple):
+    """A column that a table lacks and can be given, and the statements that give it."""
+
+    column: Column
+    sql: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A table of the contract in a source, as `role` reads it.
+
+    `there` has the contract's name by now; `model` is the table of which a view can be made, with its `own`
+    columns by the contract's names. An `ambiguous` name could mean several columns. The organizations of jobs
+    can be told from `workflows`.
+    """
+
+    table: str
+    role: str
+    there: Relation | None
+    candidates: Sequence[Relation]
+    model: Relation | None
+    own: Mapping[str, Column]
+    ambiguous: Mapping[str, Sequence[str]]
+    workflows: "Examined | None"
+    said: Said
+
+    @property
+    def name(self) -> str:
+        """What the contract calls it."""
+        return views.quoted(ORCHESTRATION, self.table)
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it is read without a view."""
+        return self.there is not None and self.there.kind in TABLES
+
+    @property
+    def missing(self) -> list[str]:
+        """The columns that the model lacks and the contract cannot do without."""
+        wanted = contract_columns(self.table) if self.model else []
+        return [name for name in wanted if name not in {*self.own, *self.ambiguous, *OPTIONAL}]
+
+    @cached_property
+    def planned(self) -> Mapping[str, Planned]:
+        """The columns that the model lacks and can be given."""
+        planned = {
+            name: self._planned_time(self.model, name)
+            for name in self.missing
+            if self.model and name in _CAN_BE_ADDED
+        }
+        if self.model and self.table == "jobs" and "organization_id" in self.missing:
+            planned |= self._planned_organization(self.model)
+        return planned
+
+    @cached_property
+    def columns(self) -> Mapping[str, Column]:
+        """What the columns of the contract are made of, the planned ones included."""
+        return {**self.own, **{name: planned.column for name, planned in self.planned.items()}}
+
+    @cached_property
+    def unusable(self) -> list[str]:
+        """The contract's columns that cannot be told from what bears their names."""
+        return [name for name, column in self.columns.items() if not views.can_be_made_of(name, column)]
+
+    @property
+    def status(self) -> Column | None:
+        """What the status is told from."""
+        return self.columns.get("status") if self.table == "jobs" else None
+
+    @cached_property
+    def statuses(self) -> Mapping[str, str]:
+        """What the labels mean that the contract does not know: themselves, where nobody can tell."""
+        labels = self.status.labels if self.status else ()
+        unknown = {label: str(_meant_by(label) or label) for label in labels if label not in set(Status)}
+        return unknown | {label: str(status) for label, status in self.said.statuses.items()}
+
+    @cached_property
+    def view(self) -> tuple[str, ...]:
+        """The statements that make the view, or make it anew; none when something has to be said first."""
+        model, there = self.model, self.there
+        if model is None or self.is_table or (there and there.kind is Kind.FOREIGN_TABLE):
+            return ()
+        if self.ambiguous or self.unusable or set(self.missing) - self.planned.keys():
+            return ()
+        added = [statement for planned in self.planned.values() for statement in planned.sql]
+        schema = [] if there else [views.write("CREATE SCHEMA IF NOT EXISTS {};", ORCHESTRATION)]
+        statuses = self.statuses if self.table == "jobs" else {}
+        made = list(views.create_view(self.table, model, self.columns, statuses=statuses, instead_of=there))
+        # Rights go with a view that is dropped.
+        dropped = len(made) > 1 and not model.owned
+        granted = views.grant_reading(self.role, [self.table]) if dropped else ()
+        return (*added, *schema, *made, *granted)
+
+    @cached_property
+    def in_the_way(self) -> bool:
+        """Whether it is a table that a view has to replace, and cannot while it bears that name."""
+        there = self.there
+        if there is None or not self.is_table:
+            return False
+        missing = [name for name in contract_columns(self.table) if name not in there.columns]
+        cannot_be_added = (name in self.own or as_contract_has(there, name) is None for name in missing)
+        return any(cannot_be_added) or bool(differing(there, contract_columns(self.table)))
+
+    @property
+    def can_be_granted(self) -> bool:
+        """Whether it is there to stay, or will be."""
+        return bool(self.view) or (self.there is not None and not self.in_the_way)
+
+    def unreadable(self) -> Iterator[str]:
+        """Yield what the role may not read of what is there, or of the view that is to be."""
+        there = self.there
+        if there is None:
+            if self.view and self.model and not self.model.owned:
+                yield self.name
+        elif not self.in_the_way:
+            wanted = [there.columns[name] for name in SOURCE_COLUMNS[self.table] if name in there.columns]
+            missing = [column.name for column in wanted if not (there.usable and column.readable)]
+            if len(missing) == len(wanted):
+                yield self.name
+            else:
+                yield from (f"{self.name}.{name}" for name in missing)
+
+    def readers(self) -> Iterator[tuple[int, str]]:
+        """Yield who reads which relation, as far as row-level security is concerned: oid and role."""
+        if self.there is None:
+            if self.model:
+                # The view will belong to whoever owns the table.
+                yield self.model.oid, self.model.owner
+        elif not self.is_table:
+            reader = self.role if self.there.asks_its_reader else self.there.owner
+            yield from ((read.oid, reader) for read in self.there.reads)
+        elif not self.in_the_way:
+            yield self.there.oid, self.role
+
+    def local_clocks(self) -> Iterator[str]:
+        """Yield the columns without zone that the server fills in by the clock of the session."""
+        for column in self.columns.values():
+            words = column.default.upper()
+            local = "CURRENT_TIMESTAMP" in words or "NOW()" in words or "LOCALTIMESTAMP" in words
+            if column.holds is Holds.WALL_CLOCK and local and "AT TIME ZONE" not in words:
+                yield self.of_model(column.name)
+
+    def of_model(self, column: str) -> str:
+        """The qualified name of a column of the model."""
+        return views.quoted(*((self.model.schema, self.model.name) if self.model else ()), column)
+
+    def _planned_time(self, model: Relation, name: str) -> Planned:
+        like = next((each for key, each in self.own.items() if held_by(key) is Holds.INSTANT), None)
+        declared = like.declared if like else "timestamp(3) without time zone"
+        holds = like.holds if like else Holds.WALL_CLOCK
+        column = Column(_spelt(name, model), declared, holds, nullable=name not in NEVER_NULL)
+        # Written out, because CURRENT_TIMESTAMP would be the session's local time in a column without zone.
+        now = "now()" if holds is Holds.INSTANT else "(now() AT TIME ZONE 'UTC')"
+        return Planned(column, (views.add_column(model, column, default="" if column.nullable else now),))
+
+    def _planned_organization(self, model: Relation) -> dict[str, Planned]:
+        """The organization of each job, as its workflow has it."""
+        key, of = self.own.get("workflow_id"), self.workflows
+        if of is None or of.model is None or key is None or not {"id", "organization_id"} <= of.own.keys():
+            return {}
+        owner = of.own["organization_id"]
+        column = Column(owner.name, owner.declared, owner.holds, nullable=False)
+        filled = views.write(
+            "UPDATE {} AS t SET {} = o.{} FROM {} AS o WHERE o.{} = t.{} AND t.{} IS NULL;",
+            *(model, column.name, column.name),
+            *(of.model, of.own["id"].name, key.name, column.name),
+        )
+        added = views.add_column(model, column, filled=True)
+        return {"organization_id": Planned(column, (added, filled, views.never_null(model, column)))}
+
+
+def examined(
+    table: str, relations: Sequence[Relation], said: Said, role: str, workflows: Examined | None
+) -> Examined:
+    """Find what is meant by a table of the contract; raises `InvalidMapping`."""
+    by_oid = {relation.oid: relation for relation in relations}
+    there = next((each for each in relations if (each.schema, each.name) == (ORCHESTRATION, table)), None)
+    candidates = [each for each in _find_tables(table, relations, said) if each is not there]
+    if there and there.reads and table not in said.tables:
+        # What the view reads is known, whatever it is called.
+        read = [by_oid[each.oid] for each in there.reads if by_oid[each.oid].kind in TABLES]
+        candidates = [each for each in candidates if each in read] or read or candidates
+    model = there if there and there.kind in TABLES else candidates[0] if len(candidates) == 1 else None
+    if there and model and there is not model:
+        said = said.with_choices_of(table, there.definition, model)
+    columns = (
+        {name: _find_columns(table, name, model, said) for name in contract_columns(table)} if model else {}
+    )
+    found = Examined(
+        *(table, role, there, candidates, model),
+        own={name: columns[0] for name, columns in columns.items() if len(columns) == 1},
+        ambiguous={name: [each.name for each in several] for name, several in columns.items() if several[1:]},
+        workflows=workflows,
+        said=said,
+    )
+    status = found.status
+    for label in said.statuses if status and status.labels else ():
+        if status and label not in status.labels:
+            raise InvalidMapping(f"The column {status.name!r} has no label {label!r}.")
+    return found
+
+
+def contract_columns(table: str) -> list[str]:
+    """The contract's columns of a table, without its row version; none of a table that it does not have."""
+    return [name for name in SOURCE_COLUMNS.get(table, ()) if name not in ROW_VERSION]
+
+
+def as_contract_has(relation: Relation, name: str) -> str | None:
+    """The statement that adds a column to a table without a view; None when every row must have one."""
+    default = _DEFAULTS.get(name, "")
+    if name in NEVER_NULL and not default:
+        return None
+    column = Column(name, held_by(name), held_by(name), nullable=not default)
+    return views.add_column(relation, column, default=default)
+
+
+def differing(relation: Relation, names: Iterable[str]) -> list[str]:
+    """The columns of these names that hold something else than the contract wants."""
+    return [name for name in names if name in relation.columns and differs(name, relation.columns[name])]
+
+
+def differs(name: str, column: Column) -> bool:
+    """Whether a column that bears a name of the contract holds something else; any can be read as text."""
+    return name not in ROW_VERSION and held_by(name) not in (Holds.TEXT, column.holds)
+
+
+def _find_tables(table: str, relations: Iterable[Relation], said: Said) -> list[Relation]:
+    """The tables that may be meant by one of the contract, which is right when there is one."""
+    there = [relation for relation in relations if relation.schema == said.schema and relation.kind in TABLES]
+    named = said.tables.get(table)
+    if named is None:
+        return [each for each in there if _plain(each.name) in (table, table.removesuffix("s"))]
+    found = [relation for relation in there if relation.name == named]
+    if not found:
+        raise InvalidMapping(f"The schema {said.schema!r} has no table {named!r}.")
+    return found
+
+
+def _find_columns(table: str, name: str, relation: Relation, said: Said) -> list[Column]:
+    named = said.columns.get((table, name))
+    if named is None:
+        return [column for column in relation.columns.values() if _plain(column.name) == _plain(name)]
+    if named not in relation.columns:
+        raise InvalidMapping(f"The table {relation.name!r} has no column {named!r}.")
+    return [relation.columns[named]]
+
+
+def _meant_by(label: str) -> Status | None:
+    """The status that a label is another word for, however it is spelt; None when nobody can tell."""
+    word = "".join(character for character in label.upper() if character.isalnum())
+    return _OTHER_WORDS.get(word) or next((status for status in Status if status == word), None)
+
+
+def _plain(name: str) -> str:
+    """The name as case and underscores leave it."""
+    return name.replace("_", "").casefold()
+
+
+def _spelt(name: str, model: Relation) -> str:
+    """The name in the manner of its table: updatedAt, unless other columns have underscores."""
+    if any("_" in column for column in model.columns):
+        return name
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)
