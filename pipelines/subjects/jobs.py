@@ -88,6 +88,22 @@ JOBS: Final = Subject(
             "completed",
         ),
         *durations("job"),
+        Measure(
+            "median_completed_duration_ms",
+            Kind.PERCENTILE,
+            "Median duration in milliseconds of the jobs that ended COMPLETED;"
+            " NULL when none of them is timed.",
+            "completed",
+            0.5,
+        ),
+        Measure(
+            "p95_completed_duration_ms",
+            Kind.PERCENTILE,
+            "Milliseconds within which 95 percent of the jobs that ended COMPLETED ended, interpolated;"
+            " NULL when none of them is timed.",
+            "completed",
+            0.95,
+        ),
     ),
     # Finer periods multiply every set, so they keep fewer: 4 + 7 + 8 + 8 = 27 cells for one job at most.
     rollup=rollup_plan(

@@ -43,7 +43,11 @@ SELECT
     percentile_cont(0.5) WITHIN GROUP (ORDER BY ms::float8) FILTER (WHERE ms >= 0) AS median_duration_ms,
     percentile_cont(0.9) WITHIN GROUP (ORDER BY ms::float8) FILTER (WHERE ms >= 0) AS p90_duration_ms,
     percentile_cont(0.95) WITHIN GROUP (ORDER BY ms::float8) FILTER (WHERE ms >= 0) AS p95_duration_ms,
-    percentile_cont(0.99) WITHIN GROUP (ORDER BY ms::float8) FILTER (WHERE ms >= 0) AS p99_duration_ms
+    percentile_cont(0.99) WITHIN GROUP (ORDER BY ms::float8) FILTER (WHERE ms >= 0) AS p99_duration_ms,
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY ms::float8) FILTER (WHERE ms >= 0 AND status = 'COMPLETED')
+        AS median_completed_duration_ms,
+    percentile_cont(0.95) WITHIN GROUP (ORDER BY ms::float8) FILTER (WHERE ms >= 0 AND status = 'COMPLETED')
+        AS p95_completed_duration_ms
 FROM jobs CROSS JOIN plan
 GROUP BY 1, 2, 3, 4, 5, 6
 """

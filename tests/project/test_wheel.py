@@ -67,7 +67,7 @@ def test_the_wheel_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> 
         str(site / "postgres" / "schema_checks.py"),
         "True True",
         str(site / "_migrations"),
-        f"{revisions('orchestration', 3)} {revisions('analytics', 7)}",
+        f"{revisions('orchestration', 3)} {revisions('analytics', 8)}",
     ]
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import psycopg
 
-HEADS = {"orchestration": "orchestration_0003", "analytics": "analytics_0007"}
+HEADS = {"orchestration": "orchestration_0003", "analytics": "analytics_0008"}
 
 # One row per thing: what it is, what it is called, how it is defined, and what its comment says. Partitions
 # are what their table is, and come and go with the months.
@@ -25,7 +25,7 @@ _THINGS = """
     SELECT
         CASE relkind WHEN 'v' THEN 'view column' ELSE 'column' END,
         relname || '.' || attname,
-        attnum || ' ' || format_type(atttypid, atttypmod) || CASE WHEN attnotnull THEN ' not null' ELSE '' END
+        format_type(atttypid, atttypmod) || CASE WHEN attnotnull THEN ' not null' ELSE '' END
             || coalesce(' default ' || pg_get_expr(adbin, adrelid), ''),
         col_description(attrelid, attnum)
     FROM pg_attribute AS a

@@ -59,7 +59,10 @@ CELLS = {"aggregate_metrics": CELL, "aggregate_step_metrics": STEP_CELL}
 
 # What to change in a possible cell of each table.
 POSSIBLE = {
-    "aggregate_metrics": [{}, UNTIMED, TOLD, {"min_duration_ms": 0.0}, {"client_id": NO_CLIENT}],
+    "aggregate_metrics": [
+        *({}, UNTIMED, TOLD, {"min_duration_ms": 0.0}, {"client_id": NO_CLIENT}),
+        {"median_completed_duration_ms": 1000.0, "p95_completed_duration_ms": 1000.0},
+    ],
     "aggregate_step_metrics": [{}, UNTIMED, TOLD],
 }
 
@@ -106,6 +109,16 @@ IMPOSSIBLE_CELLS: Mapping[str, Mapping[str, list[dict[str, Any]]]] = {
         "counts_at_least_one_job": [NONE_COUNTED],
         "total_is_zero_when_none_is_timed": [UNTIMED | {"total_duration_ms": 1}],
         "success_rate_is_a_percentage": [{"success_rate_pct": rate} for rate in (100.1, -0.1, float("nan"))],
+        "durations_of_completed_are_in_order": [
+            {"median_completed_duration_ms": 1000.0},
+            {"median_completed_duration_ms": 999.0, "p95_completed_duration_ms": 1000.0},
+            {"median_completed_duration_ms": 1000.0, "p95_completed_duration_ms": 1001.0},
+            {
+                "min_duration_ms": 900.0,
+                "median_completed_duration_ms": 950.0,
+                "p95_completed_duration_ms": 940.0,
+            },
+        ],
     },
     "aggregate_step_metrics": {
         **OF_EITHER,

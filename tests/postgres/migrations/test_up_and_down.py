@@ -51,6 +51,28 @@ def test_migrating_twice_changes_nothing(bare: Databases, patience: Settings) ->
     assert shapes(bare) == before
 
 
+def test_a_step_back_keeps_comments_and_readers_of_the_views(bare: Databases, patience: Settings) -> None:
+    """The views lose two columns and nothing else; the step forward gives them back."""
+    migrate(bare, patience)
+    there = "SELECT has_table_privilege('pg_monitor', 'analytics.by_client_v1', 'SELECT')"
+    with psycopg.connect(bare.analytics_url, autocommit=True) as connection:
+        connection.execute("GRANT SELECT ON analytics.by_client_v1 TO pg_monitor")
+        before = shapes(bare)["analytics"]
+
+        downgrade(bare, patience, branch="analytics", revision="analytics_0007")
+
+        lost = {name for _, name, *_ in set(before) - set(shapes(bare)["analytics"])}
+        assert {name.rpartition(".")[2].removeprefix("aggregate_metrics_") for name in lost} == {
+            "median_completed_duration_ms",
+            "p95_completed_duration_ms",
+            "durations_of_completed_are_in_order",
+        }
+        assert connection.execute(there).fetchone() == (True,)
+        migrate(bare, patience)
+        assert shapes(bare)["analytics"] == before
+        assert connection.execute(there).fetchone() == (True,)
+
+
 @pytest.mark.parametrize(("gone", "kept"), [BRANCHES, BRANCHES[::-1]])
 def test_a_branch_walks_back_alone(bare: Databases, patience: Settings, gone: str, kept: str) -> None:
     """Taking one schema down leaves the other as it was, and can be undone."""

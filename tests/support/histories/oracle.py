@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from tests.support.histories.books import Books, Row
-from tests.support.oracle import ALL, NO_CLIENT, SHARES, Job, bucket
+from tests.support.oracle import ALL, COMPLETED_SHARES, NO_CLIENT, SHARES, Job, bucket
 
 RESERVED = {ALL, NO_CLIENT}
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -131,12 +131,17 @@ def _cells(jobs: tuple[Job, ...], zone: str, depths: Depths) -> Cells:
 
 def _figures_of(jobs: list[Job]) -> Mapping[str, Any]:
     statuses = Counter(job.status for job in jobs)
-    lasted = sorted((job.completed_at - job.started_at) // MICROSECOND for job in jobs)
-    return _figures(statuses["COMPLETED"], statuses["FAILED"], tuple(us for us in lasted if us >= 0))
+    lasted = sorted(((job.completed_at - job.started_at) // MICROSECOND, job.status) for job in jobs)
+    timed = [(us, status) for us, status in lasted if us >= 0]
+    done = tuple(us for us, status in timed if status == "COMPLETED")
+    return _figures(statuses["COMPLETED"], statuses["FAILED"], tuple(us for us, _ in timed), done)
 
 
 @lru_cache(maxsize=20_000)
-def _figures(completed: int, failed: int, timed_us: tuple[int, ...]) -> Mapping[str, Any]:
+def _figures(
+    completed: int, failed: int, timed_us: tuple[int, ...], done_us: tuple[int, ...]
+) -> Mapping[str, Any]:
+    done = [Fraction(us, 1000) for us in done_us]
     total, timed = completed + failed, [Fraction(us, 1000) for us in timed_us]
     figures: dict[str, Any] = {
         "total_executions": total,
@@ -151,6 +156,8 @@ def _figures(completed: int, failed: int, timed_us: tuple[int, ...]) -> Mapping[
     }
     for name, share in SHARES.items():
         figures[name] = float(_percentile(timed, share)) if timed else None
+    for name, share in COMPLETED_SHARES.items():
+        figures[name] = float(_percentile(done, share)) if done else None
     return figures
 
 

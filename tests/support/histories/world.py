@@ -21,7 +21,7 @@ from pipelines.settings import Settings, load_settings
 from pipelines.subjects.jobs import JOBS
 from tests.support.histories.books import Books, Row
 from tests.support.histories.oracle import Anomaly, Cells, Depths
-from tests.support.oracle import COUNTS, SHARES, Job
+from tests.support.oracle import COMPLETED_SHARES, COUNTS, SHARES, Job
 from tests.support.planting import DAY, MINUTE, NOON, without_constraints
 
 # More cells than the default for hours, fewer for the rest; each depth of the first is that of the default.
@@ -40,7 +40,7 @@ MOMENTS = [NOON, NOON + 30 * MINUTE, NOON + DAY / 2, NOON + DAY, NOON + 5 * DAY]
 MOMENTS += [datetime.fromisoformat(text) for text in ("2024-11-03T04:30Z", "2024-11-03T05:30Z")]
 
 FIGURES = (*COUNTS, "success_rate_pct", "total_duration_ms", "average_duration_ms", "min_duration_ms")
-FIGURES += ("max_duration_ms", *SHARES)
+FIGURES += ("max_duration_ms", *SHARES, *COMPLETED_SHARES)
 
 _TABLES = ("organizations", "workflows", "clients", "jobs")
 
