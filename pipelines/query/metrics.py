@@ -78,8 +78,14 @@ class AnalyticsRepository(_Figures):
     `WorkflowNotVisible`, `ClientNotVisible` and `AnalyticsQueryError`.
     """
 
-    def __init__(self, connection: Connection, tenant: Tenant, plan: RollupPlan = JOBS.rollup) -> None:
-        super().__init__(connection, tenant, JOBS, plan)
+    def __init__(
+        self,
+        connection: Connection,
+        tenant: Tenant,
+        plan: RollupPlan = JOBS.rollup,
+        subject: Subject = JOBS,
+    ) -> None:
+        super().__init__(connection, tenant, subject, plan)
 
     def get_instants(self, since: DayOrTime, until: DayOrTime) -> Instants:
         """The ends of a range that is written in dates or local times; an instant stays what it is."""
