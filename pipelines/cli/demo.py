@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -140,10 +140,7 @@ def _print(shown: _Shown) -> None:
     print_line()
     print_table(
         ["organization", "jobs", "success rate %", "median ms", "p95 ms"],
-        (
-            (o.name, o.total_executions, o.success_rate_pct, o.median_duration_ms, o.p95_duration_ms)
-            for o in shown.biggest_organizations
-        ),
+        (astuple(each)[1:] for each in shown.biggest_organizations),
         title="The biggest organizations",
         decimals=1,
     )
