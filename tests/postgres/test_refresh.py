@@ -408,7 +408,7 @@ def test_a_cell_without_an_honest_duration_has_no_durations(
     total = hour_total(analytics, tenant, NOON)
     durations = {name: value for name, value in total.items() if name.endswith("duration_ms")}
     assert durations.pop("total_duration_ms") == 0
-    assert len(durations) == 7
+    assert len(durations) == 9
     assert set(durations.values()) == {None}
     assert hour_total(analytics, neighbour, NOON)["median_duration_ms"] == 0
 

@@ -102,6 +102,8 @@ def test_cells_have_the_columns_of_the_contract() -> None:
         *("success_rate_pct", "total_duration_ms", "average_duration_ms"),
         *("min_duration_ms", "max_duration_ms"),
         *("median_duration_ms", "p90_duration_ms", "p95_duration_ms", "p99_duration_ms"),
+        *("median_completed_duration_ms", "p95_completed_duration_ms"),
         *("histogram_buckets", "histogram_counts"),
     ) == JOBS.cell_columns
     assert list(JOBS.percentiles().values()) == [0.5, 0.9, 0.95, 0.99]
+    assert list(JOBS.percentiles("completed").values()) == [0.5, 0.95]
