@@ -140,12 +140,13 @@ def rebuild(as_json: AsJson = False) -> None:
     from pipelines.postgres.connections import Run
     from pipelines.publish.recompute import find_stale
     from pipelines.runs import refresh
+    from pipelines.subjects import SUBJECTS
     from pipelines.subjects.jobs import JOBS
     from pipelines.subjects.steps import STEPS
 
     with opened() as (databases, settings), watched() as progress:
         published = refresh.rebuild(databases, settings, on_progress=progress)
-        stale = {each.name: find_stale(Run(databases, settings), each) for each in (JOBS, STEPS)}
+        stale = {each.name: find_stale(Run(databases, settings), each) for each in SUBJECTS}
     jobs, steps = published[JOBS.name], published[STEPS.name]
     report = jobs + steps
     failed = [

@@ -45,19 +45,16 @@ def gather(
 
     A `dry` run changes neither the facts nor what is on record of them.
     """
+    read = _read_rows if subject.source else _read_jobs
     with temporary_spool(run.settings.home, subject.fact) as spool:
-        stage = "extract" if subject is JOBS else f"extract_{subject.name}"
-        if subject is JOBS:
-            facts, seen = _prepared(run, subject, dry=dry)
-        with run.stages.timed(stage), open_source(run.databases.source_url, run.settings) as source:
-            if subject is JOBS:
-                extraction: Extraction | None = _read_jobs(run, request, source, facts, seen, spool)
-            else:
-                extraction = _read_rows(run, request, source, spool, subject, dry=dry)
-        if subject is JOBS:
-            passing(FaultPoint.SNAPSHOT_CLOSED)
-            run.stages.seconds["snapshot"] = source.seconds
-            run.stages.seconds["longest_statement"] = source.longest_statement_s
+        with (
+            run.stages.timed(subject.stage("extract")),
+            open_source(run.databases.source_url, run.settings) as source,
+        ):
+            extraction = read(run, request, source, spool, subject, dry=dry)
+        passing(FaultPoint.SNAPSHOT_CLOSED)
+        run.stages.seconds[subject.stage("snapshot")] = source.seconds
+        run.stages.seconds[subject.stage("longest_statement")] = source.longest_statement_s
         yield extraction, spool
 
 
@@ -74,9 +71,10 @@ def _prepared(run: Run, subject: Subject, *, dry: bool) -> tuple[Facts, Watermar
 
 
 def _read_jobs(
-    run: Run, request: Request, source: SourceSnapshot, facts: Facts, seen: Watermarks, spool: Spool
+    run: Run, request: Request, source: SourceSnapshot, spool: Spool, subject: Subject, *, dry: bool
 ) -> Extraction:
     passing(FaultPoint.SNAPSHOT_OPENED)
+    facts, seen = _prepared(run, subject, dry=dry)
     with run.analytics() as analytics:
         listed = find_listed(analytics)
     passing(FaultPoint.PROGRESS_READ)
@@ -88,7 +86,7 @@ def _read_jobs(
     passing(FaultPoint.JOBS_READ)
     guarded = reading.read_what_is_gone()
     return Extraction(
-        subject=JOBS,
+        subject=subject,
         run_id=uuid4(),
         checkpoint=source.checkpoint(),
         extracted_at=source.moment.extracted_at,

@@ -109,7 +109,7 @@ def publish(run: Run, extraction: Extraction) -> Published:
         ) as engine,
     ):
         plan = _Plan.of(extraction, definition_version, guarded, with_cells)
-        with run.stages.timed(_stage("compute", subject)):
+        with run.stages.timed(subject.stage("compute")):
             plan = plan.without_feed(
                 follow(facts, subject, {key: seen[key] for key in plan.by_feed}, changes.add)
             )
@@ -361,12 +361,12 @@ class Publisher:
     def _pass_on(self, cells: Cells, write: Callable[[pl.DataFrame], None]) -> int:
         """Write cells as they come, while the next ones are computed; return how many came."""
         computed = 0
-        for chunk in prefetch(self._run.stages.timed_each(_stage("compute", self._subject), cells)):
+        for chunk in prefetch(self._run.stages.timed_each(self._subject.stage("compute"), cells)):
             with self._timed("publish"):
                 write(chunk)
             passing(FaultPoint.CHUNK_WRITTEN)
             computed += chunk.height
-            self._run.stages.tell(_stage("publish", self._subject), self.published.computed + computed)
+            self._run.stages.tell(self._subject.stage("publish"), self.published.computed + computed)
         return computed
 
     def _record(self, analytics: Connection, batch: Batch) -> None:
@@ -426,9 +426,4 @@ class Publisher:
         passing(FaultPoint.AFTER_COMMIT)
 
     def _timed(self, stage: str) -> AbstractContextManager[None]:
-        return self._run.stages.timed(_stage(stage, self._subject))
-
-
-def _stage(stage: str, subject: Subject) -> str:
-    """What a stage is called: jobs have the plain names."""
-    return stage if subject.name == "jobs" else f"{stage}_{subject.name}"
+        return self._run.stages.timed(self._subject.stage(stage))

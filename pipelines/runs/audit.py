@@ -16,6 +16,7 @@ from pipelines.runs.verify import Difference, Verified, VerifyReport, verify
 from pipelines.settings import Settings
 from pipelines.state.lock import refresh_lock
 from pipelines.state.watermarks import find_audit_order, mark_audited
+from pipelines.subjects import SUBJECTS
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.steps import STEPS
 from pipelines.subjects.subject import Subject
@@ -66,14 +67,14 @@ def audit(databases: Databases, settings: Settings, *, slices: int = SLICES) -> 
     if not slice_of:
         return AuditReport((), 0, (), (), (), ())
     report = verify(databases, settings, organization_ids=slice_of)
-    differed = {subject: _repaired(run, subject, report) for subject in (JOBS, STEPS)}
+    differed = {subject: _repaired(run, subject, report) for subject in SUBJECTS}
     unrepaired = dict(differed)
     if wrong := _organizations([*differed[JOBS], *differed[STEPS]]):
         # Whatever cannot be published stays as it is, which is no reason not to look at the others.
         patient = settings.model_copy(update={"tolerated_failures_pct": 100})
         reconcile_created(databases, patient, organization_ids=wrong)
         again = verify(databases, settings, organization_ids=wrong)
-        unrepaired = {subject: _repaired(run, subject, again) for subject in (JOBS, STEPS)}
+        unrepaired = {subject: _repaired(run, subject, again) for subject in SUBJECTS}
     audited = AuditReport(
         tuple(slice_of),
         report.cells_compared,

@@ -29,6 +29,7 @@ from pipelines.runs.refresh import completed_in
 from pipelines.settings import Settings
 from pipelines.state.definitions import find_version
 from pipelines.state.lock import refresh_lock
+from pipelines.subjects import SUBJECTS
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.restatements import Restated
 from pipelines.subjects.rollup import LOCAL_PERIODS, Period
@@ -80,7 +81,7 @@ def dry_run(
     request = Request(tuple(organization_ids), completed=completed, accept_deletes=accept_deletes)
     with refresh_lock(databases, settings), _without_new_facts(settings) as elsewhere:
         run = Run(databases, elsewhere, Stages(on_progress))
-        jobs, steps = (_subject_dry_run(run, request, subject) for subject in (JOBS, STEPS))
+        jobs, steps = (_subject_dry_run(run, request, subject) for subject in SUBJECTS)
     nothing = SubjectDryRun()
     return tuple(
         OrganizationDryRun(key, jobs.get(key, nothing), steps.get(key, nothing))

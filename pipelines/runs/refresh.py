@@ -18,6 +18,7 @@ from pipelines.publish.recompute import rebuild_stale, repair_range
 from pipelines.settings import Settings
 from pipelines.state.lock import refresh_lock
 from pipelines.state.watermarks import find_watermarks
+from pipelines.subjects import SUBJECTS
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.steps import STEPS
 from pipelines.subjects.subject import Subject
@@ -56,9 +57,9 @@ class SubjectReport:
 class RefreshReport(SubjectReport):
     """What one pass did for jobs, and for `steps`; `seconds` has the time of each stage, and the total.
 
-    Compute and publish overlap, so the stages may add up to more than the total. `snapshot` is how long
-    the source's snapshot was open, and `longest_statement` what its longest statement took. `steps` is None
-    where the source has no logs, and where they are measured apart.
+    Stages of steps end in `_steps`. Compute and publish overlap, so the stages may add up to more than the
+    total. `snapshot` is how long the source's snapshot was open, and `longest_statement` what its longest
+    statement took. `steps` is None where the source has no logs, and where they are measured apart.
     """
 
     steps: SubjectReport | None
@@ -134,7 +135,7 @@ def rebuild(
     require_analytics(databases, settings)
     run = Run(databases, settings, Stages(on_progress))
     with refresh_lock(databases, settings):
-        return {subject.name: rebuild_stale(run, subject) for subject in (JOBS, STEPS)}
+        return {subject.name: rebuild_stale(run, subject) for subject in SUBJECTS}
 
 
 @connections_reused()

@@ -9,9 +9,9 @@ from pipelines.postgres.schema_checks import require_analytics
 from pipelines.settings import Settings
 from pipelines.state.lock import refresh_lock
 from pipelines.state.retention import remove_cells, remove_outcomes, remove_restatements
+from pipelines.subjects import SUBJECTS
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.rollup import Period
-from pipelines.subjects.steps import STEPS
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def retain(databases: Databases, settings: Settings, *, now: datetime | None = N
         hours = restatements = outcomes = 0
         if settings.keep_hours is not None:
             midnight = before(settings.keep_hours).replace(hour=0, minute=0, second=0, microsecond=0)
-            hours = remove_cells(analytics, (JOBS, STEPS), Period.HOUR, midnight)[JOBS.name]
+            hours = remove_cells(analytics, SUBJECTS, Period.HOUR, midnight)[JOBS.name]
         if settings.keep_restatements is not None:
             restatements = remove_restatements(analytics, before(settings.keep_restatements))
         if settings.keep_outcomes is not None:

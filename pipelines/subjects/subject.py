@@ -92,6 +92,10 @@ class Subject:
     rules: str
     source: SourceRows | None = None
 
+    def stage(self, name: str) -> str:
+        """What a stage of a run is called: jobs have the plain names."""
+        return name if self.name == "jobs" else f"{name}_{self.name}"
+
     @cached_property
     def dimension_columns(self) -> tuple[str, ...]:
         """The columns that cells are broken down by."""

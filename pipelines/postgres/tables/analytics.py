@@ -24,14 +24,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from pipelines.postgres.tables.columns import analytics_metadata, listed, time
+from pipelines.subjects import SUBJECTS
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.measures import TIMED, Kind, Measure
 from pipelines.subjects.restatements import Outcome, Restated
 from pipelines.subjects.rollup import Period
 from pipelines.subjects.steps import STEPS
 from pipelines.subjects.subject import HISTOGRAM, Subject
-
-SUBJECTS: Final = (JOBS, STEPS)
 
 _ARRAYS: Final = {"smallint[]": ARRAY(SmallInteger), "integer[]": ARRAY(Integer)}
 

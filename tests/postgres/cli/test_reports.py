@@ -43,7 +43,7 @@ REFRESHED = {
 }
 STAGES = {
     *("extract", "facts", "compute", "publish", "total", "snapshot", "longest_statement"),
-    *("extract_steps", "compute_steps", "publish_steps"),
+    *("extract_steps", "compute_steps", "publish_steps", "snapshot_steps", "longest_statement_steps"),
 }
 
 
