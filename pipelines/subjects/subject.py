@@ -117,11 +117,6 @@ class Subject:
         return tuple(each.name for each in self.measures if each.kind is Kind.COUNT)
 
     @cached_property
-    def additive_columns(self) -> tuple[str, ...]:
-        """The measures that rows of one period and of the same dimensions may be added up to."""
-        return tuple(each.name for each in self.measures if each.is_additive)
-
-    @cached_property
     def histogram_columns(self) -> tuple[str, ...]:
         """The columns of the histogram of durations, if the subject has durations."""
         return tuple(HISTOGRAM) if self.duration else ()

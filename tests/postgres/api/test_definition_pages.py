@@ -21,7 +21,8 @@ def test_measures_mean_what_the_columns_do(shared: Api) -> None:
     assert {each["name"]: each["meaning"] for each in measures} == {
         name: comments[name] for name in JOBS.measure_columns
     }
-    assert {each["name"] for each in measures if each["can_be_added_up"]} == set(JOBS.additive_columns)
+    counts = {f"{each}_executions" for each in ("total", "completed", "failed", "timed")}
+    assert {each["name"] for each in measures if each["can_be_added_up"]} == {*counts, "total_duration_ms"}
     assert {each["name"]: each["unit"] for each in measures} == {
         name: "jobs" if "executions" in name else "percent" if "rate" in name else "milliseconds"
         for name in JOBS.measure_columns
