@@ -387,11 +387,19 @@ def test_who_lags_behind_a_lost_feed_is_taken_whole_alone(
     assert report.cells_computed == whole + 27
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Africa/Johannesburg"])
 def test_sealed_history_is_not_lost_with_the_facts(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+    databases: Databases,
+    settings: Settings,
+    source: psycopg.Connection,
+    analytics: psycopg.Connection,
+    zone: str,
 ) -> None:
-    """What only the facts still had stays published until they are put back, or somebody does without."""
-    tenant, neighbour = plant_two_tenants(source)
+    """What only the facts still had stays published until they are put back, or somebody does without.
+
+    A day of Johannesburg begins at the very moment before which all days are sealed.
+    """
+    tenant, neighbour = plant_two_tenants(source, zone)
     sealed = settings.model_copy(
         update={"sealed_before": (NOON + 4 * DAY).date(), "tolerated_failures_pct": 100}
     )
@@ -469,9 +477,10 @@ def test_checkpoints_or_watermarks_that_somebody_removed_come_back(
     assert refresh(databases, settings).rows_read == 0
 
 
-def plant_two_tenants(source: psycopg.Connection) -> tuple[Tenant, Tenant]:
+def plant_two_tenants(source: psycopg.Connection, zone: str = "UTC") -> tuple[Tenant, Tenant]:
     """Insert six jobs on six days for each of two tenants."""
     tenants = plant_tenant(source), plant_tenant(source, "Neighbour")
+    source.execute("UPDATE orchestration.organizations SET time_zone = %s", [zone])
     for tenant in tenants:
         plant_jobs(source, tenant, [{"completed_at": NOON + day * DAY} for day in range(6)])
     return tenants
