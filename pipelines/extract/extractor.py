@@ -14,7 +14,6 @@ from pipelines.fault_points import FaultPoint, passing
 from pipelines.postgres.connections import Run
 from pipelines.source.rows import SourceRowsOf
 from pipelines.source.snapshot import SourceSnapshot, open_source
-from pipelines.state.anomalies import find_listed
 from pipelines.state.dimension_tables import find_moved
 from pipelines.state.time_zones import find_calendar
 from pipelines.state.watermarks import Watermarks, disown_lost_versions, find_watermarks
@@ -75,10 +74,7 @@ def _read_jobs(
 ) -> Extraction:
     passing(FaultPoint.SNAPSHOT_OPENED)
     facts, seen = _prepared(run, subject, dry=dry)
-    with run.analytics() as analytics:
-        listed = find_listed(analytics)
-    passing(FaultPoint.PROGRESS_READ)
-    reading = JobReading(run, request, source, facts, spool, seen, listed)
+    reading = JobReading(run, request, source, facts, spool, seen)
     calendar = reading.calendar()
     names = find_moved(run.databases, run.settings, source.names(reading.named))
     passing(FaultPoint.NAMES_READ)
@@ -117,7 +113,7 @@ def _read_rows(
     with run.analytics() as analytics:
         known, calendar = find_watermarks(analytics, JOBS), find_calendar(analytics)
     scope = tuple(sorted(known.keys() & set(request.organization_ids or known)))
-    reading = RowsReading(run, request, rows, source, facts, spool, subject)
+    reading = RowsReading(run, request, rows, facts, spool)
     cursors = {
         key: rows.cursor(was.checkpoint, was.extracted_at)
         if was and was.knows(facts)

@@ -23,6 +23,7 @@ from pipelines.prefetch import prefetch
 from pipelines.settings import Tier
 from pipelines.source.selections import Asked, CreatedOn, Indexed, Listed, OfOwners, Swept
 from pipelines.source.snapshot import SourceSnapshot
+from pipelines.state.anomalies import find_listed
 from pipelines.state.dimension_tables import NamesToCopy
 from pipelines.state.time_zones import ReadCalendar, read_calendar
 from pipelines.state.watermarks import Watermarks
@@ -49,10 +50,12 @@ class JobReading(Reading):
         facts: Facts,
         spool: Spool,
         seen: Watermarks,
-        listed: pl.DataFrame,
     ) -> None:
         super().__init__(run, request, source, facts, spool, JOBS)
-        self._seen, self._listed = seen, listed
+        self._seen = seen
+        with run.analytics() as analytics:
+            self._listed = find_listed(analytics)
+        passing(FaultPoint.PROGRESS_READ)
         self._completed: LocalRange | None = None
         self._found: list[pl.DataFrame] = []
         self._looked_at: list[pl.DataFrame] = []

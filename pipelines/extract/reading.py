@@ -118,17 +118,8 @@ class RowsReading(Reading):
     `not_counted` is how many rows were read that may not be counted although they name what is measured.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        request: Request,
-        rows: SourceRowsOf,
-        source: SourceSnapshot,
-        facts: Facts,
-        spool: Spool,
-        subject: Subject,
-    ) -> None:
-        super().__init__(run, request, source, facts, spool, subject)
+    def __init__(self, run: Run, request: Request, rows: SourceRowsOf, facts: Facts, spool: Spool) -> None:
+        super().__init__(run, request, rows.snapshot, facts, spool, rows.subject)
         self._rows = rows
         self._within = LocalRange()
         self._scope: Sequence[UUID] = ()
@@ -157,7 +148,7 @@ class RowsReading(Reading):
                     pl.col("completed_at").dt.date().alias(day),
                 ).select(*self._subject.fact.stored_columns)
             )
-            self._run.stages.tell(f"extract_{self._subject.name}", self._spool.rows)
+            self._run.stages.tell(self._subject.stage("extract"), self._spool.rows)
 
     def _read_days(self, days: pl.DataFrame) -> None:
         self._take(self._rows.on_days(days))

@@ -111,11 +111,12 @@ def verify(
         if unknown:
             raise UnknownOrganization(f"({', '.join(unknown)})")
         scope = sorted(organization_ids or jobs)
-        compared = JobComparison(analytics, source, settings, jobs, scope)
+        sides = Sides(analytics, source, settings, jobs, scope)
+        compared = JobComparison(sides)
         within = compared.calendar.range_of(since, until, scope)
         waiting = tuple(key for key in scope if key in compared.waiting)
         of_jobs = compared.compare(within, on_progress)
-        of_steps = verify_rows(analytics, source, settings, jobs, scope, within, STEPS)
+        of_steps = verify_rows(sides, within, STEPS)
     return VerifyReport(
         **vars(of_jobs),
         organizations=len(scope),
@@ -125,24 +126,24 @@ def verify(
     )
 
 
-def verify_rows(
-    analytics: Snapshot,
-    source: SourceSnapshot,
-    settings: Settings,
-    jobs: Watermarks,
-    scope: Sequence[UUID],
-    within: LocalRange,
-    subject: Subject,
-    counted: str | None = None,
-) -> Verified:
+@dataclass(frozen=True)
+class Sides:
+    """What is compared: the aggregates, the source, and which organizations; `jobs` are their watermarks."""
+
+    analytics: Snapshot
+    source: SourceSnapshot
+    settings: Settings
+    jobs: Watermarks
+    scope: Sequence[UUID]
+
+
+def verify_rows(sides: Sides, within: LocalRange, subject: Subject, counted: str | None = None) -> Verified:
     """The same for a subject that names its source; nothing is compared where its rows cannot be read.
 
     What counts is said by `counted`, SQL of the oracle, or else by `verify/counted_<subject>`.
     """
-    rows = SourceRowsOf(source, settings, subject)
-    if not rows.is_readable:
-        return Verified()
-    return RowsComparison(analytics, source, settings, jobs, scope, rows, subject, counted).compare(within)
+    rows = SourceRowsOf(sides.source, sides.settings, subject)
+    return RowsComparison(sides, rows, counted).compare(within) if rows.is_readable else Verified()
 
 
 class _Comparison:
@@ -150,18 +151,10 @@ class _Comparison:
 
     sealed_before: datetime | None
 
-    def __init__(
-        self,
-        analytics: Snapshot,
-        source: SourceSnapshot,
-        settings: Settings,
-        jobs: Watermarks,
-        scope: Sequence[UUID],
-        subject: Subject,
-        counted: str | None = None,
-    ) -> None:
-        self._analytics, self._source, self._settings = analytics, source, settings
-        self._jobs, self._scope, self._subject = jobs, scope, subject
+    def __init__(self, sides: Sides, subject: Subject, counted: str | None = None) -> None:
+        analytics, settings, jobs = sides.analytics, sides.settings, sides.jobs
+        self._analytics, self._source, self._settings = analytics, sides.source, settings
+        self._jobs, self._scope, self._subject = jobs, sides.scope, subject
         self._plan = settings.plan_of(subject)
         self._counted = counted
         self._seen = watermarks_in(analytics.rows("watermarks/find"), subject)
@@ -306,16 +299,9 @@ class _Comparison:
 class JobComparison(_Comparison):
     """Compares the cells of jobs."""
 
-    def __init__(
-        self,
-        analytics: Snapshot,
-        source: SourceSnapshot,
-        settings: Settings,
-        jobs: Watermarks,
-        scope: Sequence[UUID],
-    ) -> None:
-        self.sealed_before = settings.sealed_before_at
-        super().__init__(analytics, source, settings, jobs, scope, JOBS)
+    def __init__(self, sides: Sides) -> None:
+        self.sealed_before = sides.settings.sealed_before_at
+        super().__init__(sides, JOBS)
 
     def _of_other_zones(self) -> list[UUID]:
         zones = self._source.organizations().select("id", "time_zone").iter_rows()
@@ -346,20 +332,10 @@ class JobComparison(_Comparison):
 class RowsComparison(_Comparison):
     """Compares the cells of a subject that names its source."""
 
-    def __init__(
-        self,
-        analytics: Snapshot,
-        source: SourceSnapshot,
-        settings: Settings,
-        jobs: Watermarks,
-        scope: Sequence[UUID],
-        rows: SourceRowsOf,
-        subject: Subject,
-        counted: str | None,
-    ) -> None:
+    def __init__(self, sides: Sides, rows: SourceRowsOf, counted: str | None) -> None:
         self._rows = rows
         self.sealed_before = rows.sealed_before()
-        super().__init__(analytics, source, settings, jobs, scope, subject, counted)
+        super().__init__(sides, rows.subject, counted)
 
     def _changed(self) -> Iterator[pl.DataFrame]:
         cursors = {key: self._cursor(each) for key, each in self._seen.items()}

@@ -37,7 +37,7 @@ class SourceRowsOf:
 
     def __init__(self, snapshot: SourceSnapshot, settings: Settings, subject: Subject) -> None:
         assert subject.source, f"{subject.name} are read otherwise"
-        self._snapshot, self._settings, self._subject = snapshot, settings, subject
+        self.snapshot, self.subject, self._settings = snapshot, subject, settings
         self._source = subject.source
         tolerance = settings.future_tolerance
         latest = snapshot.moment.extracted_at + tolerance if tolerance is not None else None
@@ -56,15 +56,15 @@ class SourceRowsOf:
     @property
     def identity(self) -> str:
         """Which server, history, database and tables these are."""
-        return f"{self._snapshot.moment.identity}/{self._relation}"
+        return f"{self.snapshot.moment.identity}/{self._relation}"
 
     def checkpoint(self) -> str:
         """How far these rows are read when this snapshot was."""
-        return self._snapshot.checkpoint(self.identity)
+        return self.snapshot.checkpoint(self.identity)
 
     def cursor(self, checkpoint: str | None, extracted_at: datetime | None) -> Cursor:
         """Where to go on after a checkpoint, and after the time at which it was taken."""
-        horizon = self._snapshot.horizon_after(checkpoint, self.identity)
+        horizon = self.snapshot.horizon_after(checkpoint, self.identity)
         tolerance = self._settings.future_tolerance
         if extracted_at is None or horizon is None or tolerance is None:
             return Cursor(horizon, None)
@@ -76,7 +76,7 @@ class SourceRowsOf:
         months = self._source.months
         if months and self._oid_of(months, ("month_end", "dropped_at")) is not None:
             text = render("source_rows/dropped_months", {"months": months})
-            sealed.append(self._snapshot.rows_of(text)["sealed_before"].item())
+            sealed.append(self.snapshot.rows_of(text)["sealed_before"].item())
         return max((moment for moment in sealed if moment), default=None)
 
     def written(self, cursors: Mapping[UUID, Cursor]) -> Frames:
@@ -93,7 +93,7 @@ class SourceRowsOf:
         """Yield every row of these days of organizations (`organization_id` and the partition column)."""
         asked = {
             "execmetrics.organization_ids": array_of(uuids(days["organization_id"])),
-            "execmetrics.days": array_of(days[self._subject.fact.partition_column]),
+            "execmetrics.days": array_of(days[self.subject.fact.partition_column]),
         }
         return self._rows("on_days", [asked] if days.height else [])
 
@@ -106,36 +106,36 @@ class SourceRowsOf:
         self, organization_ids: Sequence[UUID] | None, since: datetime | None, until: datetime | None
     ) -> pl.DataFrame:
         """Three numbers per day for the rows of these organizations, or all, that ended in [since, until)."""
-        self._snapshot.set(
+        self.snapshot.set(
             {
                 "execmetrics.scope": scope(organization_ids is not None),
                 "execmetrics.organization_ids": array_of(organization_ids or ()),
             }
             | bounds("execmetrics.rows", (since, until))
         )
-        day = self._subject.fact.partition_column
+        day = self.subject.fact.partition_column
         places = {"rows": self._statement("between"), "partition_column": day}
-        found = self._snapshot.rows_of(render("source_rows/checksums", places))
+        found = self.snapshot.rows_of(render("source_rows/checksums", places))
         numbers = dict.fromkeys(("rows", "low", "high"), "bigint")
         return found.cast(pl.Schema(schema_of({"organization_id": "uuid", day: "date", **numbers})))
 
     @property
     def _versioned(self) -> bool:
         """Whether versions tell which rows changed, and those of which jobs."""
-        return not self._snapshot.read_whole.keys() & {self._source.relation, "jobs"}
+        return not self.snapshot.read_whole.keys() & {self._source.relation, "jobs"}
 
     @cached_property
     def _relation(self) -> int | None:
         return self._oid_of(self._source.relation, (*self._source.columns, "xmin", "tableoid"))
 
     def _oid_of(self, relation: str, columns: Iterable[str]) -> int | None:
-        self._snapshot.set(
+        self.snapshot.set(
             {
                 "execmetrics.relation": f"{ORCHESTRATION}.{relation}",
                 "execmetrics.columns": array_of(columns),
             }
         )
-        oid: int | None = self._snapshot.rows("source_rows/readable")["relation"].item()
+        oid: int | None = self.snapshot.rows("source_rows/readable")["relation"].item()
         return oid
 
     def _statement(self, selected: str) -> str:
@@ -147,11 +147,11 @@ class SourceRowsOf:
         return fill(text, {"selected": selection})
 
     def _rows(self, selected: str, settings: Iterable[Mapping[str, str]]) -> Frames:
-        columns = schema_of({**self._subject.fact.columns, "counts": "boolean"})
+        columns = schema_of({**self.subject.fact.columns, "counts": "boolean"})
         text = self._statement(selected)
         for each in settings:
-            self._snapshot.set(each)
-            for frame in self._snapshot.stream(text):
+            self.snapshot.set(each)
+            for frame in self.snapshot.stream(text):
                 yield frame.select(*columns).cast(pl.Schema(columns))
 
     def _cursors(self, cursors: Mapping[UUID, Cursor]) -> dict[str, str]:

@@ -18,7 +18,7 @@ from pipelines.progress import Stages
 from pipelines.query.metrics import AnalyticsRepository
 from pipelines.query.tenant import admit, reading_as
 from pipelines.runs.refresh import refresh, refresh_subject
-from pipelines.runs.verify import Verified, verify_rows
+from pipelines.runs.verify import Sides, Verified, verify_rows
 from pipelines.settings import Settings
 from pipelines.source.snapshot import open_source
 from pipelines.state.watermarks import find_watermarks
@@ -238,7 +238,5 @@ def verified(databases: Databases, settings: Settings, subject: Subject, counted
         open_source(databases.source_url, settings) as source,
     ):
         jobs = find_watermarks(connection, JOBS)
-        scope = sorted(jobs)
-        return verify_rows(
-            analytics, source, settings, jobs, scope, LocalRange(None, None), subject, counted_by
-        )
+        sides = Sides(analytics, source, settings, jobs, sorted(jobs))
+        return verify_rows(sides, LocalRange(), subject, counted_by)
