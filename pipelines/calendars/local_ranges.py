@@ -46,12 +46,13 @@ class LocalRange:
         return inside
 
     def settings(self, prefix: str) -> dict[str, str]:
-        """What a statement takes: the ends as `bounds` has them, and the narrower ranges as `…_own`.
+        """What a statement takes: `…_since` and `…_until`, infinite where they are open, and `…_own`.
 
-        The narrower ranges are a JSON array of {organization_id, since, until}.
+        The last has the narrower ranges: they are a JSON array of {organization_id, since, until}.
         """
         own = [{"organization_id": str(key), **_written(*instants)} for key, instants in self.own.items()]
-        return {**bounds(prefix, (self.since, self.until)), f"{prefix}_own": json.dumps(own)}
+        ends = {f"{prefix}_{name}": end for name, end in _written(self.since, self.until).items()}
+        return {**ends, f"{prefix}_own": json.dumps(own)}
 
 
 def local_range(
@@ -75,11 +76,6 @@ def _instants(since: DayOrTime | None, until: DayOrTime | None, clock: WallClock
     last = None if until is None else clock.instant(until)
     require_order(first, last)
     return first, last
-
-
-def bounds(prefix: str, instants: Instants) -> dict[str, str]:
-    """What a statement takes of a range: `…_since` and `…_until`, infinite where they are open."""
-    return {f"{prefix}_{name}": end for name, end in _written(*instants).items()}
 
 
 def between(since: datetime | None, until: datetime | None) -> pl.Expr:

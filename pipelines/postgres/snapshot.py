@@ -25,6 +25,7 @@ from pipelines.errors import (
 )
 from pipelines.postgres.connections import for_drivers, idle_connections
 from pipelines.postgres.failures import said_of
+from pipelines.postgres.session_settings import SessionSettings
 from pipelines.postgres.statements import statement
 from pipelines.settings import Settings
 
@@ -82,11 +83,12 @@ class Snapshot:
         self._cancelled = True
         self._connection.adbc_cancel()
 
-    def set(self, settings: Mapping[str, str]) -> None:
-        """Hand over what statements take, such as `execmetrics.scope`, for the rest of the transaction."""
+    def set(self, settings: SessionSettings) -> None:
+        """Hand over what statements take, for the rest of the transaction."""
+        texts = settings.texts()
         with self._timed():
-            _hand_over(self._connection, settings)
-        self._taken |= settings
+            _hand_over(self._connection, texts)
+        self._taken |= texts
 
     def rows(self, path: str) -> pl.DataFrame:
         """What a statement gives for the settings that were handed over; UUIDs as bytes."""

@@ -1,6 +1,5 @@
 """Is every stored cell what plain SQL on the source says it should be?"""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ from pipelines.facts.health import reading_facts
 from pipelines.frames import of_organizations, uuids
 from pipelines.postgres.connections import Databases
 from pipelines.postgres.schema_checks import require_schema
+from pipelines.postgres.session_settings import SessionSettings
 from pipelines.postgres.snapshot import Snapshot, open_snapshot
 from pipelines.postgres.subject_statements import oracle_statement, subject_statement
 from pipelines.publish.publisher import unpublished_changes
@@ -208,22 +208,23 @@ class _Comparison:
             differences=(*so_far.differences, *found),
         )
 
-    def _handed_over(self, batch: Sequence[UUID], within: LocalRange) -> dict[str, str]:
+    def _handed_over(self, batch: Sequence[UUID], within: LocalRange) -> SessionSettings:
         organizations = [
             {
-                "organization_id": str(key),
-                "extracted_at": each.extracted_at.isoformat(),
+                "organization_id": key,
+                "extracted_at": each.extracted_at,
                 "time_zone": each.time_zone,
             }
             for key in batch
             for each in [self._seen.get(key, self._jobs[key])]
         ]
         tolerance = self._settings.future_tolerance
-        return {
-            "execmetrics.organizations": json.dumps(organizations),
-            "execmetrics.earliest": self._settings.earliest_completion_at.isoformat(),
-            "execmetrics.tolerance": f"{tolerance.total_seconds()} seconds" if tolerance is not None else "",
-        } | within.settings("execmetrics.started")
+        return SessionSettings(
+            organizations=organizations,
+            earliest=self._settings.earliest_completion_at,
+            tolerance="" if tolerance is None else tolerance,
+            started=within,
+        )
 
     def _kept(self, both: pl.DataFrame) -> pl.DataFrame:
         """Without what retention has removed."""

@@ -1,6 +1,5 @@
 """Rows of a subject as one moment of the source shows them: what was asked for, and their checksums."""
 
-import json
 import re
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,13 +9,14 @@ from uuid import UUID
 
 import polars as pl
 
-from pipelines.calendars.local_ranges import bounds
+from pipelines.calendars.local_ranges import LocalRange
 from pipelines.frames import schema_of, uuids
 from pipelines.postgres.connections import Run
 from pipelines.postgres.schemas import ORCHESTRATION
+from pipelines.postgres.session_settings import SessionSettings
 from pipelines.postgres.statements import body, fill, render
 from pipelines.settings import Settings
-from pipelines.source.selections import IDS_AT_A_TIME, array_of, scope
+from pipelines.source.selections import IDS_AT_A_TIME
 from pipelines.source.snapshot import SourceSnapshot, open_source
 from pipelines.subjects.dimensions import RESERVED_IDS
 from pipelines.subjects.subject import Subject
@@ -41,12 +41,13 @@ class SourceRowsOf:
         self._source = subject.source
         tolerance = settings.future_tolerance
         latest = snapshot.moment.extracted_at + tolerance if tolerance is not None else None
-        self._taken = {
-            "execmetrics.earliest": settings.earliest_completion_at.isoformat(),
-            "execmetrics.latest": latest.isoformat() if latest else "infinity",
-            "execmetrics.reserved_ids": array_of(RESERVED_IDS),
-        }
-        snapshot.set(self._taken)
+        snapshot.set(
+            SessionSettings(
+                earliest=settings.earliest_completion_at,
+                latest=latest or "infinity",
+                reserved_ids=RESERVED_IDS,
+            )
+        )
 
     @property
     def is_readable(self) -> bool:
@@ -91,27 +92,26 @@ class SourceRowsOf:
 
     def on_days(self, days: pl.DataFrame) -> Frames:
         """Yield every row of these days of organizations (`organization_id` and the partition column)."""
-        asked = {
-            "execmetrics.organization_ids": array_of(uuids(days["organization_id"])),
-            "execmetrics.days": array_of(days[self.subject.fact.partition_column]),
-        }
+        asked = SessionSettings(
+            organization_ids=uuids(days["organization_id"]), days=days[self.subject.fact.partition_column]
+        )
         return self._rows("on_days", [asked] if days.height else [])
 
     def listed(self, ids: Sequence[UUID]) -> Frames:
         """Yield rows by id, however many; ids of no row are passed over."""
         parts = (ids[start : start + IDS_AT_A_TIME] for start in range(0, len(ids), IDS_AT_A_TIME))
-        return self._rows("listed", ({"execmetrics.ids": array_of(part)} for part in parts))
+        return self._rows("listed", (SessionSettings(ids=part) for part in parts))
 
     def checksums(
         self, organization_ids: Sequence[UUID] | None, since: datetime | None, until: datetime | None
     ) -> pl.DataFrame:
         """Three numbers per day for the rows of these organizations, or all, that ended in [since, until)."""
         self.snapshot.set(
-            {
-                "execmetrics.scope": scope(organization_ids is not None),
-                "execmetrics.organization_ids": array_of(organization_ids or ()),
-            }
-            | bounds("execmetrics.rows", (since, until))
+            SessionSettings(
+                only_listed=organization_ids is not None,
+                organization_ids=organization_ids or (),
+                rows=LocalRange(since, until),
+            )
         )
         day = self.subject.fact.partition_column
         places = {"rows": self._statement("between"), "partition_column": day}
@@ -129,12 +129,7 @@ class SourceRowsOf:
         return self._oid_of(self._source.relation, (*self._source.columns, "xmin", "tableoid"))
 
     def _oid_of(self, relation: str, columns: Iterable[str]) -> int | None:
-        self.snapshot.set(
-            {
-                "execmetrics.relation": f"{ORCHESTRATION}.{relation}",
-                "execmetrics.columns": array_of(columns),
-            }
-        )
+        self.snapshot.set(SessionSettings(relation=f"{ORCHESTRATION}.{relation}", columns=columns))
         oid: int | None = self.snapshot.rows("source_rows/readable")["relation"].item()
         return oid
 
@@ -146,7 +141,7 @@ class SourceRowsOf:
         )
         return fill(text, {"selected": selection})
 
-    def _rows(self, selected: str, settings: Iterable[Mapping[str, str]]) -> Frames:
+    def _rows(self, selected: str, settings: Iterable[SessionSettings]) -> Frames:
         columns = schema_of({**self.subject.fact.columns, "counts": "boolean"})
         text = self._statement(selected)
         for each in settings:
@@ -154,16 +149,16 @@ class SourceRowsOf:
             for frame in self.snapshot.stream(text):
                 yield frame.select(*columns).cast(pl.Schema(columns))
 
-    def _cursors(self, cursors: Mapping[UUID, Cursor]) -> dict[str, str]:
+    def _cursors(self, cursors: Mapping[UUID, Cursor]) -> SessionSettings:
         listed = [
             {
-                "organization_id": str(key),
+                "organization_id": key,
                 "horizon": each.horizon if self._versioned else None,
-                "due_since": each.due_since.isoformat() if each.due_since else None,
+                "due_since": each.due_since,
             }
             for key, each in cursors.items()
         ]
-        return {"execmetrics.cursors": json.dumps(listed)}
+        return SessionSettings(cursors=listed)
 
 
 def find_sealed_before(run: Run, subject: Subject) -> datetime | None:

@@ -1,7 +1,6 @@
 """What may be asked of the source's jobs: which of them, in one statement for all organizations."""
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ClassVar, Final
@@ -10,6 +9,7 @@ from uuid import UUID
 import polars as pl
 
 from pipelines.frames import uuids
+from pipelines.postgres.session_settings import SessionSettings
 
 # So many ids the server finds by its index in a fraction of a second.
 IDS_AT_A_TIME: Final = 10_000
@@ -17,8 +17,6 @@ IDS_AT_A_TIME: Final = 10_000
 # Rows carry 32 bits of their transaction's id, which tell before from after within half of their circle;
 # half of that leaves room for the transactions that are under way.
 FARTHEST_BEHIND: Final = 2**30
-
-Settings = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -41,10 +39,10 @@ class Swept:
         }
         return replace(self, horizons=reached)
 
-    def settings(self) -> Iterator[Settings]:
+    def settings(self) -> Iterator[SessionSettings]:
         """Yield what one statement takes."""
-        cursors = [{"organization_id": str(key), "horizon": value} for key, value in self.horizons.items()]
-        yield {"execmetrics.cursors": json.dumps(cursors), "execmetrics.scope": scope(self.only_listed)}
+        cursors = [{"organization_id": key, "horizon": value} for key, value in self.horizons.items()]
+        yield SessionSettings(cursors=cursors, only_listed=self.only_listed)
 
 
 @dataclass(frozen=True)
@@ -59,10 +57,10 @@ class Indexed:
 
     fragment: ClassVar[str] = "source_jobs/selected_indexed"
 
-    def settings(self) -> Iterator[Settings]:
+    def settings(self) -> Iterator[SessionSettings]:
         """Yield what one statement takes."""
-        moments = [{"organization_id": str(key), "since": at.isoformat()} for key, at in self.since.items()]
-        yield {"execmetrics.moments": json.dumps(moments), "execmetrics.scope": scope(self.only_listed)}
+        moments = [{"organization_id": key, "since": at} for key, at in self.since.items()]
+        yield SessionSettings(moments=moments, only_listed=self.only_listed)
 
 
 @dataclass(frozen=True)
@@ -73,13 +71,12 @@ class CreatedOn:
 
     fragment: ClassVar[str] = "source_jobs/selected_created_on"
 
-    def settings(self) -> Iterator[Settings]:
+    def settings(self) -> Iterator[SessionSettings]:
         """Yield what one statement takes, unless no day is asked for."""
         if not self.days.is_empty():
-            yield {
-                "execmetrics.organization_ids": array_of(uuids(self.days["organization_id"])),
-                "execmetrics.days": array_of(self.days["created_date"]),
-            }
+            yield SessionSettings(
+                organization_ids=uuids(self.days["organization_id"]), days=self.days["created_date"]
+            )
 
 
 @dataclass(frozen=True)
@@ -90,11 +87,11 @@ class Listed:
 
     fragment: ClassVar[str] = "source_jobs/selected_listed"
 
-    def settings(self) -> Iterator[Settings]:
+    def settings(self) -> Iterator[SessionSettings]:
         """Yield what each statement takes, for ten thousand ids at a time."""
         ids = list(dict.fromkeys(self.job_ids))
         for start in range(0, len(ids), IDS_AT_A_TIME):
-            yield {"execmetrics.ids": array_of(ids[start : start + IDS_AT_A_TIME])}
+            yield SessionSettings(ids=ids[start : start + IDS_AT_A_TIME])
 
 
 @dataclass(frozen=True)
@@ -106,23 +103,10 @@ class OfOwners:
 
     fragment: ClassVar[str] = "source_jobs/selected_of_owners"
 
-    def settings(self) -> Iterator[Settings]:
+    def settings(self) -> Iterator[SessionSettings]:
         """Yield what one statement takes, unless nobody is named."""
         if self.workflow_ids or self.client_ids:
-            yield {
-                "execmetrics.workflow_ids": array_of(self.workflow_ids),
-                "execmetrics.client_ids": array_of(self.client_ids),
-            }
+            yield SessionSettings(workflow_ids=self.workflow_ids, client_ids=self.client_ids)
 
 
 Asked = Swept | Indexed | CreatedOn | Listed | OfOwners
-
-
-def array_of(values: Iterable[object]) -> str:
-    """Ids, days or words as the text of a PostgreSQL array; none of them needs quotes."""
-    return "{" + ",".join(map(str, values)) + "}"
-
-
-def scope(only_listed: bool) -> str:
-    """Who is read, as statements take it: everybody, or who is listed."""
-    return "listed" if only_listed else "all"

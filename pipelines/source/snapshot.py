@@ -12,14 +12,15 @@ from uuid import UUID
 import polars as pl
 from adbc_driver_postgresql import dbapi
 
-from pipelines.calendars.local_ranges import Instants, bounds
+from pipelines.calendars.local_ranges import Instants, LocalRange
 from pipelines.errors import SourceMissing
 from pipelines.frames import id_series, schema_of
+from pipelines.postgres.session_settings import SessionSettings
 from pipelines.postgres.snapshot import Snapshot, connected, read
 from pipelines.postgres.statements import body, render, statement
 from pipelines.settings import Settings
 from pipelines.source.contract import find_relations, reasons_to_read_whole, require_fit
-from pipelines.source.selections import Asked, Swept, array_of
+from pipelines.source.selections import Asked, Swept
 from pipelines.subjects.dimensions import RESERVED_IDS, RESERVED_INITIATORS
 from pipelines.subjects.jobs import FLAGS, JOBS
 
@@ -130,22 +131,23 @@ class SourceSnapshot(Snapshot):
         """
         latest = self.moment.extracted_at + tolerance if tolerance is not None else None
         narrowed = []
-        taken = {
-            "execmetrics.earliest": earliest.isoformat(),
-            "execmetrics.latest": latest.isoformat() if latest else "infinity",
-            "execmetrics.reserved_ids": array_of(RESERVED_IDS),
-            "execmetrics.reserved_initiators": array_of(RESERVED_INITIATORS),
-        }
         if organization_ids:
             narrowed.append("organizations")
-            taken["execmetrics.organization_ids"] = array_of(organization_ids)
         if created_since:
             narrowed.append("created_since")
-            taken["execmetrics.created_since"] = f"{created_since.isoformat()} 00:00Z"
         if completed:
             narrowed.append("completed_in")
-            taken |= bounds("execmetrics.completed", completed)
-        self.set(taken)
+        self.set(
+            SessionSettings(
+                earliest=earliest,
+                latest=latest or "infinity",
+                reserved_ids=RESERVED_IDS,
+                reserved_initiators=RESERVED_INITIATORS,
+                organization_ids=organization_ids or None,
+                created_since=created_since,
+                completed=LocalRange(*completed) if completed else None,
+            )
+        )
         return self.rows_of(checksums_statement(narrowed)).cast(pl.Schema(_CHECKSUM_COLUMNS))
 
     def size_bytes(self) -> int:

@@ -1,7 +1,6 @@
 """Where the days of organizations begin by the source's own rules: engines disagree about time zones."""
 
 import hashlib
-import json
 from bisect import bisect_right
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pipelines.calendars.local_ranges import LocalRange, local_range
 from pipelines.calendars.moments import DayOrTime
 from pipelines.calendars.wall_clock import WallClock
 from pipelines.frames import id_series
+from pipelines.postgres.session_settings import SessionSettings
 from pipelines.postgres.statements import statement
 from pipelines.settings import Settings
 from pipelines.source.snapshot import SourceSnapshot
@@ -134,11 +134,11 @@ def read_calendar(
     offsets = pl.DataFrame(schema=OFFSET_COLUMNS)
     if names:
         snapshot.set(
-            {
-                "execmetrics.time_zones": json.dumps(names),
-                "execmetrics.calendar_since": _before(settings.earliest_completion_at, _MONTH).isoformat(),
-                "execmetrics.calendar_until": (until + _MONTH).isoformat(),
-            }
+            SessionSettings(
+                time_zones=names,
+                calendar_since=_before(settings.earliest_completion_at, _MONTH),
+                calendar_until=until + _MONTH,
+            )
         )
         offsets = snapshot.rows("source/zone_offsets").cast(pl.Schema(OFFSET_COLUMNS))
     return _calendar(zones, offsets, settings.future_tolerance)

@@ -163,7 +163,7 @@ def copy_and_discard(connection: psycopg.Connection) -> None:
     """Read with the extraction's own statement, binary, and throw every byte away."""
     everything = Swept({})
     for settings in everything.settings():
-        for name, value in settings.items():
+        for name, value in settings.texts().items():
             connection.execute("SELECT set_config(%s, %s, true)", (name, value))
     with connection.cursor().copy(
         f"COPY ({jobs_statement(everything.fragment)}) TO STDOUT (FORMAT binary)"

@@ -17,6 +17,7 @@ from pipelines.errors import SourceMissing
 from pipelines.frames import schema_of, uuids
 from pipelines.postgres.connections import Databases
 from pipelines.postgres.grants import grants
+from pipelines.postgres.session_settings import SessionSettings
 from pipelines.postgres.snapshot import open_snapshot
 from pipelines.settings import Settings
 from pipelines.source.selections import Asked, CreatedOn, Indexed, Listed, OfOwners, Swept
@@ -526,15 +527,16 @@ def test_every_read_of_a_snapshot_sees_the_same_moment(
 
 def test_settings_arrive_as_they_were_given(databases: Databases, settings: Settings) -> None:
     """Quotes, backslashes, line ends and letters of any alphabet; they end with the transaction."""
-    odd = {"execmetrics.one": '\'; DROP TABLE "x"; \\ %s {}\n\t€ 日本', "execmetrics.two": ""}
-    statement = "SELECT current_setting('execmetrics.one') AS one, current_setting('execmetrics.two') AS two"
+    odd = '\'; DROP TABLE "x"; \\ %s {}\n\t€ 日本'
+    names = "relation", "tolerance"
+    asked = ", ".join(f"current_setting('execmetrics.{name}') AS {name}" for name in names)
 
     with open_source(databases.source_url, settings) as snapshot:
-        snapshot.set(odd)
-        snapshot.set({"execmetrics.three": "3"})
-        given = snapshot.rows_of(statement).row(0)
+        snapshot.set(SessionSettings(relation=odd, tolerance=""))
+        snapshot.set(SessionSettings(only_listed=False))
+        given = snapshot.rows_of(f"SELECT {asked}").row(0)
 
-    assert given == tuple(odd.values())
+    assert given == (odd, "")
 
 
 def test_how_long_a_snapshot_and_its_longest_statement_took_is_known(
@@ -646,7 +648,7 @@ def size(url: str, settings: Settings) -> int:
 
 def plan_of(source: psycopg.Connection, asked: Asked, options: str = "COSTS OFF") -> str:
     """How the server would read what is asked for."""
-    return explained(source, jobs_statement(asked.fragment), next(asked.settings()), options)
+    return explained(source, jobs_statement(asked.fragment), next(asked.settings()).texts(), options)
 
 
 def explained(source: psycopg.Connection, text: str, settings: Any, options: str = "COSTS OFF") -> str:

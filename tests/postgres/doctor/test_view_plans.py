@@ -41,7 +41,7 @@ def test_a_view_is_read_by_the_indexes_of_its_table(
 def plan_of(source: psycopg.Connection, asked: Asked) -> str:
     """How the server would read what is asked for."""
     with source.transaction(force_rollback=True):
-        for name, value in next(asked.settings()).items():
+        for name, value in next(asked.settings()).texts().items():
             source.execute("SELECT set_config(%s, %s, true)", [name, value])
         rows = source.execute(f"EXPLAIN (COSTS OFF) {jobs_statement(asked.fragment)}").fetchall()
     return "\n".join(line for (line,) in rows)
