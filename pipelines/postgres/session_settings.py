@@ -19,9 +19,9 @@ _AS_JSON: Final = frozenset({"cursors", "moments", "organizations", "time_zones"
 class SessionSettings:
     """Settings for the rest of a transaction; one that is None stays what it was.
 
-    `only_listed` says whether those who are listed are read, or everybody; statements take it as `scope`. A
-    range is handed over as `…_since`, `…_until` and `…_own`. `created_since` is midnight UTC. A `tolerance` of
-    "" and a `latest` of "infinity" accept any future.
+    `only_listed`, which statements take as `scope`, says whether the listed are read, or everybody. A
+    range is handed over as `…_since`, `…_until` and `…_own`. `created_since` is midnight UTC. A `tolerance`
+    of "" and a `latest` of "infinity" accept any future.
     """
 
     only_listed: bool | None = None
