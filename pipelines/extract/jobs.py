@@ -126,6 +126,8 @@ class JobReading(Reading):
         if moved.workflow_ids or moved.client_ids:
             self._read(moved)
         self._read_orphans()
+        # Who has the job now was seen by whoever read it, and comes first.
+        self._look_at(self._listed.filter(of_organizations(self._whole)))
 
     def read_what_is_gone(self) -> dict[UUID, int]:
         """Find jobs the source does not have any more; return guarded organizations and how many jobs."""
@@ -162,8 +164,11 @@ class JobReading(Reading):
         if listed.height:
             job_ids = listed["job_id"].unique()
             self._read(Listed(uuids(job_ids)))
-            looked_at = self._listed.filter(pl.col("job_id").is_in(job_ids.implode()))
-            self._looked_at.append(looked_at.with_columns(owner="organization_id"))
+            self._look_at(self._listed.filter(pl.col("job_id").is_in(job_ids.implode())))
+
+    def _look_at(self, listed: pl.DataFrame) -> None:
+        """These are in what was read, or no longer in the source."""
+        self._looked_at.append(listed.with_columns(owner="organization_id"))
 
     def _to_read_again(self) -> pl.DataFrame:
         listed = self._listed.filter(of_organizations(self._scope))

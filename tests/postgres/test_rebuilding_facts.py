@@ -29,6 +29,7 @@ from tests.support.planting import (
     Tenant,
     cells,
     change_job,
+    listed,
     plant_job,
     plant_jobs,
     plant_lines,
@@ -385,6 +386,26 @@ def test_who_lags_behind_a_lost_feed_is_taken_whole_alone(
     assert differences(cells(analytics), cells_by_sql(source)) == []
     whole = len(cells(analytics, tenant.organization))
     assert report.cells_computed == whole + 27
+
+
+def test_what_was_listed_and_is_gone_leaves_the_list_when_the_facts_are_made_anew(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """Nothing but the list still knows a job that was deleted while the facts were lost."""
+    tenant, neighbour = plant_two_tenants(source)
+    gone, kept, theirs = (
+        plant_job(source, each, completed_at=NOON, started_at=NOON + DAY)
+        for each in (tenant, tenant, neighbour)
+    )
+    refresh(databases, settings)
+    assert {job for job, *_ in listed(analytics)} == {gone, kept, theirs}
+    shutil.rmtree(settings.facts_location)
+    source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [gone])
+
+    refresh(databases, settings)
+
+    assert {job for job, *_ in listed(analytics)} == {kept, theirs}
+    assert differences(cells(analytics), cells_by_sql(source)) == []
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Africa/Johannesburg"])
