@@ -22,11 +22,11 @@ FROM analytics.watermarks AS published
 LEFT JOIN analytics.organizations AS names ON names.id = published.organization_id
 WHERE published.subject = 'jobs'
 
--- name: upsert_clients
--- Copy the names of clients, as the source has them.
--- Takes: id uuid[], organization_id uuid[], name text[], deleted_at timestamptz[].
+-- name: upsert_names
+-- Copy the names of workflows or of clients, as the source has them.
+-- Takes: the table {names}; id uuid[], organization_id uuid[], name text[], deleted_at timestamptz[].
 -- Gives: one row per client written; identical ones are left alone.
-INSERT INTO analytics.clients AS stored (id, organization_id, name, deleted_at)
+INSERT INTO {names} AS stored (id, organization_id, name, deleted_at)
 SELECT id, organization_id, name, deleted_at
 FROM unnest(%(id)s::uuid[], %(organization_id)s::uuid[], %(name)s::text[], %(deleted_at)s::timestamptz[])
     AS source (id, organization_id, name, deleted_at)
@@ -49,17 +49,3 @@ ON CONFLICT (id) DO UPDATE
 SET name = excluded.name, time_zone = excluded.time_zone, deleted_at = excluded.deleted_at
 WHERE (stored.name, stored.time_zone, stored.deleted_at)
 IS DISTINCT FROM (excluded.name, excluded.time_zone, excluded.deleted_at)
-
--- name: upsert_workflows
--- Copy the names of workflows, as the source has them.
--- Takes: id uuid[], organization_id uuid[], name text[], deleted_at timestamptz[].
--- Gives: one row per workflow written; identical ones are left alone.
-INSERT INTO analytics.workflows AS stored (id, organization_id, name, deleted_at)
-SELECT id, organization_id, name, deleted_at
-FROM unnest(%(id)s::uuid[], %(organization_id)s::uuid[], %(name)s::text[], %(deleted_at)s::timestamptz[])
-    AS source (id, organization_id, name, deleted_at)
-ORDER BY id
-ON CONFLICT (id) DO UPDATE
-SET organization_id = excluded.organization_id, name = excluded.name, deleted_at = excluded.deleted_at
-WHERE (stored.organization_id, stored.name, stored.deleted_at)
-IS DISTINCT FROM (excluded.organization_id, excluded.name, excluded.deleted_at)

@@ -1,7 +1,8 @@
 """Do the stored cells still say what the source says? A slice at a time, and what does not is repaired."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 from uuid import UUID
 
@@ -12,11 +13,10 @@ from pipelines.postgres.connections import Databases, Run, connect, connections_
 from pipelines.postgres.schema_checks import require_schema
 from pipelines.publish.recompute import repair_cells
 from pipelines.runs.refresh import reconcile_created
-from pipelines.runs.verify import Difference, Verified, VerifyReport, verify
+from pipelines.runs.verify import Difference, VerifyReport, verify
 from pipelines.settings import Settings
 from pipelines.state.lock import refresh_lock
 from pipelines.state.watermarks import find_audit_order, mark_audited
-from pipelines.subjects import SUBJECTS
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.steps import STEPS
 from pipelines.subjects.subject import Subject
@@ -67,14 +67,13 @@ def audit(databases: Databases, settings: Settings, *, slices: int = SLICES) -> 
     if not slice_of:
         return AuditReport((), 0, (), (), (), ())
     report = verify(databases, settings, organization_ids=slice_of)
-    differed = {subject: _repaired(run, subject, report) for subject in SUBJECTS}
-    unrepaired = dict(differed)
-    if wrong := _organizations([*differed[JOBS], *differed[STEPS]]):
+    differed = unrepaired = _repaired(run, report)
+    if wrong := _organizations(chain.from_iterable(differed.values())):
         # Whatever cannot be published stays as it is, which is no reason not to look at the others.
         patient = settings.model_copy(update={"tolerated_failures_pct": 100})
         reconcile_created(databases, patient, organization_ids=wrong)
         again = verify(databases, settings, organization_ids=wrong)
-        unrepaired = {subject: _repaired(run, subject, again) for subject in SUBJECTS}
+        unrepaired = _repaired(run, again)
     audited = AuditReport(
         tuple(slice_of),
         report.cells_compared,
@@ -102,23 +101,25 @@ def _slice(order: Sequence[tuple[UUID, int]], slices: int) -> list[UUID]:
     return chosen
 
 
-def _organizations(differences: Collection[Difference]) -> list[UUID]:
+def _organizations(differences: Iterable[Difference]) -> list[UUID]:
     return sorted({difference.organization_id for difference in differences})
 
 
-def _repaired(run: Run, subject: Subject, report: VerifyReport) -> tuple[Difference, ...]:
-    """Compute the cells of a subject that differ anew from the facts; return what differs all the same."""
-    found = _of(report, subject).differences
-    if not found:
-        return ()
+def _repaired(run: Run, report: VerifyReport) -> dict[Subject, tuple[Difference, ...]]:
+    """Compute cells that differ anew from the facts; return what differs all the same."""
+    found = _differences(report)
+    wrong = _organizations(chain.from_iterable(found.values()))
+    if not wrong:
+        return found
     with refresh_lock(run.databases, run.settings):
-        repair_cells(run, subject, _keys(found, subject))
-    again = verify(run.databases, run.settings, organization_ids=_organizations(found))
-    return _of(again, subject).differences
+        for subject, differences in found.items():
+            if differences:
+                repair_cells(run, subject, _keys(differences, subject))
+    return _differences(verify(run.databases, run.settings, organization_ids=wrong))
 
 
-def _of(report: VerifyReport, subject: Subject) -> Verified:
-    return report if subject is JOBS else report.steps
+def _differences(report: VerifyReport) -> dict[Subject, tuple[Difference, ...]]:
+    return {JOBS: report.differences, STEPS: report.steps.differences}
 
 
 def _keys(differences: Sequence[Difference], subject: Subject) -> pl.DataFrame:

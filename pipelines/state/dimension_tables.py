@@ -10,7 +10,8 @@ import psycopg
 
 from pipelines.frames import id_series, uuids
 from pipelines.postgres.connections import Databases, connect
-from pipelines.postgres.statements import statement
+from pipelines.postgres.schemas import ANALYTICS
+from pipelines.postgres.statements import render, statement
 from pipelines.settings import Settings
 from pipelines.source.snapshot import Names
 
@@ -67,14 +68,11 @@ def find_moved(databases: Databases, settings: Settings, names: Names) -> NamesT
 
 def copy_names(connection: psycopg.Connection, names: Names) -> int:
     """Upsert organizations, workflows and clients; return how many rows changed."""
-    return sum(
-        _upsert(connection, f"dimension_tables/upsert_{kind}", frame)
-        for kind, frame in (
-            ("organizations", names.organizations),
-            ("workflows", names.workflows),
-            ("clients", names.clients),
-        )
-    )
+    written = _upsert(connection, statement("dimension_tables/upsert_organizations"), names.organizations)
+    for table, frame in (("workflows", names.workflows), ("clients", names.clients)):
+        text = render("dimension_tables/upsert_names", {"names": f"{ANALYTICS}.{table}"})
+        written += _upsert(connection, text, frame)
+    return written
 
 
 def _former_owners(connection: psycopg.Connection, kind: str, names: pl.DataFrame) -> dict[UUID, UUID]:
@@ -84,10 +82,10 @@ def _former_owners(connection: psycopg.Connection, kind: str, names: pl.DataFram
     return dict(connection.execute(statement("dimension_tables/changed_owners"), values).fetchall())
 
 
-def _upsert(connection: psycopg.Connection, path: str, frame: pl.DataFrame) -> int:
+def _upsert(connection: psycopg.Connection, text: str, frame: pl.DataFrame) -> int:
     if frame.is_empty():
         return 0
     values = {
         name: uuids(frame[name]) if name in _ID_COLUMNS else frame[name].to_list() for name in frame.columns
     }
-    return connection.execute(statement(path), values).rowcount
+    return connection.execute(text, values).rowcount
