@@ -174,7 +174,17 @@ class JobReading(Reading):
         listed = self._listed.filter(of_organizations(self._scope))
         if self._request.compares:
             return listed
-        return listed.filter(pl.col("reason").is_in([reason.value for reason in HEAL_BY_THEMSELVES]))
+        heals = pl.col("reason").is_in([reason.value for reason in HEAL_BY_THEMSELVES])
+        return listed.filter(heals | of_organizations(self._cut_off()))
+
+    def _cut_off(self) -> list[UUID]:
+        """The organizations whose facts are newer than what is published.
+
+        A run that was cut off may have found jobs gone: their facts are tombstones, and their anomalies are
+        still listed.
+        """
+        known = {key: self._seen[key] for key in self._scope & self._seen.keys()}
+        return [key for key, seen in known.items() if seen.published_version != self._facts.version]
 
     def _has_swept_something_new(self) -> bool:
         """Whether the sweep has anything to read; count what everybody has meanwhile.

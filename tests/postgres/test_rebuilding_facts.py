@@ -408,6 +408,25 @@ def test_what_was_listed_and_is_gone_leaves_the_list_when_the_facts_are_made_ane
     assert differences(cells(analytics), cells_by_sql(source)) == []
 
 
+def test_what_was_listed_and_is_gone_leaves_the_list_after_a_run_that_was_cut_off(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> None:
+    """A run that was cut off found the job gone, and the next one finds nothing in the facts to compare."""
+    tenant, neighbour = plant_two_tenants(source)
+    gone, kept, theirs = (
+        plant_job(source, each, completed_at=NOON, started_at=NOON + DAY)
+        for each in (tenant, tenant, neighbour)
+    )
+    refresh(databases, settings)
+    source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [gone])
+    extract_changes(databases, settings, Request())
+
+    refresh(databases, settings)
+
+    assert {job for job, *_ in listed(analytics)} == {kept, theirs}
+    assert differences(cells(analytics), cells_by_sql(source)) == []
+
+
 @pytest.mark.parametrize("zone", ["UTC", "Africa/Johannesburg"])
 def test_sealed_history_is_not_lost_with_the_facts(
     databases: Databases,
