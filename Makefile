@@ -10,7 +10,7 @@ JOBS ?= 1000000
 MINUTES ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all costs torture mutants bench dev check lock clean
+.PHONY: help install demo test test-all costs torture mutants bench dev docs check lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || sed -n 's/^\([a-z-]*\):.*## /  \1: /p' Makefile
@@ -40,6 +40,9 @@ bench: install ## Measure speed and memory beside PostgreSQL alone (JOBS=1000000
 
 dev: install ## Start the Dagster UI and the dashboard
 	.venv/bin/execmetrics dev
+
+docs: install ## Write the tables of columns in docs/ as the subjects declare them
+	.venv/bin/python -m tests.project.test_documented_columns
 
 check: install ## Lint, types, layers
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
