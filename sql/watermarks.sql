@@ -25,7 +25,7 @@ SELECT
 FROM analytics.watermarks
 
 -- name: advance
--- Record how complete these organizations are, if nobody published them meanwhile.
+-- Record how complete these organizations are, if no other run published them meanwhile.
 -- Takes: subject text; organization_ids uuid[], seen_table_ids uuid[], seen_versions bigint[] and seen_run_ids uuid[]
 --        (what the run found, NULL for none), complete_through timestamptz[], definition_versions integer[],
 --        time_zones text[], zone_offsets text[], swept boolean[] (whether all rows were looked at);

@@ -71,7 +71,7 @@ class JobReading(Reading):
             key: source.horizon_after(was.checkpoint) if was and was.knows(facts) else None
             for key, was in ((key, seen.get(key)) for key in self._scope)
         }
-        # What changed hands is found as long as one of both has not got so far: its names are everybody's.
+        # A workflow that changed hands is found while one of both organizations has not read so far yet.
         latest = min((horizon for horizon in horizons.values() if horizon is not None), default=None)
         self._whole = {key for key, horizon in horizons.items() if horizon is None}
         self.named = Swept(dict.fromkeys(known, latest) | dict.fromkeys(self._whole))
@@ -91,7 +91,7 @@ class JobReading(Reading):
         return frozenset() if self._request.organization_ids else frozenset(self._met - self._scope)
 
     def organization_ids(self) -> tuple[UUID, ...]:
-        """Whom the pass is for."""
+        """The organizations that the pass covers, in order."""
         return tuple(sorted(self._scope | self.orphans))
 
     def complete_through(self) -> dict[UUID, datetime]:
@@ -126,7 +126,7 @@ class JobReading(Reading):
         if moved.workflow_ids or moved.client_ids:
             self._read(moved)
         self._read_orphans()
-        # Who has the job now was seen by whoever read it, and comes first.
+        # The organization that has the job now was seen when the job was read, and comes first.
         self._look_at(self._listed.filter(of_organizations(self._whole)))
 
     def read_what_is_gone(self) -> dict[UUID, int]:
@@ -146,7 +146,7 @@ class JobReading(Reading):
         self._orphans_read |= new
 
     def _by_index(self, horizons: Mapping[UUID, int | None]) -> set[UUID]:
-        """Who need not be swept this time."""
+        """The organizations that are read by index this time, and not swept."""
         tier, now = self._settings.extraction, self._source.moment.extracted_at
         if tier is Tier.AUTO:
             large = self._source.size_bytes() >= _LARGE_TABLE_BYTES
@@ -187,9 +187,9 @@ class JobReading(Reading):
         return [key for key, seen in known.items() if seen.published_version != self._facts.version]
 
     def _has_swept_something_new(self) -> bool:
-        """Whether the sweep has anything to read; count what everybody has meanwhile.
+        """Whether the sweep has anything to read; count the jobs of every organization on the way.
 
-        A digest counts for itself, and the facts of sealed history are more than the source has.
+        A comparison by checksums counts for itself, and sealed history has more facts than the source rows.
         """
         if not self.swept.horizons and self.swept.only_listed:
             return False
@@ -199,14 +199,14 @@ class JobReading(Reading):
         census = self._source.census(self.swept)
         passing(FaultPoint.CENSUS_READ)
         self._reported = dict(zip(uuids(census["organization_id"]), census["reported"], strict=True))
-        everybody_is_known = self._reported.keys() <= set(known) == self.swept.horizons.keys()
-        return not everybody_is_known or "jobs" in self._source.read_whole or census["changed"].sum() > 0
+        all_are_known = self._reported.keys() <= set(known) == self.swept.horizons.keys()
+        return not all_are_known or "jobs" in self._source.read_whole or census["changed"].sum() > 0
 
     def _miscounted(self) -> frozenset[UUID]:
-        """Whose jobs in the source are not as many as the facts and the list of anomalies account for.
+        """The organizations with other numbers of jobs in the source than the facts and the list account for.
 
-        Each job that is neither unfinished nor deleted counts or is listed. Whose deletes are withheld
-        already is left to the next digest.
+        Each job that is neither unfinished nor deleted counts or is listed. Organizations whose deletes are
+        held back already are left to the next comparison by checksums.
         """
         mine = [
             key
@@ -225,7 +225,7 @@ class JobReading(Reading):
         if self._spool.rows:
             read = self._spool.scan().unique("job_id")
             jobs.update(counts(read.filter(pl.col(TOMBSTONE).is_null())))
-            # A job that has another day of creation by now is taken for two: a digest tells.
+            # A job that has another day of creation by now counts twice: checksums tell.
             days = read.select(pl.col("created_date").unique()).collect()["created_date"].implode()
             before = self._facts.scan().filter(pl.col("created_date").is_in(days))
             jobs.subtract(counts(before.join(read, on="job_id", how="semi")))

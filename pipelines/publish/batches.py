@@ -35,7 +35,7 @@ def bisect(
     try:
         publish(batch)
     except ExecutionMetricsError:
-        # What has a sentence of its own concerns everybody: a lost connection, another run, the facts.
+        # A failure with a sentence of its own concerns every organization: a lost connection, for instance.
         raise
     except BaseException as failure:
         if not is_failure(failure):

@@ -100,7 +100,7 @@ ROW_VERSION: Final = ("xmin", "tableoid")
 _IDS: Final = {"id", "organization_id", "workflow_id", "client_id"}
 _TIMES: Final = {"created_at", "started_at", "completed_at", "updated_at", "deleted_at"}
 
-# A source without them is complete: nothing is ever deleted, everybody lives in UTC, nobody is named.
+# A source without them is complete: nothing is ever deleted, every organization lives in UTC and has no name.
 OPTIONAL: Final = {"name", "time_zone", "deleted_at", "client_id", "initiator_type"}
 
 NEVER_NULL: Final = {"id", "organization_id", "workflow_id", "status", "created_at", "updated_at"}

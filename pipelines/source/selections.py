@@ -32,7 +32,7 @@ class Swept:
     fragment: ClassVar[str] = "source_jobs/selected_swept"
 
     def within_reach_of(self, horizon: int) -> "Swept":
-        """The same, but read whole whoever is too far behind to tell what changed since."""
+        """The same; organizations too far behind to tell what changed since are read whole."""
         reached = {
             key: value if value is not None and horizon - value < FARTHEST_BEHIND else None
             for key, value in self.horizons.items()
@@ -104,7 +104,7 @@ class OfOwners:
     fragment: ClassVar[str] = "source_jobs/selected_of_owners"
 
     def settings(self) -> Iterator[SessionSettings]:
-        """Yield what one statement takes, unless nobody is named."""
+        """Yield what one statement takes, unless no owner is named."""
         if self.workflow_ids or self.client_ids:
             yield SessionSettings(workflow_ids=self.workflow_ids, client_ids=self.client_ids)
 

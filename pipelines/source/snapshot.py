@@ -1,4 +1,4 @@
-"""The source as one moment shows it: who is there, what was asked of its jobs, and their digest."""
+"""The source as one moment shows it: organizations, jobs that were asked for, and checksums."""
 
 import json
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -78,7 +78,7 @@ class SourceSnapshot(Snapshot):
         self.read_whole = reasons_to_read_whole(relations, self._named)
 
     def checkpoint(self, identity: str | None = None) -> str:
-        """How far the source is read when this snapshot was: opaque to everybody but the source, JSON."""
+        """How far the source is read when this snapshot was: opaque JSON that only the source reads."""
         moment = self.moment
         return json.dumps({"identity": identity or moment.identity, "horizon": moment.horizon})
 
