@@ -1,26 +1,5 @@
 -- The source as one moment shows it.
 
--- name: clients
--- Which clients changed since their organization's cursor, so that dashboards can name them.
--- Takes: execmetrics.cursors and execmetrics.scope, as jobs does.
--- Gives: one row per client: id, organization_id, name, deleted_at (an infinite one as the epoch).
-WITH cursors AS MATERIALIZED (
-    SELECT
-        c.organization_id,
-        age((c.horizon & 4294967295)::text::xid) AS oldest
-    FROM jsonb_to_recordset(current_setting('execmetrics.cursors')::jsonb) AS c (organization_id uuid, horizon bigint)
-)
-SELECT
-    n.id,
-    n.organization_id,
-    n.name::text AS name,
-    CASE WHEN isfinite(n.deleted_at) THEN n.deleted_at WHEN n.deleted_at IS NOT NULL THEN 'epoch' END AS deleted_at
-FROM orchestration.clients AS n
-LEFT JOIN cursors ON cursors.organization_id = n.organization_id
-WHERE
-    (current_setting('execmetrics.scope') = 'all' OR cursors.organization_id IS NOT NULL)
-    AND (cursors.oldest IS NULL OR age(n.xmin) <= cursors.oldest)
-
 -- name: clock
 -- How far the data of this server goes, read before the snapshot so that the snapshot holds all of it.
 -- Takes: nothing.
@@ -39,6 +18,27 @@ SELECT
         -- A standby that has replayed no transaction since it started goes as far as its last checkpoint.
         ELSE coalesce(pg_last_xact_replay_timestamp(), (SELECT checkpoint_time FROM pg_control_checkpoint()))
     END AS extracted_at
+
+-- name: names
+-- Which workflows, or clients, changed since their organization's cursor, so that dashboards can name them.
+-- Takes: {relation}, workflows or clients; execmetrics.cursors and execmetrics.scope, as jobs does.
+-- Gives: one row for each: id, organization_id, name, deleted_at (an infinite one as the epoch).
+WITH cursors AS MATERIALIZED (
+    SELECT
+        c.organization_id,
+        age((c.horizon & 4294967295)::text::xid) AS oldest
+    FROM jsonb_to_recordset(current_setting('execmetrics.cursors')::jsonb) AS c (organization_id uuid, horizon bigint)
+)
+SELECT
+    n.id,
+    n.organization_id,
+    n.name::text AS name,
+    CASE WHEN isfinite(n.deleted_at) THEN n.deleted_at WHEN n.deleted_at IS NOT NULL THEN 'epoch' END AS deleted_at
+FROM orchestration.{relation} AS n
+LEFT JOIN cursors ON cursors.organization_id = n.organization_id
+WHERE
+    (current_setting('execmetrics.scope') = 'all' OR cursors.organization_id IS NOT NULL)
+    AND (cursors.oldest IS NULL OR age(n.xmin) <= cursors.oldest)
 
 -- name: organizations
 -- Every organization of the source, deleted ones included.
@@ -206,27 +206,6 @@ SELECT
 FROM contract
 INNER JOIN doubts ON doubts.name = contract.name
 GROUP BY contract.name
-
--- name: workflows
--- Which workflows changed since their organization's cursor, so that dashboards can name them.
--- Takes: execmetrics.cursors and execmetrics.scope, as jobs does.
--- Gives: one row per workflow: id, organization_id, name, deleted_at (an infinite one as the epoch).
-WITH cursors AS MATERIALIZED (
-    SELECT
-        c.organization_id,
-        age((c.horizon & 4294967295)::text::xid) AS oldest
-    FROM jsonb_to_recordset(current_setting('execmetrics.cursors')::jsonb) AS c (organization_id uuid, horizon bigint)
-)
-SELECT
-    n.id,
-    n.organization_id,
-    n.name::text AS name,
-    CASE WHEN isfinite(n.deleted_at) THEN n.deleted_at WHEN n.deleted_at IS NOT NULL THEN 'epoch' END AS deleted_at
-FROM orchestration.workflows AS n
-LEFT JOIN cursors ON cursors.organization_id = n.organization_id
-WHERE
-    (current_setting('execmetrics.scope') = 'all' OR cursors.organization_id IS NOT NULL)
-    AND (cursors.oldest IS NULL OR age(n.xmin) <= cursors.oldest)
 
 -- name: zone_offsets
 -- When the clocks of these time zones changed, by this server's rules: where days, weeks and months begin.

@@ -166,7 +166,10 @@ class SourceSnapshot(Snapshot):
             organizations = organizations.filter(pl.col("id").is_in(listed))
         for settings in self._within_reach(asked, "workflows", "clients").settings():
             self.set(settings)
-        return Names(organizations, self.rows("source/workflows"), self.rows("source/clients"))
+        workflows, clients = (
+            self.rows_of(render("source/names", {"relation": each})) for each in ("workflows", "clients")
+        )
+        return Names(organizations, workflows, clients)
 
     def _within_reach(self, asked: Swept, *relations: str) -> Swept:
         """The same, but from the beginning where no version tells what changed since."""
