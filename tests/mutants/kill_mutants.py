@@ -7,13 +7,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -23,9 +23,6 @@ from tests.support.places import ROOT
 
 FOLDERS = ("pipelines", "assets", "sql", "migrations", "tests")
 
-# What pytest returns when tests ran and some of them failed.
-_TESTS_FAILED = 1
-
 # A copy that fails with one of these cannot run: nothing follows for the mistake that was to be made.
 _CANNOT_RUN = re.compile(
     r"^E\s+(?:[\w.]+\.)?((?:Import|ModuleNotFound|Name|UnboundLocal|Syntax|Indentation)Error"
@@ -33,81 +30,62 @@ _CANNOT_RUN = re.compile(
     re.MULTILINE,
 )
 
-_PROCESSES = 2
-
 
 @dataclass(frozen=True)
 class Verdict:
     """The test that failed for a mutant, or the reason why no test did, and the output of pytest."""
 
-    mutant: Mutant
     killed_by: str | None
     reason: str
     output: str
-    seconds: float
 
 
 def main() -> int:
     """Try the mutants that were asked for; 1 when any survives, cannot be made or cannot run."""
-    asked = _arguments()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="parts of names of mutants; all of them when not given")
+    parser.add_argument("--processes", type=int, default=2, help="how many are tried at a time")
+    asked = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 160)
     chosen = [each for each in MUTANTS if not asked.names or any(name in each.name for name in asked.names)]
     console.print(f"{len(chosen)} mutants, {asked.processes} at a time")
-    begun = time.monotonic()
     with ThreadPoolExecutor(max_workers=asked.processes) as pool:
         unharmed = pool.submit(_run_unharmed, sorted({each.test for each in chosen}))
-        verdicts = list(pool.map(_try, chosen))
-    table = Table("mutant", "what it would do", Column("killed by", overflow="fold"), "s")
-    for each in verdicts:
-        killed_by = each.killed_by or f"[bold red]nothing: {each.reason}"
-        table.add_row(each.mutant.name, each.mutant.breaks, killed_by, f"{each.seconds:.0f}")
+        verdicts = list(zip(chosen, pool.map(_try, chosen), strict=True))
+    table = Table("mutant", "what it would do", Column("killed by", overflow="fold"))
+    for mutant, verdict in verdicts:
+        killed_by = verdict.killed_by or f"[bold red]nothing: {verdict.reason}"
+        table.add_row(mutant.name, mutant.breaks, killed_by)
     console.print(table)
-    alive = [each for each in verdicts if each.killed_by is None]
-    for each in alive:
-        console.print(f"{each.mutant.name}: {each.reason}\n{each.output}", markup=False)
+    alive = [(mutant, verdict) for mutant, verdict in verdicts if verdict.killed_by is None]
+    for mutant, verdict in alive:
+        console.print(f"{mutant.name}: {verdict.reason}\n{verdict.output}", markup=False)
     failed = unharmed.result()
     if failed:
         console.print(f"These tests fail without any mutant, too:\n{failed}", markup=False)
-    killed = len(verdicts) - len(alive)
-    console.print(f"{killed} of {len(verdicts)} mutants killed in {time.monotonic() - begun:.0f} s")
+    console.print(f"{len(verdicts) - len(alive)} of {len(verdicts)} mutants killed")
     return 1 if alive or failed else 0
 
 
-def judge(returncode: int, output: str) -> tuple[str | None, str]:
-    """The test that failed in a run of pytest, or None and the reason why none did.
-
-    A failing test kills a mutant; a failing fixture or import does not.
-    """
+def judge(returncode: int, output: str) -> Verdict:
+    """What a run of pytest proves: a failing test kills a mutant; a failing fixture or import does not."""
     broken = _CANNOT_RUN.search(output)
     if broken:
-        return None, f"the copy cannot run ({broken[1]})"
+        return Verdict(None, f"the copy cannot run ({broken[1]})", output)
     failed = re.search(r"^FAILED (\S+)", output, re.MULTILINE)
-    if failed and returncode == _TESTS_FAILED:
-        return failed[1].rpartition("::")[2], ""
-    if returncode:
-        return None, "pytest or a fixture failed, and no test"
-    return None, "it survived"
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="parts of names of mutants; all of them when not given")
-    parser.add_argument("--processes", type=int, default=_PROCESSES, help="how many are tried at a time")
-    return parser.parse_args()
+    if failed and returncode == pytest.ExitCode.TESTS_FAILED:
+        return Verdict(failed[1].rpartition("::")[2], "", output)
+    return Verdict(None, "pytest or a fixture failed, and no test" if returncode else "it survived", output)
 
 
 def _try(mutant: Mutant) -> Verdict:
-    begun = time.monotonic()
     with _copy() as tree:
         try:
             mutant.apply(tree)
         except LookupError as gone:
-            killed_by, reason, output = None, "its place is gone", str(gone)
-        else:
-            tested = _test(tree, ["-x", mutant.test])
-            output = tested.stdout + tested.stderr
-            killed_by, reason = judge(tested.returncode, output)
-    return Verdict(mutant, killed_by, reason, output, time.monotonic() - begun)
+            return Verdict(None, "its place is gone", str(gone))
+        tested = _test(tree, ["-x", mutant.test])
+        return judge(tested.returncode, tested.stdout + tested.stderr)
 
 
 def _run_unharmed(tests: Sequence[str]) -> str:
@@ -132,21 +110,15 @@ def _copy() -> Iterator[Path]:
 
 
 def _test(tree: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    options = ["-n", "0", "--tb=short", "-rf"]
-    return _run(tree, "-m", "pytest", *options, *arguments)
+    return _run(tree, "-m", "pytest", "-n", "0", "--tb=short", "-rf", *arguments)
 
 
 def _run(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     # A mutant is killed by the sample that `make test` runs, whatever the shell asks for.
     environment = {name: value for name, value in os.environ.items() if name != "TESTS"}
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=tree,
-        env=environment | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment |= {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 from tests.mutants.mutating import Mutant, Python, Sql
 
-HISTORIES = "tests/laws/test_change_histories.py"
-ANOMALIES = "tests/torture/test_anomaly_histories.py"
+HISTORIES = "tests/torture/test_histories.py::test_every_history_ends_in_the_right_table"
+ANOMALIES = "tests/torture/test_histories.py::test_every_finished_job_is_counted_or_listed"
 
 MUTANTS = (
     Mutant(

@@ -2,12 +2,12 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from textwrap import dedent
-from typing import Protocol
 
 # What SQL is made of; spaces and comments are no tokens.
 _SQL = re.compile(
@@ -31,11 +31,8 @@ class Texts(dict[Path, str]):
         return text
 
 
-class Change(Protocol):
-    """One change of one file."""
-
-    def make(self, tree: Path, texts: Texts) -> None:
-        """Change the text of a file of a product; raise `LookupError` unless its place is there once."""
+# Changes the text of a file of a product; raises `LookupError` unless its place is there once.
+Change = Callable[[Path, Texts], None]
 
 
 class Mutant:
@@ -52,7 +49,7 @@ class Mutant:
         texts = Texts()
         for change in self.changes:
             try:
-                change.make(tree, texts)
+                change(tree, texts)
             except LookupError as gone:
                 raise LookupError(f'The mutant "{self.name}" cannot be made: {gone}.') from None
         return texts
@@ -76,19 +73,36 @@ class Python:
 
     def replace(self, pattern: str, new: str) -> Change:
         """Write other code in place of an expression or a statement."""
-        return _PythonChange(self, pattern, new)
+        return partial(self._change, pattern, new)
 
     def remove(self, pattern: str) -> Change:
         """Leave a statement out."""
-        return _PythonChange(self, pattern, "pass")
+        return self.replace(pattern, "pass")
 
     def insert_before(self, pattern: str, new: str) -> Change:
         """Write other statements before a statement."""
-        return _PythonChange(self, pattern, f"{dedent(new).strip()}\n{dedent(pattern).strip()}")
+        return self.replace(pattern, f"{dedent(new).strip()}\n{dedent(pattern).strip()}")
 
     def insert_after(self, pattern: str, new: str) -> Change:
         """Write other statements after a statement."""
-        return _PythonChange(self, pattern, f"{dedent(pattern).strip()}\n{dedent(new).strip()}")
+        return self.replace(pattern, f"{dedent(pattern).strip()}\n{dedent(new).strip()}")
+
+    def _change(self, pattern: str, new: str, tree: Path, texts: Texts) -> None:
+        path = tree.joinpath(*self.module.split(".")).with_suffix(".py")
+        if not path.is_file():
+            raise LookupError(f"module {self.module} is gone")
+        parsed = ast.parse(texts[path])
+        named = [node for each, node in _find_definitions(parsed) if each == self.name]
+        if len(named) != 1:
+            count = _count_of(len(named), "definition")
+            raise LookupError(f"module {self.module} has {count} of {self.name}")
+        swap = _Swap(pattern, new)
+        # The definition itself stays: a pattern is something in it.
+        swap.generic_visit(named[0])
+        if swap.places != 1:
+            found = _count_of(swap.places, "place")
+            raise LookupError(f"{self.name} of module {self.module} has {found} like `{pattern}`")
+        texts[path] = ast.unparse(parsed)
 
 
 @dataclass(frozen=True)
@@ -102,62 +116,25 @@ class Sql:
 
     def replace(self, fragment: str, new: str) -> Change:
         """Write other SQL in place of a fragment."""
-        return _SqlChange(self.statement, fragment, new)
+        return partial(self._change, fragment, new)
 
     def remove(self, fragment: str) -> Change:
         """Leave a fragment out."""
-        return _SqlChange(self.statement, fragment, "")
+        return self.replace(fragment, "")
 
-
-@dataclass(frozen=True)
-class _PythonChange:
-    place: Python
-    pattern: str
-    new: str
-
-    def make(self, tree: Path, texts: Texts) -> None:
-        module, name = self.place.module, self.place.name
-        path = tree.joinpath(*module.split(".")).with_suffix(".py")
-        if not path.is_file():
-            raise LookupError(f"module {module} is gone")
-        parsed = ast.parse(texts[path])
-        named = [node for each, node in _find_definitions(parsed) if each == name]
-        if len(named) != 1:
-            raise LookupError(f"module {module} has {_count_of(len(named), 'definition')} of {name}")
-        swap = _Swap(self.pattern, self.new)
-        # The definition itself stays: a pattern is something in it.
-        swap.generic_visit(named[0])
-        if swap.places != 1:
-            found = _count_of(swap.places, "place")
-            raise LookupError(f"{name} of module {module} has {found} like `{self.pattern}`")
-        texts[path] = ast.unparse(parsed)
-
-
-@dataclass(frozen=True)
-class _SqlChange:
-    statement: str
-    fragment: str
-    new: str
-
-    def make(self, tree: Path, texts: Texts) -> None:
+    def _change(self, fragment: str, new: str, tree: Path, texts: Texts) -> None:
         path, begin, end = _find_statement(tree, self.statement, texts)
         text = texts[path]
-        tokens, wanted = (
-            _split_into_tokens(text[begin:end]),
-            [token for token, *_ in _split_into_tokens(self.fragment)],
-        )
+        tokens = _split_into_tokens(text[begin:end])
+        words, wanted = ([token for token, *_ in each] for each in (tokens, _split_into_tokens(fragment)))
         width = len(wanted)
-        firsts = [
-            index
-            for index in range(len(tokens) - width + 1)
-            if [token for token, *_ in tokens[index : index + width]] == wanted
-        ]
+        firsts = [at for at in range(len(words) - width + 1) if words[at : at + width] == wanted]
         if len(firsts) != 1:
             found = _count_of(len(firsts), "place")
-            raise LookupError(f"statement {self.statement} has {found} like `{self.fragment}`")
+            raise LookupError(f"statement {self.statement} has {found} like `{fragment}`")
         _, since, _ = tokens[firsts[0]]
         _, _, until = tokens[firsts[0] + width - 1]
-        texts[path] = text[: begin + since] + self.new + text[begin + until :]
+        texts[path] = text[: begin + since] + new + text[begin + until :]
 
 
 def _find_statement(tree: Path, statement: str, texts: Texts) -> tuple[Path, int, int]:

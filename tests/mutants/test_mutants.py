@@ -222,7 +222,8 @@ def test_only_a_failing_test_kills_a_mutant(
         check=False,
     )
 
-    assert judge(tested.returncode, tested.stdout + tested.stderr) == (killed_by, reason)
+    verdict = judge(tested.returncode, tested.stdout + tested.stderr)
+    assert (verdict.killed_by, verdict.reason) == (killed_by, reason)
 
 
 def make_product(tree: Path, till: str = TILL, sales: str = SALES) -> None:

@@ -1,4 +1,4 @@
-"""Who may import whom."""
+"""What the checkers say, which is nothing, and who may import whom."""
 
 import subprocess
 import sys
@@ -6,43 +6,48 @@ from pathlib import Path
 
 import pytest
 
+import assets
+import pipelines
 from tests.support.places import ROOT
 
-PROGRAMS = Path(sys.executable).parent
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "ruff check --no-cache .",
+        "ruff format --no-cache --check .",
+        # The contracts of pyproject.toml: down only, each library in one folder.
+        "lint-imports --no-cache --no-logo",
+        pytest.param("mypy --cache-dir", marks=pytest.mark.only_in_everything),
+    ],
+)
+def test_a_checker_has_nothing_to_say(tmp_path: Path, command: str) -> None:
+    """Style, format, layers and strict types are part of the suite: a green suite is a mergeable one."""
+    program, *arguments = command.split()
+    arguments += [str(tmp_path)] if program == "mypy" else []
 
-def test_imports_keep_to_the_layers() -> None:
-    """The contracts of pyproject.toml hold: down only, each library in one folder."""
-    checked = run([PROGRAMS / "lint-imports", "--no-cache", "--no-logo"])
+    checked = run([Path(sys.executable).with_name(program), *arguments])
 
-    assert checked.returncode == 0, checked.stdout
-    assert " 0 broken." in checked.stdout
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert program != "lint-imports" or " 0 broken." in checked.stdout
 
 
 def test_the_code_under_test_is_the_code_of_this_folder() -> None:
     """An installed copy of an older version would make every other test meaningless."""
-    said = run(
-        [sys.executable, "-c", "import pipelines, assets; print(pipelines.__file__); print(assets.__file__)"]
-    )
-
-    assert said.stdout.splitlines() == [
-        str(ROOT / package / "__init__.py") for package in ("pipelines", "assets")
+    assert [Path(package.__file__).parent for package in (pipelines, assets)] == [
+        ROOT / "pipelines",
+        ROOT / "assets",
     ]
 
 
-@pytest.mark.parametrize("module", ["pipelines.runs.refresh", "pipelines.runs.verify", "pipelines.cli.main"])
-def test_the_pipelines_run_without_dagster(module: str) -> None:
+def test_the_pipelines_run_without_dagster() -> None:
     """What Dagster calls can be called without it, and a command need not wait for its import."""
-    said = run(
-        [
-            sys.executable,
-            "-c",
-            f"import sys, {module}; print([n for n in sys.modules if n.startswith('dagster')])",
-        ]
-    )
+    modules = "pipelines.runs.refresh, pipelines.runs.verify, pipelines.cli.main"
+    code = f"import sys, {modules}; print([name for name in sys.modules if name.startswith('dagster')])"
 
-    assert said.stderr == ""
-    assert said.stdout == "[]\n"
+    said = run([sys.executable, "-c", code])
+
+    assert (said.stdout, said.stderr) == ("[]\n", "")
 
 
 def run(command: list) -> subprocess.CompletedProcess:

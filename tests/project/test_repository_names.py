@@ -1,4 +1,4 @@
-"""Repositories are named alike, return records, and leave it to the unit of work to commit."""
+"""Repositories are named alike, return records, commit nothing, and serve who was admitted in one place."""
 
 import ast
 import inspect
@@ -12,7 +12,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
-from tests.support.source_texts import python_files, statements
+from pipelines.query.tenant import Tenant, admit
+from tests.support.planting import new_id
+from tests.support.source_texts import ROOT, python_files
 
 MODULES = [
     path for path in python_files("pipelines/executions", "pipelines/query") if path.stem != "__init__"
@@ -20,21 +22,6 @@ MODULES = [
 
 # Where a transaction, or a row of the log of accesses, is kept for good.
 COMMITTING = {"pool.py", "transactions.py", "unit_of_work.py"}
-
-# Groups of statements about rows that a tenant may see.
-BEGINNINGS = [name for name, text in statements().items() if "/visible" in name and "{visible" not in text]
-GROUPS = {name.partition("/")[0] for name in BEGINNINGS}
-# Statements about a transaction, about blobs of every tenant, and a COPY, which takes no values.
-OF_NOBODY = {
-    "execution_logs/copy_lines",
-    "executions/how_it_ended",
-    "executions/judge_blobs",
-    "executions/own_blobs",
-    "executions/share_blobs",
-    "executions/this_transaction",
-}
-OF_A_TENANT = [name for name in statements() if name.partition("/")[0] in GROUPS and name not in OF_NOBODY]
-QUESTIONS = [name for name in OF_A_TENANT if re.search(r"/(find|get)_", name)]
 
 
 def module_of(path: Path) -> ModuleType:
@@ -52,22 +39,14 @@ def methods() -> Iterator[tuple[str, str, Any]]:
                         yield name, method, function
 
 
-METHODS = list(methods())
-
-
-def test_there_are_repositories() -> None:
-    """The control: what is read is really there."""
-    assert len({name for name, _, _ in METHODS}) >= 6
-    assert len(QUESTIONS) >= 7
-
-
-@pytest.mark.parametrize(("repository", "method", "function"), METHODS)
-def test_a_method_says_what_it_does_with_rows(repository: str, method: str, function: Any) -> None:
+def test_a_method_says_what_it_does_with_rows() -> None:
     """find_* gives entities, get_* computed figures, create* and delete* do that; there is no other."""
-    assert repository
-    assert re.fullmatch(r"(find|get)_[a-z_]+|(create|delete)(_[a-z_]+)?|sync_metadata", method)
-    if method.startswith("find_"):
-        assert gives_records(get_type_hints(function)["return"])
+    repositories = set()
+    for repository, method, function in methods():
+        repositories.add(repository)
+        assert re.fullmatch(r"(find|get)_[a-z_]+|(create|delete)(_[a-z_]+)?|sync_metadata", method), method
+        assert not method.startswith("find_") or gives_records(get_type_hints(function)["return"]), method
+    assert len(repositories) >= 6
 
 
 def gives_records(kind: Any) -> bool:
@@ -79,39 +58,36 @@ def gives_records(kind: Any) -> bool:
     return all(is_dataclass(each) and each.__dataclass_params__.frozen for each in records)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
-def test_no_repository_commits(path: Path) -> None:
+def test_no_repository_commits() -> None:
     """Whoever began the transaction ends it, or half a change would stay."""
     ending = {
-        node.func.attr
+        path.name
+        for path in MODULES
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and node.func.attr in ("commit", "rollback", "close")
     }
 
-    assert not ending or path.name in COMMITTING
+    assert ending <= COMMITTING
 
 
-@pytest.mark.parametrize("name", QUESTIONS)
-def test_a_question_begins_with_the_visible_rows(name: str) -> None:
-    """Whose rows, and that deleted ones are left out, is said once for all questions of a group."""
-    assert "{visible" in statements()[name]
+def test_only_authentication_admits_a_tenant() -> None:
+    """Nobody else in the product names the function that makes one."""
+    naming = {
+        path.relative_to(ROOT).as_posix()
+        for path in python_files("pipelines", "assets")
+        if re.search(r"\badmit\b", path.read_text("utf-8"))
+    }
+
+    assert naming == {"pipelines/query/tenant.py", "pipelines/api/auth.py"}
 
 
-@pytest.mark.parametrize("name", OF_A_TENANT)
-def test_a_statement_of_a_repository_names_the_organization(name: str) -> None:
-    """Itself, or by beginning with rows that do."""
-    statement = statements()[name]
+def test_a_tenant_cannot_be_made_up() -> None:
+    """Its class refuses whoever has not gone through the door; two of one organization are the same."""
+    organization = new_id()
 
-    assert "%(organization_id)s" in statement or "{visible" in statement
+    with pytest.raises(TypeError, match=r"tenancy\.admit"):
+        Tenant(organization, object())
 
-
-@pytest.mark.parametrize("name", BEGINNINGS)
-def test_the_visible_rows_are_the_tenants_own_and_not_deleted(name: str) -> None:
-    """Unless they are asked for."""
-    statement = statements()[name]
-
-    assert "organization_id = %(organization_id)s" in statement
-    assert "deleted_at IS NULL" in statement
-    assert "%(include_deleted)s" in statement
+    assert admit(organization) == admit(organization) != admit(new_id())

@@ -1,45 +1,70 @@
-"""The statements under sql/: named, explained, used, and free of values."""
+"""The statements under sql/: named, explained, used, free of values, and each tenant's own."""
 
 import re
-from pathlib import Path
 
 import pytest
 
+from pipelines.postgres.statements import render, statement
 from tests.support.source_texts import ROOT, can_be_spelt, python_files, statements, strings
 
 STATEMENTS = statements()
-NAMES = list(STATEMENTS)
+GROUPS = {name.partition("/")[0] for name in STATEMENTS}
 
-GROUPS = {name.partition("/")[0] for name in NAMES}
+# The statements alone, without what is said about them.
+CODE = {name: re.sub(r"--[^\n]*", "", text) for name, text in STATEMENTS.items()}
 
 # The oracles of `verify` say the rules again in their own words, so that they share none of the code's.
 ORACLES = ("verify/counted_jobs", "verify/counted_steps")
 
+# Statements about rows that a tenant may see, but for those about a transaction, about blobs of every tenant,
+# and a COPY, which takes no values.
+VISIBLE = {name for name, text in STATEMENTS.items() if "/visible" in name and "{visible" not in text}
+OF_NOBODY = {
+    "execution_logs/copy_lines",
+    "executions/how_it_ended",
+    "executions/judge_blobs",
+    "executions/own_blobs",
+    "executions/share_blobs",
+    "executions/this_transaction",
+}
+OF_A_TENANT = {
+    name: text
+    for name, text in STATEMENTS.items()
+    if name.partition("/")[0] in {visible.partition("/")[0] for visible in VISIBLE} - OF_NOBODY
+    and name not in OF_NOBODY
+}
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_statement_says_what_it_is_for_takes_and_gives(name: str) -> None:
+
+def test_a_statement_says_what_it_is_for_takes_and_gives() -> None:
     """Whoever opens the file reads its purpose, its values and its rows before any SQL."""
-    header = re.match(r"(?:--[^\n]*\n)+", text(name))
+    header = re.compile(r"(?:--[^\n]*\n)+")
+    # The month that the demo makes up is no part of the product.
+    of_product = [name for name in STATEMENTS if not name.startswith("generated_month/")]
 
-    assert header, "the file begins with its header"
-    said = " ".join(line.removeprefix("--").strip() for line in header.group().splitlines())
-    assert re.match(r"[A-Z].*[.:]", said)
-    assert re.search(r"Takes\b.+", said)
-    assert re.search(r"\b[Gg]ives\b.+", said)
+    for name in of_product:
+        begins = header.match(statement(name))
+        assert begins, name
+        said = " ".join(line.removeprefix("--").strip() for line in begins.group().splitlines())
+        assert re.match(r"[A-Z](\S* ){3}.*[.:].*\bTakes\b.+\bGives\b.+", said), name
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_statement_is_one_statement(name: str) -> None:
+def test_a_statement_is_one_statement() -> None:
     """Nothing hides behind a semicolon."""
-    assert ";" not in without_comments(name)
+    assert [name for name, code in CODE.items() if ";" in code] == []
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_statement_is_used(name: str) -> None:
+def test_a_statement_is_used() -> None:
     """Some code, or a place of another statement, names each: one that nobody needs goes with its code."""
-    group, _, within = name.partition("/")
-    places = [each for each, text in STATEMENTS.items() if f"{{{within}}}" in text and each.startswith(group)]
-    assert can_be_spelt(name) or can_be_spelt(within) or places
+    places = {
+        f"{name.partition('/')[0]}/{place}"
+        for name, code in STATEMENTS.items()
+        for place in re.findall(r"\{(\w+)\}", code)
+    }
+    unnamed = STATEMENTS.keys() - places
+
+    assert [
+        name for name in unnamed if not (can_be_spelt(name) or can_be_spelt(name.partition("/")[2]))
+    ] == []
 
 
 def test_every_statement_that_code_names_exists() -> None:
@@ -51,33 +76,74 @@ def test_every_statement_that_code_names_exists() -> None:
         if value.partition("/")[0] in GROUPS and re.fullmatch(r"[a-z_]+/[a-z_]*[a-z]", value)
     }
 
-    assert named <= set(NAMES)
+    assert named <= STATEMENTS.keys()
     assert len(named) > 20
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ORACLES])
-def test_a_statement_takes_the_sentinels_as_values(name: str) -> None:
+def test_a_statement_takes_the_sentinels_as_values() -> None:
     """Which value means "all" or "none" is known in one place, and that is not here."""
     # The scope of an extraction is a word of its own.
-    statement = without_comments(name).replace("current_setting('execmetrics.scope') = 'all'", "")
+    scope = "current_setting('execmetrics.scope') = 'all'"
+    sentinel = re.compile(r"'(?:all|unknown)'|0{8}-0{4}-|f{8}-f{4}-", re.IGNORECASE)
 
-    assert re.findall(r"'(?:all|unknown)'|0{8}-0{4}-|f{8}-f{4}-", statement, re.IGNORECASE) == []
+    spelt = {name for name, code in CODE.items() if sentinel.search(code.replace(scope, ""))}
 
-
-def text(name: str) -> str:
-    """The statement with its header."""
-    return STATEMENTS[name]
+    assert spelt <= {*ORACLES}
 
 
-def without_comments(name: str) -> str:
-    """The statement alone."""
-    return re.sub(r"--[^\n]*", "", text(name))
+def test_no_statement_reads_the_payload() -> None:
+    """Columns of the source are named one by one; neither `result` nor a star is among them."""
+    star = re.compile(r"count\(\*\)|100\.0 \* | \* 1000")
+    reading = {
+        name: star.sub("", code) for name, code in CODE.items() if name.startswith(("source", "verify/"))
+    }
+
+    assert [name for name, code in reading.items() if "result" in code or "*" in code] == []
+    assert len(reading) > 20
+
+
+@pytest.mark.parametrize("name", ["source_jobs/nothing", "source_jobs"])
+def test_a_statement_that_is_not_there_is_an_error(name: str) -> None:
+    """A misspelt name fails at once."""
+    with pytest.raises(LookupError):
+        statement(name)
+
+
+def test_a_place_that_nothing_fills_is_an_error() -> None:
+    """A statement never reaches a server with a place left open."""
+    with pytest.raises(LookupError):
+        render("source_jobs/jobs", {})
+
+
+def test_a_question_begins_with_the_visible_rows() -> None:
+    """Whose rows, and that deleted ones are left out, is said once for all questions of a group."""
+    questions = {name: text for name, text in OF_A_TENANT.items() if re.search(r"/(find|get)_", name)}
+
+    assert [name for name, text in questions.items() if "{visible" not in text] == []
+    assert len(questions) >= 7
+
+
+def test_a_statement_of_a_tenant_names_the_organization() -> None:
+    """Itself, or by beginning with rows that do; the database would show nobody else's rows anyway."""
+    metrics = {name: text for name, text in STATEMENTS.items() if name.startswith("tenant_metrics/")}
+    named = re.compile(r"%\(organization_id\)s|\{visible|\{summed\}")
+
+    nameless = {name for name, text in (OF_A_TENANT | metrics).items() if not named.search(text)}
+
+    assert nameless == {"tenant_metrics/estimates"}
+
+
+def test_the_visible_rows_are_the_tenants_own_and_not_deleted() -> None:
+    """Unless they are asked for."""
+    conditions = ("organization_id = %(organization_id)s", "deleted_at IS NULL", "%(include_deleted)s")
+
+    for name in VISIBLE:
+        assert [each for each in conditions if each not in STATEMENTS[name]] == [], name
+    assert VISIBLE
 
 
 def test_no_folder_of_data_is_a_package() -> None:
     """sql, migrations and tests are folders of files; an __init__.py would make packages of them."""
-    inits: list[Path] = [
-        path for folder in ("sql", "migrations", "tests") for path in (ROOT / folder).rglob("__init__.py")
-    ]
+    folders = ("sql", "migrations", "tests")
 
-    assert inits == []
+    assert [path for folder in folders for path in (ROOT / folder).rglob("__init__.py")] == []

@@ -3,7 +3,6 @@
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
@@ -23,6 +22,19 @@ PERCENTILES = {
     "p99_ms": "p99_duration_ms",
 }
 
+# To how many digits each is rounded.
+MEANS = {"mean_ms": 3, "mean_ms_rounded": 0}
+
+_DURATIONS = """
+    sum(total_duration_ms) AS total_duration_ms,
+    min(min_duration_ms) AS min_duration_ms,
+    max(max_duration_ms) AS max_duration_ms
+"""
+_NEGATIVE = """
+    SELECT count(*) FROM analytics.job_anomalies
+    WHERE reason = 'negative_duration' AND effect = 'not_timed'
+"""
+
 # Why a figure of the oracle cannot be read from the aggregates.
 A_NAME = "it names the oracle's own rules"
 NOT_STORED = "the table does not store it"
@@ -35,130 +47,92 @@ OF_OTHER_COLUMNS = "about other columns of the collectors, or about jobs and the
 SAME_OUTCOME = "levels of the same outcome are counted together"
 
 
-@dataclass
+def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Yield every figure of an oracle with its path."""
+    if isinstance(value, dict | list):
+        for key, child in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(child, (*path, str(key)))
+    else:
+        yield path, value
+
+
 class Answers:
-    """Every figure of an oracle by its path: those that agree, those that do not, those not answered."""
+    """Every figure of an oracle by its path: those that agree, those that do not, those not answered.
 
-    agreed: set[Path] = field(default_factory=set)
-    disagreed: list[str] = field(default_factory=list)
-    unanswered: dict[Path, str] = field(default_factory=dict)
+    The stored figures are read by plain SQL on the aggregates.
+    """
 
-    def check(self, path: Path, ours: Any, theirs: Any, *, same: bool | None = None) -> None:
-        """Enter one figure."""
-        if ours == theirs if same is None else same:
-            self.agreed.add(path)
-        else:
-            self.disagreed.append(f"{' / '.join(path)}: {ours} is stored, {theirs} was expected")
-
-    def leave(self, path: Path, reason: str, value: Any) -> None:
-        """Say why everything below a path is not answered."""
-        for leaf, _ in leaves(value, path):
-            self.unanswered[leaf] = reason
+    def __init__(self, stored: psycopg.Connection, oracle: dict[str, Any]) -> None:
+        self._stored, self._oracle = stored, oracle
+        # Of jobs of other statuses the table tells nothing.
+        all_finished = oracle["status_counts"].keys() <= {"COMPLETED", "FAILED"}
+        self._unless_finished = None if all_finished else OTHER_STATUSES
+        self.agreed: set[Path] = set()
+        self.disagreed: list[str] = []
+        self.unanswered: dict[Path, str] = {}
+        self._compare_dataset()
+        self._compare_published_checks()
+        if "steps" in oracle:
+            self._compare_steps(oracle["steps"])
+        for rule in ("seed_rule", "nonnegative"):
+            figures, timed = oracle[rule], rule == "nonnegative"
+            self._compare_block((rule, "overall"), figures["overall"], {}, only_timed=timed)
+            for what in ("organization", "workflow", "client"):
+                ranking = figures.get(f"{what}s_top5", [])
+                self._compare_ranking((rule, f"{what}s_top5"), ranking, what, {}, only_timed=timed)
+        self._compare_seed_rule(oracle["seed_rule"])
 
     @property
     def reasons(self) -> Counter[str]:
         """How many figures are not answered, by reason."""
         return Counter(self.unanswered.values())
 
+    def _check(
+        self, path: Path, ours: Any, theirs: Any, *, unless: str | None = None, same: bool | None = None
+    ) -> None:
+        """Enter one figure, or why it is not answered."""
+        if unless:
+            self._leave(path, unless, theirs)
+        elif ours == theirs if same is None else same:
+            self.agreed.add(path)
+        else:
+            self.disagreed.append(f"{' / '.join(path)}: {ours} is stored, {theirs} was expected")
 
-def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Yield every figure of an oracle with its path."""
-    below = (
-        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
-    )
-    if below is None:
-        yield path, value
-        return
-    for key, child in below:
-        yield from leaves(child, (*path, str(key)))
-
-
-def compare(stored: psycopg.Connection, oracle: dict[str, Any]) -> Answers:
-    """Read from plain SQL on the aggregates what the oracle says."""
-    answers = Answers()
-    _Reading(stored, answers, oracle).compare()
-    return answers
-
-
-class _Reading:
-    def __init__(self, stored: psycopg.Connection, answers: Answers, oracle: dict[str, Any]) -> None:
-        self._stored, self._answers, self._oracle = stored, answers, oracle
-        statuses = oracle["status_counts"]
-        self._all_finished = statuses.keys() <= {"COMPLETED", "FAILED"}
-
-    def compare(self) -> None:
-        """Go through the oracle from top to bottom."""
-        self._compare_dataset()
-        for rule in ("seed_rule", "nonnegative"):
-            figures, timed = self._oracle[rule], rule == "nonnegative"
-            self._compare_block((rule, "overall"), figures["overall"], {}, only_timed=timed)
-            for what in ("organization", "workflow", "client"):
-                ranking = figures.get(f"{what}s_top5")
-                if ranking:
-                    self._compare_ranking((rule, f"{what}s_top5"), ranking, what, {}, only_timed=timed)
-        figures = self._oracle["seed_rule"]
-        self._compare_ranking(
-            ("seed_rule", "workflows_of_biggest_organization_top5"),
-            figures["workflows_of_biggest_organization_top5"],
-            "workflow",
-            {"organization_id": figures["organizations_top5"][0]["id"]},
-            only_timed=False,
-        )
-        for initiator, block in figures["by_initiator_type"].items():
-            chosen = {"initiator_type": initiator or "unknown"}
-            self._compare_block(("seed_rule", "by_initiator_type", initiator), block, chosen)
-        self._compare_one_status()
-        self._compare_busiest_days(figures["busiest_day"])
+    def _leave(self, path: Path, reason: str, value: Any) -> None:
+        """Say why everything below a path is not answered."""
+        self.unanswered |= {leaf: reason for leaf, _ in leaves(value, path)}
 
     def _compare_dataset(self) -> None:
-        oracle, answers = self._oracle, self._answers
-        overall = self._sums("month", {})
-        if self._all_finished:
-            answers.check(("jobs",), overall["total_executions"], oracle["jobs"])
-        else:
-            answers.leave(("jobs",), OTHER_STATUSES, oracle["jobs"])
+        oracle, unless, overall = self._oracle, self._unless_finished, self._sums("month", {})
+        self._check(("jobs",), overall["total_executions"], oracle["jobs"], unless=unless)
         for status, count in oracle["status_counts"].items():
-            path = ("status_counts", status)
-            if status in ("COMPLETED", "FAILED"):
-                answers.check(path, overall[f"{status.lower()}_executions"], count)
-            else:
-                answers.leave(path, OTHER_STATUSES, count)
+            ours = overall.get(f"{status.lower()}_executions")
+            self._check(
+                ("status_counts", status), ours, count, unless=OTHER_STATUSES if ours is None else None
+            )
         for table in ("organizations", "workflows", "clients"):
-            answers.check((table,), self._one(f"SELECT count(*) FROM analytics.{table}"), oracle[table])
+            self._check((table,), self._one(f"SELECT count(*) FROM analytics.{table}"), oracle[table])
         for initiator, count in oracle["initiator_types"].items():
-            path = ("initiator_types", initiator)
-            sums = self._sums("month", {"initiator_type": initiator or "unknown"})
-            if self._all_finished:
-                answers.check(path, sums["total_executions"], count)
-            else:
-                answers.leave(path, OTHER_STATUSES, count)
-        self._compare_anomalies()
-        for name, reason in (("dataset", A_NAME), ("rules", A_NAME), ("deleted_jobs", NOT_STORED)):
-            answers.leave((name,), reason, oracle[name])
-        answers.leave(("started_at_range",), BY_START, oracle["started_at_range"])
-        answers.leave(("completed_at_range",), OTHER_STATUSES, oracle["completed_at_range"])
-        self._compare_steps(oracle.get("steps", {}))
-        self._compare_published_checks(overall)
-
-    def _compare_anomalies(self) -> None:
-        for name, count in self._oracle["anomalies"].items():
-            path = ("anomalies", name)
+            ours = self._sums("month", {"initiator_type": initiator or "unknown"})["total_executions"]
+            self._check(("initiator_types", initiator), ours, count, unless=unless)
+        for name, count in oracle["anomalies"].items():
+            ours, reason = None, NOT_STORED
             if name == "completed_at < started_at":
-                listed = self._one(
-                    "SELECT count(*) FROM analytics.job_anomalies"
-                    " WHERE reason = 'negative_duration' AND effect = 'not_timed'"
-                )
-                self._answers.check(path, listed, count)
-            elif name == "initiator_type missing" and self._all_finished:
-                unknown = self._sums("month", {"initiator_type": "unknown"})
-                self._answers.check(path, unknown["total_executions"], count)
-            else:
-                reason = OTHER_STATUSES if name == "completed_at missing" else NOT_STORED
-                self._answers.leave(path, reason, count)
+                ours, reason = self._one(_NEGATIVE), None
+            elif name == "initiator_type missing" and unless is None:
+                ours, reason = self._sums("month", {"initiator_type": "unknown"})["total_executions"], None
+            elif name == "completed_at missing":
+                reason = OTHER_STATUSES
+            self._check(("anomalies", name), ours, count, unless=reason)
+        for name, reason in (
+            *(("dataset", A_NAME), ("rules", A_NAME), ("deleted_jobs", NOT_STORED)),
+            *(("started_at_range", BY_START), ("completed_at_range", OTHER_STATUSES)),
+        ):
+            self._leave((name,), reason, oracle[name])
 
-    def _compare_published_checks(self, overall: dict[str, Any]) -> None:
+    def _compare_published_checks(self) -> None:
         """The publishers' own figures, where they count finished jobs."""
-        theta = self._sums("month", {"initiator_type": "THETA"})
+        theta, overall = self._sums("month", {"initiator_type": "THETA"}), self._sums("month", {})
         published = {
             "theta Pass jobs": theta["completed_executions"],
             "theta Failed jobs": theta["failed_executions"],
@@ -166,80 +140,59 @@ class _Reading:
             "events named A_DECLINED": overall["failed_executions"],
         }
         for number, check in enumerate(self._oracle["published_checks"]):
-            path = ("published_checks", str(number))
             ours = published.get(check["figure"])
             for name, value in check.items():
-                if ours is not None and name in ("published", "computed"):
-                    self._answers.check((*path, name), ours, value)
-                else:
-                    self._answers.leave((*path, name), OF_OTHER_COLUMNS, value)
+                known = ours is not None and name in ("published", "computed")
+                path = ("published_checks", str(number), name)
+                self._check(path, ours, value, unless=None if known else OF_OTHER_COLUMNS)
 
     def _compare_steps(self, steps: dict[str, Any]) -> None:
         """Rows, levels and durations of steps; the oracle's own percentiles are of all months together."""
-        if not steps:
-            return
-        answers = self._answers
         every = self._step(None, {})
-        answers.check(("steps", "rows"), every["total_executions"], steps["rows"])
+        self._check(("steps", "rows"), every["total_executions"], steps["rows"])
         distinct = self._one("SELECT count(DISTINCT step_name) FROM analytics.aggregate_step_metrics")
-        answers.check(("steps", "distinct_steps"), distinct, steps["distinct_steps"])
+        self._check(("steps", "distinct_steps"), distinct, steps["distinct_steps"])
         for level, count in steps["levels"].items():
             outcome = {"WARN": "warned", "ERROR": "failed"}.get(level, "completed")
-            if outcome == "completed" and "DEBUG" in steps["levels"]:
-                answers.leave(("steps", "levels", level), SAME_OUTCOME, count)
-            else:
-                answers.check(("steps", "levels", level), every[f"{outcome}_executions"], count)
+            shared = outcome == "completed" and "DEBUG" in steps["levels"]
+            ours, unless = every[f"{outcome}_executions"], SAME_OUTCOME if shared else None
+            self._check(("steps", "levels", level), ours, count, unless=unless)
         for name in ("rows_without_job", "rows_per_job"):
-            answers.leave(("steps", name), NOT_STORED, steps[name])
+            self._leave(("steps", name), NOT_STORED, steps[name])
         biggest = {"organization_id": self._oracle["seed_rule"]["organizations_top5"][0]["id"]}
         for ranking, chosen in (("top10", {}), ("biggest_organization_top5", biggest)):
             for rank, block in enumerate(steps[ranking]):
                 self._compare_step(("steps", ranking, str(rank)), block, chosen)
 
     def _compare_step(self, path: Path, block: dict[str, Any], chosen: dict[str, Any]) -> None:
-        answers, ours = self._answers, self._step(block["step_name"], chosen)
-        answers.check((*path, "step_name"), ours["step_name"], block["step_name"])
+        ours, duration = self._step(block["step_name"], chosen), dict(block["duration"])
+        self._check((*path, "step_name"), ours["step_name"], block["step_name"])
         for name, column in (("rows", "total_executions"), ("errors", "failed_executions")):
             if name in block:
-                answers.check((*path, name), ours[column], block[name])
-        place, duration = (*path, "duration"), block["duration"]
-        negative = duration.get("negative", 0)
-        answers.check((*place, "n"), ours["timed_executions"] + negative, duration["n"])
+                self._check((*path, name), ours[column], block[name])
+        place, negative = (*path, "duration"), duration.get("negative", 0)
+        self._check((*place, "n"), ours["timed_executions"] + negative, duration.pop("n"))
         for name, value in duration.items():
-            column = {
-                "sum_ms": "total_duration_ms",
-                "min_ms": "min_duration_ms",
-                "max_ms": "max_duration_ms",
-            }.get(name)
-            if name == "n":
-                continue
             if negative and name != "max_ms":
-                answers.leave((*place, name), WITH_NEGATIVES, value)
-            elif column:
-                answers.check((*place, name), ours[column], value)
-            elif name in ("mean_ms", "mean_ms_rounded"):
+                self._leave((*place, name), WITH_NEGATIVES, value)
+            elif name in ("sum_ms", "min_ms", "max_ms"):
+                column = {"sum_ms": "total"}.get(name, name.removesuffix("_ms"))
+                self._check((*place, name), ours[f"{column}_duration_ms"], value)
+            elif name in MEANS:
                 mean = Fraction(int(ours["total_duration_ms"]), int(ours["timed_executions"]))
-                places = 3 if name == "mean_ms" else 0
-                answers.check((*place, name), _rounded(mean, places), _decimal(value))
-            elif name in PERCENTILES:
-                answers.leave((*place, name), IN_MANY_CELLS, value)
+                self._check((*place, name), _rounded(mean, MEANS[name]), _decimal(value))
             else:
-                answers.leave((*place, name), NOT_STORED, value)
+                self._leave((*place, name), IN_MANY_CELLS if name in PERCENTILES else NOT_STORED, value)
 
     def _step(self, step: str | None, chosen: dict[str, Any]) -> dict[str, Any]:
         """The months of a step, or of all steps, added up."""
+        counts = ("total", "completed", "warned", "failed", "timed")
         return self._rows(
-            """
+            f"""
             SELECT
                 min(step_name) AS step_name,
-                sum(total_executions) AS total_executions,
-                sum(completed_executions) AS completed_executions,
-                sum(warned_executions) AS warned_executions,
-                sum(failed_executions) AS failed_executions,
-                sum(timed_executions) AS timed_executions,
-                sum(total_duration_ms) AS total_duration_ms,
-                min(min_duration_ms) AS min_duration_ms,
-                max(max_duration_ms) AS max_duration_ms
+                {", ".join(f"sum({each}_executions) AS {each}_executions" for each in counts)},
+                {_DURATIONS}
             FROM analytics.aggregate_step_metrics
             WHERE
                 period = 'month' AND workflow_id = %(all)s
@@ -249,14 +202,23 @@ class _Reading:
             {"all": ALL, "step": step, "organization_id": None} | chosen,
         )[0]
 
+    def _compare_seed_rule(self, figures: dict[str, Any]) -> None:
+        name, biggest = "workflows_of_biggest_organization_top5", figures["organizations_top5"][0]["id"]
+        within = {"organization_id": biggest}
+        self._compare_ranking(("seed_rule", name), figures[name], "workflow", within, only_timed=False)
+        for initiator, block in figures["by_initiator_type"].items():
+            chosen = {"initiator_type": initiator or "unknown"}
+            self._compare_block(("seed_rule", "by_initiator_type", initiator), block, chosen)
+        for status in ("completed", "failed"):
+            path = ("seed_rule", f"{status}_only_duration")
+            block = dict(figures[path[-1]])
+            self._check((*path, "n"), self._sums("month", {})[f"{status}_executions"], block.pop("n"))
+            self._leave(path, BY_STATUS, block)
+        for number, day in enumerate(figures["busiest_day"]):
+            self._compare_busiest_day(("seed_rule", "busiest_day", str(number)), day)
+
     def _compare_ranking(
-        self,
-        path: Path,
-        ranking: list[dict[str, Any]],
-        what: str,
-        within: dict[str, Any],
-        *,
-        only_timed: bool,
+        self, path: Path, ranking: list[Any], what: str, within: dict[str, Any], *, only_timed: bool
     ) -> None:
         column = f"{what}_id"
         counted = "timed_executions" if only_timed else "total_executions"
@@ -276,38 +238,29 @@ class _Reading:
         for rank, block in enumerate(ranking):
             place = (*path, str(rank))
             for name in ("id", "name"):
-                self._answers.check((*place, name), ours[rank][name], block[name])
+                self._check((*place, name), ours[rank][name], block[name])
             figures = {name: value for name, value in block.items() if name not in ("id", "name")}
             self._compare_block(place, figures, within | {column: block["id"]}, only_timed=only_timed)
 
-    def _compare_one_status(self) -> None:
-        for status in ("completed", "failed"):
-            path = ("seed_rule", f"{status}_only_duration")
-            block = dict(self._oracle["seed_rule"][path[-1]])
-            self._answers.check((*path, "n"), self._sums("month", {})[f"{status}_executions"], block.pop("n"))
-            self._answers.leave(path, BY_STATUS, block)
-
-    def _compare_busiest_days(self, days: list[dict[str, Any]]) -> None:
-        for number, day in enumerate(days):
-            path = ("seed_rule", "busiest_day", str(number))
-            if day["bucketed_by"] != "completed_at":
-                self._answers.leave(path, BY_START, day)
-                continue
-            self._answers.leave((*path, "bucketed_by"), A_NAME, day["bucketed_by"])
-            busiest = self._rows(
-                f"""
-                SELECT period_start::date::text AS day, sum(total_executions) AS jobs
-                FROM analytics.aggregate_metrics WHERE {_where("day", {})}
-                GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 1
-                """
-            )[0]
-            self._answers.check((*path, "day_utc"), busiest["day"], day["day_utc"])
-            self._answers.check((*path, "jobs_on_day"), busiest["jobs"], day["jobs_on_day"])
-            midnight = datetime.fromisoformat(day["day_utc"]).replace(tzinfo=UTC)
-            self._compare_block((*path, "all_day"), day["all_day"], {"period_start": midnight}, period="day")
-            for hour, block in day["hours"].items():
-                chosen = {"period_start": midnight + timedelta(hours=int(hour))}
-                self._compare_block((*path, "hours", hour), block, chosen, period="hour")
+    def _compare_busiest_day(self, path: Path, day: dict[str, Any]) -> None:
+        if day["bucketed_by"] != "completed_at":
+            self._leave(path, BY_START, day)
+            return
+        self._leave((*path, "bucketed_by"), A_NAME, day["bucketed_by"])
+        (busiest,) = self._rows(
+            f"""
+            SELECT period_start::date::text AS day, sum(total_executions) AS jobs
+            FROM analytics.aggregate_metrics WHERE {_where("day", {})}
+            GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 1
+            """
+        )
+        self._check((*path, "day_utc"), busiest["day"], day["day_utc"])
+        self._check((*path, "jobs_on_day"), busiest["jobs"], day["jobs_on_day"])
+        midnight = datetime.fromisoformat(day["day_utc"]).replace(tzinfo=UTC)
+        self._compare_block((*path, "all_day"), day["all_day"], {"period_start": midnight}, period="day")
+        for hour, block in day["hours"].items():
+            chosen = {"period_start": midnight + timedelta(hours=int(hour))}
+            self._compare_block((*path, "hours", hour), block, chosen, period="hour")
 
     def _compare_block(
         self,
@@ -319,79 +272,59 @@ class _Reading:
         only_timed: bool = False,
     ) -> None:
         """Counts, rate and durations of one group of jobs, over all time or in one bucket."""
-        sums, duration = self._sums(period or "month", chosen), block["duration"]
+        sums = self._sums(period or "month", chosen)
         total, timed = sums["total_executions"], sums["timed_executions"]
-        complete = total == timed
-        self._answers.check((*path, "total"), timed if only_timed else total, block["total"])
-        if only_timed and not complete:
-            for name in ("completed", "failed", "success_rate_pct"):
-                self._answers.leave((*path, name), BY_STATUS, block[name])
-        else:
-            for name in ("completed", "failed"):
-                self._answers.check((*path, name), sums[f"{name}_executions"], block[name])
-            rate = _rounded(Fraction(100 * int(sums["completed_executions"]), int(total)), 2)
-            self._answers.check((*path, "success_rate_pct"), rate, _decimal(block["success_rate_pct"]))
-        self._compare_duration((*path, "duration"), duration, sums, period, chosen, only_timed=only_timed)
+        unless = BY_STATUS if only_timed and total != timed else None
+        self._check((*path, "total"), timed if only_timed else total, block["total"])
+        for name in ("completed", "failed"):
+            self._check((*path, name), sums[f"{name}_executions"], block[name], unless=unless)
+        rate = _rounded(Fraction(100 * int(sums["completed_executions"]), int(total)), 2)
+        theirs = _decimal(block["success_rate_pct"])
+        self._check((*path, "success_rate_pct"), rate, theirs, unless=unless)
+        cells = self._cells(period, chosen)
+        self._compare_duration((*path, "duration"), block["duration"], sums, cells, only_timed=only_timed)
 
     def _compare_duration(
-        self,
-        path: Path,
-        block: dict[str, Any],
-        sums: dict[str, Any],
-        period: str | None,
-        chosen: dict[str, Any],
-        *,
-        only_timed: bool,
+        self, path: Path, block: dict[str, Any], sums: dict[str, Any], cells: list[Any], *, only_timed: bool
     ) -> None:
-        answers, untimed = self._answers, sums["total_executions"] - sums["timed_executions"]
+        untimed = sums["total_executions"] - sums["timed_executions"]
         counted = sums["timed_executions"] if only_timed else sums["total_executions"]
-        answers.check((*path, "n"), counted, block["n"])
-        answers.check((*path, "negative"), 0 if only_timed else untimed, block["negative"])
-        answers.leave((*path, "p95_disc_ms"), NOT_STORED, block["p95_disc_ms"])
-        if sums["min_duration_ms"] > 0:
-            answers.check((*path, "zero"), 0, block["zero"])
-        else:
-            answers.leave((*path, "zero"), NOT_STORED, block["zero"])
+        self._check((*path, "n"), counted, block["n"])
+        self._check((*path, "negative"), 0 if only_timed else untimed, block["negative"])
+        self._leave((*path, "p95_disc_ms"), NOT_STORED, block["p95_disc_ms"])
+        unless = None if sums["min_duration_ms"] > 0 else NOT_STORED
+        self._check((*path, "zero"), 0, block["zero"], unless=unless)
         # A negative duration is never the longest.
-        answers.check((*path, "max_ms"), sums["max_duration_ms"], block["max_ms"])
-        if untimed and not only_timed:
-            for name in ("sum_ms", "min_ms", "mean_ms", "mean_ms_rounded", *PERCENTILES):
-                answers.leave((*path, name), WITH_NEGATIVES, block[name])
-            return
+        self._check((*path, "max_ms"), sums["max_duration_ms"], block["max_ms"])
+        unless = WITH_NEGATIVES if untimed and not only_timed else None
+        self._check((*path, "sum_ms"), sums["total_duration_ms"], block["sum_ms"], unless=unless)
+        self._check((*path, "min_ms"), sums["min_duration_ms"], block["min_ms"], unless=unless)
         mean = Fraction(sums["total_duration_ms"]) / int(sums["timed_executions"])
-        answers.check((*path, "sum_ms"), sums["total_duration_ms"], block["sum_ms"])
-        answers.check((*path, "min_ms"), sums["min_duration_ms"], block["min_ms"])
-        answers.check((*path, "mean_ms"), _rounded(mean, 3), _decimal(block["mean_ms"]))
-        answers.check((*path, "mean_ms_rounded"), _rounded(mean, 0), _decimal(block["mean_ms_rounded"]))
-        cell = self._only_cell(period, chosen)
+        for name, digits in MEANS.items():
+            self._check((*path, name), _rounded(mean, digits), _decimal(block[name]), unless=unless)
+        if len(cells) != 1:
+            unless = unless or IN_MANY_CELLS
         for name, column in PERCENTILES.items():
-            if cell is None:
-                answers.leave((*path, name), IN_MANY_CELLS, block[name])
-                continue
-            same = math.isclose(cell[column], block[name], rel_tol=1e-9, abs_tol=1e-9)
-            answers.check((*path, name), cell[column], block[name], same=same)
+            ours = cells[0][column]
+            same = unless is None and math.isclose(ours, block[name], rel_tol=1e-9, abs_tol=1e-9)
+            self._check((*path, name), ours, block[name], unless=unless, same=same)
 
-    def _only_cell(self, period: str | None, chosen: dict[str, Any]) -> dict[str, Any] | None:
-        """The one cell that holds every job of the group, if there is one."""
+    def _cells(self, period: str | None, chosen: dict[str, Any]) -> list[dict[str, Any]]:
+        """The one cell that holds every job of the group, if there is one, or else several."""
         for candidate in [period] if period else ["month", "week", "day", "hour"]:
-            rows = self._rows(
-                f"SELECT * FROM analytics.aggregate_metrics WHERE {_where(candidate, chosen)} LIMIT 2", chosen
-            )
+            where = _where(candidate, chosen)
+            rows = self._rows(f"SELECT * FROM analytics.aggregate_metrics WHERE {where} LIMIT 2", chosen)
             if len(rows) == 1:
-                return rows[0]
-        return None
+                break
+        return rows
 
     def _sums(self, period: str, chosen: dict[str, Any]) -> dict[str, Any]:
+        counts = ("total", "completed", "failed", "timed")
         return self._rows(
             f"""
             SELECT
-                coalesce(sum(total_executions), 0) AS total_executions,
-                coalesce(sum(completed_executions), 0) AS completed_executions,
-                coalesce(sum(failed_executions), 0) AS failed_executions,
-                coalesce(sum(timed_executions), 0) AS timed_executions,
-                sum(total_duration_ms) AS total_duration_ms,
-                min(min_duration_ms) AS min_duration_ms,
-                max(max_duration_ms) AS max_duration_ms
+                {", ".join(f"coalesce(sum({each}_executions), 0) AS {each}_executions" for each in counts)},
+                {_DURATIONS}
             FROM analytics.aggregate_metrics WHERE {_where(period, chosen)}
             """,
             chosen,

@@ -12,7 +12,7 @@ from pipelines.runs.refresh import rebuild
 from pipelines.settings import load_settings
 from tests.support.faults.history import History
 from tests.support.faults.readers import NOTHING, Sight, look, reading
-from tests.support.faults.runs import Killed, killed_at
+from tests.support.faults.runs import Killed, struck_at
 from tests.support.faults.scenarios import damage_facts, reconciles, refreshes
 from tests.support.faults.starting_point import Place
 from tests.support.planting import NOON, plant_job
@@ -51,7 +51,7 @@ def test_readers_see_old_or_new_figures_and_nothing_else(history: History, place
             for occurrence in KILLS:
                 plant_job(history.source, history.acme, completed_at=NOON)
                 plant_job(history.source, history.borealis, completed_at=NOON)
-                with killed_at(occurrence), suppress(Killed):
+                with struck_at(occurrence), suppress(Killed):
                     refreshes(place)
                 between_runs()
             refreshes(place)

@@ -1,5 +1,6 @@
 """A failure is named for what it means, and its docstring is what a person reads."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -15,24 +16,14 @@ def every_error(kind: type[ExecutionMetricsError] = ExecutionMetricsError) -> It
         yield from every_error(narrower)
 
 
-@pytest.mark.parametrize("error", list(every_error()), ids=lambda error: error.__name__)
-def test_the_docstring_is_the_message(error: type[ExecutionMetricsError]) -> None:
-    """One line, one sentence, with the detail behind it."""
-    message = str(error())
+def test_the_docstring_is_the_message_and_the_exit_code_says_who_can_mend_it() -> None:
+    """One line, one sentence, with the detail behind it; 2 is wrong usage, 1 a failure, 130 a Ctrl-C."""
+    for error in every_error():
+        message = str(error())
 
-    assert message
-    assert message[0].isupper()
-    assert message.endswith(".")
-    assert "\n" not in message
-    assert str(error("(here)")) == f"{message} (here)"
-
-
-@pytest.mark.parametrize("error", list(every_error()), ids=lambda error: error.__name__)
-def test_the_exit_code_says_who_can_mend_it(error: type[ExecutionMetricsError]) -> None:
-    """2 is wrong usage; 1 is a failure; 130 is somebody's Ctrl-C."""
-    assert error.exit_code in {1, 2, 130}
-    if issubclass(error, UsageError):
-        assert error.exit_code == 2
+        assert re.fullmatch(r"[A-Z].*\.", message), error
+        assert str(error("(here)")) == f"{message} (here)"
+        assert error.exit_code in ({2} if issubclass(error, UsageError) else {1, 2, 130}), error
 
 
 def test_a_subclass_does_not_inherit_the_message() -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections import defaultdict
+from contextlib import suppress
 from fractions import Fraction
 from typing import Any
 from uuid import UUID
@@ -12,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 
-from pipelines.fault_points import FaultPoint, watched_by
 from pipelines.postgres.connections import Databases
 from pipelines.runs.refresh import reconcile, refresh
 from pipelines.runs.verify import verify
 from pipelines.settings import Settings
-from tests.postgres.steps.conftest import step_cells
+from tests.postgres.steps.conftest import settle, step_cells
+from tests.support.faults.runs import Killed, struck_at
 from tests.support.oracle import ALL, SHARES, bucket
 from tests.support.planting import DAY, HOUR, NOON, Tenant, change_job, plant_job, plant_lines, plant_tenant
 from tests.support.sampling import EVERYTHING
@@ -48,20 +49,13 @@ acts = st.one_of(
 )
 
 
-class CutOff(BaseException):
-    """The run ends here."""
-
-
 @pytest.fixture
 def tenants(source: psycopg.Connection) -> list[Tenant]:
     """Two organizations, by two clocks."""
     planted = []
     for name, zone in ZONES.items():
-        tenant = plant_tenant(source, name)
-        source.execute(
-            "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s", [zone, tenant.organization]
-        )
-        planted.append(tenant)
+        planted.append(plant_tenant(source, name))
+        settle(source, planted[-1], zone)
     return planted
 
 
@@ -124,32 +118,18 @@ def happen(
         case "delete job":
             change_job(source, jobs[which], deleted_at=NOON if what else None)
         case "move":
-            source.execute(
-                "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s",
-                [what, tenants[which].organization],
-            )
+            settle(source, tenants[which], what)
         case "refresh" | "reconcile":
             run(databases, settings, act, which)
 
 
 def run(databases: Databases, settings: Settings, act: str, cut_at: int | None) -> None:
     """Run, and cut the run off at one of the points that it passes."""
-    passed = 0
-
-    def watch(_point: FaultPoint) -> None:
-        nonlocal passed
-        passed += 1
-        if passed - 1 == cut_at:
-            raise CutOff
-
-    try:
-        with watched_by(watch):
-            if act == "refresh":
-                refresh(databases, settings)
-            else:
-                reconcile(databases, settings, since=NOON - 90 * DAY, until=NOON + 90 * DAY)
-    except CutOff:
-        pass
+    with suppress(Killed), struck_at(cut_at):
+        if act == "refresh":
+            refresh(databases, settings)
+        else:
+            reconcile(databases, settings, since=NOON - 90 * DAY, until=NOON + 90 * DAY)
 
 
 def figures(analytics: psycopg.Connection, organization: UUID) -> dict[tuple[Any, ...], tuple[Any, ...]]:
@@ -185,7 +165,7 @@ def expected(source: psycopg.Connection, organization: UUID) -> dict[tuple[Any, 
 
 
 def summed(members: list[tuple[str, float | None]]) -> tuple[Any, ...]:
-    """Counts by outcome, and the figures of the honest durations."""
+    """Counts by outcome, and the figures of the valid durations."""
     levels = [level for level, _ in members]
     counts = [sum(level in group for level in levels) for group in (LEVELS[:3], LEVELS[3:4], LEVELS[4:])]
     timed = sorted(Fraction(round(ms * 1000)) / 1000 for _, ms in members if ms is not None and ms >= 0)

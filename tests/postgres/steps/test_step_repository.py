@@ -1,20 +1,17 @@
-"""What a tenant may ask of its steps: one query, its own rows, exact or honestly estimated."""
+"""What a tenant may ask of its steps: one query, its own rows, exact or estimated within a stated error."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 
-import psycopg
 import pytest
 
 from pipelines.errors import InvalidRange, RangeNotStored, WorkflowNotVisible
-from pipelines.postgres.connections import Databases
 from pipelines.query.metrics import StepAnalyticsRepository
 from pipelines.query.records import RangeFigures
 from pipelines.query.tenant import admit, reading_as
-from pipelines.runs.refresh import refresh
-from pipelines.settings import Settings
-from tests.support.planting import DAY, HOUR, NOON, Tenant, new_id, plant_job, plant_lines
+from tests.postgres.steps.conftest import Place
+from tests.support.planting import DAY, HOUR, NOON, new_id
 
 pytestmark = pytest.mark.every_postgres
 
@@ -22,35 +19,26 @@ JANUARY, FEBRUARY, MARCH = (datetime(2024, month, 1, tzinfo=UTC) for month in (1
 
 
 @pytest.fixture
-def measured(
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    tenant: Tenant,
-    neighbour: Tenant,  # noqa: ARG001
-) -> Tenant:
+def measured(place: Place) -> Place:
     """A tenant with 100 sends of 1 to 100 ms in January, one of a second in February, and an opening."""
-    first, second = (plant_job(source, tenant, workflow_id=each) for each in tenant.workflows)
+    first, second = place.tenant.workflows
     sends = [{"step_name": "send", "duration_ms": ms, "timestamp": NOON - ms * HOUR} for ms in range(1, 101)]
-    plant_lines(source, tenant, first, sends)
-    plant_lines(
-        source,
-        tenant,
-        second,
-        [
-            {"step_name": "send", "duration_ms": 1000, "timestamp": NOON + 3 * DAY, "level": "ERROR"},
-            {"step_name": "open", "level": "WARN"},
-        ],
+    place.plant(*sends, workflow_id=first)
+    place.plant(
+        {"step_name": "send", "duration_ms": 1000, "timestamp": NOON + 3 * DAY, "level": "ERROR"},
+        {"step_name": "open", "level": "WARN"},
+        workflow_id=second,
     )
-    refresh(databases, settings)
-    return tenant
+    place.refresh()
+    return place
 
 
 @pytest.fixture
-def steps(databases: Databases, settings: Settings, measured: Tenant) -> Iterator[StepAnalyticsRepository]:
+def steps(measured: Place) -> Iterator[StepAnalyticsRepository]:
     """What the tenant asks."""
-    with reading_as(databases.analytics_url, settings, admit(measured.organization)) as connection:
-        yield StepAnalyticsRepository(connection, admit(measured.organization))
+    tenant = admit(measured.tenant.organization)
+    with reading_as(measured.databases.analytics_url, measured.settings, tenant) as connection:
+        yield StepAnalyticsRepository(connection, tenant)
 
 
 def test_one_bucket_is_exact(steps: StepAnalyticsRepository) -> None:
@@ -63,11 +51,8 @@ def test_one_bucket_is_exact(steps: StepAnalyticsRepository) -> None:
     assert send["median_duration_ms"] == 50.5
     assert send["p90_duration_ms"] == pytest.approx(90.1, rel=1e-12)
     assert (send.estimated, send.relative_error) == (False, 0)
-    assert (opened["warned_executions"], opened["timed_executions"], opened["average_duration_ms"]) == (
-        1,
-        0,
-        None,
-    )
+    counts = (opened["warned_executions"], opened["timed_executions"])
+    assert (*counts, opened["average_duration_ms"]) == (1, 0, None)
 
 
 def test_several_buckets_are_added_up(steps: StepAnalyticsRepository) -> None:
@@ -80,17 +65,17 @@ def test_several_buckets_are_added_up(steps: StepAnalyticsRepository) -> None:
     assert send["median_duration_ms"] == pytest.approx(51, rel=send.relative_error)
 
 
-def test_one_workflow_is_asked_for(steps: StepAnalyticsRepository, measured: Tenant) -> None:
+def test_one_workflow_is_asked_for(steps: StepAnalyticsRepository, measured: Place) -> None:
     """Steps of the same name in another workflow are left out."""
-    (send, opened) = steps.get_step_duration_stats(measured.workflows[1], since=JANUARY, until=MARCH)
+    (send, opened) = steps.get_step_duration_stats(measured.tenant.workflows[1], since=JANUARY, until=MARCH)
 
     assert (send.which, send["total_executions"], opened.which) == ("send", 1, "open")
-    assert steps.get_step_duration_stats(measured.workflows[0], since=FEBRUARY, until=MARCH) == ()
+    assert steps.get_step_duration_stats(measured.tenant.workflows[0], since=FEBRUARY, until=MARCH) == ()
 
 
-def test_nobody_elses_workflow_is_visible(steps: StepAnalyticsRepository, neighbour: Tenant) -> None:
+def test_nobody_elses_workflow_is_visible(steps: StepAnalyticsRepository, measured: Place) -> None:
     """A neighbour's workflow is refused like one that never was; so are ranges backwards and of minutes."""
-    for workflow in (neighbour.workflows[0], new_id()):
+    for workflow in (measured.neighbour.workflows[0], new_id()):
         with pytest.raises(WorkflowNotVisible):
             steps.get_step_duration_stats(workflow, since=JANUARY, until=FEBRUARY)
     with pytest.raises(InvalidRange):

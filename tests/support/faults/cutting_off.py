@@ -12,7 +12,7 @@ from pipelines.runs.refresh import refresh
 from pipelines.runs.verify import verify
 from tests.support.faults.history import History
 from tests.support.faults.published import Published, by_organization
-from tests.support.faults.runs import Killed, killed_at, recorded
+from tests.support.faults.runs import Killed, recorded, struck_at
 from tests.support.faults.scenarios import Scenario
 from tests.support.faults.starting_point import Place, StartingPoint
 from tests.support.oracle import differences
@@ -96,7 +96,7 @@ def cut_off(scenario: Scenario, history: History, place: Place, *, every: int = 
         if not EVERYTHING and occurrence % every and enough:
             continue
         beginning.again()
-        with killed_at(occurrence) as passed, pytest.raises(Killed):
+        with struck_at(occurrence) as passed, pytest.raises(Killed):
             scenario.run(place)
         assert passed == points[: occurrence + 1]
         fired[point] += 1

@@ -10,6 +10,11 @@ class Killed(BaseException):
     """The run was cut off; nothing that catches errors catches this."""
 
 
+def kill() -> None:
+    """End the run as if from outside."""
+    raise Killed
+
+
 @contextmanager
 def recorded() -> Iterator[list[FaultPoint]]:
     """Yield the points that runs pass meanwhile, in their order."""
@@ -19,25 +24,20 @@ def recorded() -> Iterator[list[FaultPoint]]:
 
 
 @contextmanager
-def struck_at(occurrence: int, strike: Callable[[], object]) -> Iterator[list[FaultPoint]]:
-    """Strike when a run passes its point number `occurrence`, counted from 0; yield what it passed."""
+def struck_at(
+    occurrence: int | None, strike: Callable[[], object] = kill, *, only: FaultPoint | None = None
+) -> Iterator[list[FaultPoint]]:
+    """Strike, or kill, when a run passes its point number `occurrence`, counted from 0; yield what it passed.
+
+    Counted are all points, or one `only`; None is never.
+    """
     passed: list[FaultPoint] = []
 
     def watch(point: FaultPoint) -> None:
-        passed.append(point)
-        if len(passed) == occurrence + 1:
-            strike()
+        if only in (None, point):
+            passed.append(point)
+            if len(passed) - 1 == occurrence:
+                strike()
 
     with watched_by(watch):
-        yield passed
-
-
-@contextmanager
-def killed_at(occurrence: int) -> Iterator[list[FaultPoint]]:
-    """Cut a run off there."""
-
-    def kill() -> None:
-        raise Killed
-
-    with struck_at(occurrence, kill) as passed:
         yield passed

@@ -14,10 +14,11 @@ from pipelines.fault_points import FaultPoint, watched_by
 from pipelines.runs.refresh import RefreshReport
 from pipelines.runs.verify import verify
 from pipelines.settings import Settings
+from tests.support.faults.runs import Killed
 from tests.support.histories.judge import Judge
 from tests.support.histories.oracle import TOLERANCE
 from tests.support.histories.profiles import SPOILING, Profile
-from tests.support.histories.runs import MEANWHILE, Cut, Killed, Run, Watcher, portions_of
+from tests.support.histories.runs import MEANWHILE, Cut, Run, Watcher, portions_of
 from tests.support.histories.source import Source, now
 from tests.support.histories.tally import Tally
 from tests.support.histories.unseen import Unseen

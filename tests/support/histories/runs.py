@@ -14,6 +14,7 @@ from pipelines.publish import publisher, recompute
 from pipelines.runs.fact_maintenance import tidy_facts
 from pipelines.runs.refresh import RefreshReport, rebuild, reconcile, reconcile_created, refresh
 from pipelines.settings import Settings, Tier
+from tests.support.faults.runs import kill
 from tests.support.histories.books import Books, Row
 from tests.support.histories.world import ORGANIZATIONS
 from tests.support.planting import DAY, NOON
@@ -32,10 +33,6 @@ MEANWHILE = (
     FaultPoint.FACTS_ABSORBED,
     FaultPoint.CELLS_COMPUTED,
 )
-
-
-class Killed(BaseException):
-    """A run that was stopped from outside."""
 
 
 @dataclass(frozen=True)
@@ -153,4 +150,4 @@ class Watcher:
             self._left -= 1
             if self._left == 0:
                 self.fired = point
-                raise Killed
+                kill()
