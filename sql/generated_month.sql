@@ -5,16 +5,14 @@
 ANALYZE month_organizations, month_workflows, month_clients, month_hours, month_days
 
 -- name: analyze_source
--- Tell the planner about the rows that just arrived; without the right to, PostgreSQL only warns.
--- Takes and gives nothing.
+-- Tell the planner about the rows that just arrived; without the right to, PostgreSQL only warns. Takes and gives nothing.
 ANALYZE orchestration.organizations, orchestration.workflows, orchestration.clients, orchestration.jobs
 
 -- name: bad_deployment
 -- Which workflow of the month fails for six hours.
 -- Takes: since timestamptz. Gives: one row from month_workflows.
 SELECT
-    organization_id,
-    id AS workflow_id,
+    organization_id, id AS workflow_id,
     %(since)s::timestamptz + incident_since_ms * interval '1 millisecond' AS since,
     %(since)s::timestamptz + incident_until_ms * interval '1 millisecond' AS until
 FROM month_workflows
@@ -27,12 +25,8 @@ WHERE incident_since_ms IS NOT NULL
 -- Gives: one row per organization, the biggest first: organization_id, name, total_executions,
 --        success_rate_pct, median_duration_ms, p95_duration_ms.
 SELECT
-    cells.organization_id,
-    coalesce(names.name, '') AS name,
-    cells.total_executions,
-    cells.success_rate_pct,
-    cells.median_duration_ms,
-    cells.p95_duration_ms
+    cells.organization_id, coalesce(names.name, '') AS name, cells.total_executions, cells.success_rate_pct,
+    cells.median_duration_ms, cells.p95_duration_ms
 FROM analytics.aggregate_metrics AS cells
 LEFT JOIN analytics.organizations AS names ON names.id = cells.organization_id
 WHERE
@@ -51,14 +45,6 @@ CREATE OR REPLACE FUNCTION pg_temp.draw(number bigint, what bigint) RETURNS doub
 LANGUAGE sql IMMUTABLE
 RETURN (hashint8extended(number, what) & 9007199254740991) / 9007199254740992.0::double precision
 
--- name: insert_clients
--- Write the month's clients into the source.
--- Takes: since timestamptz. Gives: how many it wrote.
-INSERT INTO orchestration.clients (id, organization_id, name, created_at, updated_at)
-SELECT id, organization_id, name, %(since)s::timestamptz, %(since)s::timestamptz
-FROM month_clients
-ORDER BY organization_id, id
-
 -- name: insert_jobs_of_a_day
 -- Write the jobs planned for one day of the month, each failed one followed by up to two more tries.
 -- Takes: month text, seed bigint, since timestamptz, days int, day int (from 0).
@@ -74,8 +60,7 @@ WITH RECURSIVE workflow_shares AS (
 ),
 planned AS MATERIALIZED (
     SELECT
-        quota.rank,
-        number,
+        quota.rank, number,
         width_bucket(pg_temp.draw(number, %(seed)s + 1), workflow_shares.below_shares) AS slot
     FROM month_days AS quota
     JOIN workflow_shares USING (rank)
@@ -86,11 +71,7 @@ planned AS MATERIALIZED (
 -- next try follows from the one before it, so that a try is described only once.
 tries AS (
     SELECT
-        planned.number,
-        0 AS try,
-        %(seed)s::bigint AS salt,
-        planned.rank,
-        planned.slot,
+        planned.number, 0 AS try, %(seed)s::bigint AS salt, planned.rank, planned.slot,
         CASE
             WHEN chance.client >= CASE workflow.rhythm WHEN 'night' THEN 0.4 ELSE 0.06 END
                 THEN floor(workflow.clients * power(chance.which_client, 2))::integer
@@ -103,9 +84,7 @@ tries AS (
             WHEN chance.initiator < 0.85 THEN 'API'
             ELSE 'WEBHOOK'
         END AS initiator_type,
-        NULL::text AS outcome,
-        NULL::bigint AS created_ms,
-        NULL::bigint AS started_ms,
+        NULL::text AS outcome, NULL::bigint AS created_ms, NULL::bigint AS started_ms,
         %(day)s * 86400000::bigint
             + floor(3600000 * (width_bucket(chance.hour, hours.below_shares) + chance.minute))::bigint AS ended_ms
     FROM planned
@@ -124,12 +103,7 @@ tries AS (
     UNION ALL
 
     SELECT
-        tried.number,
-        tried.try + 1,
-        fresh.salt,
-        tried.rank,
-        tried.slot,
-        tried.client_number,
+        tried.number, tried.try + 1, fresh.salt, tried.rank, tried.slot, tried.client_number,
         tried.initiator_type,
         CASE
             WHEN deployment.is_bad OR chance.failure < workflow.failure_rate * least(1 + 4 * tried.try, 6) THEN 'FAILED'
@@ -138,9 +112,7 @@ tries AS (
             WHEN chance.loss < 0.0130 THEN 'PENDING'
             ELSE 'COMPLETED'
         END,
-        creation.created_ms,
-        creation.created_ms + queue.waited_ms,
-        creation.created_ms + queue.waited_ms + CASE
+        creation.created_ms, creation.created_ms + queue.waited_ms, creation.created_ms + queue.waited_ms + CASE
             WHEN deployment.is_bad THEN 900 + floor(1500 * chance.duration)::bigint
             -- Box and Muller: two even draws make a normal one, and the logarithm of a duration is normal.
             ELSE 1 + floor(exp(
@@ -200,12 +172,8 @@ SELECT
         lpad(to_hex((extract(epoch FROM %(since)s::timestamptz) * 1000)::bigint + seen.created_ms), 12, '0')
         || '7' || substr(noise.hex, 1, 3) || '8' || substr(noise.hex, 4, 15)
     )::uuid,
-    workflow.organization_id,
-    workflow.id,
-    client.id,
-    seen.initiator_type,
-    seen.status::orchestration.job_status,
-    moment.created,
+    workflow.organization_id, workflow.id, client.id, seen.initiator_type,
+    seen.status::orchestration.job_status, moment.created,
     CASE WHEN seen.status <> 'PENDING' THEN moment.started END,
     CASE WHEN seen.status NOT IN ('PENDING', 'RUNNING') THEN moment.completed END,
     CASE
@@ -228,31 +196,20 @@ CROSS JOIN LATERAL (
 ) AS moment
 ORDER BY moment.created
 
--- name: insert_organizations
--- Write the month's organizations into the source, unless they are there.
--- Takes: since timestamptz. Gives: how many it wrote.
-INSERT INTO orchestration.organizations (id, name, time_zone, created_at, updated_at)
-SELECT id, name, time_zone, %(since)s::timestamptz, %(since)s::timestamptz
-FROM month_organizations
-ORDER BY id
+-- name: insert_named
+-- Write the month's organizations, workflows or clients into the source, unless they are there.
+-- Takes: since timestamptz; {table} and {columns} (the keys first) in their places. Gives: how many it wrote.
+INSERT INTO orchestration.{table} ({columns}, created_at, updated_at)
+SELECT {columns}, %(since)s::timestamptz, %(since)s::timestamptz FROM month_{table}
+ORDER BY {columns}
 ON CONFLICT (id) DO NOTHING
-
--- name: insert_workflows
--- Write the month's workflows into the source.
--- Takes: since timestamptz. Gives: how many it wrote.
-INSERT INTO orchestration.workflows (id, organization_id, name, created_at, updated_at)
-SELECT id, organization_id, name, %(since)s::timestamptz, %(since)s::timestamptz
-FROM month_workflows
-ORDER BY organization_id, id
 
 -- name: month_clients
 -- Which clinics the organizations of the month work for.
 -- Takes: month text. Gives: the temporary table month_clients, numbered from 0 within an organization.
 CREATE TEMPORARY TABLE month_clients ON COMMIT DROP AS
 SELECT
-    organization.rank,
-    number,
-    organization.id AS organization_id,
+    organization.rank, number, organization.id AS organization_id,
     md5(%(month)s || '/client/' || organization.rank || '/' || number)::uuid AS id,
     (ARRAY[
         'Oak Street', 'Lakeside', 'Mill Road', 'North End', 'Hillcrest', 'Riverside', 'Parkway', 'Old Town',
@@ -271,10 +228,7 @@ CROSS JOIN LATERAL generate_series(0, organization.clients - 1) AS number
 CREATE TEMPORARY TABLE month_days ON COMMIT DROP AS
 WITH weighed AS (
     SELECT
-        organization.rank,
-        organization.jobs_before,
-        organization.jobs_so_far,
-        day,
+        organization.rank, organization.jobs_before, organization.jobs_so_far, day,
         (ARRAY[115, 110, 105, 105, 95, 30, 20])[
             extract(isodow FROM (%(since)s::timestamptz + make_interval(days => day)) AT TIME ZONE 'UTC')::integer
         ] * (0.9 + 0.2 * pg_temp.draw(organization.rank, %(seed)s - day)) AS weight
@@ -283,9 +237,7 @@ WITH weighed AS (
 ),
 cumulated AS (
     SELECT
-        rank,
-        day,
-        jobs_before,
+        rank, day, jobs_before,
         jobs_before + round(
             (jobs_so_far - jobs_before)
             * sum(weight) OVER (PARTITION BY rank ORDER BY day) / sum(weight) OVER (PARTITION BY rank)
@@ -293,8 +245,7 @@ cumulated AS (
     FROM weighed
 )
 SELECT
-    rank,
-    day,
+    rank, day,
     1 + coalesce(lag(jobs_so_far) OVER (PARTITION BY rank ORDER BY day), jobs_before) AS first,
     jobs_so_far AS last
 FROM cumulated
@@ -314,10 +265,7 @@ SELECT
 CREATE TEMPORARY TABLE month_hours ON COMMIT DROP AS
 WITH hours AS (
     SELECT
-        zone.time_zone,
-        rhythm.rhythm,
-        day,
-        hour,
+        zone.time_zone, rhythm.rhythm, day, hour,
         rhythm.weights[1 + extract(hour FROM (
             %(since)s::timestamptz + make_interval(days => day, hours => hour)
         ) AT TIME ZONE zone.time_zone)::integer] AS weight
@@ -339,10 +287,7 @@ WITH hours AS (
 ),
 shares AS (
     SELECT
-        time_zone,
-        rhythm,
-        day,
-        hour,
+        time_zone, rhythm, day, hour,
         sum(weight) OVER (PARTITION BY time_zone, rhythm, day ORDER BY hour)::double precision
             / sum(weight) OVER (PARTITION BY time_zone, rhythm, day) AS share_so_far
     FROM hours
@@ -358,8 +303,7 @@ GROUP BY time_zone, rhythm, day
 CREATE TEMPORARY TABLE month_organizations ON COMMIT DROP AS
 WITH sized AS (
     SELECT
-        rank,
-        power(rank, -1.1) / sum(power(rank, -1.1)) OVER () AS share,
+        rank, power(rank, -1.1) / sum(power(rank, -1.1)) OVER () AS share,
         sum(power(rank, -1.1)) OVER (ORDER BY rank) / sum(power(rank, -1.1)) OVER () AS share_so_far
     FROM generate_series(1, cardinality(%(organization_ids)s::uuid[])) AS rank
 )
@@ -410,9 +354,7 @@ WITH catalogue (name, weight, median_s, spread, failure_rate, rhythm) AS (
 ),
 chosen AS (
     SELECT
-        organization.rank,
-        organization.id AS organization_id,
-        catalogue.*,
+        organization.rank, organization.id AS organization_id, catalogue.*,
         row_number() OVER (
             PARTITION BY organization.rank
             ORDER BY
@@ -420,29 +362,17 @@ chosen AS (
                 pg_temp.draw(organization.rank, %(seed)s + hashtext(catalogue.name))
         ) - 1 AS slot,
         catalogue.weight * (0.5 + pg_temp.draw(-organization.rank, %(seed)s + hashtext(catalogue.name))) AS part,
-        organization.workflows,
-        organization.clients,
-        organization.time_zone,
-        organization.slowness
+        organization.workflows, organization.clients, organization.time_zone, organization.slowness
     FROM month_organizations AS organization
     CROSS JOIN catalogue
 )
 SELECT
-    rank,
-    slot::integer AS slot,
-    organization_id,
-    md5(%(month)s || '/workflow/' || rank || '/' || slot)::uuid AS id,
-    name,
-    clients,
-    time_zone,
-    ln(1000 * slowness * median_s) AS log_median_ms,
-    spread,
-    failure_rate,
-    rhythm,
+    rank, slot::integer AS slot, organization_id,
+    md5(%(month)s || '/workflow/' || rank || '/' || slot)::uuid AS id, name, clients, time_zone,
+    ln(1000 * slowness * median_s) AS log_median_ms, spread, failure_rate, rhythm,
     sum(part) OVER (PARTITION BY rank ORDER BY slot) / sum(part) OVER (PARTITION BY rank)
         - part / sum(part) OVER (PARTITION BY rank) AS below_share,
-    incident.since_ms AS incident_since_ms,
-    incident.since_ms + 6 * 3600000 AS incident_until_ms
+    incident.since_ms AS incident_since_ms, incident.since_ms + 6 * 3600000 AS incident_until_ms
 FROM chosen
 LEFT JOIN (
     SELECT %(days)s::integer * 16 / 30 * 86400000::bigint + 14 * 3600000 AS since_ms
@@ -465,13 +395,8 @@ SELECT set_config('work_mem', '64MB', true)
 --        in the rest of the month.
 WITH hours AS (
     SELECT
-        organization_id,
-        workflow_id,
-        period_start,
-        total_executions AS total,
-        failed_executions AS failed,
-        sum(total_executions) OVER whole AS month_total,
-        sum(failed_executions) OVER whole AS month_failed
+        organization_id, workflow_id, period_start, total_executions AS total, failed_executions AS failed,
+        sum(total_executions) OVER whole AS month_total, sum(failed_executions) OVER whole AS month_failed
     FROM analytics.aggregate_metrics
     WHERE
         period = 'hour'
@@ -483,8 +408,7 @@ WITH hours AS (
 -- numbers the stretches of bad ones.
 judged AS (
     SELECT
-        *,
-        failed * month_total > 3 * month_failed * total AS bad,
+        *, failed * month_total > 3 * month_failed * total AS bad,
         count(*) FILTER (WHERE failed * month_total <= 3 * month_failed * total) OVER (
             PARTITION BY organization_id, workflow_id ORDER BY period_start
         ) AS stretch
@@ -492,27 +416,17 @@ judged AS (
 ),
 stretches AS (
     SELECT
-        organization_id,
-        workflow_id,
-        min(period_start) AS since,
-        max(period_start) + interval '1 hour' AS until,
-        sum(failed) AS failed,
-        sum(total) AS total,
-        min(month_failed) AS month_failed,
-        min(month_total) AS month_total
+        organization_id, workflow_id, min(period_start) AS since,
+        max(period_start) + interval '1 hour' AS until, sum(failed) AS failed, sum(total) AS total,
+        min(month_failed) AS month_failed, min(month_total) AS month_total
     FROM judged
     WHERE bad
     GROUP BY organization_id, workflow_id, stretch
 )
 SELECT
-    stretches.organization_id,
-    coalesce(organizations.name, '') AS organization,
-    stretches.workflow_id,
-    coalesce(workflows.name, '') AS workflow,
-    stretches.since,
-    stretches.until,
-    stretches.failed::bigint AS failed_executions,
-    stretches.total::bigint AS total_executions,
+    stretches.organization_id, coalesce(organizations.name, '') AS organization, stretches.workflow_id,
+    coalesce(workflows.name, '') AS workflow, stretches.since, stretches.until,
+    stretches.failed::bigint AS failed_executions, stretches.total::bigint AS total_executions,
     (100.0 * stretches.failed / stretches.total)::double precision AS failed_pct,
     coalesce(
         100.0 * (month_failed - failed) / nullif(month_total - total, 0), 0

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import md5
-from typing import Any, Final, LiteralString
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -19,6 +19,8 @@ from pipelines.postgres.statements import render, statement
 from pipelines.settings import Settings
 from pipelines.subjects.dimensions import ALL_OF_EACH
 
+T = TypeVar("T")
+
 # Past whatever the clock says, thirty days and a Monday first, so that the figures stay those of the README.
 FIRST_DAY: Final = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -26,12 +28,7 @@ FIRST_DAY: Final = datetime(2026, 6, 1, tzinfo=UTC)
 _JOBS_PER_PLANNED_JOB: Final = 1.0224
 
 _SKETCH: Final = (
-    "draw",
-    "month_organizations",
-    "month_workflows",
-    "month_clients",
-    "month_hours",
-    "month_days",
+    *("draw", "month_organizations", "month_workflows", "month_clients", "month_hours", "month_days"),
     "analyze_month",
 )
 
@@ -58,125 +55,6 @@ class GeneratedMonth:
     since: datetime
     until: datetime
     bad_deployment: BadDeployment
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """Everything a month follows from; the same plan gives the same rows on every machine."""
-
-    organizations: int = 24
-    jobs: int = 240_000
-    days: int = 30
-    start: datetime = FIRST_DAY
-    seed: int = 1
-
-    @property
-    def name(self) -> str:
-        return f"{self.seed}/{self.start:%Y-%m-%d}/{self.days}/{self.organizations}/{self.jobs}"
-
-    @property
-    def organization_ids(self) -> tuple[UUID, ...]:
-        ranks = range(1, self.organizations + 1)
-        return tuple(
-            UUID(md5(f"{self.name}/organization/{rank}".encode(), usedforsecurity=False).hexdigest())
-            for rank in ranks
-        )
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        return {
-            "month": self.name,
-            "seed": self.seed,
-            "since": self.start,
-            "days": self.days,
-            "jobs": round(self.jobs / _JOBS_PER_PLANNED_JOB),
-            "organization_ids": list(self.organization_ids),
-        }
-
-
-def generate_month(
-    databases: Databases,
-    settings: Settings,
-    *,
-    organizations: int = _Plan.organizations,
-    jobs: int = _Plan.jobs,
-    days: int = _Plan.days,
-    start: datetime = _Plan.start,
-    seed: int = _Plan.seed,
-    on_progress: Callable[[str, int], None] | None = None,
-) -> GeneratedMonth:
-    """Write about so many jobs into the source, all of them or none; a month that is there is left alone."""
-    plan = _Plan(organizations, jobs, days, start, seed)
-    progress = on_progress or (lambda _stage, _rows: None)
-    try:
-        with connect(databases.source_url, settings) as connection:
-            for sketch in _SKETCH:
-                _run(connection, sketch, plan.parameters)
-            created = _run(connection, "insert_organizations", plan.parameters).rowcount > 0
-            if created:
-                _fill(connection, plan, progress)
-            month = _describe(connection, plan, created=created)
-        if created:
-            with connect(databases.source_url, settings, autocommit=True) as connection:
-                _run(connection, "analyze_source", {})
-    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as missing:
-        raise SchemaMissing from missing
-    return month
-
-
-def serves_others(databases: Databases, settings: Settings, *, jobs: int = _Plan.jobs) -> bool:
-    """Whether source or aggregates hold organizations that a month of so many jobs does not consist of."""
-    ours = _Plan(jobs=jobs).organization_ids
-    for schema, url in ((ORCHESTRATION, databases.source_url), (ANALYTICS, databases.analytics_url)):
-        with connect(url, settings) as connection:
-            there = _run(connection, "table_exists", {"name": f"{schema}.organizations"}).fetchone()
-            question = render("generated_month/other_organizations", {"schema": schema}).encode()
-            if there == (True,):
-                others = connection.execute(question, {"organization_ids": list(ours)}).fetchone()
-                if others == (True,):
-                    return True
-    return False
-
-
-def _fill(connection: psycopg.Connection, plan: _Plan, progress: Callable[[str, int], None]) -> None:
-    parameters = plan.parameters
-    _run(connection, "insert_workflows", parameters)
-    _run(connection, "insert_clients", parameters)
-    _run(connection, "sort_in_memory", {})
-    with suppress(InsufficientPrivilege), connection.transaction():
-        _run(connection, "trust_foreign_keys", {})
-    written = 0
-    for day in range(plan.days):
-        written += _run(connection, "insert_jobs_of_a_day", parameters | {"day": day}).rowcount
-        progress("generate", written)
-
-
-def _describe(connection: psycopg.Connection, plan: _Plan, *, created: bool) -> GeneratedMonth:
-    parameters = plan.parameters
-    with connection.cursor(row_factory=class_row(BadDeployment)) as cursor:
-        bad_deployment = cursor.execute(_statement("bad_deployment"), parameters).fetchone()
-    extent = _run(connection, "month_extent", parameters).fetchone()
-    assert bad_deployment is not None
-    assert extent is not None
-    workflows, clients, jobs = extent
-    return GeneratedMonth(
-        created=created,
-        organization_ids=plan.organization_ids,
-        workflows=workflows,
-        clients=clients,
-        jobs=jobs,
-        since=plan.start,
-        until=plan.start + timedelta(days=plan.days),
-        bad_deployment=bad_deployment,
-    )
-
-
-def _run(connection: psycopg.Connection, name: str, parameters: dict[str, Any]) -> psycopg.Cursor:
-    return connection.execute(_statement(name), parameters or None)
-
-
-def _statement(name: str) -> LiteralString:
-    return statement(f"generated_month/{name}")
 
 
 @dataclass(frozen=True)
@@ -216,28 +94,125 @@ class Written:
     all_cells: int
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """Everything a month follows from; the same plan gives the same rows on every machine."""
+
+    organizations: int = 24
+    jobs: int = 240_000
+    days: int = 30
+    start: datetime = FIRST_DAY
+    seed: int = 1
+
+    @property
+    def name(self) -> str:
+        return f"{self.seed}/{self.start:%Y-%m-%d}/{self.days}/{self.organizations}/{self.jobs}"
+
+    @property
+    def organization_ids(self) -> list[UUID]:
+        keys = (f"{self.name}/organization/{rank}" for rank in range(1, self.organizations + 1))
+        return [UUID(md5(key.encode(), usedforsecurity=False).hexdigest()) for key in keys]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        jobs, ids = round(self.jobs / _JOBS_PER_PLANNED_JOB), self.organization_ids
+        plan = {"month": self.name, "seed": self.seed, "since": self.start, "days": self.days}
+        return plan | {"jobs": jobs, "organization_ids": ids}
+
+
+def generate_month(
+    databases: Databases,
+    settings: Settings,
+    *,
+    organizations: int = _Plan.organizations,
+    jobs: int = _Plan.jobs,
+    days: int = _Plan.days,
+    start: datetime = _Plan.start,
+    seed: int = _Plan.seed,
+    on_progress: Callable[[str, int], None] | None = None,
+) -> GeneratedMonth:
+    """Write about that many jobs into the source, all or none; a month that is there is left alone."""
+    plan = _Plan(organizations, jobs, days, start, seed)
+    parameters = plan.parameters
+    try:
+        with connect(databases.source_url, settings) as connection:
+            for sketch in _SKETCH:
+                _run(connection, sketch, parameters)
+            created = _insert(connection, parameters, "organizations", "id, name, time_zone") > 0
+            if created:
+                _fill(connection, parameters, on_progress or (lambda _stage, _rows: None))
+            bad_deployment = _first(connection, BadDeployment, "generated_month/bad_deployment", parameters)
+            ((workflows, clients, written),) = _run(connection, "month_extent", parameters)
+        if created:
+            with connect(databases.source_url, settings, autocommit=True) as connection:
+                _run(connection, "analyze_source")
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as missing:
+        raise SchemaMissing from missing
+    assert bad_deployment is not None
+    until, ids = start + timedelta(days=days), tuple(plan.organization_ids)
+    return GeneratedMonth(created, ids, workflows, clients, written, start, until, bad_deployment)
+
+
+def serves_others(databases: Databases, settings: Settings, *, jobs: int = _Plan.jobs) -> bool:
+    """Whether source or aggregates hold organizations that a month of that many jobs does not consist of."""
+    ours = {"organization_ids": _Plan(jobs=jobs).organization_ids}
+    for schema, url in ((ORCHESTRATION, databases.source_url), (ANALYTICS, databases.analytics_url)):
+        with connect(url, settings) as connection:
+            ((there,),) = _run(connection, "table_exists", {"name": f"{schema}.organizations"})
+            if there:
+                others = render("generated_month/other_organizations", {"schema": schema}).encode()
+                if connection.execute(others, ours).fetchone() == (True,):
+                    return True
+    return False
+
+
 def find_biggest_organizations(
     connection: psycopg.Connection, month: datetime, *, rows: int = 5
 ) -> list[OrganizationMonth]:
     """The organizations with the most jobs that completed in the month, the biggest first."""
+    values = {"month": month, "rows": rows} | ALL_OF_EACH
     with connection.cursor(row_factory=class_row(OrganizationMonth)) as cursor:
-        cursor.execute(
-            statement("generated_month/biggest_organizations"), {"month": month, "rows": rows} | ALL_OF_EACH
-        )
-        return cursor.fetchall()
+        return cursor.execute(statement("generated_month/biggest_organizations"), values).fetchall()
 
 
 def find_failing_workflow(connection: psycopg.Connection, month: datetime) -> FailingWorkflow | None:
     """The workflow whose failures stand out most in the month; None where nothing failed unusually."""
-    with connection.cursor(row_factory=class_row(FailingWorkflow)) as cursor:
-        cursor.execute(statement("generated_month/standing_out_failures"), {"month": month} | ALL_OF_EACH)
-        return cursor.fetchone()
+    asked = {"month": month} | ALL_OF_EACH
+    return _first(connection, FailingWorkflow, "generated_month/standing_out_failures", asked)
 
 
 def get_written(connection: psycopg.Connection, *, after: datetime | None = None) -> Written:
     """How many cells were written after a time; None, ever."""
-    values: dict[str, Any] = {"after": after}
-    with connection.cursor(row_factory=class_row(Written)) as cursor:
-        written = cursor.execute(statement("checks/cells_computed_after"), values).fetchone()
+    written = _first(connection, Written, "checks/cells_computed_after", {"after": after})
     assert written is not None
     return written
+
+
+def _fill(
+    connection: psycopg.Connection, parameters: dict[str, Any], progress: Callable[[str, int], None]
+) -> None:
+    for table in ("workflows", "clients"):
+        _insert(connection, parameters, table, "organization_id, id, name")
+    _run(connection, "sort_in_memory")
+    with suppress(InsufficientPrivilege), connection.transaction():
+        _run(connection, "trust_foreign_keys")
+    written = 0
+    for day in range(parameters["days"]):
+        written += _run(connection, "insert_jobs_of_a_day", parameters | {"day": day}).rowcount
+        progress("generate", written)
+
+
+def _insert(connection: psycopg.Connection, parameters: dict[str, Any], table: str, columns: str) -> int:
+    places = {"table": table, "columns": columns}
+    return connection.execute(render("generated_month/insert_named", places).encode(), parameters).rowcount
+
+
+def _run(
+    connection: psycopg.Connection, name: str, parameters: dict[str, Any] | None = None
+) -> psycopg.Cursor:
+    return connection.execute(statement(f"generated_month/{name}"), parameters)
+
+
+def _first(connection: psycopg.Connection, kind: type[T], name: str, values: dict[str, Any]) -> T | None:
+    with connection.cursor(row_factory=class_row(kind)) as cursor:
+        return cursor.execute(statement(name), values).fetchone()

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypedDict, Unpack
 from uuid import UUID
 
 from psycopg import Copy
@@ -15,14 +15,20 @@ from psycopg.types.json import Jsonb
 
 from pipelines.errors import InvalidRange, RowRefused
 from pipelines.executions.json_limits import checked_json
-from pipelines.executions.log_archive import Archive, count_levels, delete_from_archive, find_lines
-from pipelines.executions.transactions import Row, TenantRepository, asking
+from pipelines.executions.log_archive import (
+    Archive,
+    LinesOfJob,
+    count_levels,
+    delete_from_archive,
+    find_lines,
+)
+from pipelines.executions.transactions import Row, TenantRepository, asking, filled
 from pipelines.postgres.statements import statement
 from pipelines.subjects.steps import Level
 
 _NOT_STORABLE: Final = "(a value cannot be stored in its column)"
 
-# So many lines fit a page.
+# How many lines a page holds.
 _ROWS: Final = 1_000
 
 # The columns of execution_logs/copy_lines. An enum is sent as its text.
@@ -67,13 +73,27 @@ class LogLine(NewLogLine):
         return LinePlace(self.timestamp, self.sequence, self.id)
 
 
-@dataclass(frozen=True, order=True)
-class LinePlace:
+class LinePlace(NamedTuple):
     """Where a line stands among those of its job; the newest come first."""
 
     timestamp: datetime
     sequence: int
     id: UUID
+
+
+class Range(TypedDict, total=False):
+    """[since, until), with time zones; everything when it is not said. Of a deleted job only if asked for."""
+
+    since: datetime
+    until: datetime
+    include_deleted: bool
+
+
+class Page(Range, total=False):
+    """The newest `rows` lines of a range, or those that go on `after` the last line of another page."""
+
+    after: LinePlace | None
+    rows: int
 
 
 class ExecutionLogRepository(TenantRepository):
@@ -108,125 +128,76 @@ class ExecutionLogRepository(TenantRepository):
         return written
 
     def find_by_job(
-        self,
-        job_id: UUID,
-        *,
-        level: Level | None = None,
-        since: datetime = _EARLIEST,
-        until: datetime = _LATEST,
-        after: LinePlace | None = None,
-        rows: int = _ROWS,
-        include_deleted: bool = False,
+        self, job_id: UUID, *, level: Level | None = None, **page: Unpack[Page]
     ) -> tuple[LogLine, ...]:
         """A page of a job's log, or of its lines of one level."""
-        levels = _BY_GRAVITY if level is None else (level,)
-        asked = {"level": level} if level else {}
-        statement = "find_by_job_at_level" if level else "find_by_job"
-        return self._page(
-            statement, job_id, levels, since, until, after, rows, include_deleted=include_deleted, **asked
-        )
+        if level is None:
+            return self._page("of_any_level", job_id, _BY_GRAVITY, page)
+        return self._page("of_one_level", job_id, (level,), page)
 
     def find_errors_by_job(
-        self,
-        job_id: UUID,
-        *,
-        with_warnings: bool = False,
-        since: datetime = _EARLIEST,
-        until: datetime = _LATEST,
-        after: LinePlace | None = None,
-        rows: int = _ROWS,
-        include_deleted: bool = False,
+        self, job_id: UUID, *, with_warnings: bool = False, **page: Unpack[Page]
     ) -> tuple[LogLine, ...]:
         """A page of what went wrong in a job: ERROR and FATAL, and WARN if asked for."""
-        gravest = _from(Level.WARN if with_warnings else Level.ERROR)
-        return self._page(
-            "find_errors_by_job",
-            job_id,
-            gravest,
-            since,
-            until,
-            after,
-            rows,
-            include_deleted=include_deleted,
-            from_level=gravest[0],
-        )
+        gravest = _BY_GRAVITY.index(Level.WARN if with_warnings else Level.ERROR)
+        return self._page("of_problems", job_id, _BY_GRAVITY[gravest:], page)
 
-    def get_level_counts(
-        self,
-        job_id: UUID,
-        *,
-        since: datetime = _EARLIEST,
-        until: datetime = _LATEST,
-        include_deleted: bool = False,
-    ) -> Mapping[Level, int]:
+    def get_level_counts(self, job_id: UUID, **range_: Unpack[Range]) -> Mapping[Level, int]:
         """How many lines of each level a job's log has, those without any included."""
-        asked = _range(since, until) | {"job_id": job_id, "include_deleted": include_deleted}
+        asked, values = self._asked(job_id, range_)
         self._accesses.record("execution_logs", job_id=job_id)
         counts = dict.fromkeys(Level, 0)
-        for row in self._rows("execution_logs/get_level_counts", **asked):
+        for row in self._rows("execution_logs/get_level_counts", **values):
             counts[Level(row["level"])] += row["lines"]
-        for archive in self._archives(asked):
-            counted = count_levels(archive, self._tenant.organization_id, job_id, since, until)
-            for name, lines in counted.items():
+        for archive in self._archives(values):
+            for name, lines in count_levels(archive, asked).items():
                 counts[Level(name)] += lines
         return counts
 
     def delete_by_job(self, job_id: UUID) -> int:
         """Delete a job's log for good, the archived part of it too; return how many lines there were."""
-        ((deleted,),) = (row.values() for row in self._rows("execution_logs/delete_by_job", job_id=job_id))
-        for row in self._rows("log_partitions/lock_archive"):
-            archive = _archive_of(row)
+        (row,) = self._rows("execution_logs/delete_by_job", job_id=job_id)
+        deleted = int(row["lines"])
+        for row in self._rows("log_partitions/archives", {"lock": "FOR UPDATE"}):
+            archive = Archive(**row)
             smaller = delete_from_archive(archive, self._tenant.organization_id, job_id)
             if smaller:
-                self._rows("log_partitions/replace_archive", **smaller.columns)
+                self._rows("log_partitions/replace_archive", **vars(smaller))
                 deleted += archive.rows - smaller.rows
-        return int(deleted)
+        return deleted
 
-    def _page(
-        self,
-        statement: str,
-        job_id: UUID,
-        levels: Sequence[Level],
-        since: datetime,
-        until: datetime,
-        after: LinePlace | None,
-        rows: int,
-        **values: Any,
-    ) -> tuple[LogLine, ...]:
-        asked = _range(since, until) | values | {"job_id": job_id, "rows": rows}
+    def _page(self, wanted: str, job_id: UUID, levels: Sequence[Level], page: Page) -> tuple[LogLine, ...]:
+        asked, values = self._asked(job_id, page)
         # Every line is older than `until`, so that nothing is left out after this place.
-        place = after or LinePlace(until, 0, job_id)
-        asked |= {
-            "after_timestamp": place.timestamp,
-            "after_sequence": place.sequence,
-            "after_id": place.id,
-        }
+        place = page.get("after") or LinePlace(asked.until, 0, job_id)
+        rows = page.get("rows", _ROWS)
+        after = {f"after_{name}": value for name, value in place._asdict().items()}
+        places = {"wanted": filled(f"execution_logs/{wanted}")}
         self._accesses.record("execution_logs", job_id=job_id)
         # In this order: what has been read is locked against being archived meanwhile.
-        lines = [_line_of(row) for row in self._rows(f"execution_logs/{statement}", **asked)]
-        for archive in self._archives(asked):
+        found = self._rows(
+            "execution_logs/find_page", places, **values | after | {"level": levels[0], "rows": rows}
+        )
+        lines = [_line_of(row) for row in found]
+        for archive in self._archives(values):
             # The lines of an older month cannot come before the last one of a page that is full.
             if len(lines) == rows and lines[-1].timestamp >= archive.until:
                 break
-            found = find_lines(
-                archive,
-                self._tenant.organization_id,
-                job_id,
-                since,
-                until,
-                levels=levels,
-                before=(place.timestamp, place.sequence, place.id),
-                rows=rows,
-            )
-            both = sorted([*lines, *map(_line_of, found)], key=lambda line: line.place, reverse=True)
-            lines = both[:rows]
+            archived = map(_line_of, find_lines(archive, asked, levels, place, rows))
+            lines = sorted([*lines, *archived], key=lambda line: line.place, reverse=True)[:rows]
         return tuple(lines)
 
-    def _archives(self, asked: Mapping[str, Any]) -> Iterator[Archive]:
-        names = ("organization_id", "job_id", "since", "until", "include_deleted")
-        values = {name: asked[name] for name in names if name in asked}
+    def _asked(self, job_id: UUID, range_: Range | Page) -> tuple[LinesOfJob, dict[str, Any]]:
+        """What is asked for, and the same as the values of a statement. Raises `InvalidRange`."""
+        since, until = range_.get("since", _EARLIEST), range_.get("until", _LATEST)
+        if since.tzinfo is None or until.tzinfo is None or since >= until:
+            raise InvalidRange(f"({since.isoformat()} to {until.isoformat()})")
+        asked = LinesOfJob(self._tenant.organization_id, job_id, since, until)
+        return asked, vars(asked) | {"include_deleted": range_.get("include_deleted", False)}
+
+    def _archives(self, values: Mapping[str, Any]) -> Iterator[Archive]:
         for row in self._rows("execution_logs/archived_months", **values):
-            yield _archive_of(row)
+            yield Archive(**row)
 
     def _copy(self, copy: Copy, line_id: UUID, line: NewLogLine) -> None:
         metadata = checked_json(line.metadata, "execution_logs.metadata", self._settings)
@@ -236,15 +207,8 @@ class ExecutionLogRepository(TenantRepository):
                 raise RowRefused(_NOT_STORABLE)
             copy.write_row(
                 (
-                    line_id,
-                    self._tenant.organization_id,
-                    line.job_id,
-                    line.sequence,
-                    line.timestamp,
-                    line.duration_ms,
-                    line.level,
-                    line.step_name,
-                    line.message,
+                    *(line_id, self._tenant.organization_id, line.job_id, line.sequence, line.timestamp),
+                    *(line.duration_ms, line.level, line.step_name, line.message),
                     None if metadata is None else Jsonb(metadata, dumps=str.encode),
                 )
             )
@@ -264,20 +228,6 @@ def _new_ids() -> Iterator[UUID]:
     high, low = begun << 16 | 7 << 12 | somewhere >> 68, 2 << 62 | somewhere & (1 << 61) - 1
     for number in count(high << 64 | low):
         yield UUID(int=number)
-
-
-def _range(since: datetime, until: datetime) -> dict[str, Any]:
-    if since.tzinfo is None or until.tzinfo is None or since >= until:
-        raise InvalidRange(f"({since.isoformat()} to {until.isoformat()})")
-    return {"since": since, "until": until}
-
-
-def _from(level: Level) -> tuple[Level, ...]:
-    return _BY_GRAVITY[_BY_GRAVITY.index(level) :]
-
-
-def _archive_of(row: Row) -> Archive:
-    return Archive(row["archive_reference"], row["archived_rows"], row["month_start"], row["month_end"])
 
 
 def _line_of(row: Row) -> LogLine:

@@ -20,28 +20,21 @@ from pipelines.errors import LogArchiveNotWritten, LogArchiveUnusable
 from pipelines.facts.object_stores import settle, store_at
 from pipelines.postgres.connections import Connection
 from pipelines.postgres.failures import obstacle_of, said_of, words_of
-from pipelines.postgres.statements import statement
+from pipelines.postgres.statements import render
 from pipelines.settings import located
 
 # As log_partitions/copy_month gives them: ids in hexadecimal digits, the timestamp as a number.
-_COPIED: Final = {
-    "id": pl.String,
-    "organization_id": pl.String,
-    "job_id": pl.String,
-    "sequence": pl.Int32,
-    "level": pl.String,
-    "timestamp": pl.Int64,
-    "step_name": pl.String,
-    "message": pl.String,
-    "duration_ms": pl.Float64,
-    "metadata": pl.String,
-}
+_COPIED: Final = (
+    *("id", "organization_id", "job_id", "sequence", "level", "timestamp"),
+    *("step_name", "message", "duration_ms", "metadata"),
+)
+_NUMBERS: Final = {"sequence": pl.Int32, "timestamp": pl.Int64, "duration_ms": pl.Float64}
 
 # So the lines of a job are neighbours, and of a file no more is read than the groups that may hold them.
 _ORDER: Final = ("organization_id", "job_id", "timestamp", "sequence", "id")
 _GROUP_ROWS: Final = 20_000
 
-# So much of a file is read at a time to take its sum.
+# How much of a file is read at a time to take its sum.
 _PART_BYTES: Final = 8 << 20
 
 # Polars panics over some damage, and a panic is no Exception.
@@ -96,7 +89,7 @@ class Month:
 
 
 def months_from(first: Month, count: int) -> Iterator[Month]:
-    """Yield so many months in a row."""
+    """Yield consecutive months."""
     for _ in range(count):
         yield first
         first = first.next
@@ -104,12 +97,13 @@ def months_from(first: Month, count: int) -> Iterator[Month]:
 
 @dataclass(frozen=True)
 class Archive:
-    """Where the lines of [since, until), which is a month, are, and how many."""
+    """Where the lines of [since, until), which is a month, are, how many, and the SHA-256 of the file."""
 
     reference: str
     rows: int
     since: datetime
     until: datetime
+    sha256: str
 
     @property
     def month(self) -> Month:
@@ -118,66 +112,46 @@ class Archive:
 
 
 @dataclass(frozen=True)
-class Written(Archive):
-    """An archive that has just been written and read again, and the SHA-256 of its file."""
+class LinesOfJob:
+    """The lines of one job of a tenant that were said in [since, until)."""
 
-    sha256: str
-
-    @property
-    def columns(self) -> dict[str, Any]:
-        """What is kept of it."""
-        return {
-            "month_start": self.since,
-            "archive_reference": self.reference,
-            "archive_sha256": self.sha256,
-            "archived_rows": self.rows,
-        }
+    organization_id: UUID
+    job_id: UUID
+    since: datetime
+    until: datetime
 
 
-def archive_month(connection: Connection, url: str, month: Month, earlier: Archive | None) -> Written:
+def archive_month(connection: Connection, url: str, month: Month, earlier: Archive | None) -> Archive:
     """Write the lines that the database has of a month, and those of an earlier archive, into a new one.
 
     Raises `LogArchiveNotWritten` and, for the earlier one, `LogArchiveUnusable`.
     """
+    copying = render("log_partitions/copy_month", {"partition": month.partition}).encode()
     with tempfile.TemporaryDirectory(prefix="execmetrics-") as folder:
         copied = Path(folder) / "lines.csv"
-        for name, moment in (("since", month.start), ("until", month.end)):
-            values = [f"execmetrics.{name}", moment.isoformat()]
-            connection.execute("SELECT set_config(%s, %s, true)", values)
         try:
-            copying = statement("log_partitions/copy_month").encode()
             with copied.open("wb") as file, connection.cursor().copy(copying) as copy:
-                for part in copy:
-                    file.write(part)
+                file.writelines(copy)
         except OSError as full:
             raise LogArchiveNotWritten(f"({month}: {words_of(full)})") from full
-        lines = _lines_of(copied)
+        schema = dict.fromkeys(_COPIED, pl.String) | _NUMBERS
+        lines = pl.scan_csv(copied, has_header=False, schema=schema, glob=False).with_columns(
+            pl.col("id", "organization_id", "job_id").str.decode("hex"),
+            pl.col("timestamp").cast(pl.Datetime("us", "UTC")),
+        )
         if earlier is not None:
             lines = pl.concat([_opened(earlier), lines]).unique("id").sort(_ORDER)
         return _write(lines, located(url), month)
 
 
 def find_lines(
-    archive: Archive,
-    organization_id: UUID,
-    job_id: UUID,
-    since: datetime,
-    until: datetime,
-    *,
-    levels: Sequence[str],
-    before: tuple[datetime, int, UUID],
-    rows: int,
+    archive: Archive, asked: LinesOfJob, levels: Sequence[str], before: tuple[datetime, int, UUID], rows: int
 ) -> list[dict[str, Any]]:
     """The newest lines of a job before a place, `rows` at most. Raises `LogArchiveUnusable`."""
-    lines = _of_job(archive, organization_id, job_id, since, until)
-    timestamp, sequence, line_id = before
-    older = (pl.col("timestamp") < timestamp) | (
-        (pl.col("timestamp") == timestamp)
-        & (
-            (pl.col("sequence") < sequence)
-            | ((pl.col("sequence") == sequence) & (pl.col("id") < pl.lit(line_id.bytes)))
-        )
-    )
+    lines, (moment, number, line_id) = _of_job(archive, asked), before
+    timestamp, sequence, key = pl.col("timestamp"), pl.col("sequence"), pl.col("id")
+    beside = (sequence < number) | ((sequence == number) & (key < pl.lit(line_id.bytes)))
+    older = (timestamp < moment) | ((timestamp == moment) & beside)
     with _reading(archive):
         found = (
             lines.filter(older, pl.col("level").is_in([str(level) for level in levels]))
@@ -189,34 +163,33 @@ def find_lines(
     return [_as_stored(row) for row in found.iter_rows(named=True)]
 
 
-def count_levels(
-    archive: Archive, organization_id: UUID, job_id: UUID, since: datetime, until: datetime
-) -> Mapping[str, int]:
+def count_levels(archive: Archive, asked: LinesOfJob) -> Mapping[str, int]:
     """How many lines of each level a job has. Raises `LogArchiveUnusable`."""
-    lines = _of_job(archive, organization_id, job_id, since, until)
+    lines = _of_job(archive, asked)
     with _reading(archive):
         return dict(lines.group_by("level").agg(pl.len()).collect().iter_rows())
 
 
-def delete_from_archive(archive: Archive, organization_id: UUID, job_id: UUID) -> Written | None:
+def delete_from_archive(archive: Archive, organization_id: UUID, job_id: UUID) -> Archive | None:
     """Write the archive anew without the lines of a job, beside the old one; None when there are none.
 
     Raises `LogArchiveUnusable` and `LogArchiveNotWritten`.
     """
-    if not count_levels(archive, organization_id, job_id, archive.since, archive.until):
+    all_of_them = LinesOfJob(organization_id, job_id, archive.since, archive.until)
+    if not count_levels(archive, all_of_them):
         return None
-    kept = _opened(archive).filter(~_is_of(organization_id, job_id))
+    kept = _opened(archive).filter(~_is_of(all_of_them))
     return _write(kept, archive.reference.rpartition("/")[0], archive.month)
 
 
-def verify_archive(archive: Archive, sha256: str) -> None:
+def verify_archive(archive: Archive) -> None:
     """Read an archive whole. Raises `LogArchiveUnusable` unless it is the file that was written."""
     url, _, name = archive.reference.rpartition("/")
     summed = hashlib.sha256()
     with _reading(archive):
         for part in obstore.get(store_at(url), name).stream(min_chunk_size=_PART_BYTES):
             summed.update(part)
-    if summed.hexdigest() != sha256:
+    if summed.hexdigest() != archive.sha256:
         raise LogArchiveUnusable(f"({archive.month}: {archive.reference})")
 
 
@@ -239,7 +212,7 @@ def sweep_archives(url: str, referred: Collection[str], now: datetime) -> int:
     return removed
 
 
-def _write(lines: pl.LazyFrame, location: str, month: Month) -> Written:
+def _write(lines: pl.LazyFrame, location: str, month: Month) -> Archive:
     """Write a new archive, and read it again: what cannot be read must not be relied on."""
     name = f"{month.partition}-{uuid4().hex[:12]}.parquet"
     with tempfile.TemporaryDirectory(prefix="execmetrics-") as folder:
@@ -251,20 +224,11 @@ def _write(lines: pl.LazyFrame, location: str, month: Month) -> Written:
                 sha256 = hashlib.file_digest(content, "sha256").hexdigest()
             obstore.put(store_at(location), name, file)
             settle(location, name)
-            written = Written(f"{location}/{name}", rows, month.start, month.end, sha256)
-            verify_archive(written, sha256)
+            written = Archive(f"{location}/{name}", rows, month.start, month.end, sha256)
+            verify_archive(written)
         except (*_FAILED, LogArchiveUnusable) as failed:
             raise LogArchiveNotWritten(f"({month}: {words_of(failed)})") from failed
     return written
-
-
-def _lines_of(copied: Path) -> pl.LazyFrame:
-    """The copied lines as an archive has them."""
-    lines = pl.scan_csv(copied, has_header=False, schema=_COPIED, glob=False)
-    return lines.with_columns(
-        pl.col("id", "organization_id", "job_id").str.decode("hex"),
-        pl.col("timestamp").cast(pl.Datetime("us", "UTC")),
-    )
 
 
 def _opened(archive: Archive) -> pl.LazyFrame:
@@ -276,17 +240,14 @@ def _opened(archive: Archive) -> pl.LazyFrame:
     return lines
 
 
-def _of_job(
-    archive: Archive, organization_id: UUID, job_id: UUID, since: datetime, until: datetime
-) -> pl.LazyFrame:
-    in_time = (pl.col("timestamp") >= since) & (pl.col("timestamp") < until)
-    return _opened(archive).filter(_is_of(organization_id, job_id), in_time)
+def _of_job(archive: Archive, asked: LinesOfJob) -> pl.LazyFrame:
+    in_time = (pl.col("timestamp") >= asked.since) & (pl.col("timestamp") < asked.until)
+    return _opened(archive).filter(_is_of(asked), in_time)
 
 
-def _is_of(organization_id: UUID, job_id: UUID) -> pl.Expr:
-    return (pl.col("organization_id") == pl.lit(organization_id.bytes)) & (
-        pl.col("job_id") == pl.lit(job_id.bytes)
-    )
+def _is_of(asked: LinesOfJob) -> pl.Expr:
+    organization, job = pl.lit(asked.organization_id.bytes), pl.lit(asked.job_id.bytes)
+    return (pl.col("organization_id") == organization) & (pl.col("job_id") == job)
 
 
 def _as_stored(row: dict[str, Any]) -> dict[str, Any]:

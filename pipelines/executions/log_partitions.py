@@ -6,14 +6,14 @@ from functools import partial
 from typing import Any, Final, LiteralString, TypeVar
 
 from psycopg import errors
-from psycopg.rows import dict_row
+from psycopg.rows import class_row, dict_row
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pipelines.errors import LogPartitionsInUse
 from pipelines.executions.log_archive import Archive, Month, archive_month
 from pipelines.postgres.connections import Connection
 from pipelines.postgres.schemas import ORCHESTRATION
-from pipelines.postgres.statements import body, statement
+from pipelines.postgres.statements import body, render, statement
 from pipelines.settings import Settings
 
 T = TypeVar("T")
@@ -26,9 +26,6 @@ _PAUSES_S: Final = (0.01, 0.03, 0.07, 0.15, 0.31) * 8
 # Each of these may write an archive.
 _PAUSES_OF_A_DROP_S: Final = (0.1, 0.5, 2.5, 0)
 _BRIEF_S: Final = (0.01,) * 20
-
-# No archive, as columns of a month.
-_NOT_ARCHIVED: Final[dict[str, Any]] = dict.fromkeys(("archive_reference", "archive_sha256", "archived_rows"))
 
 
 def why_not_ours(connection: Connection) -> str | None:
@@ -49,15 +46,9 @@ def find_months(connection: Connection) -> list[Month]:
     return sorted(month for month in named if month)
 
 
-def find_months_without(connection: Connection) -> list[Month]:
-    """The months of lines that are in no month's partition."""
-    return [Month(*row) for row in _all(connection, "months_without")]
-
-
-def count_lines_without(connection: Connection) -> int:
-    """How many lines are in no month's partition."""
-    ((lines,),) = _all(connection, "lines_without")
-    return int(lines)
+def find_months_without(connection: Connection) -> dict[Month, int]:
+    """The months of lines that are in no month's partition, and how many lines each has."""
+    return {Month(year, number): lines for year, number, lines in _all(connection, "months_without")}
 
 
 def make_partitions(connection: Connection, months: Iterable[Month]) -> dict[Month, int]:
@@ -107,9 +98,10 @@ def complete_indexes(connection: Connection, settings: Settings) -> tuple[str, .
     return tuple(row["child"] for row in lacking)
 
 
-def find_archives(connection: Connection) -> list[tuple[Archive, str]]:
-    """Every archive and the SHA-256 of its file."""
-    return [(Archive(*places), sha256) for *places, sha256 in _all(connection, "archives")]
+def find_archives(connection: Connection) -> list[Archive]:
+    """Every archive."""
+    with connection.cursor(row_factory=class_row(Archive)) as cursor:
+        return cursor.execute(render("log_partitions/archives", {"lock": ""}).encode()).fetchall()
 
 
 def _composed(path: str, **parts: Composable | str) -> Composed:
@@ -147,14 +139,14 @@ def _drop(
     reason = unpublished(month)
     if reason is not None:
         return reason
-    archived = _NOT_ARCHIVED
+    dropped: dict[str, Any] = dict.fromkeys(("reference", "sha256", "rows"))
+    dropped |= {"since": month.start, "until": month.end}
     if archive_url is not None:
-        archives = {archive.month: archive for archive, _ in find_archives(connection)}
-        archived = archive_month(connection, archive_url, month, archives.get(month)).columns
+        archives = {archive.month: archive for archive in find_archives(connection)}
+        dropped = vars(archive_month(connection, archive_url, month, archives.get(month)))
     # Without waiting: somebody who waits for this month may have what is asked for here.
     hold = partial(_lock, connection, "execution_logs", "ACCESS EXCLUSIVE MODE NOWAIT")
     _in_turn(connection, hold, _BRIEF_S)
-    dropped = archived | {"month_start": month.start, "month_end": month.end}
     connection.execute(statement("log_partitions/record_drop"), dropped)
     connection.execute(_composed("drop", partition=month.partition))
     return None

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from pipelines.errors import (
     StatementTimedOut,
     UnknownOrganization,
 )
+from pipelines.executions.transactions import filled
 from pipelines.postgres.connections import Connection
 from pipelines.postgres.statements import statement
 from pipelines.settings import Settings
@@ -23,6 +24,12 @@ from pipelines.source.selections import FARTHEST_BEHIND
 
 # Enough to look into what happened, few enough to be read.
 _EXAMPLES: Final = 5
+
+# What is copied of each job; `job_id` is the key.
+_COPIED: Final = (
+    *("job_id", "organization_id", "workflow_id", "workflow_name", "client_id", "client_name"),
+    *("initiator_type", "status", "created_at", "started_at", "completed_at", "deleted_at"),
+)
 
 
 @dataclass(frozen=True)
@@ -63,19 +70,18 @@ class SyncReport:
     left_alone: str | None = None
 
     def __add__(self, other: "SyncReport") -> "SyncReport":
-        sums = {
-            field.name: getattr(self, field.name) + getattr(other, field.name)
-            for field in fields(self)
-            if field.name != "left_alone"
-        }
-        return SyncReport(**sums)
+        return SyncReport(
+            self.organizations + other.organizations,
+            self.organizations_waiting + other.organizations_waiting,
+            self.rows_inserted + other.rows_inserted,
+            self.rows_updated + other.rows_updated,
+            self.rows_deleted + other.rows_deleted,
+        )
 
 
 def find_obstacle(connection: Connection) -> str | None:
     """Why the metadata of this source is none of our business, in a sentence; None when it is."""
-    ((is_there, is_ours, is_read_only),) = connection.execute(
-        statement("execution_metadata/standing")
-    ).fetchall()
+    ((is_there, is_ours, is_read_only),) = connection.execute(statement("execution_metadata/standing"))
     if not is_there:
         return "The source has no table execution_metadata of ours, so there is nothing to sync."
     if is_read_only:
@@ -100,17 +106,32 @@ def syncing(connection: Connection, settings: Settings) -> Iterator[None]:
 
     Raises `AnotherRunHoldsTheLock`, `StatementTimedOut`, `StatementCancelled`.
     """
-    with _limited(connection, settings):
+    with reading(connection, settings, "READ WRITE"):
         connection.execute(statement("execution_metadata/lock"))
         yield
 
 
 @contextmanager
-def reading(connection: Connection, settings: Settings) -> Iterator[None]:
-    """Have one transaction that writes nothing. Raises as `syncing` does."""
-    with _limited(connection, settings):
-        connection.execute("SET TRANSACTION READ ONLY")
-        yield
+def reading(connection: Connection, settings: Settings, mode: str = "READ ONLY") -> Iterator[None]:
+    """Have one transaction that waits for nobody, and works on nothing, longer than the settings say.
+
+    It writes nothing unless its mode says so. Raises as `syncing` does.
+    """
+    longest_s = settings.statement_timeout.total_seconds()
+    limits = {"patience": settings.lock_timeout.total_seconds(), "longest": longest_s}
+    begun = time.monotonic()
+    try:
+        with connection.transaction():
+            connection.execute(f"SET TRANSACTION {mode}")
+            # The limits hold from the next statement on.
+            milliseconds = {name: f"{round(seconds * 1000)}ms" for name, seconds in limits.items()}
+            connection.execute(statement("execution_metadata/limits"), milliseconds)
+            yield
+    except errors.LockNotAvailable as busy:
+        raise AnotherRunHoldsTheLock from busy
+    except errors.QueryCanceled as ended:
+        late = time.monotonic() - begun >= longest_s
+        raise StatementTimedOut() if late else StatementCancelled() from ended
 
 
 def write_changes(connection: Connection, organization_ids: Sequence[UUID], *, full: bool) -> SyncReport:
@@ -119,48 +140,17 @@ def write_changes(connection: Connection, organization_ids: Sequence[UUID], *, f
     deleted = 0
     if full:
         deleted = connection.execute(statement("execution_metadata/delete_left_over"), values).rowcount
-    ((synced, inserted, updated),) = connection.execute(
-        statement("execution_metadata/sync"), values
-    ).fetchall()
-    return SyncReport(
-        organizations=synced,
-        organizations_waiting=len(organization_ids) - synced,
-        rows_inserted=inserted,
-        rows_updated=updated,
-        rows_deleted=deleted,
-    )
+    lists = {"of_sources": "s.", "of_copies": "m.", "new_values": "excluded.", "columns": ""}
+    places = {place: ", ".join(before + name for name in _COPIED) for place, before in lists.items()}
+    ((synced, inserted, updated),) = connection.execute(filled("execution_metadata/sync", **places), values)
+    return SyncReport(synced, len(organization_ids) - synced, inserted, updated, deleted)
 
 
 def find_drift(connection: Connection, organization_ids: Sequence[UUID]) -> list[OrganizationDrift]:
     """Compare every row with its sources, in one statement and so as of one moment."""
-    values = {
-        "organization_ids": list(organization_ids),
-        "farthest": FARTHEST_BEHIND,
-        "examples": _EXAMPLES,
-    }
+    names = [name for name in _COPIED if name != "job_id"]
+    differing = [f"CASE WHEN m.{name} IS DISTINCT FROM s.{name} THEN '{name}' END" for name in names]
+    asked = filled("execution_metadata/drift", differing=", ".join(differing))
+    values = {"organization_ids": list(organization_ids), "farthest": FARTHEST_BEHIND, "examples": _EXAMPLES}
     with connection.cursor(row_factory=class_row(OrganizationDrift)) as cursor:
-        return cursor.execute(statement("execution_metadata/drift"), values).fetchall()
-
-
-@contextmanager
-def _limited(connection: Connection, settings: Settings) -> Iterator[None]:
-    """Have a transaction that waits for nobody, and works on nothing, longer than the settings say."""
-    values = {
-        "patience": _milliseconds(settings.lock_timeout.total_seconds()),
-        "longest": _milliseconds(settings.statement_timeout.total_seconds()),
-    }
-    begun = time.monotonic()
-    try:
-        with connection.transaction():
-            # The limits hold from the next statement on.
-            connection.execute(statement("execution_metadata/limits"), values)
-            yield
-    except errors.LockNotAvailable as busy:
-        raise AnotherRunHoldsTheLock from busy
-    except errors.QueryCanceled as ended:
-        late = time.monotonic() - begun >= settings.statement_timeout.total_seconds()
-        raise StatementTimedOut() if late else StatementCancelled() from ended
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{round(seconds * 1000)}ms"
+        return cursor.execute(asked, values).fetchall()

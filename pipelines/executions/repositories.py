@@ -1,11 +1,12 @@
 """Jobs, workflows, screenshots and retrieved rules of one tenant: records, and the repositories of these."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, ClassVar, Final, TypeVar
 from uuid import UUID, uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -13,13 +14,15 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pipelines.errors import BlobDamaged, JobNotVisible, RagRulesMalformed, WorkflowNotVisible
 from pipelines.executions.blobs import Blob, BlobStore
 from pipelines.executions.json_limits import checked_json, json_size, json_text
-from pipelines.executions.transactions import Row, TenantRepository
+from pipelines.executions.transactions import Row, TenantRepository, filled
 from pipelines.subjects.jobs import Status
 
-# So many pictures fit a page.
+T = TypeVar("T")
+
+# How many screenshots a page holds.
 _ROWS: Final = 100
 
-# When the last picture of a page was taken, and its id.
+# When the last screenshot of a page was taken, and its id.
 Place = tuple[datetime, UUID]
 
 
@@ -64,6 +67,16 @@ class WorkflowDefinition:
 
     workflow_id: UUID
     definition: Any
+
+
+@dataclass(frozen=True)
+class _StoredDefinition:
+    """The columns of a definition: it is in its row, or in blob storage if it is too large for that."""
+
+    definition: Any = None
+    definition_reference: Any = None
+    definition_size_bytes: Any = None
+    definition_sha256: Any = None
 
 
 class ScreenshotType(StrEnum):
@@ -128,22 +141,61 @@ class RagRules:
 _PAYERS: Final = TypeAdapter(list[Payer])
 _RULES: Final = TypeAdapter(list[Rule])
 
+# What the values of a column become, where a record has them otherwise than the driver gives them.
+_READ: Final[dict[str, Callable[[Any], Any]]] = {
+    "status": Status,
+    "screenshot_type": ScreenshotType,
+    "payers": lambda found: tuple(_PAYERS.validate_python(found)),
+    "rules": lambda found: tuple(_RULES.validate_python(found)),
+}
 
-class JobRepository(TenantRepository):
-    """Jobs in the transaction of a unit of work; deleted ones are not there unless they are asked for."""
+
+class SoftDeletingRepository(TenantRepository):
+    """Rows of one table in the transaction of a unit of work; deleted ones are found only if asked for."""
+
+    _table: ClassVar[str]
+    _key: ClassVar[str] = "id"
+    _visible: ClassVar[str] = "visible"
+
+    def delete(self, key: UUID) -> bool:
+        """Soft-delete a row, and nothing that it refers to or that refers to it; whether there was one."""
+        return bool(self._asked("delete_row", {"key": key, "include_deleted": False}))
+
+    def _find(self, kind: type[T], key: UUID, include_deleted: bool) -> T | None:
+        found = self._records("find_row", kind, {"key": key, "include_deleted": include_deleted})
+        return found[0] if found else None
+
+    def _records(
+        self, name: str, kind: Callable[..., T], values: Mapping[str, object], of_job: str = "true"
+    ) -> list[T]:
+        """The records of a kind that a statement gives; `job_id` of a job is its id, and so on."""
+        names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+        own = f"{self._table.removesuffix('s')}_id"
+        columns = ", ".join(f"id AS {own}" if each == own else each for each in names)
+        return [
+            kind(**{name: _READ[name](value) if name in _READ else value for name, value in row.items()})
+            for row in self._asked(name, values, columns=columns, of_job=of_job)
+        ]
+
+    def _asked(self, name: str, values: Mapping[str, object], **places: str) -> list[Row]:
+        visible = filled(f"executions/{self._visible}", table=self._table)
+        places |= {"table": self._table, "key": self._key, "visible": visible}
+        return self._rows(f"executions/{name}", places, **values)
+
+
+class JobRepository(SoftDeletingRepository):
+    """Jobs of a tenant."""
+
+    _table = "jobs"
 
     def find_by_id(self, job_id: UUID, *, include_deleted: bool = False) -> Job | None:
         """One job, without what it returned."""
-        for row in self._rows("executions/find_job", job_id=job_id, include_deleted=include_deleted):
-            return _job(row)
-        return None
+        return self._find(Job, job_id, include_deleted)
 
     def find_result(self, job_id: UUID, *, include_deleted: bool = False) -> JobResult | None:
         """What it returned, once the access is logged. Raises `AccessNotLogged`."""
         self._accesses.record("jobs.result", job_id=job_id)
-        for row in self._rows("executions/find_job_result", job_id=job_id, include_deleted=include_deleted):
-            return JobResult(**row)
-        return None
+        return self._find(JobResult, job_id, include_deleted)
 
     def create(
         self,
@@ -157,117 +209,86 @@ class JobRepository(TenantRepository):
         result: Any = None,
     ) -> Job:
         """A new job. Raises `JsonTooLarge`, `RowRefused`, `WorkflowNotVisible` and `ClientNotVisible`."""
-        (row,) = self._rows(
-            "executions/create_job",
-            job_id=uuid4(),
-            workflow_id=workflow_id,
-            client_id=client_id,
-            initiator_type=initiator_type,
-            status=status.value,
-            started_at=started_at,
-            completed_at=completed_at,
-            result=checked_json(result, "jobs.result", self._settings),
-        )
-        return _job(row)
-
-    def delete(self, job_id: UUID) -> bool:
-        """Soft-delete a job; whether there was one."""
-        return bool(self._rows("executions/delete_job", job_id=job_id, include_deleted=False))
+        values = {"job_id": uuid4(), "workflow_id": workflow_id, "client_id": client_id}
+        said = {"initiator_type": initiator_type, "status": status.value}
+        times = {"started_at": started_at, "completed_at": completed_at}
+        written = checked_json(result, "jobs.result", self._settings)
+        (job,) = self._records("create_job", Job, values | said | times | {"result": written})
+        return job
 
 
-class WorkflowRepository(TenantRepository):
-    """Workflows in the transaction of a unit of work; deleted ones are there only if they are asked for."""
+class WorkflowRepository(SoftDeletingRepository):
+    """Workflows of a tenant."""
+
+    _table = "workflows"
 
     def find_by_id(self, workflow_id: UUID, *, include_deleted: bool = False) -> Workflow | None:
         """One workflow, without its definition."""
-        for row in self._rows(
-            "executions/find_workflow", workflow_id=workflow_id, include_deleted=include_deleted
-        ):
-            return Workflow(**row)
-        return None
+        return self._find(Workflow, workflow_id, include_deleted)
 
     def find_definition(
         self, workflow_id: UUID, *, include_deleted: bool = False
     ) -> WorkflowDefinition | None:
         """What it does, wherever that is stored. Raises `BlobDamaged` and `BlobsNotUsable`."""
-        for row in self._rows(
-            "executions/find_definition", workflow_id=workflow_id, include_deleted=include_deleted
-        ):
-            stored = row["definition"] if row["definition_reference"] is None else self._blob_of(row)
-            return WorkflowDefinition(workflow_id=row["id"], definition=stored)
-        return None
+        stored = self._find(_StoredDefinition, workflow_id, include_deleted)
+        if stored is None:
+            return None
+        definition = stored.definition
+        if stored.definition_reference is not None:
+            blob = Blob(stored.definition_reference, stored.definition_size_bytes, stored.definition_sha256)
+            try:
+                definition = json.loads(self._blobs.read(blob))
+            except BlobDamaged as damaged:
+                raise BlobDamaged(f"(the definition of workflow {workflow_id})") from damaged
+        return WorkflowDefinition(workflow_id, definition)
 
     def create(self, name: str) -> Workflow:
         """A new workflow. Raises `RowRefused`."""
-        (row,) = self._rows("executions/create_workflow", workflow_id=uuid4(), name=name)
-        return Workflow(**row)
+        (workflow,) = self._records("create_workflow", Workflow, {"workflow_id": uuid4(), "name": name})
+        return workflow
 
     def create_definition(self, workflow_id: UUID, definition: Any) -> None:
         """What it does from now on; what is too large for the row goes to blob storage, and is there first.
 
         Raises `JsonNotStorable`, `BlobsNotUsable` and `WorkflowNotVisible`.
         """
-        written = None if definition is None else json_text(definition, "workflows.definition")
-        blob = self._kept_elsewhere(written) if written else None
-        if not self._rows(
-            "executions/create_definition",
-            workflow_id=workflow_id,
-            include_deleted=False,
-            definition=None if blob else written,
-            definition_reference=blob.reference if blob else None,
-            definition_size_bytes=blob.size_bytes if blob else None,
-            definition_sha256=blob.sha256 if blob else None,
-        ):
+        stored = _StoredDefinition()
+        if definition is not None:
+            written = json_text(definition, "workflows.definition")
+            limit = self._settings.json_limit_bytes
+            if json_size(written, at_most=limit) <= limit:
+                stored = _StoredDefinition(written)
+            else:
+                # Until this transaction has ended nobody sweeps what no committed row names yet.
+                self._rows("executions/share_blobs")
+                blob = self._blobs.keep(self._tenant.organization_id, written.encode())
+                stored = _StoredDefinition(None, blob.reference, blob.size_bytes, blob.sha256)
+        values = {"workflow_id": workflow_id, "include_deleted": False} | vars(stored)
+        if not self._asked("create_definition", values):
             raise WorkflowNotVisible
-
-    def delete(self, workflow_id: UUID) -> bool:
-        """Soft-delete a workflow, but not its jobs; whether there was one."""
-        return bool(self._rows("executions/delete_workflow", workflow_id=workflow_id, include_deleted=False))
 
     @cached_property
     def _blobs(self) -> BlobStore:
         return BlobStore.of(self._settings)
 
-    def _kept_elsewhere(self, written: str) -> Blob | None:
-        """Where a definition is that is too large for a row."""
-        limit = self._settings.json_limit_bytes
-        if json_size(written, at_most=limit) <= limit:
-            return None
-        # Until this transaction has ended nobody sweeps what no committed row names yet.
-        self._rows("executions/share_blobs")
-        return self._blobs.keep(self._tenant.organization_id, written.encode())
 
-    def _blob_of(self, row: Row) -> Any:
-        blob = Blob(row["definition_reference"], row["definition_size_bytes"], row["definition_sha256"])
-        try:
-            return json.loads(self._blobs.read(blob))
-        except BlobDamaged as damaged:
-            raise BlobDamaged(f"(the definition of workflow {row['id']})") from damaged
+class ScreenshotRepository(SoftDeletingRepository):
+    """Screenshots of a tenant, the newest first, which may show health data; a deleted job's are deleted."""
 
-
-class ScreenshotRepository(TenantRepository):
-    """Screenshots in the transaction of a unit of work, the newest first; they may show health data.
-
-    Deleted ones, and those of deleted jobs, are not there unless they are asked for.
-    """
+    _table = "execution_screenshots"
+    _visible = "visible_of_jobs"
 
     def find_by_organization(
         self, *, after: Place | None = None, rows: int = _ROWS, include_deleted: bool = False
     ) -> tuple[Screenshot, ...]:
         """All of the tenant's, `rows` at most, going on `after` one. Raises `AccessNotLogged`."""
-        self._accesses.record("execution_screenshots")
-        asked = {"rows": rows, "include_deleted": include_deleted} | _after(after)
-        found = self._rows("executions/find_screenshots", **asked)
-        return tuple(map(_screenshot, found))
+        return self._page("true", None, after, rows, include_deleted)
 
     def find_by_job(
         self, job_id: UUID, *, after: Place | None = None, rows: int = _ROWS, include_deleted: bool = False
     ) -> tuple[Screenshot, ...]:
         """Those of one job likewise. Raises `AccessNotLogged`."""
-        self._accesses.record("execution_screenshots", job_id=job_id)
-        asked = {"rows": rows, "include_deleted": include_deleted} | _after(after)
-        found = self._rows("executions/find_screenshots_by_job", job_id=job_id, **asked)
-        return tuple(map(_screenshot, found))
+        return self._page("job_id = %(job_id)s", job_id, after, rows, include_deleted)
 
     def create(
         self,
@@ -281,54 +302,41 @@ class ScreenshotRepository(TenantRepository):
         step_name: str | None = None,
     ) -> Screenshot:
         """A new one, whose image is in blob storage already. Raises `JobNotVisible` and `RowRefused`."""
-        for row in self._rows(
-            "executions/create_screenshot",
-            screenshot_id=uuid4(),
-            job_id=job_id,
-            step_name=step_name,
-            screenshot_type=screenshot_type.value,
-            image_reference=image_reference,
-            image_size_bytes=image_size_bytes,
-            image_sha256=image_sha256,
-            captured_at=captured_at,
-        ):
-            return _screenshot(row)
+        values = {"screenshot_id": uuid4(), "job_id": job_id, "screenshot_type": screenshot_type.value}
+        image = {"image_reference": image_reference, "image_size_bytes": image_size_bytes}
+        image |= {"image_sha256": image_sha256, "captured_at": captured_at, "step_name": step_name}
+        for screenshot in self._records("create_screenshot", Screenshot, values | image):
+            return screenshot
         raise JobNotVisible
 
-    def delete(self, screenshot_id: UUID) -> bool:
-        """Soft-delete one, but not its image; whether there was one."""
-        return bool(
-            self._rows("executions/delete_screenshot", screenshot_id=screenshot_id, include_deleted=False)
-        )
+    def _page(
+        self, of_job: str, job_id: UUID | None, after: Place | None, rows: int, include_deleted: bool
+    ) -> tuple[Screenshot, ...]:
+        self._accesses.record("execution_screenshots", job_id=job_id)
+        captured_at, screenshot_id = after or (None, None)
+        asked: dict[str, object] = {"after_captured_at": captured_at, "after_id": screenshot_id}
+        asked |= {"job_id": job_id, "rows": rows, "include_deleted": include_deleted}
+        return tuple(self._records("find_page", Screenshot, asked, of_job))
 
 
-class RagRulesRepository(TenantRepository):
-    """Payers and rules in the transaction of a unit of work; what a scenario says may be health data.
+class RagRulesRepository(SoftDeletingRepository):
+    """Payers and rules by the job that has them, which may be health data; a deleted job's are deleted."""
 
-    Deleted ones, and those of deleted jobs, are not there unless they are asked for.
-    """
+    _table = "execution_rag_rules"
+    _key = "job_id"
+    _visible = "visible_of_jobs"
 
     def find_by_job(self, job_id: UUID, *, include_deleted: bool = False) -> RagRules | None:
         """Those of one job, once the access is logged. Raises `AccessNotLogged`."""
         self._accesses.record("execution_rag_rules", job_id=job_id)
-        for row in self._rows("executions/find_rag_rules", job_id=job_id, include_deleted=include_deleted):
-            payers, rules = _PAYERS.validate_python(row["payers"]), _RULES.validate_python(row["rules"])
-            return RagRules(**row | {"payers": tuple(payers), "rules": tuple(rules)})
-        return None
+        return self._find(RagRules, job_id, include_deleted)
 
     def create(self, job_id: UUID, *, payers: Any, rules: Any) -> None:
         """Those of a job, as JSON or models. Raises `RagRulesMalformed`, `JsonTooLarge`, `JobNotVisible`."""
-        if not self._rows(
-            "executions/create_rag_rules",
-            job_id=job_id,
-            payers=self._checked("payers", _PAYERS, payers),
-            rules=self._checked("rules", _RULES, rules),
-        ):
+        checked = self._checked("payers", _PAYERS, payers), self._checked("rules", _RULES, rules)
+        values = {"job_id": job_id, "payers": checked[0], "rules": checked[1]}
+        if not self._asked("create_rag_rules", values):
             raise JobNotVisible
-
-    def delete(self, job_id: UUID) -> bool:
-        """Soft-delete those of a job; whether there were any."""
-        return bool(self._rows("executions/delete_rag_rules", job_id=job_id, include_deleted=False))
 
     def _checked(self, column: str, shape: TypeAdapter[Any], value: Any) -> str | None:
         try:
@@ -339,16 +347,3 @@ class RagRulesRepository(TenantRepository):
             place = ".".join(map(str, (column, *wrong["loc"])))
             raise RagRulesMalformed(f"({place}: {wrong['msg']})") from None
         return checked_json(found, f"execution_rag_rules.{column}", self._settings)
-
-
-def _job(row: Row) -> Job:
-    return Job(**row | {"status": Status(row["status"])})
-
-
-def _screenshot(row: Row) -> Screenshot:
-    return Screenshot(**row | {"screenshot_type": ScreenshotType(row["screenshot_type"])})
-
-
-def _after(place: Place | None) -> dict[str, object]:
-    captured_at, screenshot_id = place or (None, None)
-    return {"after_captured_at": captured_at, "after_id": screenshot_id}

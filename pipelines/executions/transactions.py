@@ -27,11 +27,12 @@ from pipelines.errors import (
     WorkflowNotVisible,
 )
 from pipelines.postgres.connections import Connection, commit, connect
-from pipelines.postgres.statements import render, statement
+from pipelines.postgres.statements import body, render, statement
 from pipelines.query.tenant import Tenant
 from pipelines.settings import Settings
 
 Row = dict[str, Any]
+Places = Mapping[str, str]
 
 # Opens a connection that commits every statement by itself.
 Opened = Callable[[], AbstractContextManager[Connection]]
@@ -88,19 +89,21 @@ class TenantRepository:
         self._connection, self._tenant = connection, tenant
         self._accesses, self._settings = accesses, settings
 
-    def _rows(self, path: str, **values: object) -> list[Row]:
+    def _rows(self, path: str, places: Places | None = None, **values: object) -> list[Row]:
         mine = {"organization_id": self._tenant.organization_id}
-        return rows(self._connection, path, values | mine)
+        return rows(self._connection, path, values | mine, places)
 
 
-def rows(connection: Connection, path: str, values: Mapping[str, object]) -> list[Row]:
+def rows(
+    connection: Connection, path: str, values: Mapping[str, object], places: Places | None = None
+) -> list[Row]:
     """What a statement gives, in the transaction of the connection.
 
     Raises `RowRefused`, `JobNotVisible`, `WorkflowNotVisible`, `ClientNotVisible`, `ExecutionQueryError`,
     `DatabaseUnreachable`, `NotPermitted`, `SchemaMissing` and `UnitOfWorkEnded`.
     """
     with asking(connection), connection.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(filled(path), values)
+        cursor.execute(filled(path, **(places or {})), values)
         return list(cursor) if cursor.description else []
 
 
@@ -173,8 +176,8 @@ def _meaning_of(failed: psycopg.Error, connection: Connection) -> ExecutionMetri
 
 
 @cache
-def filled(path: str) -> str:
-    """The statement, with each `{place}` filled in by the statement of that name in the same group."""
+def filled(path: str, **places: str) -> str:
+    """The statement, each `{place}` filled as given, or else with the statement of that name beside it."""
     group, _, _ = path.partition("/")
-    places = re.findall(r"\{(\w+)\}", statement(path))
-    return render(path, {place: filled(f"{group}/{place}") for place in places})
+    others = set(re.findall(r"\{(\w+)\}", body(path))).difference(places)
+    return render(path, places | {other: filled(f"{group}/{other}", **places) for other in others})

@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from pipelines.errors import DeletesNotAccepted
-from pipelines.executions.log_partitions import count_lines_without, why_not_ours
+from pipelines.executions.log_partitions import find_months_without, why_not_ours
 from pipelines.facts.fact_table import open_facts
 from pipelines.postgres.connections import Databases, connect
 from pipelines.postgres.statements import statement
@@ -103,4 +103,4 @@ def anomalies(databases: Databases, settings: Settings) -> Anomalies:
 def lines_without_a_month(databases: Databases, settings: Settings) -> int:
     """How many lines of execution_logs are in its default partition; none where the logs are not ours."""
     with connect(databases.source_url, settings) as connection:
-        return 0 if why_not_ours(connection) else count_lines_without(connection)
+        return 0 if why_not_ours(connection) else sum(find_months_without(connection).values())

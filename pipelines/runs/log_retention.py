@@ -121,13 +121,13 @@ def _verify_one(connection: Connection, moment: datetime) -> str | None:
     archives = find_archives(connection)
     if not archives:
         return None
-    archive, sha256 = archives[moment.toordinal() % len(archives)]
-    verify_archive(archive, sha256)
+    archive = archives[moment.toordinal() % len(archives)]
+    verify_archive(archive)
     return str(archive.month)
 
 
 def _sweep(connection: Connection, settings: Settings, moment: datetime) -> int:
     if settings.log_archive_url is None:
         return 0
-    referred = [archive.reference for archive, _ in find_archives(connection)]
+    referred = [archive.reference for archive in find_archives(connection)]
     return sweep_archives(settings.log_archive_url, referred, moment)

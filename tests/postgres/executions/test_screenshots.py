@@ -125,11 +125,9 @@ def test_a_page_is_read_from_the_index(source: psycopg.Connection, acme: Tenant,
     }
 
     plans = [
-        plan(source, "find_screenshots", values),
-        plan(
-            source, "find_screenshots", values | {"after_captured_at": NOON + 900 * SECOND, "after_id": job}
-        ),
-        plan(source, "find_screenshots_by_job", values),
+        plan(source, "true", values),
+        plan(source, "true", values | {"after_captured_at": NOON + 900 * SECOND, "after_id": job}),
+        plan(source, "job_id = %(job_id)s", values),
     ]
 
     for each in plans[:2]:
@@ -139,9 +137,10 @@ def test_a_page_is_read_from_the_index(source: psycopg.Connection, acme: Tenant,
     assert "Seq Scan on execution_screenshots" not in plans[2]
 
 
-def plan(source: psycopg.Connection, name: str, values: dict[str, object]) -> str:
-    """How the server would answer a statement of the repository."""
-    text = filled(f"executions/{name}")
+def plan(source: psycopg.Connection, of_job: str, values: dict[str, object]) -> str:
+    """How the server would find a page of the repository."""
+    visible = filled("executions/visible_of_jobs", table="execution_screenshots")
+    text = filled("executions/find_page", visible=visible, columns="*", of_job=of_job)
     return "\n".join(line for (line,) in source.execute("EXPLAIN " + text, values))
 
 
