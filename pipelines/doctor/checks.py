@@ -264,9 +264,8 @@ def _columns_there(table: Examined, there: Relation) -> Iterator[Finding]:
         yield Finding("missing_column", _of_contract(table, missing), tuple(filter(None, added)))
     elif missing:
         yield Finding("missing_column", _of_contract(table, missing), sql, remedy)
-    for what, names in _otherwise(
-        {name: there.columns[name] for name in wanted if name not in missing}
-    ).items():
+    present = {name: there.columns[name] for name in wanted if name not in missing}
+    for what, names in _otherwise(present).items():
         yield Finding(what, _of_contract(table, names), sql, remedy)
 
 
@@ -285,17 +284,19 @@ def _rights_of_the_view(table: Examined, there: Relation, catalog: SourceCatalog
 
 
 def _nullable_columns(table: Examined) -> Iterator[Finding]:
+    created = table.own.get("created_at")
     for name, column in table.own.items():
         if table.model is None or name not in NEVER_NULL or not column.nullable:
             continue
-        sql, remedy = [never_null(table.model, column)], ""
-        created = table.own.get("created_at")
+        sql = never_null(table.model, column)
+        where = table.of_model(column.name)
         if name == "updated_at" and created:
             names = column.name, created.name, column.name
-            sql.insert(0, write("UPDATE {} SET {} = {} WHERE {} IS NULL;", table.model, *names))
+            filled = write("UPDATE {} SET {} = {} WHERE {} IS NULL;", table.model, *names)
+            yield Finding("nullable_column", where, (filled, sql))
         else:
             remedy = "It is refused while any row has none; such rows have to be mended first."
-        yield Finding("nullable_column", table.of_model(column.name), tuple(sql), remedy)
+            yield Finding("nullable_column", where, (sql,), remedy)
 
 
 def _missing_indexes(table: Examined, catalog: SourceCatalog) -> Iterator[Finding]:
@@ -328,7 +329,7 @@ def _served(table: Examined, relation: Relation, name: str, column: Column, cata
 def _unknown_statuses(table: Examined, catalog: SourceCatalog) -> Iterator[Finding]:
     """Yield what the view does not translate: labels by name, of words in rows how many there are."""
     relation = table.there or table.model
-    column = table.there.columns.get("status") if table.there else table.status
+    column = (table.there.columns if table.there else table.columns).get("status")
     if relation is None or column is None:
         return
     translated = words_translated(table.there.definition) if table.there else {}
@@ -338,13 +339,12 @@ def _unknown_statuses(table: Examined, catalog: SourceCatalog) -> Iterator[Findi
         for label, meant in table.statuses.items()
         if label not in translated or table.said.statuses.get(label, translated[label]) != translated[label]
     }
-    declared = bool(table.status and table.status.labels)
-    if declared and not untranslated:
+    if table.labels and not untranslated:
         return
     readable = relation.usable and column.readable
     # None where the role may not look, or looking takes too long.
     present = catalog.unknown_statuses(relation, column, list(map(str, Status))) if readable else None
-    if declared:
+    if table.labels:
         meanings = (
             f"{label} {'stays unknown' if meant == label else f'is taken for {meant}'}"
             + ("" if present is None else f", {present.get(label, 0):,} jobs have it")

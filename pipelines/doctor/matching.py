@@ -69,12 +69,9 @@ class Said:
         columns = {(table, name): read[name] for name in contract_columns(table) if name in read}
         status = relation.columns.get({**columns, **self.columns}.get((table, "status"), ""))
         labels = status.labels if status else ()
-        words = views.words_translated(view) if table == "jobs" else {}
-        statuses = {
-            word: Status(meant)
-            for word, meant in words.items()
-            if meant in set(Status) and (word in labels or not labels)
-        }
+        words = views.words_translated(view).items() if table == "jobs" else ()
+        known = [(word, meant) for word, meant in words if word in labels or not labels]
+        statuses = {word: Status(meant) for word, meant in known if meant in set(Status)}
         return replace(self, columns=columns | dict(self.columns), statuses=statuses | dict(self.statuses))
 
 
@@ -142,15 +139,15 @@ class Examined:
         return [name for name, column in self.columns.items() if not views.can_be_made_of(name, column)]
 
     @property
-    def status(self) -> Column | None:
-        """What the status is told from."""
-        return self.columns.get("status") if self.table == "jobs" else None
+    def labels(self) -> tuple[str, ...]:
+        """The labels of the status, where it is an enum."""
+        status = self.columns.get("status")
+        return status.labels if status else ()
 
     @cached_property
     def statuses(self) -> Mapping[str, str]:
         """What the labels mean that the contract does not know: themselves, where nobody can tell."""
-        labels = self.status.labels if self.status else ()
-        unknown = {label: str(_meant_by(label) or label) for label in labels if label not in set(Status)}
+        unknown = {label: str(_meant_by(label) or label) for label in self.labels if label not in set(Status)}
         return unknown | {label: str(status) for label, status in self.said.statuses.items()}
 
     @cached_property
@@ -164,7 +161,7 @@ class Examined:
         added = [statement for planned in self.planned.values() for statement in planned.sql]
         schema = [] if there else [views.write("CREATE SCHEMA IF NOT EXISTS {};", ORCHESTRATION)]
         statuses = self.statuses if self.table == "jobs" else {}
-        made = list(views.create_view(self.table, model, self.columns, statuses=statuses, instead_of=there))
+        made = list(views.create_view(self.table, model, self.columns, statuses, there))
         # Rights go with a view that is dropped.
         dropped = len(made) > 1 and not model.owned
         granted = views.grant_reading(self.role, [self.table]) if dropped else ()
@@ -197,11 +194,8 @@ class Examined:
                 yield self.name
         elif not self.in_the_way:
             wanted = [there.columns[name] for name in SOURCE_COLUMNS[self.table] if name in there.columns]
-            missing = [column.name for column in wanted if not (there.usable and column.readable)]
-            if len(missing) == len(wanted):
-                yield self.name
-            else:
-                yield from (f"{self.name}.{name}" for name in missing)
+            missing = [f"{self.name}.{each.name}" for each in wanted if not (there.usable and each.readable)]
+            yield from [self.name] if len(missing) == len(wanted) else missing
 
     def readers(self) -> Iterator[tuple[int, str]]:
         """Yield who reads which relation, as far as row-level security is concerned: oid and role."""
@@ -273,10 +267,9 @@ def examined(
         workflows=workflows,
         said=said,
     )
-    status = found.status
-    for label in said.statuses if status and status.labels else ():
-        if status and label not in status.labels:
-            raise InvalidMapping(f"The column {status.name!r} has no label {label!r}.")
+    for label in said.statuses if found.labels else ():
+        if label not in found.labels:
+            raise InvalidMapping(f"The column {found.columns['status'].name!r} has no label {label!r}.")
     return found
 
 
@@ -323,7 +316,7 @@ def _find_columns(table: str, name: str, relation: Relation, said: Said) -> list
 def _meant_by(label: str) -> Status | None:
     """The status that a label is another word for, however it is spelt; None when nobody can tell."""
     word = "".join(character for character in label.upper() if character.isalnum())
-    return _OTHER_WORDS.get(word) or next((status for status in Status if status == word), None)
+    return _OTHER_WORDS.get(word) or (Status(word) if word in set(Status) else None)
 
 
 def _plain(name: str) -> str:

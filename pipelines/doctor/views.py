@@ -57,7 +57,6 @@ def create_view(
     table: str,
     relation: Relation,
     columns: Mapping[str, Column],
-    *,
     statuses: Mapping[str, str],
     instead_of: Relation | None,
 ) -> Iterator[str]:
@@ -73,10 +72,9 @@ def create_view(
     elif instead_of:
         materialized = "MATERIALIZED " if instead_of.kind is Kind.MATERIALIZED_VIEW else ""
         yield write(f"DROP {materialized}VIEW {{}};", view)
-    selected = SQL(",\n    ").join(
-        SQL("{} AS {}").format(_value(name, columns, statuses), Identifier(name))
-        for name in SOURCE_COLUMNS[table]
-    )
+    names = SOURCE_COLUMNS[table]
+    shown = (SQL("{} AS {}").format(_value(name, columns, statuses), Identifier(name)) for name in names)
+    selected = SQL(",\n    ").join(shown)
     yield write(f"{verb} {{}} AS\nSELECT\n    {{}}\nFROM {{}} AS t;", view, selected, relation)
 
 
@@ -137,11 +135,8 @@ def columns_read(definition: str, there: Collection[str]) -> dict[str, str]:
 
     What is made of none of them, or of several, is left out.
     """
-    return {
-        name: read[0]
-        for name, expression in _selected(definition)
-        if len(read := list(dict.fromkeys(_columns_in(expression, there)))) == 1
-    }
+    read = {name: set(_columns_in(expression, there)) for name, expression in _selected(definition)}
+    return {name: columns.pop() for name, columns in read.items() if len(columns) == 1}
 
 
 def words_translated(definition: str) -> dict[str, str]:
@@ -186,12 +181,11 @@ def _absent(name: str) -> str:
 def _value(name: str, columns: Mapping[str, Column], statuses: Mapping[str, str]) -> Composable:
     """What a view has for a column of the contract."""
     if name in ROW_VERSION:
-        return SQL("t.{}").format(SQL(name))
-    if name == "name" and name not in columns:
-        # People are shown the id where nothing has a name.
-        return SQL("t.{}::text").format(Identifier(columns["id"].name))
+        return SQL(f"t.{name}")
     if name not in columns:
-        return SQL(_absent(name))
+        # People are shown the id where nothing has a name.
+        by_id = SQL("t.{}::text").format(Identifier(columns["id"].name))
+        return by_id if name == "name" else SQL(_absent(name))
     value = _expression(name, columns[name], SQL("t.{}").format(Identifier(columns[name].name)))
     if name != "status" or not statuses:
         return value
