@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Final, Self
+from typing import Final
 
 from psycopg.sql import SQL, Identifier
 
@@ -24,7 +23,7 @@ from pipelines.doctor.views import (
     never_null,
     quoted,
     show_every_row,
-    translates,
+    words_translated,
     write,
 )
 from pipelines.errors import InvalidMapping
@@ -50,53 +49,38 @@ _LARGE_TABLE_BYTES: Final = 2 * 1024**3
 _SCHEMA_OF_PRISMA: Final = "public"
 
 
-class What(StrEnum):
-    """What was found and why it matters, in the order in which it is mended: tables, views, rights, speed."""
-
-    why: str
-
-    def __new__(cls, name: str, why: str) -> Self:
-        """Make a member of the name, which knows the reason."""
-        member = str.__new__(cls, name)
-        member._value_, member.why = name, why
-        return member
-
-    MISSING_TABLE = "missing_table", "A refresh reads all four tables of the contract."
-    AMBIGUOUS_TABLE = "ambiguous_table", "Several tables could be meant, and the figures depend on which."
-    AMBIGUOUS_COLUMN = "ambiguous_column", "Several columns could be meant, and the figures depend on which."
-    UNUSABLE_TYPE = "unusable_type", "What the contract wants cannot be told from a column of this type."
-    MISSING_COLUMN = "missing_column", "Figures cannot be told without it."
-    NULLABLE_COLUMN = "nullable_column", "A row without it could be counted nowhere, nor found by an index."
-    NO_CONTRACT_VIEW = "no_contract_view", "A refresh reads the schema orchestration, which needs a view."
-    ZONELESS_TIMES = "zoneless_times", "Sessions read a time without zone differently; Prisma stores UTC."
-    IDS_ARE_NOT_UUIDS = "ids_are_not_uuids", "A text that is a UUID has to be cast, any other id hashed."
-    NO_ROW_VERSION = "no_row_version", "Changed rows are found by the transaction that wrote them."
-    UNKNOWN_STATUS = "unknown_status", "Jobs of an unknown status are listed and counted nowhere."
-    COLUMN_LEFT_OUT = "column_left_out", "The table has the column by now, and the view does not read it."
-    VIEW_ASKS_ITS_READER = "view_asks_its_reader", "Its reader would need rights on the payload's table."
-    HIDDEN_ROWS = "hidden_rows", "Rows that row-level security hides are missing from every figure."
-    MISSING_PRIVILEGE = "missing_privilege", "The role may not read what a refresh reads."
-    MISSING_FUNCTION = "missing_function", "A refresh calls it."
-    READ_WHOLE = "read_whole", "Nothing tells which of its rows changed, so every refresh reads all of them."
-    MISSING_INDEX = "missing_index", "Without it, looking up a few jobs reads the whole table."
-    SESSIONS_NOT_IN_UTC = "sessions_not_in_utc", "A default of the session's local time would be read as UTC."
-
+# What can be found and why it matters, in the order in which it is mended: tables, views, rights, speed.
+_WHY: Final = {
+    "missing_table": "A refresh reads all four tables of the contract.",
+    "ambiguous_table": "Several tables could be meant, and the figures depend on which.",
+    "ambiguous_column": "Several columns could be meant, and the figures depend on which.",
+    "unusable_type": "What the contract wants cannot be told from a column of this type.",
+    "missing_column": "Figures cannot be told without it.",
+    "nullable_column": "A row without it could be counted nowhere, nor found by an index.",
+    "no_contract_view": "A refresh reads the schema orchestration, which needs a view.",
+    "zoneless_times": "Sessions read a time without zone differently; Prisma stores UTC.",
+    "ids_are_not_uuids": "A text that is a UUID has to be cast, any other id hashed.",
+    "no_row_version": "Changed rows are found by the transaction that wrote them.",
+    "unknown_status": "Jobs of an unknown status are listed and counted nowhere.",
+    "column_left_out": "The table has the column by now, and the view does not read it.",
+    "view_asks_its_reader": "Its reader would need rights on the payload's table.",
+    "hidden_rows": "Rows that row-level security hides are missing from every figure.",
+    "missing_privilege": "The role may not read what a refresh reads.",
+    "missing_function": "A refresh calls it.",
+    "read_whole": "Nothing tells which of its rows changed, so every refresh reads all of them.",
+    "missing_index": "Without it, looking up a few jobs reads the whole table.",
+    "sessions_not_in_utc": "A default of the session's local time would be read as UTC.",
+}
 
 # A refresh runs and is right without, as far as anybody can tell.
-_ADVICE: Final = {
-    What.READ_WHOLE,
-    What.UNKNOWN_STATUS,
-    What.COLUMN_LEFT_OUT,
-    What.MISSING_INDEX,
-    What.SESSIONS_NOT_IN_UTC,
-}
+_ADVICE: Final = {"read_whole", "unknown_status", "column_left_out", "missing_index", "sessions_not_in_utc"}
 
 
 @dataclass(frozen=True)
 class Finding:
     """Something to mend, where it is, and the statements that mend it; `remedy` where SQL alone cannot."""
 
-    what: What
+    what: str
     where: str
     sql: tuple[str, ...] = ()
     remedy: str = ""
@@ -105,7 +89,7 @@ class Finding:
     @property
     def why(self) -> str:
         """Why it matters."""
-        return f"{self.what.why} {self.detail}".strip()
+        return f"{_WHY[self.what]} {self.detail}".strip()
 
     @property
     def blocking(self) -> bool:
@@ -154,30 +138,22 @@ def examine(databases: Databases, settings: Settings, said: Said, *, role: str |
         relations = catalog.relations(said.schema)
         if said.schema != Said().schema and not any(each.schema == said.schema for each in relations):
             raise InvalidMapping(f"The source has no table in a schema {said.schema!r}.")
-        tables: dict[str, Examined] = {}
+        by_name: dict[str, Examined] = {}
         for table in SOURCE_COLUMNS:
-            tables[table] = examined(table, relations, said, catalog.role, tables.get("workflows"))
-        findings = [finding for table in tables.values() for finding in _findings_of(table, catalog)]
-        findings += _findings_of_all(list(tables.values()), catalog)
-        return Diagnosis(
-            role=catalog.role,
-            database=catalog.database,
-            tables=tuple(map(_found, tables.values())),
-            findings=tuple(sorted(findings, key=lambda finding: list(What).index(finding.what))),
-        )
+            by_name[table] = examined(table, relations, said, catalog.role, by_name.get("workflows"))
+        tables = list(by_name.values())
+        findings = [finding for table in tables for finding in _findings_of(table, catalog)]
+        findings += _findings_of_all(tables, catalog)
+        findings.sort(key=lambda finding: list(_WHY).index(finding.what))
+        return Diagnosis(catalog.role, catalog.database, tuple(map(_found, tables)), tuple(findings))
 
 
 def _found(table: Examined) -> TableFound:
     relation = table.model or table.there
-    columns = table.own if table.model else table.there.columns if table.there else {}
-    return TableFound(
-        table=table.table,
-        read_from=quoted(relation.schema, relation.name) if relation else None,
-        through_view=bool(relation and relation is not table.there),
-        columns={
-            name: columns[name].name if name in columns else None for name in contract_columns(table.table)
-        },
-    )
+    own = table.own if table.model else table.there.columns if table.there else {}
+    columns = {name: own[name].name if name in own else None for name in contract_columns(table.table)}
+    read_from = quoted(relation.schema, relation.name) if relation else None
+    return TableFound(table.table, read_from, bool(relation and relation is not table.there), columns)
 
 
 def _findings_of_all(tables: Sequence[Examined], catalog: SourceCatalog) -> Iterator[Finding]:
@@ -185,24 +161,22 @@ def _findings_of_all(tables: Sequence[Examined], catalog: SourceCatalog) -> Iter
     for relation, reader, restricted in catalog.hiding_policies(list(readers)):
         shown = show_every_row(relation, reader, restricted=restricted)
         where = quoted(relation.schema, relation.name)
-        yield Finding(What.HIDDEN_ROWS, where, (shown,), detail=f"It is read as {reader}.")
+        yield Finding("hidden_rows", where, (shown,), detail=f"It is read as {reader}.")
     for signature, present in catalog.missing_functions().items():
-        granted = write(f"GRANT EXECUTE ON FUNCTION {signature} TO {{}};", catalog.role)
+        granted = (write(f"GRANT EXECUTE ON FUNCTION {signature} TO {{}};", catalog.role),) if present else ()
         remedy = "" if present else "PostgreSQL 15 or newer has it."
-        yield Finding(
-            What.MISSING_FUNCTION, signature, (granted,) if present else (), remedy, f"It is {catalog.role}."
-        )
+        yield Finding("missing_function", signature, granted, remedy, f"It is {catalog.role}.")
     for name, reason in catalog.read_whole().items():
         remedy = "A view of one table that shows its xmin is read faster."
-        yield Finding(What.READ_WHOLE, quoted(ORCHESTRATION, name), remedy=remedy, detail=f"Why: {reason}.")
+        yield Finding("read_whole", quoted(ORCHESTRATION, name), remedy=remedy, detail=f"Why: {reason}.")
     unreadable = ", ".join(name for table in tables for name in table.unreadable())
     if unreadable:
         sql = tuple(grant_reading(catalog.role, (each.table for each in tables if each.can_be_granted)))
-        yield Finding(What.MISSING_PRIVILEGE, unreadable, sql, detail=f"It is {catalog.role}.")
+        yield Finding("missing_privilege", unreadable, sql, detail=f"It is {catalog.role}.")
     clocks = ", ".join(clock for table in tables for clock in table.local_clocks())
     if clocks and not catalog.in_utc:
         sql = (write("ALTER DATABASE {} SET timezone TO 'UTC';", catalog.database),)
-        yield Finding(What.SESSIONS_NOT_IN_UTC, clocks, sql)
+        yield Finding("sessions_not_in_utc", clocks, sql)
 
 
 def _findings_of(table: Examined, catalog: SourceCatalog) -> Iterator[Finding]:
@@ -214,13 +188,10 @@ def _findings_of(table: Examined, catalog: SourceCatalog) -> Iterator[Finding]:
         if table.in_the_way:
             return
         yield from _rights_of_the_view(table, table.there, catalog)
-        left_out = [
-            column.name
-            for name, column in table.own.items()
-            if not table.is_table and leaves_out(table.there.definition, name)
-        ]
+        own = () if table.is_table else table.own.items()
+        left_out = [column.name for name, column in own if leaves_out(table.there.definition, name)]
         if left_out:
-            yield Finding(What.COLUMN_LEFT_OUT, ", ".join(map(table.of_model, left_out)), table.view)
+            yield Finding("column_left_out", ", ".join(map(table.of_model, left_out)), table.view)
     yield from _nullable_columns(table)
     if table.table == "jobs":
         yield from _unknown_statuses(table, catalog)
@@ -230,23 +201,17 @@ def _findings_of(table: Examined, catalog: SourceCatalog) -> Iterator[Finding]:
 def _nothing_there(table: Examined) -> Iterator[Finding]:
     if len(table.candidates) > 1:
         names = [each.name for each in table.candidates]
-        yield Finding(
-            What.AMBIGUOUS_TABLE,
-            ", ".join(quoted(table.said.schema, name) for name in names),
-            remedy=f"Say which one: --table {table.table}={names[0]}",
-        )
+        where = ", ".join(quoted(table.said.schema, name) for name in names)
+        yield Finding("ambiguous_table", where, remedy=f"Say which one: --table {table.table}={names[0]}")
     elif not table.candidates:
-        yield Finding(
-            What.MISSING_TABLE,
-            f"{table.table} in {quoted(table.said.schema)}",
-            remedy=f"Say what it is called, --table {table.table}=NAME, or where it is, --schema NAME.",
-        )
+        remedy = f"Say what it is called, --table {table.table}=NAME, or where it is, --schema NAME."
+        yield Finding("missing_table", f"{table.table} in {quoted(table.said.schema)}", remedy=remedy)
     else:
         yield from _columns_of_the_model(table)
         remedy = "" if table.view else "The other findings come first; then look again."
-        yield Finding(What.NO_CONTRACT_VIEW, table.name, table.view, remedy)
+        yield Finding("no_contract_view", table.name, table.view, remedy)
         for what, names in _otherwise(table.columns).items():
-            if what is not What.UNUSABLE_TYPE:
+            if what != "unusable_type":
                 where = ", ".join(table.of_model(table.columns[name].name) for name in names)
                 yield Finding(what, where, table.view)
 
@@ -255,28 +220,28 @@ def _columns_of_the_model(table: Examined) -> Iterator[Finding]:
     """What keeps a view from being made of a table."""
     for name, several in table.ambiguous.items():
         remedy = f"Say which one: --column {table.table}.{name}={several[0]}"
-        yield Finding(What.AMBIGUOUS_COLUMN, ", ".join(map(table.of_model, several)), remedy=remedy)
+        yield Finding("ambiguous_column", ", ".join(map(table.of_model, several)), remedy=remedy)
     for name in table.unusable:
         column = table.columns[name]
         where = f"{table.of_model(column.name)} ({column.declared})"
         remedy = f"Name another column: --column {table.table}.{name}=NAME"
-        yield Finding(What.UNUSABLE_TYPE, where, remedy=remedy)
+        yield Finding("unusable_type", where, remedy=remedy)
     for name in table.missing:
         planned = table.planned.get(name)
         remedy = f"If it is called otherwise, say so: --column {table.table}.{name}=NAME"
         if planned:
             remedy = f"Have the application write it, too, with every row it changes. {remedy}"
         where = table.of_model(planned.column.name if planned else name)
-        yield Finding(What.MISSING_COLUMN, where, planned.sql if planned else (), remedy)
+        yield Finding("missing_column", where, planned.sql if planned else (), remedy)
 
 
-def _otherwise(columns: Mapping[str, Column]) -> Mapping[What, list[str]]:
+def _otherwise(columns: Mapping[str, Column]) -> Mapping[str, list[str]]:
     """The contract's names of the columns that hold something else than the contract, by what is wrong."""
-    found: dict[What, list[str]] = {}
+    found: dict[str, list[str]] = {}
     for name in filter(lambda name: differs(name, columns[name]), columns):
         zoneless = columns[name].holds is Holds.WALL_CLOCK
-        what = What.ZONELESS_TIMES if zoneless else What.UNUSABLE_TYPE
-        found.setdefault(What.IDS_ARE_NOT_UUIDS if held_by(name) is Holds.UUID else what, []).append(name)
+        what = "zoneless_times" if zoneless else "unusable_type"
+        found.setdefault("ids_are_not_uuids" if held_by(name) is Holds.UUID else what, []).append(name)
     return found
 
 
@@ -291,17 +256,16 @@ def _columns_there(table: Examined, there: Relation) -> Iterator[Finding]:
         remedy = f"Say what the view is to read: --table {table.table}=NAME"
     if there.kind is Kind.VIEW and not there.columns.keys() >= set(ROW_VERSION):
         versions = [name for name in ROW_VERSION if name not in there.columns]
-        yield Finding(What.NO_ROW_VERSION, _of_contract(table, versions), sql, remedy)
-    missing = [name for name in contract_columns(table.table) if name not in there.columns]
+        yield Finding("no_row_version", _of_contract(table, versions), sql, remedy)
+    wanted = contract_columns(table.table)
+    missing = [name for name in wanted if name not in there.columns]
     if missing and table.is_table and not table.in_the_way:
         added = (as_contract_has(there, name) for name in missing)
-        yield Finding(What.MISSING_COLUMN, _of_contract(table, missing), tuple(filter(None, added)))
+        yield Finding("missing_column", _of_contract(table, missing), tuple(filter(None, added)))
     elif missing:
-        yield Finding(What.MISSING_COLUMN, _of_contract(table, missing), sql, remedy)
-    there_by_name = {
-        name: there.columns[name] for name in contract_columns(table.table) if name not in missing
-    }
-    for what, names in _otherwise(there_by_name).items():
+        yield Finding("missing_column", _of_contract(table, missing), sql, remedy)
+    present = {name: there.columns[name] for name in wanted if name not in missing}
+    for what, names in _otherwise(present).items():
         yield Finding(what, _of_contract(table, names), sql, remedy)
 
 
@@ -309,28 +273,30 @@ def _rights_of_the_view(table: Examined, there: Relation, catalog: SourceCatalog
     for read in there.reads:
         if read.unreadable and there.asks_its_reader:
             reset = write("ALTER VIEW {} RESET (security_invoker);", there)
-            yield Finding(What.VIEW_ASKS_ITS_READER, table.name, (reset,))
+            yield Finding("view_asks_its_reader", table.name, (reset,))
         elif read.unreadable:
             relation = catalog.relation(read.oid)
             columns = SQL(", ").join(map(Identifier, sorted(read.unreadable)))
             granted = write("GRANT SELECT ({}) ON {} TO {};", columns, relation, there.owner)
             where = quoted(relation.schema, relation.name)
             detail = f"It is {there.owner}, who owns the view {table.name}."
-            yield Finding(What.MISSING_PRIVILEGE, where, (granted,), detail=detail)
+            yield Finding("missing_privilege", where, (granted,), detail=detail)
 
 
 def _nullable_columns(table: Examined) -> Iterator[Finding]:
+    created = table.own.get("created_at")
     for name, column in table.own.items():
         if table.model is None or name not in NEVER_NULL or not column.nullable:
             continue
-        sql, remedy = [never_null(table.model, column)], ""
-        created = table.own.get("created_at")
+        sql = never_null(table.model, column)
+        where = table.of_model(column.name)
         if name == "updated_at" and created:
             names = column.name, created.name, column.name
-            sql.insert(0, write("UPDATE {} SET {} = {} WHERE {} IS NULL;", table.model, *names))
+            filled = write("UPDATE {} SET {} = {} WHERE {} IS NULL;", table.model, *names)
+            yield Finding("nullable_column", where, (filled, sql))
         else:
             remedy = "It is refused while any row has none; such rows have to be mended first."
-        yield Finding(What.NULLABLE_COLUMN, table.of_model(column.name), tuple(sql), remedy)
+            yield Finding("nullable_column", where, (sql,), remedy)
 
 
 def _missing_indexes(table: Examined, catalog: SourceCatalog) -> Iterator[Finding]:
@@ -343,7 +309,7 @@ def _missing_indexes(table: Examined, catalog: SourceCatalog) -> Iterator[Findin
         if column is None or name in table.unusable or _served(table, model, name, column, catalog):
             continue
         made = tuple(create_index(model, name, column))
-        yield Finding(What.MISSING_INDEX, table.of_model(column.name), made)
+        yield Finding("missing_index", table.of_model(column.name), made)
 
 
 def _served(table: Examined, relation: Relation, name: str, column: Column, catalog: SourceCatalog) -> bool:
@@ -363,18 +329,22 @@ def _served(table: Examined, relation: Relation, name: str, column: Column, cata
 def _unknown_statuses(table: Examined, catalog: SourceCatalog) -> Iterator[Finding]:
     """Yield what the view does not translate: labels by name, of words in rows how many there are."""
     relation = table.there or table.model
-    column = table.there.columns.get("status") if table.there else table.status
+    column = (table.there.columns if table.there else table.columns).get("status")
     if relation is None or column is None:
         return
-    where = quoted(relation.schema, relation.name, column.name)
-    untranslated = {label: meant for label, meant in table.statuses.items() if not _translated(table, label)}
-    declared = bool(table.status and table.status.labels)
-    if declared and not untranslated:
+    translated = words_translated(table.there.definition) if table.there else {}
+    # The view says what a label means: what somebody said, or whatever it is.
+    untranslated = {
+        label: meant
+        for label, meant in table.statuses.items()
+        if label not in translated or table.said.statuses.get(label, translated[label]) != translated[label]
+    }
+    if table.labels and not untranslated:
         return
     readable = relation.usable and column.readable
     # None where the role may not look, or looking takes too long.
     present = catalog.unknown_statuses(relation, column, list(map(str, Status))) if readable else None
-    if declared:
+    if table.labels:
         meanings = (
             f"{label} {'stays unknown' if meant == label else f'is taken for {meant}'}"
             + ("" if present is None else f", {present.get(label, 0):,} jobs have it")
@@ -387,15 +357,9 @@ def _unknown_statuses(table: Examined, catalog: SourceCatalog) -> Iterator[Findi
         remedy = "Say what each means: --status WORD=STATUS"
     else:
         return
+    where = quoted(relation.schema, relation.name, column.name)
     sql = table.view if untranslated else ()
-    yield Finding(What.UNKNOWN_STATUS, where, sql, "" if table.is_table else remedy, detail)
-
-
-def _translated(table: Examined, label: str) -> bool:
-    """Whether the view says what a label means: what somebody said, or whatever it is."""
-    said = table.said.statuses.get(label)
-    view = table.there.definition if table.there else ""
-    return translates(view, label, str(said) if said else None)
+    yield Finding("unknown_status", where, sql, "" if table.is_table else remedy, detail)
 
 
 def _of_contract(table: Examined, names: Sequence[str]) -> str:

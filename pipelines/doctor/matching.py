@@ -52,9 +52,8 @@ class Said:
     def __post_init__(self) -> None:
         for table in self.tables:
             if table not in SOURCE_COLUMNS:
-                raise InvalidMapping(
-                    f"The contract has no table {table!r}, only {', '.join(SOURCE_COLUMNS)}."
-                )
+                known = ", ".join(SOURCE_COLUMNS)
+                raise InvalidMapping(f"The contract has no table {table!r}, only {known}.")
         for table, column in self.columns:
             if column not in contract_columns(table):
                 raise InvalidMapping(f"The contract has no column {table}.{column}.")
@@ -70,11 +69,9 @@ class Said:
         columns = {(table, name): read[name] for name in contract_columns(table) if name in read}
         status = relation.columns.get({**columns, **self.columns}.get((table, "status"), ""))
         labels = status.labels if status else ()
-        statuses = {
-            word: Status(meant)
-            for word, meant in (views.words_translated(view) if table == "jobs" else {}).items()
-            if meant in set(Status) and (word in labels or not labels)
-        }
+        words = views.words_translated(view).items() if table == "jobs" else ()
+        known = [(word, meant) for word, meant in words if word in labels or not labels]
+        statuses = {word: Status(meant) for word, meant in known if meant in set(Status)}
         return replace(self, columns=columns | dict(self.columns), statuses=statuses | dict(self.statuses))
 
 
@@ -123,12 +120,11 @@ class Examined:
     @cached_property
     def planned(self) -> Mapping[str, Planned]:
         """The columns that the model lacks and can be given."""
-        planned = {
-            name: self._planned_time(self.model, name)
-            for name in self.missing
-            if self.model and name in _CAN_BE_ADDED
-        }
-        if self.model and self.table == "jobs" and "organization_id" in self.missing:
+        if not self.model:
+            return {}
+        times = [name for name in self.missing if name in _CAN_BE_ADDED]
+        planned = {name: self._planned_time(self.model, name) for name in times}
+        if self.table == "jobs" and "organization_id" in self.missing:
             planned |= self._planned_organization(self.model)
         return planned
 
@@ -143,15 +139,15 @@ class Examined:
         return [name for name, column in self.columns.items() if not views.can_be_made_of(name, column)]
 
     @property
-    def status(self) -> Column | None:
-        """What the status is told from."""
-        return self.columns.get("status") if self.table == "jobs" else None
+    def labels(self) -> tuple[str, ...]:
+        """The labels of the status, where it is an enum."""
+        status = self.columns.get("status")
+        return status.labels if status else ()
 
     @cached_property
     def statuses(self) -> Mapping[str, str]:
         """What the labels mean that the contract does not know: themselves, where nobody can tell."""
-        labels = self.status.labels if self.status else ()
-        unknown = {label: str(_meant_by(label) or label) for label in labels if label not in set(Status)}
+        unknown = {label: str(_meant_by(label) or label) for label in self.labels if label not in set(Status)}
         return unknown | {label: str(status) for label, status in self.said.statuses.items()}
 
     @cached_property
@@ -165,7 +161,7 @@ class Examined:
         added = [statement for planned in self.planned.values() for statement in planned.sql]
         schema = [] if there else [views.write("CREATE SCHEMA IF NOT EXISTS {};", ORCHESTRATION)]
         statuses = self.statuses if self.table == "jobs" else {}
-        made = list(views.create_view(self.table, model, self.columns, statuses=statuses, instead_of=there))
+        made = list(views.create_view(self.table, model, self.columns, statuses, there))
         # Rights go with a view that is dropped.
         dropped = len(made) > 1 and not model.owned
         granted = views.grant_reading(self.role, [self.table]) if dropped else ()
@@ -177,9 +173,13 @@ class Examined:
         there = self.there
         if there is None or not self.is_table:
             return False
-        missing = [name for name in contract_columns(self.table) if name not in there.columns]
-        cannot_be_added = (name in self.own or as_contract_has(there, name) is None for name in missing)
-        return any(cannot_be_added) or bool(differing(there, contract_columns(self.table)))
+        for name in contract_columns(self.table):
+            column = there.columns.get(name)
+            if column is None and (name in self.own or as_contract_has(there, name) is None):
+                return True
+            if column is not None and differs(name, column):
+                return True
+        return False
 
     @property
     def can_be_granted(self) -> bool:
@@ -194,11 +194,8 @@ class Examined:
                 yield self.name
         elif not self.in_the_way:
             wanted = [there.columns[name] for name in SOURCE_COLUMNS[self.table] if name in there.columns]
-            missing = [column.name for column in wanted if not (there.usable and column.readable)]
-            if len(missing) == len(wanted):
-                yield self.name
-            else:
-                yield from (f"{self.name}.{name}" for name in missing)
+            missing = [f"{self.name}.{each.name}" for each in wanted if not (there.usable and each.readable)]
+            yield from [self.name] if len(missing) == len(wanted) else missing
 
     def readers(self) -> Iterator[tuple[int, str]]:
         """Yield who reads which relation, as far as row-level security is concerned: oid and role."""
@@ -216,7 +213,7 @@ class Examined:
         """Yield the columns without zone that the server fills in by the clock of the session."""
         for column in self.columns.values():
             words = column.default.upper()
-            local = "CURRENT_TIMESTAMP" in words or "NOW()" in words or "LOCALTIMESTAMP" in words
+            local = any(word in words for word in ("CURRENT_TIMESTAMP", "NOW()", "LOCALTIMESTAMP"))
             if column.holds is Holds.WALL_CLOCK and local and "AT TIME ZONE" not in words:
                 yield self.of_model(column.name)
 
@@ -240,11 +237,9 @@ class Examined:
             return {}
         owner = of.own["organization_id"]
         column = Column(owner.name, owner.declared, owner.holds, nullable=False)
-        filled = views.write(
-            "UPDATE {} AS t SET {} = o.{} FROM {} AS o WHERE o.{} = t.{} AND t.{} IS NULL;",
-            *(model, column.name, column.name),
-            *(of.model, of.own["id"].name, key.name, column.name),
-        )
+        update = "UPDATE {} AS t SET {} = o.{} FROM {} AS o WHERE o.{} = t.{} AND t.{} IS NULL;"
+        names = column.name, column.name, of.model, of.own["id"].name, key.name, column.name
+        filled = views.write(update, model, *names)
         added = views.add_column(model, column, filled=True)
         return {"organization_id": Planned(column, (added, filled, views.never_null(model, column)))}
 
@@ -263,9 +258,8 @@ def examined(
     model = there if there and there.kind in TABLES else candidates[0] if len(candidates) == 1 else None
     if there and model and there is not model:
         said = said.with_choices_of(table, there.definition, model)
-    columns = (
-        {name: _find_columns(table, name, model, said) for name in contract_columns(table)} if model else {}
-    )
+    names = contract_columns(table) if model else []
+    columns = {name: _find_columns(table, name, model, said) for name in names if model}
     found = Examined(
         *(table, role, there, candidates, model),
         own={name: columns[0] for name, columns in columns.items() if len(columns) == 1},
@@ -273,10 +267,9 @@ def examined(
         workflows=workflows,
         said=said,
     )
-    status = found.status
-    for label in said.statuses if status and status.labels else ():
-        if status and label not in status.labels:
-            raise InvalidMapping(f"The column {status.name!r} has no label {label!r}.")
+    for label in said.statuses if found.labels else ():
+        if label not in found.labels:
+            raise InvalidMapping(f"The column {found.columns['status'].name!r} has no label {label!r}.")
     return found
 
 
@@ -292,11 +285,6 @@ def as_contract_has(relation: Relation, name: str) -> str | None:
         return None
     column = Column(name, held_by(name), held_by(name), nullable=not default)
     return views.add_column(relation, column, default=default)
-
-
-def differing(relation: Relation, names: Iterable[str]) -> list[str]:
-    """The columns of these names that hold something else than the contract wants."""
-    return [name for name in names if name in relation.columns and differs(name, relation.columns[name])]
 
 
 def differs(name: str, column: Column) -> bool:
@@ -328,7 +316,7 @@ def _find_columns(table: str, name: str, relation: Relation, said: Said) -> list
 def _meant_by(label: str) -> Status | None:
     """The status that a label is another word for, however it is spelt; None when nobody can tell."""
     word = "".join(character for character in label.upper() if character.isalnum())
-    return _OTHER_WORDS.get(word) or next((status for status in Status if status == word), None)
+    return _OTHER_WORDS.get(word) or (Status(word) if word in set(Status) else None)
 
 
 def _plain(name: str) -> str:

@@ -11,28 +11,24 @@ from pipelines.postgres.grants import reading_the_source
 from pipelines.postgres.schemas import ORCHESTRATION, SOURCE_COLUMNS
 from pipelines.source.contract import DECLARED, ROW_VERSION, Column, Holds, Kind, Relation, held_by
 
-# What a text that is a UUID looks like, and what is left of it without its digits: a regular expression takes
-# longer. Small letters only: two ids that differ in nothing else must not become one.
-_UUID: Final = "________-____-____-____-____________"
-_DIGITS: Final = "0123456789abcdef"
-_LEFT: Final = "----"
+# A text that looks like a UUID, and has nothing but dashes beside its digits, is one; a regular expression
+# takes longer. Small letters only: two ids that differ in nothing else must not become one.
+_TEXT_AS_UUID: Final = (
+    "CASE WHEN {text} LIKE '________-____-____-____-____________'"
+    " AND translate({text}, '0123456789abcdef', '') = '----'"
+    " THEN {text}::uuid ELSE md5({text})::uuid END"
+)
 
 _LONGEST_NAME_BYTES: Final = 63
-
-_TYPES: Final[Mapping[Holds, SQL]] = {
-    Holds.UUID: SQL("uuid"),
-    Holds.TEXT: SQL("text"),
-    Holds.INSTANT: SQL("timestamptz"),
-}
 
 # Literals, names in quotes, words, casts, and single signs.
 _TOKEN: Final = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\w+|::|\S""")
 
 # What a column of the contract can be made of.
-_MADE_OF: Final[Mapping[Holds, frozenset[Holds]]] = {
-    Holds.UUID: frozenset({Holds.UUID, Holds.TEXT, Holds.INTEGER}),
-    Holds.TEXT: frozenset({Holds.TEXT, Holds.ENUM, Holds.INTEGER, Holds.UUID}),
-    Holds.INSTANT: frozenset({Holds.INSTANT, Holds.WALL_CLOCK}),
+_MADE_OF: Final = {
+    Holds.UUID: {Holds.UUID, Holds.TEXT, Holds.INTEGER},
+    Holds.TEXT: {Holds.TEXT, Holds.ENUM, Holds.INTEGER, Holds.UUID},
+    Holds.INSTANT: {Holds.INSTANT, Holds.WALL_CLOCK},
 }
 
 
@@ -48,22 +44,19 @@ def quoted(*names: str) -> str:
 
 def write(text: str, *places: str | Relation | Composable) -> str:
     """A statement with its places filled in: by names, which are quoted, or by what is SQL already."""
-    names = (
-        Identifier(place.schema, place.name)
-        if isinstance(place, Relation)
-        else Identifier(place)
-        if isinstance(place, str)
-        else place
-        for place in places
-    )
-    return SQL(text).format(*names).as_string()
+
+    def written(place: str | Relation | Composable) -> Composable:
+        if isinstance(place, Relation):
+            return Identifier(place.schema, place.name)
+        return Identifier(place) if isinstance(place, str) else place
+
+    return SQL(text).format(*map(written, places)).as_string()
 
 
 def create_view(
     table: str,
     relation: Relation,
     columns: Mapping[str, Column],
-    *,
     statuses: Mapping[str, str],
     instead_of: Relation | None,
 ) -> Iterator[str]:
@@ -79,10 +72,9 @@ def create_view(
     elif instead_of:
         materialized = "MATERIALIZED " if instead_of.kind is Kind.MATERIALIZED_VIEW else ""
         yield write(f"DROP {materialized}VIEW {{}};", view)
-    selected = SQL(",\n    ").join(
-        SQL("{} AS {}").format(_value(name, columns, statuses), Identifier(name))
-        for name in SOURCE_COLUMNS[table]
-    )
+    names = SOURCE_COLUMNS[table]
+    shown = (SQL("{} AS {}").format(_value(name, columns, statuses), Identifier(name)) for name in names)
+    selected = SQL(",\n    ").join(shown)
     yield write(f"{verb} {{}} AS\nSELECT\n    {{}}\nFROM {{}} AS t;", view, selected, relation)
 
 
@@ -135,14 +127,7 @@ def create_index(relation: Relation, contract_column: str, column: Column) -> It
 
 def leaves_out(definition: str, name: str) -> bool:
     """Whether a view, as PostgreSQL prints it, has a constant for a column of the contract."""
-    absent = "'UTC'" if name == "time_zone" else "NULL"
-    return f"{absent}::{DECLARED[held_by(name)]} AS {name}" in definition
-
-
-def translates(definition: str, label: str, status: str | None) -> bool:
-    """Whether a view, as PostgreSQL prints it, takes a label for a status; for any when that is None."""
-    said = f"WHEN {Literal(label).as_string()}::text THEN "
-    return (said if status is None else f"{said}{Literal(status).as_string()}::text") in definition
+    return f"{_absent(name)} AS {name}" in definition
 
 
 def columns_read(definition: str, there: Collection[str]) -> dict[str, str]:
@@ -150,11 +135,8 @@ def columns_read(definition: str, there: Collection[str]) -> dict[str, str]:
 
     What is made of none of them, or of several, is left out.
     """
-    return {
-        name: read[0]
-        for name, expression in _selected(definition)
-        if len(read := list(dict.fromkeys(_columns_in(expression, there)))) == 1
-    }
+    read = {name: set(_columns_in(expression, there)) for name, expression in _selected(definition)}
+    return {name: columns.pop() for name, columns in read.items() if len(columns) == 1}
 
 
 def words_translated(definition: str) -> dict[str, str]:
@@ -190,16 +172,20 @@ def _unquoted(token: str) -> str:
     return token[1:-1].replace('""', '"') if token.startswith('"') else token
 
 
+def _absent(name: str) -> str:
+    """What a view has for a column of the contract that the table lacks."""
+    absent = "'UTC'" if name == "time_zone" else "NULL"
+    return f"{absent}::{DECLARED[held_by(name)]}"
+
+
 def _value(name: str, columns: Mapping[str, Column], statuses: Mapping[str, str]) -> Composable:
     """What a view has for a column of the contract."""
     if name in ROW_VERSION:
-        return SQL("t.{}").format(SQL(name))
-    if name == "name" and name not in columns:
-        # People are shown the id where nothing has a name.
-        return SQL("t.{}::text").format(Identifier(columns["id"].name))
+        return SQL(f"t.{name}")
     if name not in columns:
-        absent = "'UTC'" if name == "time_zone" else "NULL"
-        return SQL("{}::{}").format(SQL(absent), _TYPES[held_by(name)])
+        # People are shown the id where nothing has a name.
+        by_id = SQL("t.{}::text").format(Identifier(columns["id"].name))
+        return by_id if name == "name" else SQL(_absent(name))
     value = _expression(name, columns[name], SQL("t.{}").format(Identifier(columns[name].name)))
     if name != "status" or not statuses:
         return value
@@ -214,27 +200,20 @@ def _expression(contract_column: str, column: Column, value: Composable) -> Comp
     match held_by(contract_column), column.holds:
         case Holds.UUID, Holds.TEXT:
             text = value if column.declared == "text" else SQL("{}::text").format(value)
-            looks_like_one = SQL("{} LIKE {} AND translate({}, {}, '') = {}").format(
-                text, Literal(_UUID), text, Literal(_DIGITS), Literal(_LEFT)
-            )
-            hashed = SQL("CASE WHEN {} THEN {}::uuid ELSE md5({})::uuid END")
-            return hashed.format(looks_like_one, text, text)
+            return SQL(_TEXT_AS_UUID).format(text=text)
         case Holds.UUID, Holds.INTEGER:
             return SQL("md5({}::text)::uuid").format(value)
         case Holds.INSTANT, Holds.WALL_CLOCK:
             return SQL("{} AT TIME ZONE 'UTC'").format(value)
-        case Holds.TEXT, _:
-            return value if column.declared == "text" else SQL("{}::text").format(value)
-        case _:
-            return value
+        case Holds.TEXT, _ if column.declared != "text":
+            return SQL("{}::text").format(value)
+    return value
 
 
 def _can_be_replaced(table: str, view: Relation) -> bool:
     """Whether `CREATE OR REPLACE VIEW` takes the new one: its first columns have to stay what they are."""
-    wanted = [
-        (name, "xid" if name == "xmin" else "oid" if name == "tableoid" else DECLARED[held_by(name)])
-        for name in SOURCE_COLUMNS[table]
-    ]
+    versions = {"xmin": "xid", "tableoid": "oid"}
+    wanted = [(name, versions.get(name) or DECLARED[held_by(name)]) for name in SOURCE_COLUMNS[table]]
     there = [(column.name, column.declared) for column in view.columns.values()]
     return view.kind is Kind.VIEW and there == wanted[: len(there)]
 

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import psycopg
+from pydantic import SecretStr
 
 from pipelines.errors import (
     CommitUnknown,
@@ -26,24 +28,14 @@ from pipelines.postgres.urls import DatabaseUrl, without_password
 from pipelines.progress import Stages
 from pipelines.settings import Settings
 
-_CONCERNS_EVERYBODY = (
-    DatabaseExhausted,
-    DatabaseReadOnly,
-    DatabaseUnreachable,
-    NotPermitted,
-)
-
+_CONCERNS_EVERYBODY = (DatabaseExhausted, DatabaseReadOnly, DatabaseUnreachable, NotPermitted)
 
 Connection = psycopg.Connection
 
 # Variables of libpq that no URL outvotes, and that were meant for another server than an embedded one.
 _MISLEADING = (
-    "PGSERVICE",
-    "PGSERVICEFILE",
-    "PGREQUIREAUTH",
-    "PGCHANNELBINDING",
-    "PGTARGETSESSIONATTRS",
-    "PGGSSENCMODE",
+    *("PGSERVICE", "PGSERVICEFILE", "PGREQUIREAUTH"),
+    *("PGCHANNELBINDING", "PGTARGETSESSIONATTRS", "PGGSSENCMODE"),
 )
 
 # Idle connections of the use case that this thread is in, by what they are for; None outside of one.
@@ -106,9 +98,8 @@ def connections_reused() -> Iterator[None]:
         yield
     finally:
         _IDLE.reset(outside)
-        for connections in idle.values():
-            for connection in connections:
-                connection.close()
+        for connection in chain.from_iterable(idle.values()):
+            connection.close()
 
 
 def idle_connections(url: str, purpose: str) -> list[Any] | None:
@@ -215,12 +206,11 @@ def for_drivers(url: str, settings: Settings) -> str:
     return str(read.with_options(**ours))
 
 
-def _configured(secret: object, variable: str) -> str | None:
-    url = secret.get_secret_value() if hasattr(secret, "get_secret_value") else None
-    if not url:
+def _configured(url: SecretStr | None, variable: str) -> str | None:
+    if not url or not url.get_secret_value():
         return None
     try:
-        read = DatabaseUrl.read(url)
+        read = DatabaseUrl.read(url.get_secret_value())
     except ValueError:
         raise InvalidSetting(f"{variable} is not a database URL.") from None
     if read.scheme not in {"postgresql", "postgres"}:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -50,50 +50,50 @@ def running(
     """
     with _in_sentences():
         server = _settled(home.resolve() / "postgres", programs or find_programs())
-        one_at_a_time, lease = _LockFile(server.place / "lock"), _LockFile(server.place / "lease")
-    with closing(one_at_a_time), closing(lease):
-        lease.share()
+    with _lock_file(server.place / "lock") as turn, _lock_file(server.place / "lease") as lease:
+        fcntl.flock(lease, fcntl.LOCK_SH)
         try:
-            with one_at_a_time.held(), _in_sentences():
+            with _alone(turn), _in_sentences():
                 server.start(options or {})
-            yield server.url
+            yield server.url()
         finally:
-            with one_at_a_time.held(), _in_sentences():
-                if lease.last_one_out():
+            with _alone(turn), _in_sentences():
+                if _nobody_else_shares(lease):
                     server.stop()
 
 
-class _LockFile:
-    """A file whose lock belongs to whoever opened it, and ends with that process.
+@contextmanager
+def _lock_file(path: Path) -> Iterator[int]:
+    """Yield an open file whose locks end with this process, if not before.
 
     Opened for reading, so that root and the owner of the home can take turns.
     """
+    with _in_sentences():
+        file = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        yield file
+    finally:
+        os.close(file)
 
-    def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+@contextmanager
+def _alone(file: int) -> Iterator[None]:
+    """Wait until nobody else holds the lock of a file, and hold it."""
+    fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
 
-    def share(self) -> None:
-        fcntl.flock(self._file, fcntl.LOCK_SH)
 
-    def last_one_out(self) -> bool:
-        """Whether nobody else shares it; from now on we do not either."""
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
-            return False
-        return True
-
-    def close(self) -> None:
-        os.close(self._file)
+def _nobody_else_shares(file: int) -> bool:
+    """Whether that is so; from now on we do not either."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        fcntl.flock(file, fcntl.LOCK_UN)
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -116,11 +116,7 @@ class _Server:
         """The private folder of the socket, or a link to one whose name is short enough."""
         return self.place / "socket"
 
-    @property
-    def url(self) -> str:
-        return self.url_of(_DATABASE)
-
-    def url_of(self, database: str) -> str:
+    def url(self, database: str = _DATABASE) -> str:
         # All of it is said, so that no variable of the shell is asked.
         host = quote(str(self.socket.resolve()), safe="")
         return f"postgresql:///{database}?host={host}&hostaddr=&port=5432&user={_DATABASE}"
@@ -191,12 +187,8 @@ class _Server:
             raise EmbeddedPostgresError(
                 f'The path of EXECMETRICS_HOME may have none of the characters " $ ` \\ but is {self.data}'
             )
-        settings = {
-            "listen_addresses": "",
-            "unix_socket_directories": str(self.socket.resolve()),
-            "port": "5432",
-            **options,
-        }
+        socket = str(self.socket.resolve())
+        settings = {"listen_addresses": "", "unix_socket_directories": socket, "port": "5432", **options}
         words = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in settings.items())
         deadline = time.monotonic() + _PATIENCE_S
         said = len(self._log_text())
@@ -217,7 +209,7 @@ class _Server:
         deadline = time.monotonic() + _PATIENCE_S
         while True:
             try:
-                return psycopg.connect(self.url_of("postgres"), autocommit=True, connect_timeout=_PATIENCE_S)
+                return psycopg.connect(self.url("postgres"), autocommit=True, connect_timeout=_PATIENCE_S)
             except psycopg.OperationalError as refused:
                 if not self._is_up() or time.monotonic() > deadline:
                     raise self._failure() from refused
@@ -242,10 +234,8 @@ class _Server:
             shutil.rmtree(self.socket, ignore_errors=True)
 
     def _control(self, action: str, *arguments: str | Path) -> bool:
-        done = self.programs.run(
-            "pg_ctl", action, "-D", self.data, "-w", "-t", str(_PATIENCE_S), *arguments
-        )  # fmt: skip
-        return done.returncode == 0
+        waiting = ("-w", "-t", str(_PATIENCE_S))
+        return self.programs.run("pg_ctl", action, "-D", self.data, *waiting, *arguments).returncode == 0
 
     def _log_text(self) -> str:
         try:
@@ -260,7 +250,7 @@ class _Server:
 def _settled(folder: Path, programs: Path) -> _Server:
     """Decide, once for each home, where its server lives and as whom it runs."""
     folder.mkdir(parents=True, exist_ok=True)
-    with closing(_LockFile(folder / "lock")) as settling, settling.held():
+    with _lock_file(folder / "lock") as turn, _alone(turn):
         elsewhere = folder / "elsewhere"
         place = elsewhere.resolve() if elsewhere.is_dir() else folder
         data = place / "data"

@@ -18,19 +18,12 @@ from pipelines.postgres.schemas import (
 from pipelines.settings import Settings
 
 # What a run does to each table: upserts read what they replace, and the staging table copies a shape.
+_DELETED: Final = ("aggregate_metrics", "aggregate_step_metrics", "job_anomalies", "restatements")
+_KEPT: Final = ("organizations", "workflows", "clients", "watermarks", "retention")
 _WRITTEN: Final[Mapping[str, LiteralString]] = {
-    "aggregate_metrics": "SELECT, INSERT, UPDATE, DELETE",
-    "job_anomalies": "SELECT, INSERT, UPDATE, DELETE",
-    "organizations": "SELECT, INSERT, UPDATE",
-    "workflows": "SELECT, INSERT, UPDATE",
-    "clients": "SELECT, INSERT, UPDATE",
-    "watermarks": "SELECT, INSERT, UPDATE",
-    "restatements": "SELECT, INSERT, UPDATE, DELETE",
-    "refresh_outcomes": "SELECT, INSERT, UPDATE, DELETE",
+    **dict.fromkeys((*_DELETED, "refresh_outcomes", "time_zone_offsets"), "SELECT, INSERT, UPDATE, DELETE"),
+    **dict.fromkeys(_KEPT, "SELECT, INSERT, UPDATE"),
     "metric_definitions": "SELECT, INSERT",
-    "time_zone_offsets": "SELECT, INSERT, UPDATE, DELETE",
-    "retention": "SELECT, INSERT, UPDATE",
-    "aggregate_step_metrics": "SELECT, INSERT, UPDATE, DELETE",
     "alembic_version": "SELECT",
 }
 
@@ -82,14 +75,12 @@ class RoleGrants:
 
         What a source does not have yet is granted by what `execmetrics doctor` prints.
         """
-        made = SQL("CREATE ROLE {} LOGIN").format(Identifier(self.role))
-        there = SQL("(SELECT FROM pg_roles WHERE rolname = {})").format(Literal(self.role))
-        statements = [_only_if(SQL("NOT EXISTS {}").format(there), made)]
+        new = SQL("NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {})").format(Literal(self.role))
+        statements = [_only_if(new, SQL("CREATE ROLE {} LOGIN").format(Identifier(self.role)))]
         for statement in self.statements:
-            schema = f'"{ORCHESTRATION}"'
-            missing_yet = self.of == "source" and schema in statement and not statement.startswith("DO ")
-            there = SQL("to_regclass({}) IS NOT NULL").format(Literal(f"{ORCHESTRATION}.jobs"))
-            statements.append(_only_if(there, SQL(statement.rstrip(";"))) if missing_yet else statement)
+            of_schema = f'"{ORCHESTRATION}"' in statement and not statement.startswith("DO ")
+            missing_yet = self.of == "source" and of_schema
+            statements.append(_if_there("jobs", SQL(statement.rstrip(";"))) if missing_yet else statement)
         return replace(self, statements=tuple(statements))
 
 
@@ -104,14 +95,14 @@ def grants(
     """The grants of the three roles, for the databases that the settings name, and of a fourth if named."""
     analytics = _name(settings.database_url) or _EMBEDDED
     source = _name(settings.source_url) or analytics
-    three = [
+    granted = [
         _granted("source_reader", source_reader, source, reading_the_source(), *_of_logs(source_reader)),
         _granted("writer", writer, analytics, _privileges(ANALYTICS, _WRITTEN)),
         _granted("dashboard_reader", dashboard_reader, analytics, _privileges(ANALYTICS, _READ)),
     ]
-    if application is None:
-        return three
-    return [*three, _granted("application", application, source, _privileges(ORCHESTRATION, _APPLIED))]
+    if application is not None:
+        granted.append(_granted("application", application, source, _privileges(ORCHESTRATION, _APPLIED)))
+    return granted
 
 
 def reading_the_source(tables: Iterable[str] = tuple(SOURCE_COLUMNS)) -> Iterator[Composed]:
@@ -130,9 +121,12 @@ def _selecting(table: str, columns: Sequence[str]) -> Composed:
 def _of_logs(role: str) -> Iterator[str]:
     """Statements that do nothing in a source that has no such table."""
     for table, columns in (*STEP_SOURCE_COLUMNS.items(), *MONTHS_COLUMNS.items()):
-        granted = SQL("GRANT {} TO {}").format(_selecting(table, columns), Identifier(role))
-        there = SQL("to_regclass({}) IS NOT NULL").format(Literal(f"{ORCHESTRATION}.{table}"))
-        yield _only_if(there, granted)
+        yield _if_there(table, SQL("GRANT {} TO {}").format(_selecting(table, columns), Identifier(role)))
+
+
+def _if_there(table: str, statement: SQL | Composed) -> str:
+    there = SQL("to_regclass({}) IS NOT NULL").format(Literal(f"{ORCHESTRATION}.{table}"))
+    return _only_if(there, statement)
 
 
 def _only_if(there: Composed, statement: SQL | Composed) -> str:

@@ -42,11 +42,12 @@ class BranchMigration:
         return self.before != self.after
 
     def __str__(self) -> str:
+        before, after = self.before or "no tables", self.after or "no tables"
         if self.made_elsewhere:
             return f"{self.branch}: left alone, its tables were made by another program"
-        if not self.changed:
-            return f"{self.branch}: nothing to do, already at {self.after or 'no tables'}"
-        return f"{self.branch}: from {self.before or 'no tables'} to {self.after or 'no tables'}"
+        return f"{self.branch}: " + (
+            f"from {before} to {after}" if self.changed else f"nothing to do, already at {after}"
+        )
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,10 @@ def downgrade(databases: Databases, settings: Settings, *, branch: str, revision
         raise MigrationRefused(f"There is no branch {branch!r}, only {ORCHESTRATION} and {ANALYTICS}.")
     url = databases.source_url if branch == ORCHESTRATION else databases.analytics_url
     with _migrating(url, settings) as connection:
-        before = _known_revision(connection, branch)
+        before = _revision(connection, branch)
         if before is None:
-            return MigrationReport((_untouched(connection, branch),))
+            _, objects = _schema_objects(connection, branch)
+            return MigrationReport((BranchMigration(branch, None, None, made_elsewhere=bool(objects)),))
         target = f"{branch}@base" if revision == "base" else revision
         if target != f"{branch}@base" and target not in revisions(branch):
             raise MigrationRefused(f"The branch {branch} has no revision {revision!r}.")
@@ -97,7 +99,7 @@ def _upgrade(url: str, settings: Settings, branches: Sequence[str]) -> tuple[Bra
 
 
 def _upgrade_branch(connection: Connection, branch: str) -> BranchMigration:
-    before = _known_revision(connection, branch)
+    before = _revision(connection, branch)
     if before is None:
         present, objects = _schema_objects(connection, branch)
         if branch == ORCHESTRATION and objects:
@@ -107,11 +109,6 @@ def _upgrade_branch(connection: Connection, branch: str) -> BranchMigration:
     if before != revisions(branch)[0]:
         command.upgrade(_config(branch, connection), f"{branch}@head")
     return BranchMigration(branch, before, _revision(connection, branch))
-
-
-def _untouched(connection: Connection, branch: str) -> BranchMigration:
-    _, objects = _schema_objects(connection, branch)
-    return BranchMigration(branch, None, None, made_elsewhere=bool(objects))
 
 
 def _forget(connection: Connection, branch: str) -> None:
@@ -126,17 +123,16 @@ def _forget(connection: Connection, branch: str) -> None:
 def _migrating(url: str, settings: Settings) -> Iterator[Connection]:
     """Yield one transaction that nobody else migrates beside; all of it is kept, or nothing."""
     with connect(url, settings) as driver:
+        if (version := driver.info.server_version // 10_000) < _OLDEST_SERVER:
+            raise MigrationRefused(f"It runs PostgreSQL {version}; {_OLDEST_SERVER} or newer is needed.")
         engine = create_engine("postgresql+psycopg://", creator=lambda: driver, poolclass=StaticPool)
         with _in_sentences(), engine.begin() as connection:
-            _refuse_old_servers(connection)
-            connection.exec_driver_sql(
-                statement("migrations/lock"),
-                {
-                    "patience": _milliseconds(settings.lock_timeout.total_seconds()),
-                    "table_patience": _TABLE_PATIENCE,
-                    "longest": _milliseconds(settings.statement_timeout.total_seconds()),
-                },
+            patience, longest = (
+                f"{round(each.total_seconds() * 1000)}ms"
+                for each in (settings.lock_timeout, settings.statement_timeout)
             )
+            limits = {"patience": patience, "table_patience": _TABLE_PATIENCE, "longest": longest}
+            connection.exec_driver_sql(statement("migrations/lock"), limits)
             yield connection
 
 
@@ -162,21 +158,12 @@ def _in_sentences() -> Iterator[None]:
         raise
 
 
-def _refuse_old_servers(connection: Connection) -> None:
-    driver = connection.connection.driver_connection
-    version = driver.info.server_version // 10_000 if driver else 0
-    if version < _OLDEST_SERVER:
-        raise MigrationRefused(f"It runs PostgreSQL {version}; {_OLDEST_SERVER} or newer is needed.")
-
-
-def _config(branch: str, connection: Connection | None = None) -> Config:
+def _config(branch: str, connection: Connection) -> Config:
     config = Config()
     # Percent signs would be interpolated, and a path may hold spaces, so it is one per line.
-    for option, value in (
-        ("script_location", migrations_folder()),
-        ("version_locations", migrations_folder() / branch),
-    ):
-        config.set_main_option(option, str(value).replace("%", "%%"))
+    folder = str(migrations_folder()).replace("%", "%%")
+    config.set_main_option("script_location", folder)
+    config.set_main_option("version_locations", f"{folder}/{branch}")
     config.set_main_option("path_separator", "newline")
     config.attributes.update(connection=connection, branch=branch)
     return config
@@ -184,11 +171,7 @@ def _config(branch: str, connection: Connection | None = None) -> Config:
 
 def _revision(connection: Connection, branch: str) -> str | None:
     context = MigrationContext.configure(connection, opts={"version_table_schema": branch})
-    return context.get_current_revision()
-
-
-def _known_revision(connection: Connection, branch: str) -> str | None:
-    revision = _revision(connection, branch)
+    revision = context.get_current_revision()
     if revision is not None and revision not in revisions(branch):
         raise SchemaNewer
     return revision
@@ -197,7 +180,3 @@ def _known_revision(connection: Connection, branch: str) -> str | None:
 def _schema_objects(connection: Connection, schema: str) -> tuple[bool, int]:
     row = connection.exec_driver_sql(statement("migrations/schema_objects"), {"schema": schema}).one()
     return row.present, row.objects
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{round(seconds * 1000)}ms"

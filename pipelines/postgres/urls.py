@@ -20,21 +20,11 @@ _SECRETS: Final = ("password", "sslpassword")
 
 # What Prisma's engine takes from a URL and libpq refuses. They concern Prisma's pool and its own tables, so
 # a URL that is pasted from a Prisma project means the same database without them.
-_OF_PRISMA: Final = frozenset(
-    {
-        "schema",
-        "connection_limit",
-        "pool_timeout",
-        "socket_timeout",
-        "pgbouncer",
-        "statement_cache_size",
-        "single_use_connections",
-        "max_connection_lifetime",
-        "max_idle_connection_lifetime",
-        "sslaccept",
-        "sslidentity",
-    }
-)
+_OF_PRISMA: Final = {
+    *("schema", "connection_limit", "pool_timeout", "socket_timeout", "pgbouncer", "statement_cache_size"),
+    *("single_use_connections", "max_connection_lifetime", "max_idle_connection_lifetime"),
+    *("sslaccept", "sslidentity"),
+}
 
 
 @dataclass(frozen=True)
@@ -56,18 +46,10 @@ class DatabaseUrl:
         found = _URL.fullmatch(url)
         if not found:
             raise ValueError("It is not a database URL.")
-        user, password = found["user"], found["password"]
-        return cls(
-            found["scheme"],
-            user and unquote(user),
-            password and unquote(password),
-            found["place"],
-            {
-                name: value
-                for name, value in parse_qsl(found["options"] or "", keep_blank_values=True)
-                if name not in _OF_PRISMA
-            },
-        )
+        user, password = (found[part] and unquote(found[part]) for part in ("user", "password"))
+        given = parse_qsl(found["options"] or "", keep_blank_values=True)
+        options = {name: value for name, value in given if name not in _OF_PRISMA}
+        return cls(found["scheme"], user, password, found["place"], options)
 
     def with_options(self, **options: str) -> Self:
         """The same database with these options, which replace those of the same name."""

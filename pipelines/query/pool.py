@@ -134,11 +134,10 @@ def _embedded_reader(databases: Databases, settings: Settings) -> str:
     printed = grants(settings, source_reader="", writer="", dashboard_reader=_EMBEDDED_READER)
     (mine,) = (each for each in printed if each.role == _EMBEDDED_READER)
     with connect(databases.analytics_url, settings, autocommit=True) as connection:
-        # It was made when somebody served it before, or just now by a second one.
-        with suppress(DuplicateObject, UniqueViolation):
-            connection.execute(statement("migrations/make_reader"))
-        for grant in mine.statements:
-            connection.execute(grant)
+        for made in mine.created.statements:
+            # A second one may make the role at the same moment.
+            with suppress(DuplicateObject, UniqueViolation):
+                connection.execute(made)
     return with_user(databases.analytics_url, _EMBEDDED_READER)
 
 

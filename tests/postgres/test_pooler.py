@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg
 import pytest
+from psycopg import Connection
 from psycopg.conninfo import conninfo_to_dict
 
 from pipelines.errors import SessionsShared
@@ -26,11 +26,7 @@ pytestmark = pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="PgBou
 
 
 def test_a_pool_in_session_mode_works_as_it_comes(
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-    tmp_path: Path,
+    databases: Databases, settings: Settings, source: Connection, analytics: Connection, tmp_path: Path
 ) -> None:
     """What it refuses at the start of a session is set afterwards."""
     plant_job(source, plant_tenant(source))
@@ -47,7 +43,7 @@ def test_a_pool_in_session_mode_works_as_it_comes(
 
 
 def test_a_pool_in_transaction_mode_is_refused(
-    databases: Databases, settings: Settings, analytics: psycopg.Connection, tmp_path: Path
+    databases: Databases, settings: Settings, analytics: Connection, tmp_path: Path
 ) -> None:
     """Two runs would hold the same lock; nothing is written."""
     with (

@@ -14,7 +14,6 @@ import pytest
 from pipelines.errors import InvalidRange, UnknownOrganization
 from pipelines.extract.request import Request
 from pipelines.postgres.connections import Databases
-from pipelines.postgres.tables import METADATA
 from pipelines.publish.writer import CellChange
 from pipelines.runs.dry_run import OrganizationDryRun, SubjectDryRun
 from pipelines.runs.dry_run import dry_run as preview
@@ -37,6 +36,7 @@ from tests.support.planting import (
     plant_jobs,
     plant_tenant,
 )
+from tests.support.postgres_catalog import tables_of
 from tests.support.restatement_oracle import figures
 
 RANGE: dict[str, Any] = {"since": NOON - DAY, "until": NOON + 5 * DAY}
@@ -377,12 +377,11 @@ def live_in(source: psycopg.Connection, tenant: Tenant, zone: str) -> None:
 
 def everything(connection: psycopg.Connection) -> dict[str, list[Any]]:
     """The versions of every row of both schemas: the source shares the database here."""
-    tables = [table for metadata in METADATA.values() for table in metadata.tables.values()]
     return {
-        str(table): connection.execute(
+        table: connection.execute(
             f"SELECT xmin::text, ctid::text, to_jsonb(t) FROM {table} AS t ORDER BY ctid"
         ).fetchall()
-        for table in tables
+        for table in (*tables_of(connection, "orchestration"), *tables_of(connection, "analytics"))
     }
 
 

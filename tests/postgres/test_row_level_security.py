@@ -5,6 +5,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.errors import ClientNotVisible, WorkflowNotVisible
 from pipelines.postgres.connections import Databases
@@ -42,7 +43,7 @@ VIEWS = ("org_totals_v1", "by_workflow_v1", "by_client_v1", "by_initiator_v1", "
 
 
 @pytest.fixture
-def tenants(databases: Databases, settings: Settings, source: psycopg.Connection) -> list[Tenant]:
+def tenants(databases: Databases, settings: Settings, source: Connection) -> list[Tenant]:
     """Three organizations with rows in every table."""
     found = [plant_tenant(source, f"Tenant {number}") for number in range(3)]
     for tenant in found:
@@ -72,7 +73,7 @@ def reader_url(databases: Databases, settings: Settings) -> Iterator[str]:
         owner.execute(f"DROP ROLE {role}")
 
 
-def test_every_table_of_tenants_is_protected(analytics: psycopg.Connection) -> None:
+def test_every_table_of_tenants_is_protected(analytics: Connection) -> None:
     """A table that names an organization has both policies, and its owner obeys them."""
     named = analytics.execute(
         "SELECT DISTINCT relname FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid"
@@ -163,7 +164,7 @@ def test_a_reader_cannot_write(reader_url: str, tenants: list[Tenant]) -> None:
 
 
 def test_a_sum_over_a_slice_counts_each_job_once(
-    reader_url: str, tenants: list[Tenant], source: psycopg.Connection
+    reader_url: str, tenants: list[Tenant], source: Connection
 ) -> None:
     """What a dashboard adds up by default is right within a period; no sentinel is shown as an id."""
     tenant = tenants[1].organization
@@ -190,14 +191,14 @@ def test_a_sum_over_a_slice_counts_each_job_once(
     assert UUID(int=2**128 - 1) not in {client for client, _ in shown}
 
 
-def count(reader: psycopg.Connection, table: str) -> int:
+def count(reader: Connection, table: str) -> int:
     """How many rows are shown."""
     row = reader.execute(f"SELECT count(*) FROM analytics.{table}").fetchone()
     assert row
     return int(row[0])
 
 
-def read_as_after(connection: psycopg.Connection, organization: UUID) -> None:
+def read_as_after(connection: Connection, organization: UUID) -> None:
     """Begin a transaction of a tenant's."""
     connection.rollback()
     read_as(connection, admit(organization))

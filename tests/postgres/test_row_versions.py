@@ -2,6 +2,7 @@
 
 import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.doctor.checks import examine
 from pipelines.doctor.matching import Said
@@ -80,7 +81,7 @@ JOBS = {
 
 
 @pytest.fixture
-def application(source: psycopg.Connection) -> None:
+def application(source: Connection) -> None:
     """An organization with a job and a neighbour with another, in tables of an application's own."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     plant_job(source, tenant)
@@ -100,7 +101,7 @@ def application(source: psycopg.Connection) -> None:
 @pytest.mark.every_postgres
 @pytest.mark.usefixtures("application")
 def test_a_relation_is_believed_when_its_rows_are_those_of_one_table(
-    databases: Databases, settings: Settings, source: psycopg.Connection
+    databases: Databases, settings: Settings, source: Connection
 ) -> None:
     """A refresh, `doctor` and `status` agree on what is read whole, and say why."""
     for kind, (definition, told) in JOBS.items():
@@ -122,10 +123,7 @@ def test_a_relation_is_believed_when_its_rows_are_those_of_one_table(
 
 @pytest.mark.usefixtures("application")
 def test_a_change_in_the_other_table_of_a_join_is_not_missed(
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
+    databases: Databases, settings: Settings, source: Connection, analytics: Connection
 ) -> None:
     """What `xmin` does not tell is read all the same, and the figures are right after the next refresh."""
     source.execute(f"CREATE {JOBS['a join'][0]}")
@@ -145,8 +143,8 @@ def test_a_change_on_another_server_is_not_missed(
     server: str,
     databases: Databases,
     settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
+    source: Connection,
+    analytics: Connection,
     create_database: CreateDatabase,
 ) -> None:
     """Rows of foreign tables have no version of this server, whatever a view over them shows."""
@@ -167,7 +165,7 @@ def test_a_change_on_another_server_is_not_missed(
         assert set(standing.read_whole or ()) == {"organizations", "workflows", "clients", "jobs"}
 
 
-def make_foreign(server: str, source: psycopg.Connection, remote: str) -> None:
+def make_foreign(server: str, source: Connection, remote: str) -> None:
     """Put views over foreign tables in the place of the source's own tables."""
     at = psycopg.conninfo.conninfo_to_dict(server)
     with psycopg.connect(with_database(server, source.info.dbname), autocommit=True) as admin:
@@ -207,7 +205,7 @@ def make_foreign(server: str, source: psycopg.Connection, remote: str) -> None:
     ],
 )
 def test_a_column_of_another_type_is_refused_by_name(
-    databases: Databases, settings: Settings, source: psycopg.Connection, done: str, named: str
+    databases: Databases, settings: Settings, source: Connection, done: str, named: str
 ) -> None:
     """It could be misread; the words name the column, its type and who prints what mends it."""
     plant_job(source, plant_tenant(source))

@@ -2,16 +2,17 @@
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any
 from uuid import UUID
 
 import polars as pl
 import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.errors import SourceMissing
 from pipelines.frames import schema_of, uuids
@@ -36,13 +37,21 @@ from tests.support.planting import (
 
 pytestmark = pytest.mark.every_postgres
 
+Opened = Callable[[], AbstractContextManager[SourceSnapshot]]
+
 CIRCLE = 2**32
 MICROSECOND = timedelta(microseconds=1)
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def reader_url(databases: Databases, settings: Settings, source: psycopg.Connection) -> Iterator[str]:
+def opened(databases: Databases, settings: Settings) -> Opened:
+    """A function that opens a snapshot of the source."""
+    return partial(open_source, databases.source_url, settings)
+
+
+@pytest.fixture
+def reader_url(databases: Databases, settings: Settings, source: Connection) -> Iterator[str]:
     """The source, entered as a role that may do what `execmetrics grants` prints for a reader of it."""
     role = f"reader_of_{source.info.dbname}"
     source.execute(f"CREATE ROLE {role} LOGIN")
@@ -60,7 +69,7 @@ def reader_url(databases: Databases, settings: Settings, source: psycopg.Connect
 class Many:
     """A database with so many jobs that the planner has a choice; whoever changes it rolls back."""
 
-    source: psycopg.Connection
+    source: Connection
     tenant: Tenant
     neighbour: Tenant
 
@@ -89,7 +98,7 @@ def many(server: str, planted: Callable[[str], Many]) -> Many:
 
 
 def test_a_sweep_reads_what_was_written_at_the_horizon_or_later(
-    databases: Databases, settings: Settings, source: psycopg.Connection
+    databases: Databases, settings: Settings, source: Connection
 ) -> None:
     """A transaction that was open when the horizon was taken is read next time, and nothing twice."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
@@ -113,9 +122,7 @@ def test_a_sweep_reads_what_was_written_at_the_horizon_or_later(
     assert nothing == []
 
 
-def test_transaction_ids_are_compared_on_their_circle(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_transaction_ids_are_compared_on_their_circle(opened: Opened, source: Connection) -> None:
     """A billion ids before a horizon and a billion after it are told apart, on whichever side of zero."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     job = plant_job(source, tenant)
@@ -127,7 +134,7 @@ def test_transaction_ids_are_compared_on_their_circle(
         for circles in (0, 1, 7)
     }
 
-    with open_source(databases.source_url, settings) as snapshot:
+    with opened() as snapshot:
         alone = {
             horizon: ids(snapshot, Swept({tenant.organization: horizon}, only_listed=True))
             for horizon in horizons
@@ -144,15 +151,13 @@ def test_transaction_ids_are_compared_on_their_circle(
     }
 
 
-def test_a_horizon_that_is_too_far_behind_reads_everything(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_a_horizon_that_is_too_far_behind_reads_everything(opened: Opened, source: Connection) -> None:
     """After a billion transactions nobody can tell any more what was written since, so all of it is read."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     job = plant_job(source, tenant)
     plant_job(source, neighbour)
 
-    with open_source(databases.source_url, settings) as snapshot:
+    with opened() as snapshot:
         now = snapshot.moment.horizon
         for behind in (2**30, 2**31 - 1, 2**31, 2**31 + 1000, 2**32 - 1, 2**32, 2**33):
             swept = Swept({tenant.organization: now - behind, neighbour.organization: now})
@@ -160,16 +165,14 @@ def test_a_horizon_that_is_too_far_behind_reads_everything(
             assert set(uuids(snapshot.names(swept).clients["id"])) == set(tenant.clients)
 
 
-def test_each_organization_has_its_own_horizon(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_each_organization_has_its_own_horizon(opened: Opened, source: Connection) -> None:
     """One without a horizon is read whole, and so is one that is not listed, unless it is left out."""
     tenants = [plant_tenant(source, f"Tenant {number}") for number in range(4)]
     first = [plant_job(source, tenant) for tenant in tenants]
-    with open_source(databases.source_url, settings) as snapshot:
+    with opened() as snapshot:
         early = snapshot.moment.horizon
     second = [plant_job(source, tenant) for tenant in tenants]
-    with open_source(databases.source_url, settings) as snapshot:
+    with opened() as snapshot:
         late = snapshot.moment.horizon
         horizons = {
             tenants[0].organization: early,
@@ -186,9 +189,7 @@ def test_each_organization_has_its_own_horizon(
     assert nobody == []
 
 
-def test_by_index_come_the_rows_that_were_updated_since(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_by_index_come_the_rows_that_were_updated_since(opened: Opened, source: Connection) -> None:
     """From each organization's moment on; one that is not listed has the earliest, unless it is left out."""
     tenants = [plant_tenant(source, f"Tenant {number}") for number in range(3)]
     times = [NOON - HOUR - MICROSECOND, NOON - HOUR, NOON - MICROSECOND, NOON, NOON + DAY]
@@ -199,7 +200,7 @@ def test_by_index_come_the_rows_that_were_updated_since(
     }
     since = {tenants[0].organization: NOON - HOUR, tenants[1].organization: NOON}
 
-    with open_source(databases.source_url, settings) as snapshot:
+    with opened() as snapshot:
         everybody = ids(snapshot, Indexed(since))
         listed = ids(snapshot, Indexed(since, only_listed=True))
         nobody = ids(snapshot, Indexed({}, only_listed=True))
@@ -212,16 +213,14 @@ def test_by_index_come_the_rows_that_were_updated_since(
     assert all_of_them == sorted(jobs.values())
 
 
-def test_a_row_updated_at_the_end_of_time_is_always_found(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_a_row_updated_at_the_end_of_time_is_always_found(opened: Opened, source: Connection) -> None:
     """Infinity is later than any moment, and never earlier; the sweep finds what the index cannot."""
     tenant = plant_tenant(source)
     plant_job(source, plant_tenant(source, "Neighbour"))
     late = plant_job(source, tenant, updated_at="infinity")
     early = plant_job(source, tenant, updated_at="-infinity")
 
-    with open_source(databases.source_url, settings) as snapshot:
+    with opened() as snapshot:
         by_index = ids(snapshot, Indexed({tenant.organization: NOON + DAY}, only_listed=True))
         swept = ids(snapshot, Swept({tenant.organization: None}, only_listed=True))
 
@@ -229,9 +228,7 @@ def test_a_row_updated_at_the_end_of_time_is_always_found(
     assert swept == [late, early]
 
 
-def test_days_are_the_days_of_creation_in_utc(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_days_are_the_days_of_creation_in_utc(opened: Opened, source: Connection) -> None:
     """Each organization has days of its own; a day ends at its last microsecond, and odd times have none."""
     without_constraints(source)
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
@@ -242,7 +239,7 @@ def test_days_are_the_days_of_creation_in_utc(
     theirs = [plant_job(source, neighbour, created_at=at, status="RUNNING") for at in times]
     days = days_of((tenant, date(2024, 2, 29)), (neighbour, date(2024, 3, 1)), (neighbour, date(2024, 2, 28)))
 
-    with open_source(databases.source_url, settings) as snapshot:
+    with opened() as snapshot:
         found = ids(snapshot, CreatedOn(days))
         one = ids(snapshot, CreatedOn(days[:1]))
         none = ids(snapshot, CreatedOn(days.clear()))
@@ -252,16 +249,14 @@ def test_days_are_the_days_of_creation_in_utc(
     assert none == []
 
 
-def test_any_number_of_ids_can_be_looked_up(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_any_number_of_ids_can_be_looked_up(opened: Opened, source: Connection) -> None:
     """Each job comes once, however often and with whatever unknown ids its own is given."""
     tenant = plant_tenant(source)
     plant_job(source, plant_tenant(source, "Neighbour"))
     jobs = plant_jobs(source, tenant, [{}, {"status": "PENDING"}, {"deleted_at": NOON}])
     unknown = [UUID(int=number) for number in range(1, 25_001)]
 
-    with open_source(databases.source_url, settings) as snapshot:
+    with opened() as snapshot:
         found = ids(snapshot, Listed([jobs[0], *unknown, *jobs]))
         none = ids(snapshot, Listed([]))
 
@@ -269,9 +264,7 @@ def test_any_number_of_ids_can_be_looked_up(
     assert none == []
 
 
-def test_the_jobs_of_workflows_and_clients_come_whoever_owns_them(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_the_jobs_of_workflows_and_clients_come_whoever_owns_them(opened: Opened, source: Connection) -> None:
     """A workflow that changed hands is found with its jobs in whatever organization they are."""
     without_constraints(source)
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
@@ -282,26 +275,24 @@ def test_the_jobs_of_workflows_and_clients_come_whoever_owns_them(
     plant_job(source, neighbour)
     workflows, clients = [neighbour.workflows[1]], [tenant.clients[1]]
 
-    with open_source(databases.source_url, settings) as snapshot:
+    with opened() as snapshot:
         assert ids(snapshot, OfOwners(workflows, clients)) == [by_workflow, by_client, theirs]
         assert ids(snapshot, OfOwners(workflow_ids=workflows)) == [by_workflow, theirs]
         assert ids(snapshot, OfOwners(client_ids=clients)) == [by_client, theirs]
         assert ids(snapshot, OfOwners()) == []
 
 
-def test_names_come_with_those_that_changed(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_names_come_with_those_that_changed(opened: Opened, source: Connection) -> None:
     """Every organization asked for, and of its workflows and clients what was written since the horizon."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    with open_source(databases.source_url, settings) as before:
+    with opened() as before:
         horizon = before.moment.horizon
     source.execute(
         "UPDATE orchestration.workflows SET name = 'renamed' WHERE id = ANY(%s)",
         [[tenant.workflows[0], neighbour.workflows[0]]],
     )
 
-    with open_source(databases.source_url, settings) as now:
+    with opened() as now:
         mine = now.names(Swept({tenant.organization: horizon}, only_listed=True))
         everybody = now.names(Swept({tenant.organization: horizon}))
 
@@ -314,7 +305,7 @@ def test_names_come_with_those_that_changed(
 
 
 def test_everything_can_be_read_with_rights_to_the_contract_alone(
-    reader_url: str, databases: Databases, settings: Settings, source: psycopg.Connection
+    reader_url: str, databases: Databases, settings: Settings, source: Connection
 ) -> None:
     """A role that may read the contract's columns reads what the owner reads, and cannot read the payload."""
     tenant = plant_tenant(source)
@@ -331,7 +322,7 @@ def test_everything_can_be_read_with_rights_to_the_contract_alone(
 
 @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata"])
 def test_the_server_s_own_time_zone_decides_nothing(
-    zone: str, databases: Databases, settings: Settings, source: psycopg.Connection
+    zone: str, databases: Databases, settings: Settings, source: Connection
 ) -> None:
     """Times, days and hashes are the same wherever the server thinks it is, and however it writes dates."""
     tenant = plant_tenant(source)
@@ -404,9 +395,7 @@ def test_a_sweep_decides_in_the_scan_of_the_jobs_alone(many: Many) -> None:
     assert int(scan[1]) == 0
 
 
-def test_a_digest_of_everything_reads_the_table_once_and_one_of_a_range_goes_by_the_index(
-    many: Many,
-) -> None:
+def test_a_digest_of_everything_reads_the_table_once_and_one_of_a_range_goes_by_the_index(many: Many) -> None:
     """Bounds that are not asked for mislead nobody into an index, and those that are asked for are used."""
     believed = {
         "execmetrics.earliest": "2000-01-01Z",
@@ -429,7 +418,7 @@ def test_a_digest_of_everything_reads_the_table_once_and_one_of_a_range_goes_by_
 
 
 def test_the_size_is_that_of_the_table_and_its_partitions(
-    reader_url: str, settings: Settings, source: psycopg.Connection
+    reader_url: str, settings: Settings, source: Connection
 ) -> None:
     """It needs no right to read; a table cut into parts is as large as all of them, a view as its table."""
     plant_many(source, plant_tenant(source), plant_tenant(source, "Neighbour"), jobs=5_000)
@@ -448,70 +437,62 @@ def test_the_size_is_that_of_the_table_and_its_partitions(
     assert size(reader_url, settings) == in_parts
 
 
-def test_a_table_of_partitions_is_swept_like_any_other(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_a_table_of_partitions_is_swept_like_any_other(opened: Opened, source: Connection) -> None:
     """Its rows have the same system columns, whichever part they are in."""
     tenant = plant_tenant(source)
     plant_job(source, plant_tenant(source, "Neighbour"))
     plant_job(source, tenant)
     cut_into_parts(source)
-    with open_source(databases.source_url, settings) as before:
+    with opened() as before:
         horizon = before.moment.horizon
         assert len(ids(before, Swept({}))) == 2
     new = [plant_job(source, tenant), plant_job(source, tenant, created_at=NOON + 400 * DAY)]
 
-    with open_source(databases.source_url, settings) as now:
+    with opened() as now:
         changed = ids(now, Swept({tenant.organization: horizon}, only_listed=True))
 
     assert changed == new
 
 
-def test_a_view_can_be_read_by_index_but_not_swept(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_a_view_can_be_read_by_index_but_not_swept(opened: Opened, source: Connection) -> None:
     """A view has no system columns: what needs them says that the source is not as it should be."""
     tenant = plant_tenant(source)
     plant_job(source, plant_tenant(source, "Neighbour"))
     job = plant_job(source, tenant)
     behind_a_view(source)
 
-    with open_source(databases.source_url, settings) as snapshot:
+    with opened() as snapshot:
         assert ids(snapshot, Indexed({tenant.organization: NOON}, only_listed=True)) == [job]
-    with pytest.raises(SourceMissing), open_source(databases.source_url, settings) as snapshot:
+    with pytest.raises(SourceMissing), opened() as snapshot:
         ids(snapshot, Swept({}))
 
 
-def test_a_moment_is_of_one_server_database_and_table(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_a_moment_is_of_one_server_database_and_table(opened: Opened, source: Connection) -> None:
     """It is the same for two snapshots, and another one for another table of the same name."""
     plant_job(source, plant_tenant(source))
     with (
-        open_source(databases.source_url, settings) as one,
-        open_source(databases.source_url, settings) as two,
+        opened() as one,
+        opened() as two,
     ):
         assert one.moment.identity == two.moment.identity
         assert one.moment.extracted_at <= two.moment.extracted_at
         before = one.moment
     cut_into_parts(source)
 
-    with open_source(databases.source_url, settings) as replaced:
+    with opened() as replaced:
         assert replaced.moment.identity != before.identity
         assert replaced.moment.horizon > before.horizon
         assert replaced.moment.extracted_at > before.extracted_at
 
 
-def test_every_read_of_a_snapshot_sees_the_same_moment(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_every_read_of_a_snapshot_sees_the_same_moment(opened: Opened, source: Connection) -> None:
     """What is committed after the horizon was read waits for the next snapshot, whoever asks how often."""
     tenant = plant_tenant(source)
     job = plant_job(source, tenant)
     plant_job(source, plant_tenant(source, "Neighbour"))
     listed = Swept({tenant.organization: None}, only_listed=True)
 
-    with open_source(databases.source_url, settings) as snapshot:
+    with opened() as snapshot:
         later = plant_job(source, tenant)
         source.execute("UPDATE orchestration.organizations SET name = 'renamed'")
         seen = ids(snapshot, listed), ids(snapshot, Listed([job, later]))
@@ -525,13 +506,13 @@ def test_every_read_of_a_snapshot_sees_the_same_moment(
     assert counted == 1
 
 
-def test_settings_arrive_as_they_were_given(databases: Databases, settings: Settings) -> None:
+def test_settings_arrive_as_they_were_given(opened: Opened) -> None:
     """Quotes, backslashes, line ends and letters of any alphabet; they end with the transaction."""
     odd = '\'; DROP TABLE "x"; \\ %s {}\n\t€ 日本'
     names = "relation", "tolerance"
     asked = ", ".join(f"current_setting('execmetrics.{name}') AS {name}" for name in names)
 
-    with open_source(databases.source_url, settings) as snapshot:
+    with opened() as snapshot:
         snapshot.set(SessionSettings(relation=odd, tolerance=""))
         snapshot.set(SessionSettings(only_listed=False))
         given = snapshot.rows_of(f"SELECT {asked}").row(0)
@@ -540,12 +521,12 @@ def test_settings_arrive_as_they_were_given(databases: Databases, settings: Sett
 
 
 def test_how_long_a_snapshot_and_its_longest_statement_took_is_known(
-    databases: Databases, settings: Settings, source: psycopg.Connection
+    opened: Opened, source: Connection
 ) -> None:
     """A statement lasts until its last row was taken, and a snapshot until it is closed."""
     plant_job(source, plant_tenant(source))
 
-    with open_source(databases.source_url, settings) as snapshot:
+    with opened() as snapshot:
         snapshot.rows_of("SELECT pg_sleep(0.3)::text")
         snapshot.rows_of("SELECT pg_sleep(0.1)::text")
         answered = snapshot.longest_statement_s
@@ -562,9 +543,7 @@ def test_how_long_a_snapshot_and_its_longest_statement_took_is_known(
     assert snapshot_seconds + 0.5 <= closed == snapshot.seconds
 
 
-def test_a_snapshot_is_read_only(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_a_snapshot_is_read_only(databases: Databases, settings: Settings, source: Connection) -> None:
     """Whatever else goes wrong, nothing is ever written to a source."""
     plant_job(source, plant_tenant(source))
 
@@ -634,7 +613,7 @@ def days_of(*days: tuple[Tenant, date]) -> pl.DataFrame:
     )
 
 
-def xmin(source: psycopg.Connection, job: UUID) -> int:
+def xmin(source: Connection, job: UUID) -> int:
     """Which transaction wrote a row."""
     found = source.execute("SELECT xmin::text::bigint FROM orchestration.jobs WHERE id = %s", [job])
     return int(found.fetchone()[0])
@@ -646,12 +625,12 @@ def size(url: str, settings: Settings) -> int:
         return snapshot.size_bytes()
 
 
-def plan_of(source: psycopg.Connection, asked: Asked, options: str = "COSTS OFF") -> str:
+def plan_of(source: Connection, asked: Asked, options: str = "COSTS OFF") -> str:
     """How the server would read what is asked for."""
     return explained(source, jobs_statement(asked.fragment), next(asked.settings()).texts(), options)
 
 
-def explained(source: psycopg.Connection, text: str, settings: Any, options: str = "COSTS OFF") -> str:
+def explained(source: Connection, text: str, settings: Any, options: str = "COSTS OFF") -> str:
     """The server's plan for a statement."""
     with source.transaction():
         for name, value in settings.items():
@@ -659,7 +638,7 @@ def explained(source: psycopg.Connection, text: str, settings: Any, options: str
         return "\n".join(line for (line,) in source.execute(f"EXPLAIN ({options}) {text}"))
 
 
-def plant_many(source: psycopg.Connection, *tenants: Tenant, jobs: int = 40_000) -> None:
+def plant_many(source: Connection, *tenants: Tenant, jobs: int = 40_000) -> None:
     """Insert so many jobs in five weeks that the planner has a choice: updated in another order."""
     for tenant in tenants:
         source.execute(
@@ -680,7 +659,7 @@ def plant_many(source: psycopg.Connection, *tenants: Tenant, jobs: int = 40_000)
     source.execute("VACUUM ANALYZE orchestration.jobs, orchestration.workflows, orchestration.clients")
 
 
-def cut_into_parts(source: psycopg.Connection) -> None:
+def cut_into_parts(source: Connection) -> None:
     """Put a table of two partitions in the place of the jobs, with the same rows and rights."""
     source.execute("ALTER TABLE orchestration.jobs RENAME TO whole")
     source.execute(
@@ -695,7 +674,7 @@ def cut_into_parts(source: psycopg.Connection) -> None:
     source.execute("INSERT INTO orchestration.jobs SELECT * FROM orchestration.whole")
 
 
-def behind_a_view(source: psycopg.Connection) -> None:
+def behind_a_view(source: Connection) -> None:
     """Put a view in the place of the jobs."""
     source.execute("ALTER TABLE orchestration.jobs RENAME TO behind")
     source.execute("CREATE VIEW orchestration.jobs AS SELECT * FROM orchestration.behind")

@@ -11,6 +11,7 @@ from uuid import UUID
 import polars as pl
 import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.errors import SourceConflict
 from pipelines.frames import uuids
@@ -75,15 +76,13 @@ def settings(pair: Pair, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def source(pair: Pair) -> Iterator[psycopg.Connection]:
+def source(pair: Pair) -> Iterator[Connection]:
     """A connection to the primary that commits every statement."""
     with psycopg.connect(pair.primary, autocommit=True) as connection:
         yield connection
 
 
-def test_a_standby_shows_what_its_primary_shows(
-    pair: Pair, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_a_standby_shows_what_its_primary_shows(pair: Pair, settings: Settings, source: Connection) -> None:
     """To a role that may read the contract and no more: rows, digests, and a moment of the same history."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     jobs = [plant_job(source, who) for who in (tenant, neighbour, tenant)]
@@ -100,9 +99,7 @@ def test_a_standby_shows_what_its_primary_shows(
     assert moment(pair.standby, settings).extracted_at > datetime.now(UTC) - timedelta(minutes=1)
 
 
-def test_the_metadata_of_a_standby_is_left_alone(
-    pair: Pair, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_the_metadata_of_a_standby_is_left_alone(pair: Pair, settings: Settings, source: Connection) -> None:
     """Nothing can be written there; whoever syncs the primary writes it, and it comes by itself."""
     plant_job(source, plant_tenant(source))
     plant_job(source, plant_tenant(source, "Neighbour"))
@@ -115,7 +112,7 @@ def test_the_metadata_of_a_standby_is_left_alone(
 
 
 def test_what_was_open_on_the_primary_is_read_from_the_standby_later(
-    pair: Pair, settings: Settings, source: psycopg.Connection
+    pair: Pair, settings: Settings, source: Connection
 ) -> None:
     """The standby's horizon is that of its primary's transactions, so none of them is passed over."""
     tenant = plant_tenant(source)
@@ -136,7 +133,7 @@ def test_what_was_open_on_the_primary_is_read_from_the_standby_later(
     assert changed == [late, other]
 
 
-def test_a_standby_that_is_behind_says_so(pair: Pair, settings: Settings, source: psycopg.Connection) -> None:
+def test_a_standby_that_is_behind_says_so(pair: Pair, settings: Settings, source: Connection) -> None:
     """Its moment is when the last transaction ended that it replayed, until it has replayed all of them."""
     tenant = plant_tenant(source)
     plant_job(source, plant_tenant(source, "Neighbour"))
@@ -164,7 +161,7 @@ def test_a_standby_that_is_behind_says_so(pair: Pair, settings: Settings, source
 
 
 def test_a_standby_that_is_cut_off_does_not_claim_the_present(
-    pair: Pair, settings: Settings, source: psycopg.Connection
+    pair: Pair, settings: Settings, source: Connection
 ) -> None:
     """It has replayed all that it received, and receives nothing: its data ends where its primary left it."""
     plant_job(source, plant_tenant(source))
@@ -205,7 +202,7 @@ def test_a_promotion_begins_another_history_at_once(fresh_pair: Pair, tmp_path: 
     indirect=["pair"],
 )
 def test_a_read_that_is_in_the_way_of_the_standby_can_be_tried_again(
-    when: str, pair: Pair, settings: Settings, source: psycopg.Connection
+    when: str, pair: Pair, settings: Settings, source: Connection
 ) -> None:
     """It is named for what it is, whatever the server does to get rid of it, and it works the next time."""
     tenant = plant_tenant(source)
@@ -280,14 +277,12 @@ def moment(url: str, settings: Settings) -> Moment:
         return snapshot.moment
 
 
-def clock(source: psycopg.Connection) -> datetime:
+def clock(source: Connection) -> datetime:
     """The primary's time."""
     return source.execute("SELECT clock_timestamp()").fetchone()[0]
 
 
-def test_a_whole_refresh_works_through_a_standby(
-    pair: Pair, source: psycopg.Connection, tmp_path: Path
-) -> None:
+def test_a_whole_refresh_works_through_a_standby(pair: Pair, source: Connection, tmp_path: Path) -> None:
     """Aggregates on the primary, jobs read from the standby: what it has replayed is in the table."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     job = plant_job(source, tenant)

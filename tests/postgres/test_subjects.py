@@ -13,7 +13,7 @@ from pipelines.extract.request import Request
 from pipelines.postgres.connections import Databases, Run
 from pipelines.postgres.snapshot import open_snapshot
 from pipelines.postgres.statements import body
-from pipelines.postgres.tables.analytics import metrics_table
+from pipelines.postgres.tables import metrics_table
 from pipelines.progress import Stages
 from pipelines.query.metrics import AnalyticsRepository
 from pipelines.query.tenant import admit, reading_as

@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.postgres.connections import Databases
 from pipelines.postgres.migrations import migrate
@@ -84,8 +85,8 @@ def test_what_a_role_prefers_changes_nothing(
     preferred: Mapping[str, str],
     databases: Databases,
     settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
+    source: Connection,
+    analytics: Connection,
 ) -> None:
     """Whoever refreshes, verifies, reads or examines does so in sessions that are set as ours are."""
     name = source.info.dbname
@@ -100,8 +101,8 @@ def test_what_a_shell_prefers_changes_nothing(
     preferred: Mapping[str, str],
     databases: Databases,
     settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
+    source: Connection,
+    analytics: Connection,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A URL that says where to connect is not led elsewhere by variables."""
@@ -130,11 +131,7 @@ def test_how_a_database_is_encoded_changes_nothing(server: str, settings: Settin
 
 
 def test_what_a_home_is_called_changes_nothing(
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-    tmp_path: Path,
+    databases: Databases, settings: Settings, source: Connection, analytics: Connection, tmp_path: Path
 ) -> None:
     """Signs that mean something in a URL, a pattern or a partition are parts of a name."""
     home = tmp_path / "env=prod/created_date=2020-01-01/50% of a?b*c#d 'é'"
@@ -143,7 +140,7 @@ def test_what_a_home_is_called_changes_nothing(
 
 
 def assert_all_is_well(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+    databases: Databases, settings: Settings, source: Connection, analytics: Connection
 ) -> None:
     """Every cell equals SQL on the source, through a change as well, for a tenant and its neighbour."""
     tenant, neighbour = plant_tenant(source, "Müller & Söhne"), plant_tenant(source, "Nächster")

@@ -65,6 +65,16 @@ def things(url: str, schema: str) -> list[Thing]:
     return _ask(url, _THINGS, schema)
 
 
+def tables_of(connection: psycopg.Connection, schema: str) -> list[str]:
+    """The tables of a schema by their qualified names, without partitions."""
+    rows = connection.execute(
+        "SELECT oid::regclass::text FROM pg_class WHERE relnamespace = to_regnamespace(%s)"
+        " AND relkind IN ('r', 'p') AND NOT relispartition ORDER BY 1",
+        [schema],
+    )
+    return [name for (name,) in rows]
+
+
 def constraints(url: str, schema: str, kinds: str) -> set[str]:
     """The names of a schema's constraints of some kinds, as the catalog abbreviates them."""
     rows = _ask(

@@ -11,7 +11,6 @@ import pytest
 from psycopg.errors import InsufficientPrivilege
 
 from pipelines.postgres.connections import Databases
-from pipelines.postgres.tables import METADATA
 from pipelines.runs.audit import audit
 from pipelines.runs.dry_run import dry_run as preview
 from pipelines.runs.explain import CellName, explain
@@ -25,6 +24,7 @@ from pipelines.subjects.rollup import Period, grouping_sets
 from tests.conftest import with_user
 from tests.postgres.cli.conftest import Execmetrics
 from tests.support.planting import DAY, MINUTE, NOON, change_job, plant_job, plant_tenant
+from tests.support.postgres_catalog import tables_of
 
 _numbers = count()
 
@@ -137,7 +137,7 @@ def test_the_dashboard_reader_reads_one_tenant_and_writes_nothing(
     plant_job(source, tenant)
     plant_job(source, plant_tenant(source, "Neighbour"))
     refresh(databases, settings)
-    tables = [str(table) for table in METADATA["analytics"].tables]
+    tables = tables_of(source, "analytics")
 
     with psycopg.connect(roles.dashboard_reader, autocommit=True) as reader:
         for table in tables:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.cli.main import main
 from pipelines.postgres.connections import Databases
@@ -20,7 +21,7 @@ Mend = Callable[..., None]
 
 
 @pytest.fixture
-def source(create_database: CreateDatabase) -> Iterator[psycopg.Connection]:
+def source(create_database: CreateDatabase) -> Iterator[Connection]:
     """A connection of the owner's, who has migrated the application's schema and nothing else."""
     with psycopg.connect(create_database("template1"), autocommit=True) as owner:
         owner.execute(SCHEMA.read_text("utf-8"))
@@ -28,7 +29,7 @@ def source(create_database: CreateDatabase) -> Iterator[psycopg.Connection]:
 
 
 @pytest.fixture
-def reader(server: str, source: psycopg.Connection) -> Iterator[str]:
+def reader(server: str, source: Connection) -> Iterator[str]:
     """A role that may connect to the source, and nothing else."""
     role = f"reader of {source.info.dbname}"
     source.execute(f'CREATE ROLE "{role}" LOGIN')
@@ -40,7 +41,7 @@ def reader(server: str, source: psycopg.Connection) -> Iterator[str]:
 
 
 @pytest.fixture
-def databases(server: str, source: psycopg.Connection, reader: str) -> Databases:
+def databases(server: str, source: Connection, reader: str) -> Databases:
     """The source alone as the reader sees it, which is all that doctor looks at."""
     url = with_user(with_database(server, source.info.dbname), reader)
     return Databases(url, url)
@@ -68,7 +69,7 @@ def doctor(
 
 
 @pytest.fixture
-def mend(doctor: Doctor, source: psycopg.Connection) -> Mend:
+def mend(doctor: Doctor, source: Connection) -> Mend:
     """A function that has the owner run what `execmetrics doctor --sql` prints, as it is printed."""
 
     def run(*arguments: str) -> None:

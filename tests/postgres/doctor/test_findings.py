@@ -1,7 +1,7 @@
 """Whatever is wrong is found, said, and gone when the owner has run what was printed."""
 
-import psycopg
 import pytest
+from psycopg import Connection
 
 from tests.postgres.doctor.conftest import Doctor, Mend
 from tests.support.prisma_application import plant_job, plant_tenant
@@ -59,7 +59,7 @@ AFTERWARDS = {
 
 @pytest.mark.every_postgres
 def test_what_is_found_is_mended_by_what_is_printed(
-    doctor: Doctor, mend: Mend, source: psycopg.Connection, reader: str
+    doctor: Doctor, mend: Mend, source: Connection, reader: str
 ) -> None:
     """One thing after another is spoilt, found with its SQL, and found no more when that was run."""
     tenant = plant_tenant(source)
@@ -85,10 +85,10 @@ def test_what_is_found_is_mended_by_what_is_printed(
     assert organizations == [(tenant.organization,)]
 
 
-def before(source: psycopg.Connection) -> None:
+def before(source: Connection) -> None:
     """Put the views away."""
     source.execute("DROP SCHEMA IF EXISTS orchestration CASCADE")
 
 
-def afterwards(_: psycopg.Connection) -> None:
+def afterwards(_: Connection) -> None:
     """Leave them."""

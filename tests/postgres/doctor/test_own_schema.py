@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.cli.main import main
 from pipelines.postgres.connections import Databases
@@ -20,14 +21,14 @@ def databases(create_database: CreateDatabase) -> Databases:
 
 
 @pytest.fixture
-def source(databases: Databases) -> Iterator[psycopg.Connection]:
+def source(databases: Databases) -> Iterator[Connection]:
     """A connection to it."""
     with psycopg.connect(databases.source_url, autocommit=True) as connection:
         yield connection
 
 
 def test_a_table_of_ours_that_lacks_something_is_given_it(
-    doctor: Doctor, mend: Mend, source: psycopg.Connection
+    doctor: Doctor, mend: Mend, source: Connection
 ) -> None:
     """Columns that the contract has and an older table does not, and an index that somebody dropped."""
     source.execute("ALTER TABLE orchestration.organizations DROP COLUMN time_zone, DROP COLUMN deleted_at")
@@ -41,7 +42,7 @@ def test_a_table_of_ours_that_lacks_something_is_given_it(
     assert "Nothing to mend" in healthy.stdout
 
 
-def test_a_role_is_told_what_it_may_not_read(doctor: Doctor, source: psycopg.Connection, reader: str) -> None:
+def test_a_role_is_told_what_it_may_not_read(doctor: Doctor, source: Connection, reader: str) -> None:
     """Another role's rights are looked at, those on row versions included; none on the payload is given."""
     source.execute(f'GRANT USAGE ON SCHEMA orchestration TO "{reader}"')
     source.execute(
@@ -63,7 +64,7 @@ def test_a_role_is_told_what_it_may_not_read(doctor: Doctor, source: psycopg.Con
 
 
 def test_a_function_that_may_not_be_called_is_found(
-    server: str, doctor: Doctor, source: psycopg.Connection, capsys: pytest.CaptureFixture[str]
+    server: str, doctor: Doctor, source: Connection, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Some servers take functions of the control file from everybody; the grant that mends it is printed."""
     with psycopg.connect(with_database(server, source.info.dbname), autocommit=True) as admin:
@@ -81,7 +82,7 @@ def test_a_function_that_may_not_be_called_is_found(
 
 
 @pytest.mark.every_postgres
-def test_there_is_nothing_to_do(doctor: Doctor, source: psycopg.Connection) -> None:
+def test_there_is_nothing_to_do(doctor: Doctor, source: Connection) -> None:
     """It has no findings, full or empty, and no SQL is printed."""
     plant_job(source, plant_tenant(source))
     plant_job(source, plant_tenant(source, "Neighbour"))

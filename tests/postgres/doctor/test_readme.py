@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.postgres.programs import find_programs
 from tests.conftest import CreateDatabase, with_database, with_user
@@ -20,9 +21,7 @@ ROLES = ("execmetrics_source_reader", "execmetrics_writer", "execmetrics_dashboa
 
 
 @pytest.fixture
-def analytics_owner(
-    server: str, source: psycopg.Connection, create_database: CreateDatabase
-) -> Iterator[str]:
+def analytics_owner(server: str, source: Connection, create_database: CreateDatabase) -> Iterator[str]:
     """The URL of an empty database; roles that are made meanwhile go with both."""
     url = create_database("template1")
     yield url
@@ -36,9 +35,7 @@ def analytics_owner(
 
 
 @pytest.mark.every_postgres
-def test_your_own_database(
-    server: str, source: psycopg.Connection, analytics_owner: str, tmp_path: Path
-) -> None:
+def test_your_own_database(server: str, source: Connection, analytics_owner: str, tmp_path: Path) -> None:
     """Its commands, pasted, take a Prisma-managed database to verified figures with no error on the way."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     plant_job(source, tenant)

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg import Connection
 from psycopg.errors import InsufficientPrivilege
 
 from pipelines.postgres.connections import Databases
@@ -37,8 +38,8 @@ def test_a_refresh_runs_on_what_doctor_prints(
     mend: Mend,
     databases: Databases,
     settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
+    source: Connection,
+    analytics: Connection,
 ) -> None:
     """Late, edited and deleted jobs heal, hard deletes too, nothing is written twice, and ids keep apart."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour", uuid)
@@ -76,9 +77,7 @@ def test_a_refresh_runs_on_what_doctor_prints(
     assert refresh(databases, settings).cells_written == 0
 
 
-def assert_true(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def assert_true(databases: Databases, settings: Settings, source: Connection, analytics: Connection) -> None:
     """Every cell is what plain SQL says, here and in the product's own comparison."""
     compared = verify(databases, settings)
     assert (compared.cells_pending, compared.differences) == (0, ())
@@ -88,7 +87,7 @@ def assert_true(
 
 @pytest.mark.parametrize("statement", ['SELECT "result" FROM "Job"', "SELECT result FROM orchestration.jobs"])
 def test_the_payload_is_out_of_reach(
-    mend: Mend, databases: Databases, source: psycopg.Connection, statement: str
+    mend: Mend, databases: Databases, source: Connection, statement: str
 ) -> None:
     """The reader may read the views, which do not have it, and nothing of the tables below."""
     plant_job(source, plant_tenant(source))
@@ -102,11 +101,7 @@ def test_the_payload_is_out_of_reach(
 
 @pytest.mark.every_postgres
 def test_a_time_without_zone_is_utc_whoever_wrote_it_and_wherever_the_server_lives(
-    mend: Mend,
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
+    mend: Mend, databases: Databases, settings: Settings, source: Connection, analytics: Connection
 ) -> None:
     """Prisma writes UTC and says so to nobody; neither its session's zone nor the server's moves a job."""
     tenant = plant_tenant(source)
@@ -126,7 +121,7 @@ def test_a_time_without_zone_is_utc_whoever_wrote_it_and_wherever_the_server_liv
 
 
 def test_an_index_finds_what_changed_through_the_view(
-    mend: Mend, databases: Databases, settings: Settings, source: psycopg.Connection
+    mend: Mend, databases: Databases, settings: Settings, source: Connection
 ) -> None:
     """With the indexed tier a refresh sees updates by `updatedAt` alone, and heals the rest in a sweep."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
@@ -144,7 +139,7 @@ def test_an_index_finds_what_changed_through_the_view(
 
 
 def test_a_view_that_says_something_else_is_read_anew(
-    mend: Mend, databases: Databases, settings: Settings, source: psycopg.Connection
+    mend: Mend, databases: Databases, settings: Settings, source: Connection
 ) -> None:
     """No row changes when a view translates a status otherwise, and every figure follows all the same."""
     source.execute("""ALTER TYPE "JobStatus" ADD VALUE 'ABANDONED'""")

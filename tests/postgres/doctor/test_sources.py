@@ -4,8 +4,8 @@ from hashlib import md5
 from itertools import count
 from uuid import UUID
 
-import psycopg
 import pytest
+from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from tests.postgres.doctor.conftest import Doctor, Mend
@@ -23,7 +23,7 @@ MAPPED = """
 
 
 def test_names_are_guessed_whatever_their_case_and_underscores(
-    doctor: Doctor, mend: Mend, source: psycopg.Connection
+    doctor: Doctor, mend: Mend, source: Connection
 ) -> None:
     """Tables and columns that are @@map'ed are found, and times that have a zone are passed on."""
     source.execute(MAPPED)
@@ -42,7 +42,7 @@ def test_names_are_guessed_whatever_their_case_and_underscores(
 
 
 def test_ids_that_are_numbers_and_ids_that_are_uuids_are_told_apart_and_joined(
-    mend: Mend, source: psycopg.Connection
+    mend: Mend, source: Connection
 ) -> None:
     """A number is hashed like any text, on both sides of its foreign key; a column of UUIDs is passed on."""
     source.execute("""
@@ -62,7 +62,7 @@ def test_ids_that_are_numbers_and_ids_that_are_uuids_are_told_apart_and_joined(
     ).fetchall() == [("11111111-2222-4333-8444-555555555555", True, True)]
 
 
-def test_any_text_is_an_id(mend: Mend, source: psycopg.Connection) -> None:
+def test_any_text_is_an_id(mend: Mend, source: Connection) -> None:
     """A UUID as PostgreSQL prints it stays what it is; whatever else looks like one, or not, is hashed."""
     kept = "0f1e2d3c-4b5a-4978-8695-a4b3c2d1e0ff"
     others = [kept.upper(), kept.replace("-", ""), f"{{{kept}}}", f"{kept} ", f"{kept}\n", kept[:-1] + "g"]
@@ -80,9 +80,7 @@ def test_any_text_is_an_id(mend: Mend, source: psycopg.Connection) -> None:
     }
 
 
-def test_what_could_be_several_tables_is_asked_for(
-    doctor: Doctor, mend: Mend, source: psycopg.Connection
-) -> None:
+def test_what_could_be_several_tables_is_asked_for(doctor: Doctor, mend: Mend, source: Connection) -> None:
     """Nothing is guessed: both are named, and the one that is said is read."""
     source.execute('CREATE TABLE jobs AS TABLE "Job"')
 
@@ -98,9 +96,7 @@ def test_what_could_be_several_tables_is_asked_for(
     assert doctor("--json").document["findings"] == []
 
 
-def test_what_could_be_several_columns_is_asked_for(
-    doctor: Doctor, mend: Mend, source: psycopg.Connection
-) -> None:
+def test_what_could_be_several_columns_is_asked_for(doctor: Doctor, mend: Mend, source: Connection) -> None:
     """A column left over from a renaming is not taken for the one in use, nor the other way round."""
     source.execute('ALTER TABLE "Job" ADD COLUMN completed_at timestamptz')
 
@@ -117,7 +113,7 @@ def test_what_could_be_several_columns_is_asked_for(
 
 
 def test_what_was_said_before_holds_until_it_is_forgotten(
-    doctor: Doctor, mend: Mend, source: psycopg.Connection
+    doctor: Doctor, mend: Mend, source: Connection
 ) -> None:
     """A view that is made anew for a new label keeps the columns and the statuses that somebody chose."""
     source.execute('ALTER TABLE "Job" RENAME "initiatorType" TO "triggeredBy"')
@@ -146,7 +142,7 @@ def test_what_was_said_before_holds_until_it_is_forgotten(
     assert '"triggeredBy"' not in definition(source)
 
 
-def test_any_name_can_be_said_and_is_quoted(doctor: Doctor, mend: Mend, source: psycopg.Connection) -> None:
+def test_any_name_can_be_said_and_is_quoted(doctor: Doctor, mend: Mend, source: Connection) -> None:
     """Quotes, spaces, percent signs and semicolons in names are names, nothing else."""
     table, column = """Exec"ution; DROP 100%s {}""", """wer's "Typ" -- %(x)s"""
     source.execute(SQL('ALTER TABLE "Job" RENAME TO {}').format(Identifier(table)))
@@ -163,7 +159,7 @@ def test_any_name_can_be_said_and_is_quoted(doctor: Doctor, mend: Mend, source: 
 
 
 def test_a_table_that_bears_our_name_by_chance_makes_room_for_a_view(
-    doctor: Doctor, mend: Mend, source: psycopg.Connection
+    doctor: Doctor, mend: Mend, source: Connection
 ) -> None:
     """The application's own orchestration.jobs cannot be read as it is, so it goes where the others are."""
     source.execute("""
@@ -180,7 +176,7 @@ def test_a_table_that_bears_our_name_by_chance_makes_room_for_a_view(
     assert doctor("--json").document["findings"] == []
 
 
-def test_a_partitioned_table_is_a_source(doctor: Doctor, mend: Mend, source: psycopg.Connection) -> None:
+def test_a_partitioned_table_is_a_source(doctor: Doctor, mend: Mend, source: Connection) -> None:
     """Its indexes are built with its partitions, since they cannot be built beside writers."""
     source.execute("""
         ALTER TABLE "Job" RENAME TO "Old";
@@ -194,9 +190,7 @@ def test_a_partitioned_table_is_a_source(doctor: Doctor, mend: Mend, source: psy
     assert doctor("--json").document["findings"] == []
 
 
-def test_words_of_rows_are_counted_and_never_printed(
-    doctor: Doctor, mend: Mend, source: psycopg.Connection
-) -> None:
+def test_words_of_rows_are_counted_and_never_printed(doctor: Doctor, mend: Mend, source: Connection) -> None:
     """A status of text may hold anything; what it means is said by who knows it."""
     source.execute('ALTER TABLE "Job" ALTER "status" DROP DEFAULT, ALTER "status" TYPE text')
     tenant = plant_tenant(source)
@@ -219,7 +213,7 @@ def test_words_of_rows_are_counted_and_never_printed(
 
 
 def test_rows_that_a_restrictive_policy_hides_are_not_shown_by_another_policy(
-    doctor: Doctor, mend: Mend, source: psycopg.Connection
+    doctor: Doctor, mend: Mend, source: Connection
 ) -> None:
     """Then the owner has to pass by all policies, and that is what is printed."""
     mend()
@@ -265,7 +259,7 @@ def test_what_is_said_wrongly_is_told_in_a_sentence(doctor: Doctor, arguments: s
     assert ended.stdout == ""
 
 
-def definition(source: psycopg.Connection) -> str:
+def definition(source: Connection) -> str:
     """What the view of jobs says."""
     ((text,),) = source.execute("SELECT pg_get_viewdef('orchestration.jobs'::regclass)").fetchall()
     return str(text)

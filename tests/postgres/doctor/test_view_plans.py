@@ -1,7 +1,7 @@
 """What a run looks up in a view, an index on the table below finds."""
 
-import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.postgres.connections import Databases
 from pipelines.settings import Settings
@@ -14,7 +14,7 @@ from tests.support.prisma_application import plant_job, plant_tenant
 
 @pytest.mark.every_postgres
 def test_a_view_is_read_by_the_indexes_of_its_table(
-    source: psycopg.Connection, mend: Mend, databases: Databases, settings: Settings
+    source: Connection, mend: Mend, databases: Databases, settings: Settings
 ) -> None:
     """What was updated lately, and jobs by their hashed ids; and the view is as large as its table."""
     plant_tenant(source, "Neighbour")
@@ -38,7 +38,7 @@ def test_a_view_is_read_by_the_indexes_of_its_table(
         assert size > (1_000_000,)
 
 
-def plan_of(source: psycopg.Connection, asked: Asked) -> str:
+def plan_of(source: Connection, asked: Asked) -> str:
     """How the server would read what is asked for."""
     with source.transaction(force_rollback=True):
         for name, value in next(asked.settings()).texts().items():

@@ -5,6 +5,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.postgres.connections import Databases
 from tests.support.broken_rows import BROKEN, NOBODY, accepted
@@ -135,7 +136,7 @@ IMPOSSIBLE_CELLS: Mapping[str, Mapping[str, list[dict[str, Any]]]] = {
 
 
 @pytest.mark.parametrize("table", CELLS)
-def test_an_impossible_cell_is_refused(analytics: psycopg.Connection, table: str) -> None:
+def test_an_impossible_cell_is_refused(analytics: Connection, table: str) -> None:
     """Neither a bug nor a person at a prompt can store figures that no set of jobs or of steps has."""
     for rule, all_of in IMPOSSIBLE_CELLS[table].items():
         for broken in all_of:
@@ -144,7 +145,7 @@ def test_an_impossible_cell_is_refused(analytics: psycopg.Connection, table: str
 
 
 @pytest.mark.parametrize("table", CELLS)
-def test_a_possible_cell_is_kept_once(analytics: psycopg.Connection, table: str) -> None:
+def test_a_possible_cell_is_kept_once(analytics: Connection, table: str) -> None:
     """The columns of the key name one cell; a neighbour may have the same others."""
     for possible in POSSIBLE[table]:
         cell, neighbours = (CELLS[table] | possible | {"organization_id": new_id()} for _ in range(2))
@@ -204,7 +205,7 @@ RECORDS: Mapping[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("constraint", IMPOSSIBLE_RECORDS)
-def test_an_impossible_record_is_refused(analytics: psycopg.Connection, constraint: str) -> None:
+def test_an_impossible_record_is_refused(analytics: Connection, constraint: str) -> None:
     """What a run writes has a known outcome, reason or effect, and is kept once."""
     table, broken = IMPOSSIBLE_RECORDS[constraint]
     insert(analytics, f"analytics.{table}", RECORDS[table])
@@ -235,9 +236,7 @@ IMPOSSIBLE_JOBS = {
     ("constraint", "broken"),
     [(name, broken) for name, all_of in IMPOSSIBLE_JOBS.items() for broken in all_of],
 )
-def test_an_impossible_job_is_refused(
-    source: psycopg.Connection, constraint: str, broken: dict[str, Any]
-) -> None:
+def test_an_impossible_job_is_refused(source: Connection, constraint: str, broken: dict[str, Any]) -> None:
     """A job names its own organization's workflow and client, and a finished one says when it finished."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     theirs = {"workflow_id": neighbour.workflows[0], "client_id": neighbour.clients[0]}
@@ -250,7 +249,7 @@ def test_an_impossible_job_is_refused(
 
 
 @pytest.mark.parametrize("table", BROKEN)
-def test_an_impossible_row_of_executions_is_refused(source: psycopg.Connection, table: str) -> None:
+def test_an_impossible_row_of_executions_is_refused(source: Connection, table: str) -> None:
     """Each rule refuses what breaks it, by its name; what breaks none is kept, and kept once."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     job, theirs = plant_job(source, tenant), {"client_id": neighbour.clients[0]}
@@ -268,7 +267,7 @@ def test_an_impossible_row_of_executions_is_refused(source: psycopg.Connection, 
         assert refused_by(source, f"orchestration.{table}", row) == f"{table}_primary_key"
 
 
-def test_what_real_data_has_is_accepted(source: psycopg.Connection) -> None:
+def test_what_real_data_has_is_accepted(source: Connection) -> None:
     """Ends before starts, starts before requests, no start and no client are kept for the metrics to list."""
     tenant = plant_tenant(source)
 
@@ -286,7 +285,7 @@ def test_what_real_data_has_is_accepted(source: psycopg.Connection) -> None:
     assert source.execute("SELECT count(*) FROM orchestration.jobs").fetchone() == (7,)
 
 
-def test_a_deleted_organization_takes_its_rows_along(source: psycopg.Connection) -> None:
+def test_a_deleted_organization_takes_its_rows_along(source: Connection) -> None:
     """Deleting a tenant leaves no orphan of it, and nothing of a neighbour goes."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     plant_job(source, tenant)
@@ -316,14 +315,14 @@ def test_no_constraint_is_left_untried(databases: Databases) -> None:
     assert there == tried
 
 
-def insert(connection: psycopg.Connection, table: str, row: Mapping[str, Any]) -> None:
+def insert(connection: Connection, table: str, row: Mapping[str, Any]) -> None:
     """Insert one row, its columns as named."""
     connection.execute(
         f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join(f'%({name})s' for name in row)})", row
     )
 
 
-def refused_by(connection: psycopg.Connection, table: str, row: Mapping[str, Any]) -> str | None:
+def refused_by(connection: Connection, table: str, row: Mapping[str, Any]) -> str | None:
     """The constraint that refuses a row, if one does."""
     try:
         insert(connection, table, row)
@@ -332,7 +331,7 @@ def refused_by(connection: psycopg.Connection, table: str, row: Mapping[str, Any
     return None
 
 
-def rows_of(source: psycopg.Connection, tenant: Tenant) -> list[int]:
+def rows_of(source: Connection, tenant: Tenant) -> list[int]:
     """How many workflows and clients a tenant has."""
     return [
         source.execute(

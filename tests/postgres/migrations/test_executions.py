@@ -2,6 +2,7 @@
 
 import psycopg
 import pytest
+from psycopg import Connection
 from psycopg.types.json import Jsonb
 
 from pipelines.errors import MigrationRefused
@@ -31,7 +32,7 @@ def test_levels_are_added_while_the_logs_are_locked(databases: Databases, patien
 
 
 def test_levels_walk_back_and_come_again(
-    databases: Databases, patience: Settings, source: psycopg.Connection
+    databases: Databases, patience: Settings, source: Connection
 ) -> None:
     """A line keeps the nearest level that is left; the schema is the same again, and takes all six."""
     tenant = plant_tenant(source)
@@ -62,7 +63,7 @@ def test_levels_walk_back_and_come_again(
     ],
 )
 def test_rows_that_break_a_new_rule_are_named_by_it(
-    databases: Databases, patience: Settings, source: psycopg.Connection, rule: str, table: str
+    databases: Databases, patience: Settings, source: Connection, rule: str, table: str
 ) -> None:
     """A person reads which rule of which table, and no value; nothing was changed."""
     downgrade(databases, patience, branch="orchestration", revision="orchestration_0001")
@@ -90,7 +91,7 @@ def levels(databases: Databases) -> list[str]:
         return [level for (level,) in found]
 
 
-def written(source: psycopg.Connection) -> list[str]:
+def written(source: Connection) -> list[str]:
     """The levels of the lines that were written, in order."""
     found = source.execute("SELECT level::text FROM orchestration.execution_logs ORDER BY sequence")
     return [level for (level,) in found]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.devtools.generated_month import generate_month
 from pipelines.postgres.connections import Databases
@@ -17,7 +18,7 @@ from tests.conftest import Cluster, system_15, with_database
 @pytest.fixture(scope="module", params=["embedded", "system"])
 def source(
     request: pytest.FixtureRequest, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[psycopg.Connection]:
+) -> Iterator[Connection]:
     """A month of 30,000 jobs, with statistics, in a transaction for settings."""
     if request.param == "system" and system_15() is None:
         pytest.skip("PostgreSQL 15 is not installed here")
@@ -34,7 +35,7 @@ def source(
             admin.execute("DROP DATABASE indexed WITH (FORCE)")
 
 
-def test_verifying_a_day_reads_a_range_of_an_index(source: psycopg.Connection) -> None:
+def test_verifying_a_day_reads_a_range_of_an_index(source: Connection) -> None:
     """`verify --since --until` looks at the jobs completed then, not at every job there is."""
     organizations = source.execute("SELECT id FROM orchestration.organizations").fetchall()
     for name, value in {
@@ -59,7 +60,7 @@ def test_verifying_a_day_reads_a_range_of_an_index(source: psycopg.Connection) -
 
 
 @pytest.mark.parametrize("column", ["workflow_id", "client_id"])
-def test_deleting_a_workflow_or_client_finds_its_jobs(source: psycopg.Connection, column: str) -> None:
+def test_deleting_a_workflow_or_client_finds_its_jobs(source: Connection, column: str) -> None:
     """What a foreign key looks for when its target is deleted, in the words it uses."""
     owner = source.execute(
         f"SELECT organization_id, {column} FROM orchestration.jobs WHERE {column} IS NOT NULL"
@@ -83,7 +84,7 @@ def test_deleting_a_workflow_or_client_finds_its_jobs(source: psycopg.Connection
     ],
 )
 def test_a_recent_range_is_found_without_reading_the_table(
-    source: psycopg.Connection, question: str, index: str
+    source: Connection, question: str, index: str
 ) -> None:
     """The newest changes and the newest completions are a small part of a large table."""
     plan = explain(source, f"SELECT id FROM orchestration.jobs WHERE {question}")
@@ -92,6 +93,6 @@ def test_a_recent_range_is_found_without_reading_the_table(
     assert "Seq Scan" not in plan
 
 
-def explain(source: psycopg.Connection, question: str) -> str:
+def explain(source: Connection, question: str) -> str:
     """The plan of a statement."""
     return "\n".join(line for (line,) in source.execute(f"EXPLAIN {question}").fetchall())

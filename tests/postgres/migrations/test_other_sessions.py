@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.errors import MigrationBlocked, MigrationRefused, SchemaMissing, SchemaNewer
 from pipelines.postgres import migrations
@@ -80,7 +81,7 @@ def test_a_table_in_use_blocks_the_migration_and_nothing_is_changed(
 
 
 def test_a_newer_schema_is_left_to_a_newer_version(
-    databases: Databases, settings: Settings, analytics: psycopg.Connection
+    databases: Databases, settings: Settings, analytics: Connection
 ) -> None:
     """An unknown revision means that a later version was here: nothing of ours touches its tables."""
     analytics.execute("UPDATE analytics.alembic_version SET version_num = 'analytics_9999'")
