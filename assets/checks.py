@@ -110,7 +110,7 @@ def cells_equal_the_source(context: dg.AssetCheckExecutionContext, pipeline: Pip
             "organizations_verified": len(report.verified),
             "cells_compared": report.cells_compared,
             "differences_found": len(report.found),
-            # Not the cells were wrong, but the facts: usually jobs deleted for good since the last digest.
+            # The facts were wrong, not the cells: usually jobs were deleted since the last comparison.
             "differences_of_facts": len(report.facts_differed),
             "differences_left": len(report.unrepaired),
             "differences_of_steps": len(report.steps_found),

@@ -175,7 +175,7 @@ class Settings(BaseSettings):
         timedelta(days=1), description="how often the indexed tier looks at every row"
     )
     digest_days: int = Field(
-        35, ge=1, description="how many trailing days of creation the nightly digest compares"
+        35, ge=1, description="how many trailing days of creation are compared every night, by checksums"
     )
     rollup_plan: Plan = Field(
         JOBS.rollup, description="how many dimensions are combined: hour=1 day=2 week=3 month=3"

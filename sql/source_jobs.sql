@@ -141,7 +141,7 @@ LEFT JOIN orchestration.clients AS c ON c.id = j.client_id
 {asked}
 
 -- name: row_hash
--- Everything about a job that can move a figure, as one number: the expression that reads and digests share.
+-- Everything about a job that can move a figure, as one number: the expression that reads and checksums share.
 -- Takes: a job j, its workflow w and its client c, either of them NULL where there is none.
 -- Gives: a bigint.
 hash_record_extended(

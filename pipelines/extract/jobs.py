@@ -17,9 +17,8 @@ from pipelines.extract.validation import FOUND_COLUMNS, anomalies, changes, with
 from pipelines.facts.fact_table import Facts
 from pipelines.facts.spool import Spool
 from pipelines.fault_points import FaultPoint, passing
-from pipelines.frames import of_organizations, uuids
+from pipelines.frames import of_organizations, prefetch, uuids
 from pipelines.postgres.connections import Run
-from pipelines.prefetch import prefetch
 from pipelines.settings import Tier
 from pipelines.source.selections import Asked, CreatedOn, Indexed, Listed, OfOwners, Swept
 from pipelines.source.snapshot import SourceSnapshot
@@ -179,7 +178,7 @@ class JobReading(Reading):
     def _has_swept_something_new(self) -> bool:
         """Whether the sweep has anything to read; count what everybody has meanwhile.
 
-        A digest counts for itself, and the facts of sealed history are more than the source has.
+        A checksum comparison counts for itself, and the facts of sealed history are more than the source has.
         """
         if not self.swept.horizons and self.swept.only_listed:
             return False
@@ -196,7 +195,7 @@ class JobReading(Reading):
         """Whose jobs in the source are not as many as the facts and the list of anomalies account for.
 
         Each job that is neither unfinished nor deleted counts or is listed. Whose deletes are withheld
-        already is left to the next digest.
+        already is left to the next checksum comparison.
         """
         mine = [
             key
@@ -215,7 +214,7 @@ class JobReading(Reading):
         if self._spool.rows:
             read = self._spool.scan().unique("job_id")
             jobs.update(counts(read.filter(pl.col(TOMBSTONE).is_null())))
-            # A job that has another day of creation by now is taken for two: a digest tells.
+            # A job that has another day of creation by now is taken for two: a checksum comparison tells.
             days = read.select(pl.col("created_date").unique()).collect()["created_date"].implode()
             before = self._facts.scan().filter(pl.col("created_date").is_in(days))
             jobs.subtract(counts(before.join(read, on="job_id", how="semi")))

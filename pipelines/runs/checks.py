@@ -11,8 +11,7 @@ from pipelines.postgres.connections import Databases, connect
 from pipelines.postgres.statements import statement
 from pipelines.postgres.subject_statements import every_values, subject_statement
 from pipelines.settings import Settings
-from pipelines.state.definitions import find_version
-from pipelines.state.stored_cells import count_rows
+from pipelines.state.stored_cells import count_rows, find_version
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.subject import Subject
 

@@ -10,9 +10,8 @@ from pipelines.errors import TooManyFailures, UnknownOrganization
 from pipelines.extract.extractor import extract
 from pipelines.extract.request import CompletedIn, Extraction, Request
 from pipelines.facts.health import with_new_facts
-from pipelines.postgres.connections import Databases, Run, connections_reused
+from pipelines.postgres.connections import Databases, OnProgress, Run, Stages, connections_reused
 from pipelines.postgres.schema_checks import require_analytics, require_schema
-from pipelines.progress import OnProgress, Stages
 from pipelines.publish.publisher import Published, publish
 from pipelines.publish.recompute import rebuild_stale, repair_range
 from pipelines.settings import Settings

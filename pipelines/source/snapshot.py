@@ -1,4 +1,4 @@
-"""The source as one moment shows it: who is there, what was asked of its jobs, and their digest."""
+"""The source as one moment shows it: who is there, what was asked of its jobs, and their checksums."""
 
 import json
 from collections.abc import Generator, Iterable, Iterator, Sequence

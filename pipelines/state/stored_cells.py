@@ -1,4 +1,4 @@
-"""What the stored cells of a subject say: how many rows they count, and which organizations have any."""
+"""What is stored of a subject: by which definition, how many rows are counted, and of whom."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -8,6 +8,7 @@ from uuid import UUID
 import psycopg
 
 from pipelines.postgres.connections import Databases, connect
+from pipelines.postgres.statements import statement
 from pipelines.postgres.subject_statements import every_values, subject_statement
 from pipelines.settings import Settings
 from pipelines.subjects.rollup import Period
@@ -41,3 +42,18 @@ def stored_cells(databases: Databases, settings: Settings, subject: Subject) -> 
     with connect(databases.analytics_url, settings) as connection:
         row = connection.execute(subject_statement("publish/count_cells", subject)).fetchone()
     return int(row[0]) if row else 0
+
+
+def version_of(connection: psycopg.Connection, definition: str) -> int:
+    """The number of this definition, given out now if it is a new one."""
+    connection.execute(statement("state/settle_definition"), {"definition": definition})
+    version = find_version(connection, definition)
+    assert version is not None
+    return version
+
+
+def find_version(connection: psycopg.Connection, definition: str) -> int | None:
+    """The number of this definition, or None if nothing was computed by it yet."""
+    values = {"definition": definition}
+    row = connection.execute(statement("state/definition_version"), values).fetchone()
+    return int(row[0]) if row else None

@@ -76,9 +76,9 @@ class ReadCalendar:
 
     def fingerprint(self, organization_id: UUID, through: datetime) -> str:
         """MD5 of the offsets of its zone that cells published at `through` go by, not of those to come."""
-        since, digests = self._digests[self.zone_of(organization_id)]
+        since, fingerprints = self._fingerprints[self.zone_of(organization_id)]
         latest = _latest_completion(through, self.tolerance) + _DAY
-        return digests[max(bisect_right(since, latest), 1) - 1]
+        return fingerprints[max(bisect_right(since, latest), 1) - 1]
 
     def differs(self, organization_id: UUID, published: Watermark) -> bool:
         """Whether days, weeks and months began elsewhere when the organization was last published."""
@@ -109,18 +109,18 @@ class ReadCalendar:
         return {zone: WallClock(of_zone) for zone, of_zone in offsets.items()}
 
     @cached_property
-    def _digests(self) -> dict[str, tuple[list[datetime], list[str]]]:
-        """When each offset of a zone began, and the digest of all up to it."""
+    def _fingerprints(self) -> dict[str, tuple[list[datetime], list[str]]]:
+        """When each offset of a zone began, and the fingerprint of all up to it."""
         found: dict[str, tuple[list[datetime], list[str]]] = {}
-        digest = hashlib.md5(usedforsecurity=False)
+        fingerprint = hashlib.md5(usedforsecurity=False)
         for zone, since, offset_s in sorted(self.offsets.iter_rows()):
             if zone not in found:
-                found[zone], digest = ([], []), hashlib.md5(usedforsecurity=False)
-            begun, digests = found[zone]
+                found[zone], fingerprint = ([], []), hashlib.md5(usedforsecurity=False)
+            begun, fingerprints = found[zone]
             # From where on the first was read is no rule of the zone.
-            digest.update(f"{since.isoformat() if begun else None} {offset_s}\n".encode())
+            fingerprint.update(f"{since.isoformat() if begun else None} {offset_s}\n".encode())
             begun.append(since)
-            digests.append(digest.hexdigest())
+            fingerprints.append(fingerprint.hexdigest())
         return found
 
 

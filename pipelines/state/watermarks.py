@@ -1,4 +1,4 @@
-"""`analytics.watermarks`: how far each organization has been read and published, for each subject."""
+"""How far each organization has been read and published, for each subject, and what became of each run."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from psycopg.rows import dict_row
 from pipelines.errors import PublishConflict
 from pipelines.facts.fact_table import Facts
 from pipelines.postgres.statements import statement
+from pipelines.subjects.restatements import Outcome
 from pipelines.subjects.subject import Subject
 
 # In place of a version: the facts have everything, but it is not on record any more what was published of it.
@@ -255,6 +256,29 @@ def mark_audited(
         organization_ids=sorted(organization_ids),
         verified=sorted(verified),
         audited_at=audited_at,
+    )
+
+
+def record_outcomes(
+    connection: psycopg.Connection,
+    run_id: UUID,
+    organization_ids: Collection[UUID],
+    *,
+    seconds: float,
+    subject: Subject,
+    error_class: str | None = None,
+) -> None:
+    """Record that a subject of these was published, or failed with an error of that class."""
+    connection.execute(
+        statement("state/record_outcomes"),
+        {
+            "run_id": run_id,
+            "organization_ids": sorted(organization_ids),
+            "subject": subject.name,
+            "outcome": Outcome.FAILED if error_class else Outcome.PUBLISHED,
+            "error_class": error_class,
+            "milliseconds": round(seconds * 1000),
+        },
     )
 
 

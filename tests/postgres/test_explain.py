@@ -13,8 +13,8 @@ from pipelines.extract.request import Request
 from pipelines.postgres.connections import Databases
 from pipelines.runs.audit import audit
 from pipelines.runs.explain import CellName, Evidence, Explanation, Occasion, explain
+from pipelines.runs.maintenance import retain
 from pipelines.runs.refresh import extract_changes, refresh
-from pipelines.runs.retention import retain
 from pipelines.settings import Settings, load_settings
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.rollup import Period

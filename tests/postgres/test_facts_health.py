@@ -13,7 +13,7 @@ from pipelines.errors import FactsUnusable, FeedLost
 from pipelines.facts.fact_table import Facts, open_facts
 from pipelines.facts.folder import set_aside
 from pipelines.postgres.connections import Databases
-from pipelines.runs.fact_maintenance import TidyReport, tidy_facts
+from pipelines.runs.maintenance import TidyReport, tidy_facts
 from pipelines.runs.status import status
 from pipelines.settings import Settings
 from pipelines.state.watermarks import find_watermarks

@@ -256,7 +256,7 @@ def test_a_mass_deletion_is_not_believed(
 def test_withheld_deletes_stand_until_they_were_looked_for_again(
     databases: Databases, patient: Settings, source: psycopg.Connection
 ) -> None:
-    """A refresh publishes the organization and does not forget them; nor does a digest of fewer days."""
+    """A refresh publishes the organization and does not forget them; nor do checksums of fewer days."""
     culprit, _ = plant_tenants(source, 2)
     plant_many(source, culprit, 1_200)
     refresh(databases, patient)

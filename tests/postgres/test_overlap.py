@@ -24,7 +24,7 @@ from pipelines.facts.fact_table import open_facts
 from pipelines.fault_points import FaultPoint, watched_by
 from pipelines.postgres.connections import Databases
 from pipelines.runs.audit import audit
-from pipelines.runs.fact_maintenance import tidy_facts
+from pipelines.runs.maintenance import tidy_facts
 from pipelines.runs.refresh import completed_in, extract_changes, publish_changes, rebuild, reconcile, refresh
 from pipelines.runs.verify import Difference, verify
 from pipelines.settings import Settings, load_settings

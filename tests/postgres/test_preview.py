@@ -18,8 +18,8 @@ from pipelines.postgres.tables import METADATA
 from pipelines.publish.writer import CellChange
 from pipelines.runs.dry_run import OrganizationDryRun, SubjectDryRun
 from pipelines.runs.dry_run import dry_run as preview
+from pipelines.runs.maintenance import retain
 from pipelines.runs.refresh import extract_changes, reconcile, refresh
-from pipelines.runs.retention import retain
 from pipelines.settings import Settings, load_settings
 from pipelines.subjects.jobs import JOBS
 from tests.support.planting import (

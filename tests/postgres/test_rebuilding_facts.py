@@ -13,7 +13,7 @@ from pipelines.extract.request import Request
 from pipelines.facts.fact_table import open_facts
 from pipelines.postgres.connections import Databases
 from pipelines.runs.audit import audit
-from pipelines.runs.fact_maintenance import tidy_facts
+from pipelines.runs.maintenance import tidy_facts
 from pipelines.runs.refresh import FailedOrganization, extract_changes, publish_changes, reconcile, refresh
 from pipelines.runs.status import status
 from pipelines.runs.verify import verify

@@ -91,10 +91,10 @@ def test_a_refresh_heals_hard_deletes(
     assert (nothing.rows_read, nothing.cells_written, nothing.cells_deleted) == (0, 0, 0)
 
 
-def test_what_is_accounted_for_is_not_digested(
+def test_what_is_accounted_for_is_not_compared(
     databases: Databases, settings: Settings, source: psycopg.Connection
 ) -> None:
-    """New, edited, spoilt, repaired and soft-deleted jobs leave the count right: nothing is digested."""
+    """New, edited, spoilt, repaired and soft-deleted jobs leave the count right: no checksum is compared."""
     without_constraints(source)
     tenant = plant_tenant(source)
     plant_job(source, plant_tenant(source, "Neighbour"))
@@ -112,7 +112,7 @@ def test_what_is_accounted_for_is_not_digested(
         refresh(databases, settings)
 
     assert FaultPoint.CENSUS_READ in passed
-    assert FaultPoint.DIGEST_READ not in passed
+    assert FaultPoint.CHECKSUMS_READ not in passed
 
 
 def test_too_many_deletes_are_withheld_by_a_refresh_and_stand(

@@ -171,7 +171,7 @@ def test_an_undeleted_job_was_edited(
     assert {key: rows[len(deleted.get(key, [])) :] for key, rows in restated(analytics).items()} == expected
 
 
-def test_what_a_digest_found_is_a_backfill(
+def test_what_a_checksum_comparison_found_is_a_backfill(
     pair: tuple[Tenant, Tenant],
     databases: Databases,
     settings: Settings,

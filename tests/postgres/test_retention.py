@@ -10,8 +10,8 @@ import pytest
 
 from pipelines.postgres.connections import Databases
 from pipelines.runs.audit import audit
+from pipelines.runs.maintenance import RetentionReport, retain
 from pipelines.runs.refresh import rebuild, reconcile, reconcile_created, refresh
-from pipelines.runs.retention import RetentionReport, retain
 from pipelines.runs.verify import verify
 from pipelines.settings import Settings, load_settings
 from pipelines.subjects.jobs import JOBS
@@ -105,7 +105,7 @@ WAYS: dict[str, Callable[[Databases, Settings], Any]] = {
     "reconcile": lambda databases, settings: reconcile(
         databases, settings, since=NOON - 99 * DAY, until=NOON + 99 * DAY
     ),
-    "digest of everything": reconcile_created,
+    "checksums of everything": reconcile_created,
     "rebuild of a new definition": lambda databases, settings: rebuild(
         databases, _other_definition(settings)
     ),

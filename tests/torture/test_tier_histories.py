@@ -1,4 +1,4 @@
-"""What an index cannot show is found by the next sweep, and what neither can by a digest."""
+"""What an index cannot show is found by the next sweep, and what neither can by a checksum comparison."""
 
 from collections.abc import Callable
 from pathlib import Path

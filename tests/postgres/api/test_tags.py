@@ -9,8 +9,8 @@ from pipelines.extract.request import CompletedIn
 from pipelines.postgres.connections import Run
 from pipelines.publish.recompute import repair_range
 from pipelines.query.metrics import AnalyticsRepository
+from pipelines.runs.maintenance import retain
 from pipelines.runs.refresh import rebuild, refresh
-from pipelines.runs.retention import retain
 from pipelines.state.lock import refresh_lock
 from pipelines.subjects.jobs import JOBS
 from tests.postgres.api.conftest import QUESTIONS, RANGE, Api

@@ -15,8 +15,8 @@ from pipelines.postgres.tables import METADATA
 from pipelines.runs.audit import audit
 from pipelines.runs.dry_run import dry_run as preview
 from pipelines.runs.explain import CellName, explain
+from pipelines.runs.maintenance import retain
 from pipelines.runs.refresh import rebuild, reconcile, refresh
-from pipelines.runs.retention import retain
 from pipelines.runs.status import status
 from pipelines.runs.verify import verify
 from pipelines.settings import Settings

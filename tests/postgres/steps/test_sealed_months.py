@@ -8,11 +8,10 @@ import pytest
 
 from pipelines.facts.folder import set_aside
 from pipelines.postgres.connections import Databases
-from pipelines.runs.fact_maintenance import tidy_facts
-from pipelines.runs.log_retention import keep_logs
+from pipelines.runs.log_retention import keep_logs, why_unpublished
+from pipelines.runs.maintenance import tidy_facts
 from pipelines.runs.refresh import reconcile, reconcile_created, refresh
 from pipelines.runs.status import status
-from pipelines.runs.steps_published import why_unpublished
 from pipelines.runs.verify import verify
 from pipelines.settings import Settings
 from tests.postgres.steps.conftest import step_cells
@@ -162,7 +161,7 @@ def test_lines_that_vanish_otherwise_leave_the_metrics(
     analytics: psycopg.Connection,
     month: Tenant,
 ) -> None:
-    """Hard deletes are found by the digest of a reconcile, for nobody said that the month was dropped."""
+    """A reconcile finds hard deletes by checksums, for nobody said that the month was dropped."""
     refresh(databases, settings)
     source.execute("DELETE FROM orchestration.execution_logs WHERE timestamp < %s", [FEBRUARY])
     unseen = refresh(databases, settings)

@@ -72,7 +72,7 @@ def test_withheld_deletes_of_steps_stand_until_they_are_accepted(
     source: psycopg.Connection,
     tenant: Tenant,
 ) -> None:
-    """A refresh between two digests forgives nothing; a dry run tells of them, and of other changes."""
+    """A refresh between two comparisons forgives nothing; a dry run tells of them, and of other changes."""
     lines = plant_lines(source, tenant, plant_job(source, tenant), [{"step_name": "send"}] * 1_200)
     refresh(databases, patient)
     source.execute("DELETE FROM orchestration.execution_logs WHERE id = ANY(%s)", [lines[:1_100]])

@@ -1,4 +1,4 @@
-"""A digest counts the rows that count, by the very rules and hashes that judge them when they are read."""
+"""Checksums count the rows that count, by the very rules and hashes that judge them when they are read."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -107,7 +107,7 @@ def tenants(source: psycopg.Connection) -> list[Tenant]:
     [None, (NOON - DAY, NOON), (NOON, NOON + MICROSECOND)],
     ids=["ever", "before noon", "at noon"],
 )
-def test_a_digest_says_what_the_counted_rows_add_up_to(
+def test_checksums_say_what_the_counted_rows_add_up_to(
     tolerance: timedelta | None,
     completed: tuple[datetime, datetime] | None,
     databases: Databases,
@@ -121,7 +121,7 @@ def test_a_digest_says_what_the_counted_rows_add_up_to(
     one, other, nil = (tenant.organization for tenant in tenants)
     with open_source(databases.source_url, settings) as snapshot:
         for who, since in product(((), (one,), (other, nil), (new_id(),)), (None, date(2024, 1, 31))):
-            digest = snapshot.checksums(
+            found = snapshot.checksums(
                 organization_ids=who,
                 created_since=since,
                 completed=completed,
@@ -135,8 +135,8 @@ def test_a_digest_says_what_the_counted_rows_add_up_to(
                 within = completed is None or completed[0] <= row["completed_at"] < completed[1]
                 return mine and recent and within
 
-            assert as_sums(digest) == sums_of_counted(snapshot, tolerance, asked_for)
-            assert digest.columns == ["organization_id", "created_date", "rows", "low", "high"]
+            assert as_sums(found) == sums_of_counted(snapshot, tolerance, asked_for)
+            assert found.columns == ["organization_id", "created_date", "rows", "low", "high"]
 
 
 def test_every_planted_kind_is_on_the_side_it_should_be(
@@ -144,15 +144,15 @@ def test_every_planted_kind_is_on_the_side_it_should_be(
 ) -> None:
     """The rows above are what they are said to be: some count and some do not, in each organization."""
     with open_source(databases.source_url, settings) as snapshot:
-        digest = snapshot.checksums(earliest=EARLIEST, tolerance=timedelta(days=1))
+        found = snapshot.checksums(earliest=EARLIEST, tolerance=timedelta(days=1))
 
-    counted = dict(digest.group_by("organization_id").agg(pl.col("rows").sum()).iter_rows())
+    counted = dict(found.group_by("organization_id").agg(pl.col("rows").sum()).iter_rows())
     assert counted == {
         tenant.organization.bytes: len(COUNTED) + len(TIMES)
         for tenant in tenants
         if tenant.organization != NIL
     }
-    days = set(digest.filter(pl.col("organization_id") == tenants[0].organization.bytes)["created_date"])
+    days = set(found.filter(pl.col("organization_id") == tenants[0].organization.bytes)["created_date"])
     assert {at.date() for at in TIMES} <= days
 
 
@@ -172,15 +172,15 @@ def test_the_future_begins_a_microsecond_after_the_tolerance(
 
     with open_source(databases.source_url, settings) as snapshot:
         tolerance = due - snapshot.moment.extracted_at - past
-        digest = snapshot.checksums(
+        found = snapshot.checksums(
             organization_ids=[tenant.organization], earliest=EARLIEST, tolerance=tolerance
         )
         rows = sums_of_counted(
             snapshot, tolerance, lambda row: row["organization_id"] == tenant.organization.bytes
         )
 
-    assert digest["rows"].sum() == counted
-    assert as_sums(digest) == rows
+    assert found["rows"].sum() == counted
+    assert as_sums(found) == rows
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_the_future_begins_a_microsecond_after_the_tolerance(
     ],
     ids=str,
 )
-def test_whatever_can_move_a_figure_changes_the_digest(
+def test_whatever_can_move_a_figure_changes_the_checksums(
     change: dict[str, Any], databases: Databases, settings: Settings, source: psycopg.Connection
 ) -> None:
     """And changed back it is what it was; the neighbour's never changes."""
@@ -205,37 +205,37 @@ def test_whatever_can_move_a_figure_changes_the_digest(
     plant_jobs(source, tenant, [{}, {}])
     plant_job(source, neighbour)
     job = plant_job(source, tenant)
-    before = digests(databases, settings)
+    before = checksums(databases, settings)
     values = source.execute(
         f"SELECT {', '.join(change)} FROM orchestration.jobs WHERE id = %s", [job]
     ).fetchone()
 
     change_job(source, job, **change)
 
-    changed = digests(databases, settings)
+    changed = checksums(databases, settings)
     assert changed != before
     assert of(changed, neighbour) == of(before, neighbour)
     change_job(source, job, **dict(zip(change, values, strict=True)))
-    assert digests(databases, settings) == before
+    assert checksums(databases, settings) == before
 
 
-def test_what_moves_no_figure_changes_no_digest(
+def test_what_moves_no_figure_changes_no_checksum(
     databases: Databases, settings: Settings, source: psycopg.Connection
 ) -> None:
     """Another payload, a renamed workflow and a row that was only written anew are all the same jobs."""
     tenant = plant_tenant(source)
     plant_job(source, plant_tenant(source, "Neighbour"))
     job = plant_job(source, tenant)
-    before = digests(databases, settings)
+    before = checksums(databases, settings)
 
     change_job(source, job, result=Jsonb({"other": "payload"}))
     source.execute("UPDATE orchestration.workflows SET name = 'renamed', deleted_at = now()")
 
-    assert digests(databases, settings) == before
+    assert checksums(databases, settings) == before
 
 
 @pytest.mark.parametrize("table", ["workflows", "clients"])
-def test_a_workflow_or_client_that_changes_hands_changes_the_digest(
+def test_a_workflow_or_client_that_changes_hands_changes_the_checksums(
     table: str, databases: Databases, settings: Settings, source: psycopg.Connection
 ) -> None:
     """Its jobs stop to count although none of them was written."""
@@ -244,7 +244,7 @@ def test_a_workflow_or_client_that_changes_hands_changes_the_digest(
     plant_job(source, tenant)
     plant_job(source, tenant, workflow_id=tenant.workflows[1], client_id=tenant.clients[1])
     plant_job(source, neighbour)
-    before = digests(databases, settings)
+    before = checksums(databases, settings)
     moved = (tenant.workflows if table == "workflows" else tenant.clients)[0]
 
     source.execute(
@@ -252,7 +252,7 @@ def test_a_workflow_or_client_that_changes_hands_changes_the_digest(
         [neighbour.organization, moved],
     )
 
-    after = digests(databases, settings)
+    after = checksums(databases, settings)
     assert [sums[0] for sums in of(before, tenant).values()] == [2]
     assert [sums[0] for sums in of(after, tenant).values()] == [1]
     assert of(after, neighbour) == of(before, neighbour)
@@ -265,11 +265,11 @@ def test_a_deleted_row_is_missed_whichever_it_was(
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     plant_job(source, neighbour)
     jobs = [plant_job(source, tenant, created_at=NOON - days * DAY) for days in (0, 0, 1)]
-    before = digests(databases, settings)
+    before = checksums(databases, settings)
 
     source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [jobs[1]])
 
-    after = digests(databases, settings)
+    after = checksums(databases, settings)
     differing = {key for key in before if before[key] != after.get(key)}
     assert differing == {(tenant.organization.bytes, NOON.date())}
 
@@ -289,11 +289,11 @@ def test_sums_of_many_hashes_fit(
     )
 
     with open_source(databases.source_url, settings) as snapshot:
-        digest = as_sums(snapshot.checksums(earliest=EARLIEST, tolerance=timedelta(days=1)))
+        found = as_sums(snapshot.checksums(earliest=EARLIEST, tolerance=timedelta(days=1)))
         rows = sums_of_counted(snapshot, timedelta(days=1), lambda _: True)
 
-    assert digest == rows
-    assert digest[tenant.organization.bytes, NOON.date()][0] == 30_000
+    assert found == rows
+    assert found[tenant.organization.bytes, NOON.date()][0] == 30_000
 
 
 Sums = dict[tuple[bytes, date], tuple[int, int, int]]
@@ -317,17 +317,17 @@ def sums_of_counted(
     return {key: (jobs, low, high) for key, (jobs, low, high) in sums.items()}
 
 
-def as_sums(digest: pl.DataFrame) -> Sums:
-    """A digest, by organization and day."""
-    return {(organization, day): tuple(sums) for organization, day, *sums in digest.iter_rows()}
+def as_sums(found: pl.DataFrame) -> Sums:
+    """Checksums, by organization and day."""
+    return {(organization, day): tuple(sums) for organization, day, *sums in found.iter_rows()}
 
 
-def digests(databases: Databases, settings: Settings) -> Sums:
-    """The digest of everything there is."""
+def checksums(databases: Databases, settings: Settings) -> Sums:
+    """The checksums of everything there is."""
     with open_source(databases.source_url, settings) as snapshot:
         return as_sums(snapshot.checksums(earliest=EARLIEST, tolerance=timedelta(days=1)))
 
 
-def of(digest: Sums, tenant: Tenant) -> Sums:
+def of(found: Sums, tenant: Tenant) -> Sums:
     """One organization's days."""
-    return {key: sums for key, sums in digest.items() if key[0] == tenant.organization.bytes}
+    return {key: sums for key, sums in found.items() if key[0] == tenant.organization.bytes}
