@@ -24,7 +24,7 @@ from pipelines.errors import (
 )
 from pipelines.executions.metadata import SyncReport
 from pipelines.extract.request import Extraction, Request
-from pipelines.postgres.connections import Databases, OnProgress, open_databases
+from pipelines.postgres.connections import Databases, OnProgress, Run, open_databases
 from pipelines.postgres.failures import meaning_of
 from pipelines.runs.audit import AuditReport, audit
 from pipelines.runs.execution_metadata import (
@@ -91,9 +91,9 @@ class Pipeline(dg.ConfigurableResource[None]):
         return self._settings
 
     @property
-    def databases(self) -> Databases:
-        """The databases of this run."""
-        return self._databases
+    def run(self) -> Run:
+        """What the parts of a run need."""
+        return Run(self._databases, self._settings)
 
     def extract(self, scope: Scope, days: dg.TimeWindow | None, log: dg.DagsterLogManager) -> Extraction:
         """Bring the facts up to date, and remember for `publish` what was read."""

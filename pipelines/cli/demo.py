@@ -61,18 +61,12 @@ def demo(
 
 
 def _shown(databases: Databases, settings: Settings, jobs: int) -> _Shown:
-    from pipelines.devtools.generated_month import (
-        find_biggest_organizations,
-        find_failing_workflow,
-        generate_month,
-        get_written,
-        serves_others,
-    )
+    from pipelines.devtools import generated_month as months
     from pipelines.postgres.connections import connect
     from pipelines.postgres.migrations import migrate
     from pipelines.runs.verify import verify
 
-    if serves_others(databases, settings, jobs=jobs):
+    if months.serves_others(databases, settings, jobs=jobs):
         raise UsageError(
             "These databases serve organizations that the demo did not make, so it writes nothing; unset"
             " EXECMETRICS_DATABASE_URL and EXECMETRICS_SOURCE_URL, or choose another EXECMETRICS_HOME."
@@ -85,17 +79,17 @@ def _shown(databases: Databases, settings: Settings, jobs: int) -> _Shown:
 
     migrate(databases, settings)
     with watched() as progress:
-        month = generate_month(databases, settings, jobs=jobs, on_progress=progress)
+        month = months.generate_month(databases, settings, jobs=jobs, on_progress=progress)
     lap("generate")
     with connect(databases.analytics_url, settings) as connection:
-        before = get_written(connection)
+        before = months.get_written(connection)
     with spinning("Dagster materializes job_facts and aggregate_metrics."):
         _materialize(databases, settings, month)
     lap("materialize")
     with connect(databases.analytics_url, settings) as connection:
-        written = get_written(connection, after=before.newest)
-        biggest = find_biggest_organizations(connection, month.since)
-        failing = find_failing_workflow(connection, month.since)
+        written = months.get_written(connection, after=before.newest)
+        biggest = months.find_biggest_organizations(connection, month.since)
+        failing = months.find_failing_workflow(connection, month.since)
     with watched() as progress:
         verification = verify(databases, settings, on_progress=progress)
     lap("verify")
@@ -113,15 +107,10 @@ def _materialize(databases: Databases, settings: Settings, month: GeneratedMonth
         f"{datetime.now(UTC):%Y-%m-%d}",
     )
     arguments = ["job", "execute", "-m", "assets.definitions", "-d", str(CHECKOUT), "-j", "refresh"]
+    arguments += ["--tags", json.dumps(tags), "-c", str(config)]
     log = dagster_home(settings) / "demo.log"
-    with (
-        log.open("wb") as output,
-        dagster(
-            [*arguments, "--tags", json.dumps(tags), "-c", str(config)],
-            environment(databases, settings, first_day=month.since.date()),
-            output,
-        ) as process,
-    ):
+    variables = environment(databases, settings, first_day=month.since.date())
+    with log.open("wb") as output, dagster(arguments, variables, output) as process:
         if process.wait() != 0:
             raise DagsterFailed(f"({log})")
 
@@ -129,21 +118,16 @@ def _materialize(databases: Databases, settings: Settings, month: GeneratedMonth
 def _print(shown: _Shown) -> None:
     month, seconds = shown.month, shown.seconds
     state = "Generated" if month.created else "Found"
+    made = f"{month.jobs:,} jobs of {len(month.organization_ids)} organizations, {month.workflows} workflows"
     print_line(
-        f"{state} {month.jobs:,} jobs of {len(month.organization_ids)} organizations, {month.workflows}"
-        f" workflows and {month.clients} clients in {month.since:%B %Y} ({seconds['generate']} s)."
+        f"{state} {made} and {month.clients} clients in {month.since:%B %Y} ({seconds['generate']} s)."
     )
-    print_line(
-        f"Dagster wrote {shown.written.cells:,} of {shown.written.all_cells:,} cells of aggregate_metrics"
-        f" ({seconds['materialize']} s)."
-    )
+    written = f"{shown.written.cells:,} of {shown.written.all_cells:,} cells of aggregate_metrics"
+    print_line(f"Dagster wrote {written} ({seconds['materialize']} s).")
     print_line()
-    print_table(
-        ["organization", "jobs", "success rate %", "median ms", "p95 ms"],
-        (astuple(each)[1:] for each in shown.biggest_organizations),
-        title="The biggest organizations",
-        decimals=1,
-    )
+    columns = ["organization", "jobs", "success rate %", "median ms", "p95 ms"]
+    rows = (astuple(each)[1:] for each in shown.biggest_organizations)
+    print_table(columns, rows, title="The biggest organizations", decimals=1)
     print_line()
     if failing := shown.failing_workflow:
         print_line(
@@ -156,7 +140,5 @@ def _print(shown: _Shown) -> None:
     print_comparison(shown.verification)
     print_line(f"(verified in {seconds['verify']} s)")
     print_line()
-    print_line(
-        f"make dev serves the dashboard at {address_of(DASHBOARD_PORT)} and the Dagster UI at"
-        f" {address_of(DAGSTER_PORT)}, and prints a link for each organization."
-    )
+    pages = f"the dashboard at {address_of(DASHBOARD_PORT)} and the Dagster UI at {address_of(DAGSTER_PORT)}"
+    print_line(f"make dev serves {pages}, and prints a link for each organization.")

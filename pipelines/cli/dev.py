@@ -73,15 +73,10 @@ def dagster(
     arguments: Sequence[str], environment: dict[str, str], output: IO[Any] | int
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a dagster command; when the block ends, so does every process that it has started."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dagster", *arguments],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        # A group of its own: Ctrl-C reaches us alone, and we can end it as a whole.
-        start_new_session=True,
-    )
+    command = [sys.executable, "-m", "dagster", *arguments]
+    streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
+    # A group of its own: Ctrl-C reaches us alone, and we can end it as a whole.
+    process = subprocess.Popen(command, env=environment, start_new_session=True, **streams)
     try:
         yield process
     finally:
@@ -134,13 +129,10 @@ def dev(
         migrate(databases, settings)
         make_months_ahead(databases, settings)
         arguments = ["dev", "-w", str(CHECKOUT / "workspace.yaml"), "--host", _HOST, "--port", str(port)]
+        variables = environment(databases, settings, first_day=find_first_day(settings))
         with (
             api_server(settings, _HOST, dashboard_port, dev=True) as server,
-            dagster(
-                arguments,
-                environment(databases, settings, first_day=find_first_day(settings)),
-                sys.stderr.fileno(),
-            ) as process,
+            dagster(arguments, variables, sys.stderr.fileno()) as process,
         ):
             address = address_of(port)
             with spinning("The Dagster UI is starting."):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
 import typer
@@ -14,13 +14,14 @@ from pipelines.cli.output import (
     CLIENTS,
     WORKFLOWS,
     cell_shown,
-    change_shown,
+    changes_shown,
     print_json,
     print_line,
     print_table,
     shown,
 )
 from pipelines.subjects.dimensions import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS, UNKNOWN_INITIATOR
+from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.rollup import Period
 from pipelines.subjects.steps import STEPS
 
@@ -60,37 +61,25 @@ def _id_or(words: dict[str, UUID]) -> Callable[[str], UUID]:
     return read
 
 
+def _option(metavar: str, help: str, parser: Callable[[str], Any] | None = None) -> Any:
+    return typer.Option(metavar=metavar, help=help, parser=parser)
+
+
+_WORKFLOW = _option("ID|all", "Only this workflow.", _id_or(WORKFLOWS))
+_CLIENT = _option("ID|all|none", "Only this client, or jobs without one.", _id_or(CLIENTS))
+_INITIATOR = _option(f"X|all|{UNKNOWN_INITIATOR}", "Only this initiator type.")
+_STEP = _option("NAME", "The cell of this step, for a workflow or all, instead of jobs.")
+
+
 def explain(
-    organization: Annotated[str, typer.Option(metavar="ORG", help=f"Whose cell: {ORGANIZATION}.")],
+    organization: Annotated[str, _option("ORG", f"Whose cell: {ORGANIZATION}.")],
     period: Annotated[Period, typer.Option(help="How long its bucket is.")],
-    start: Annotated[
-        DayOrTime,
-        typer.Option(parser=moment, metavar="T", help=f"Its bucket is the one that this is in: {MOMENT}."),
-    ],
-    workflow: Annotated[
-        UUID | None,
-        typer.Option(parser=_id_or(WORKFLOWS), metavar="ID|all", help="Only this workflow."),
-    ] = None,
-    client: Annotated[
-        UUID | None,
-        typer.Option(
-            parser=_id_or(CLIENTS),
-            metavar="ID|all|none",
-            help="Only this client, or jobs without one.",
-        ),
-    ] = None,
-    initiator: Annotated[
-        str,
-        typer.Option(metavar=f"X|all|{UNKNOWN_INITIATOR}", help="Only this initiator type."),
-    ] = ALL_INITIATORS,
-    step: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The cell of this step, for a workflow or all, instead of jobs."),
-    ] = None,
-    as_of: Annotated[
-        DayOrTime | None,
-        typer.Option(parser=moment, metavar="T", help=f"Also what it showed then: {MOMENT}."),
-    ] = None,
+    start: Annotated[DayOrTime, _option("T", f"Its bucket is the one that this is in: {MOMENT}.", moment)],
+    workflow: Annotated[UUID | None, _WORKFLOW] = None,
+    client: Annotated[UUID | None, _CLIENT] = None,
+    initiator: Annotated[str, _INITIATOR] = ALL_INITIATORS,
+    step: Annotated[str | None, _STEP] = None,
+    as_of: Annotated[DayOrTime | None, _option("T", f"Also what it showed then: {MOMENT}.", moment)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show one cell: its figures, how many jobs it counts, when they changed and why, and what they were."""
@@ -102,9 +91,10 @@ def explain(
         cell: dict[str, UUID | str] = {"workflow_id": workflow or ALL_WORKFLOWS}
         if step is None:
             cell |= {"client_id": client or ALL_CLIENTS, "initiator_type": initiator}
-            name = explanations.CellName(organization_id, period, start, cell)
         else:
-            name = explanations.CellName(organization_id, period, start, cell | {"step_name": step}, STEPS)
+            cell |= {"step_name": step}
+        subject = JOBS if step is None else STEPS
+        name = explanations.CellName(organization_id, period, start, cell, subject)
         found = explanations.explain(databases, settings, name, as_of=as_of)
     if as_json:
         print_json(found)
@@ -113,11 +103,8 @@ def explain(
 
 
 def _show(found: Explanation) -> None:
-    print_line(
-        f"The {found.period} from {shown(found.period_start)} to {shown(found.period_end)}"
-        f" ({found.time_zone}) of {found.organization_id}:"
-        f" {cell_shown(found.cell)}."
-    )
+    bucket = f"The {found.period} from {shown(found.period_start)} to {shown(found.period_end)}"
+    print_line(f"{bucket} ({found.time_zone}) of {found.organization_id}: {cell_shown(found.cell)}.")
     print_line()
     _show_figures(found)
     print_line()
@@ -169,12 +156,7 @@ def _show_restatements(found: Explanation) -> None:
     print_line()
     columns = ["restated at", "reason", "run id", *(name.replace("_", " ") for name in _RESTATED)]
     rows = (
-        [
-            each.restated_at,
-            each.reason.value,
-            each.run_id,
-            *(change_shown((each.old or {}).get(name), (each.new or {}).get(name)) for name in _RESTATED),
-        ]
+        [each.restated_at, each.reason.value, each.run_id, *changes_shown(each.old, each.new, _RESTATED)]
         for each in found.restatements
     )
     print_table(columns, rows)

@@ -1,9 +1,15 @@
 """`execmetrics status`."""
 
 from dataclasses import asdict
+from typing import Final
 
 from pipelines.cli.arguments import AsJson, opened
 from pipelines.cli.output import print_json, print_line, print_table
+
+_COLUMNS: Final = (
+    *("name", "organization_id", "time_zone", "complete_through", "verified_at", "cursor"),
+    *("jobs", "cells", "cells_per_job", "anomalies", "failing", "steps_failing"),
+)
 
 
 def status(as_json: AsJson = False) -> None:
@@ -13,30 +19,15 @@ def status(as_json: AsJson = False) -> None:
     with opened() as (databases, settings):
         report = standing.status(databases, settings)
     organizations = [
-        asdict(organization)
-        | {"cells_per_job": organization.cells / organization.jobs if organization.jobs else None}
-        for organization in report.organizations
+        asdict(each) | {"cells_per_job": each.cells / each.jobs if each.jobs else None}
+        for each in report.organizations
     ]
     sums = {"jobs": report.jobs, "cells": report.cells, "cells_per_job": report.cells_per_job}
     if as_json:
         print_json(asdict(report) | {"organizations": organizations} | sums)
         return
-    columns = (
-        "name",
-        "organization_id",
-        "time_zone",
-        "complete_through",
-        "verified_at",
-        "cursor",
-        "jobs",
-        "cells",
-        "cells_per_job",
-        "anomalies",
-        "failing",
-        "steps_failing",
-    )
-    headings = [column.replace("_", " ") for column in columns]
-    print_table(headings, ([row[column] for column in columns] for row in organizations))
+    headings = [column.replace("_", " ") for column in _COLUMNS]
+    print_table(headings, ([row[column] for column in _COLUMNS] for row in organizations))
     print_line()
     per_job = f", {report.cells_per_job:.2f} per job" if report.cells_per_job is not None else ""
     print_line(

@@ -78,7 +78,7 @@ def dry_run(
     require_schema(databases, settings)
     completed = completed_in(since, until)
     request = Request(tuple(organization_ids), completed=completed, accept_deletes=accept_deletes)
-    with refresh_lock(databases, settings), _without_new_facts(settings) as elsewhere:
+    with refresh_lock(Run(databases, settings)), _without_new_facts(settings) as elsewhere:
         run = Run(databases, elsewhere, Stages(on_progress))
         jobs, steps = (_subject_dry_run(run, request, subject) for subject in SUBJECTS)
     nothing = SubjectDryRun()

@@ -43,21 +43,17 @@ def retain(databases: Databases, settings: Settings, *, now: datetime | None = N
     Hourly cells go a whole UTC day at a time, and do not come back when the setting is raised. Raises
     `SchemaMissing`, `AnotherRunHoldsTheLock`.
     """
+    run, moment = Run(databases, settings), now or datetime.now(UTC)
     require_analytics(databases, settings)
-    moment = now or datetime.now(UTC)
-
-    def before(kept: timedelta) -> datetime:
-        return moment - kept
-
-    with refresh_lock(databases, settings), connect(databases.analytics_url, settings) as analytics:
+    with refresh_lock(run), run.analytics() as analytics:
         hours = restatements = outcomes = 0
         if settings.keep_hours is not None:
-            midnight = before(settings.keep_hours).replace(hour=0, minute=0, second=0, microsecond=0)
+            midnight = (moment - settings.keep_hours).replace(hour=0, minute=0, second=0, microsecond=0)
             hours = remove_cells(analytics, SUBJECTS, Period.HOUR, midnight)[JOBS.name]
         if settings.keep_restatements is not None:
-            restatements = remove_restatements(analytics, before(settings.keep_restatements))
+            restatements = remove_restatements(analytics, moment - settings.keep_restatements)
         if settings.keep_outcomes is not None:
-            outcomes = remove_outcomes(analytics, before(settings.keep_outcomes))
+            outcomes = remove_outcomes(analytics, moment - settings.keep_outcomes)
         passing(FaultPoint.BEFORE_COMMIT)
     passing(FaultPoint.AFTER_COMMIT)
     return RetentionReport(hours, restatements, outcomes)
@@ -76,14 +72,6 @@ class TidyReport:
     tombstones_removed: int
     organizations_forgotten: int
 
-    def __add__(self, other: "TidyReport") -> "TidyReport":
-        return TidyReport(
-            self.files_merged + other.files_merged,
-            self.files_removed + other.files_removed,
-            self.tombstones_removed + other.tombstones_removed,
-            self.organizations_forgotten + other.organizations_forgotten,
-        )
-
 
 @connections_reused()
 def tidy_facts(databases: Databases, settings: Settings) -> TidyReport:
@@ -94,14 +82,14 @@ def tidy_facts(databases: Databases, settings: Settings) -> TidyReport:
     """
     require_analytics(databases, settings)
     run = Run(databases, settings)
-    with refresh_lock(databases, settings):
-        tidied = _tidied(run, JOBS)
-        if opened(settings.step_facts_location, STEPS.fact) is None:
-            return tidied
-        return tidied + _tidied(run, STEPS)
+    with refresh_lock(run):
+        tidied = [_tidied(run, JOBS)]
+        if opened(settings.step_facts_location, STEPS.fact) is not None:
+            tidied.append(_tidied(run, STEPS))
+    return TidyReport(*map(sum, zip(*tidied, strict=True)))
 
 
-def _tidied(run: Run, subject: Subject) -> TidyReport:
+def _tidied(run: Run, subject: Subject) -> tuple[int, int, int, int]:
     settings = run.settings
     location, facts = settings.location_of(subject.fact.table), open_facts(settings, subject.fact)
     # Damage in a file that nobody reads is found in time, and is not merged into one that looks sound.
@@ -120,7 +108,7 @@ def _tidied(run: Run, subject: Subject) -> TidyReport:
     replaced = all(each.knows(facts) for each in seen.values())
     if old and replaced and not (find_sealed_before(run, subject) or settings.sealed_before_at):
         removed += sum(map(remove_folder, old))
-    return TidyReport(merged, removed, tombstones, len(forgotten))
+    return merged, removed, tombstones, len(forgotten)
 
 
 def _behind_since(moment: datetime, facts: Facts, seen: Watermarks) -> list[UUID]:

@@ -10,7 +10,7 @@ from typing import Final
 from uuid import UUID
 
 import polars as pl
-import psycopg
+from psycopg import Connection
 
 from pipelines.calendars.calendar import OFFSET_COLUMNS, Calendar
 from pipelines.calendars.local_ranges import LocalRange, local_range
@@ -144,7 +144,7 @@ def read_calendar(
     return _calendar(zones, offsets, settings.future_tolerance)
 
 
-def keep_offsets(connection: psycopg.Connection, read: ReadCalendar) -> None:
+def keep_offsets(connection: Connection, read: ReadCalendar) -> None:
     """Replace the kept offsets of these zones, for those who cannot ask the source."""
     connection.execute(
         statement("state/keep_zone_offsets"),
@@ -152,7 +152,7 @@ def keep_offsets(connection: psycopg.Connection, read: ReadCalendar) -> None:
     )
 
 
-def find_calendar(connection: psycopg.Connection) -> ReadCalendar:
+def find_calendar(connection: Connection) -> ReadCalendar:
     """The calendar that the stored cells go by."""
     zones = connection.execute(statement("state/published_zones")).fetchall()
     offsets = connection.execute(statement("state/time_zone_offsets")).fetchall()

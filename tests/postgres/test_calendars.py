@@ -18,6 +18,7 @@ from pipelines.state.time_zones import ReadCalendar, calendar_in, find_calendar,
 from pipelines.state.watermarks import Watermark
 from pipelines.subjects.rollup import Period
 from tests.support.oracle import Job, cells_by_hand, cells_by_sql, differences
+from tests.support.pipeline import Pipeline
 from tests.support.planting import DAY, HOUR, MINUTE, new_id, plant_jobs, plant_tenant
 from tests.support.sampling import EVERYTHING
 
@@ -45,23 +46,21 @@ NEAR = [
 
 
 @pytest.mark.every_postgres
-def test_every_zone_of_the_server_has_its_buckets(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_every_zone_of_the_server_has_its_buckets(pipeline: Pipeline) -> None:
     """Around each change of clocks from 2000 to 2027 and at random, all equal date_trunc in the zone.
 
     In the sample it is some of the zones, among them those whose clocks do what others never did.
     """
     known = [
         name
-        for (name,) in source.execute(
+        for (name,) in pipeline.source.execute(
             "SELECT name FROM pg_timezone_names WHERE name !~ '^posix' ORDER BY name"
         )
     ]
     zones = known if EVERYTHING else sorted({*known[::12], *STRANGE})
     organizations = {new_id(): zone for zone in zones}
-    patient = settings.model_copy(update={"future_tolerance": max(END - datetime.now(UTC), DAY)})
-    read = read_for(databases, patient, organizations)
+    patient = pipeline.settings.model_copy(update={"future_tolerance": max(END - datetime.now(UTC), DAY)})
+    read = read_for(pipeline.databases, patient, organizations)
     moments = near_changes(read.offsets) + at_random(zones)
     owners = {zone: key.bytes for key, zone in organizations.items()}
     jobs = pl.DataFrame(
@@ -71,7 +70,7 @@ def test_every_zone_of_the_server_has_its_buckets(
     )
 
     computed = jobs.select(read.calendar.period_start(period).alias(period.value) for period in Period)
-    said = pl.DataFrame(said_by_server(source, moments), schema=computed.schema, orient="row")
+    said = pl.DataFrame(said_by_server(pipeline.source, moments), schema=computed.schema, orient="row")
 
     assert len(known) > 400
     assert {*STRANGE} <= {*zones} <= {*known}
@@ -82,9 +81,11 @@ def test_every_zone_of_the_server_has_its_buckets(
 
 
 @pytest.mark.every_postgres
-def test_each_change_is_found_at_its_second(databases: Databases, settings: Settings) -> None:
+def test_each_change_is_found_at_its_second(pipeline: Pipeline) -> None:
     """The offset of the second before is another, and that of the first second is the one that is told."""
-    read = read_for(databases, settings, {new_id(): "America/St_Johns", new_id(): "Asia/Kathmandu"})
+    read = read_for(
+        pipeline.databases, pipeline.settings, {new_id(): "America/St_Johns", new_id(): "Asia/Kathmandu"}
+    )
 
     newfoundland = read.offsets.filter(pl.col("time_zone") == "America/St_Johns").sort("since")
     in_2010 = newfoundland.filter(pl.col("since").dt.year() == 2010).select("since", "offset_s").rows()
@@ -100,9 +101,7 @@ def test_each_change_is_found_at_its_second(databases: Databases, settings: Sett
 
 
 @pytest.mark.every_postgres
-def test_a_zone_that_nobody_knows_concerns_its_organization_alone(
-    databases: Databases, settings: Settings
-) -> None:
+def test_a_zone_that_nobody_knows_concerns_its_organization_alone(pipeline: Pipeline) -> None:
     """It is named, its neighbours have their calendars, and the snapshot can be read on."""
     unknown = [NOWHERE, " Europe/Amsterdam", "MSK", "Europe/Atlantis", "'; --", "x" * 300, "\N{SNOWMAN}"]
     strange = {new_id(): zone for zone in unknown}
@@ -110,8 +109,8 @@ def test_a_zone_that_nobody_knows_concerns_its_organization_alone(
         new_id(): zone for zone in (AMSTERDAM, "europe/amsterdam", "UTC", "Etc/UTC", "GMT", None, "")
     }
 
-    with open_source(databases.source_url, settings) as snapshot:
-        read = read_calendar(snapshot, strange | neighbours, settings)
+    with open_source(pipeline.databases.source_url, pipeline.settings) as snapshot:
+        read = read_calendar(snapshot, strange | neighbours, pipeline.settings)
         still_there = snapshot.organizations()
 
     assert still_there.is_empty()
@@ -133,36 +132,36 @@ def test_a_zone_that_nobody_knows_concerns_its_organization_alone(
 
 
 @pytest.mark.parametrize("server_zone", ["America/New_York", "Asia/Kolkata"])
-def test_the_zone_of_the_server_is_irrelevant(
-    server_zone: str, databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_the_zone_of_the_server_is_irrelevant(server_zone: str, pipeline: Pipeline) -> None:
     """Whatever zone sessions begin in, the same offsets come."""
     organizations = {new_id(): zone for zone in (AMSTERDAM, HAVANA, "Australia/Lord_Howe")}
-    before = read_for(databases, settings, organizations)
-    name = source.info.dbname
+    before = read_for(pipeline.databases, pipeline.settings, organizations)
+    name = pipeline.source.info.dbname
 
-    source.execute(f"ALTER DATABASE {name} SET TimeZone = '{server_zone}'")
-    after = read_for(databases, settings, organizations)
+    pipeline.source.execute(f"ALTER DATABASE {name} SET TimeZone = '{server_zone}'")
+    after = read_for(pipeline.databases, pipeline.settings, organizations)
 
     order = ["time_zone", "since"]
     assert after.offsets.sort(order).equals(before.offsets.sort(order))
 
 
-def test_nothing_is_asked_when_all_live_in_utc(databases: Databases, settings: Settings) -> None:
+def test_nothing_is_asked_when_all_live_in_utc(pipeline: Pipeline) -> None:
     """Most sources pay nothing for zones."""
-    with open_source(databases.source_url, settings) as snapshot:
-        read = read_calendar(snapshot, {new_id(): "UTC", new_id(): None}, settings)
-        nobody = read_calendar(snapshot, {}, settings)
+    with open_source(pipeline.databases.source_url, pipeline.settings) as snapshot:
+        read = read_calendar(snapshot, {new_id(): "UTC", new_id(): None}, pipeline.settings)
+        nobody = read_calendar(snapshot, {}, pipeline.settings)
         asked = snapshot.rows_of("SELECT current_setting('execmetrics.time_zones', true) AS zones")
 
     assert asked["zones"].item() is None
     assert read.offsets["time_zone"].to_list() == nobody.offsets["time_zone"].to_list() == ["UTC"]
 
 
-def test_any_future_has_summers_when_any_is_believed(databases: Databases, settings: Settings) -> None:
+def test_any_future_has_summers_when_any_is_believed(pipeline: Pipeline) -> None:
     """Without a tolerance, clocks go forward and back for a hundred years; the last offset is a winter's."""
     key = new_id()
-    read = read_for(databases, settings.model_copy(update={"future_tolerance": None}), {key: AMSTERDAM})
+    read = read_for(
+        pipeline.databases, pipeline.settings.model_copy(update={"future_tolerance": None}), {key: AMSTERDAM}
+    )
 
     summer, winter = datetime(2099, 6, 30, 22, 30, tzinfo=UTC), datetime(9999, 12, 30, 23, 30, tzinfo=UTC)
 
@@ -170,23 +169,27 @@ def test_any_future_has_summers_when_any_is_believed(databases: Databases, setti
     assert days(read, [key], winter) == [datetime(9999, 12, 30, 23, tzinfo=UTC)]
 
 
-def test_history_can_begin_with_the_calendar(databases: Databases, settings: Settings) -> None:
+def test_history_can_begin_with_the_calendar(pipeline: Pipeline) -> None:
     """Completions may be believed from year 1 on, when clocks showed solar time."""
     key = new_id()
-    patient = settings.model_copy(update={"earliest_completion": datetime(1, 1, 1, tzinfo=UTC).date()})
+    patient = pipeline.settings.model_copy(
+        update={"earliest_completion": datetime(1, 1, 1, tzinfo=UTC).date()}
+    )
 
-    read = read_for(databases, patient, {key: "Asia/Kathmandu"})
+    read = read_for(pipeline.databases, patient, {key: "Asia/Kathmandu"})
 
     assert days(read, [key], datetime(1900, 1, 1, 20, tzinfo=UTC)) == [
         datetime(1900, 1, 1, 18, 18, 44, tzinfo=UTC)
     ]
 
 
-def test_a_fingerprint_is_of_what_was_published(databases: Databases, settings: Settings) -> None:
+def test_a_fingerprint_is_of_what_was_published(pipeline: Pipeline) -> None:
     """Other names, other beginnings and rules to come leave it alone; a changed past does not."""
     here, renamed, elsewhere = new_id(), new_id(), new_id()
     read = read_for(
-        databases, settings, {here: AMSTERDAM, renamed: "europe/amsterdam", elsewhere: "Europe/Dublin"}
+        pipeline.databases,
+        pipeline.settings,
+        {here: AMSTERDAM, renamed: "europe/amsterdam", elsewhere: "Europe/Dublin"},
     )
     moment = datetime(2025, 1, 15, tzinfo=UTC)
     since = pl.col("since")
@@ -219,14 +222,14 @@ def test_a_fingerprint_is_of_what_was_published(databases: Databases, settings: 
     assert read.fingerprint(here, moment + 180 * DAY) != print_of
 
 
-def test_an_organization_differs_when_its_clocks_do(databases: Databases, settings: Settings) -> None:
+def test_an_organization_differs_when_its_clocks_do(pipeline: Pipeline) -> None:
     """After a move to another zone, and after the rules of its own were changed; not for its age."""
     moved, stayed = new_id(), new_id()
-    read = read_for(databases, settings, {moved: AMSTERDAM, stayed: HAVANA})
+    read = read_for(pipeline.databases, pipeline.settings, {moved: AMSTERDAM, stayed: HAVANA})
     published = datetime(2024, 8, 1, tzinfo=UTC)
     before = {key: progress(key, read.fingerprint(key, published), published) for key in (moved, stayed)}
 
-    now = read_for(databases, settings, {moved: "America/New_York", stayed: HAVANA})
+    now = read_for(pipeline.databases, pipeline.settings, {moved: "America/New_York", stayed: HAVANA})
     told = now.offsets
     other_rules = replace(now, offsets=told.with_columns(pl.col("since") + SECOND))
 
@@ -234,10 +237,10 @@ def test_an_organization_differs_when_its_clocks_do(databases: Databases, settin
     assert [key for key in before if other_rules.differs(key, before[key])] == [moved, stayed]
 
 
-def test_open_buckets_are_those_of_the_own_clocks(databases: Databases, settings: Settings) -> None:
+def test_open_buckets_are_those_of_the_own_clocks(pipeline: Pipeline) -> None:
     """When data is complete through a moment, the bucket of each period that it falls into is still open."""
     key, neighbour = new_id(), new_id()
-    read = read_for(databases, settings, {key: AMSTERDAM, neighbour: None})
+    read = read_for(pipeline.databases, pipeline.settings, {key: AMSTERDAM, neighbour: None})
     moment = datetime(2024, 9, 30, 22, 30, tzinfo=UTC)
 
     rows = read.open_since({key: moment, neighbour: moment}).rows()
@@ -253,40 +256,38 @@ def test_open_buckets_are_those_of_the_own_clocks(databases: Databases, settings
     assert read.open_since({}).is_empty()
 
 
-def test_kept_offsets_are_those_that_were_told_last(
-    databases: Databases, settings: Settings, analytics: psycopg.Connection
-) -> None:
+def test_kept_offsets_are_those_that_were_told_last(pipeline: Pipeline) -> None:
     """A zone is replaced as a whole, others stay, and nothing is written twice."""
-    amsterdam = read_for(databases, settings, {new_id(): AMSTERDAM})
-    havana = read_for(databases, settings, {new_id(): HAVANA})
+    amsterdam = read_for(pipeline.databases, pipeline.settings, {new_id(): AMSTERDAM})
+    havana = read_for(pipeline.databases, pipeline.settings, {new_id(): HAVANA})
     wrong = amsterdam.offsets.with_columns(pl.col("since") + SECOND, pl.col("offset_s") + 1)
 
-    keep_offsets(analytics, replace(amsterdam, offsets=wrong))
-    keep_offsets(analytics, havana)
-    keep_offsets(analytics, amsterdam)
-    written = versions(analytics)
-    keep_offsets(analytics, amsterdam)
-    keep_offsets(analytics, havana)
+    keep_offsets(pipeline.analytics, replace(amsterdam, offsets=wrong))
+    keep_offsets(pipeline.analytics, havana)
+    keep_offsets(pipeline.analytics, amsterdam)
+    written = versions(pipeline.analytics)
+    keep_offsets(pipeline.analytics, amsterdam)
+    keep_offsets(pipeline.analytics, havana)
 
-    assert versions(analytics) == written
+    assert versions(pipeline.analytics) == written
     kept = {row[:3] for row in written}
     assert kept == set(amsterdam.offsets.rows()) | set(havana.offsets.rows())
 
 
-def test_the_calendar_of_what_is_published_needs_no_source(
-    databases: Databases, settings: Settings, analytics: psycopg.Connection
-) -> None:
+def test_the_calendar_of_what_is_published_needs_no_source(pipeline: Pipeline) -> None:
     """From what was kept come the same buckets, also for organizations that lived in UTC all along."""
     here, nobody = new_id(), new_id()
-    read = read_for(databases, settings, {here: AMSTERDAM, nobody: None})
-    before_any = find_calendar(analytics)
-    keep_offsets(analytics, read)
+    read = read_for(pipeline.databases, pipeline.settings, {here: AMSTERDAM, nobody: None})
+    before_any = find_calendar(pipeline.analytics)
+    keep_offsets(pipeline.analytics, read)
     for key in (here, nobody):
-        plant_completeness(analytics, key, read.zone_of(key))
+        plant_completeness(pipeline.analytics, key, read.zone_of(key))
 
-    found = find_calendar(analytics)
+    found = find_calendar(pipeline.analytics)
     offsets = pl.DataFrame(
-        analytics.execute("SELECT time_zone, since, offset_s FROM analytics.time_zone_offsets").fetchall(),
+        pipeline.analytics.execute(
+            "SELECT time_zone, since, offset_s FROM analytics.time_zone_offsets"
+        ).fetchall(),
         schema=OFFSET_COLUMNS,
         orient="row",
     )

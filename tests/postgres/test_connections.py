@@ -6,7 +6,7 @@ from contextlib import suppress
 import psycopg
 import pytest
 
-from pipelines.postgres.connections import Databases, connect, connections_reused
+from pipelines.postgres.connections import Databases, Run, connect, connections_reused
 from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings
 from pipelines.source.snapshot import open_source
@@ -85,7 +85,7 @@ def test_the_lock_ends_with_its_session(
 ) -> None:
     """Although other connections of the use case stay open."""
     with connections_reused():
-        with refresh_lock(databases, settings):
+        with refresh_lock(Run(databases, settings)):
             assert source.execute(LOCKS).fetchone() == (1,)
         assert is_soon(source, LOCKS, 0)
 

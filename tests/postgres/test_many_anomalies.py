@@ -2,11 +2,8 @@
 
 import psycopg
 
-from pipelines.postgres.connections import Databases
-from pipelines.runs.refresh import refresh
-from pipelines.runs.verify import verify
-from pipelines.settings import Settings
-from tests.support.planting import cells, plant_tenant, row_versions, without_constraints
+from tests.support.pipeline import Pipeline
+from tests.support.planting import without_constraints
 from tests.support.sampling import EVERYTHING
 
 KINDS = 10
@@ -60,12 +57,10 @@ REASONS = {
 }
 
 
-def test_malformed_rows_are_all_accounted_for(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_malformed_rows_are_all_accounted_for(pipeline: Pipeline) -> None:
     """Counted plus listed is all there is, good rows are counted right, and repaired ones come back."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    without_constraints(source)
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
+    without_constraints(pipeline.source)
     plan = {
         "organization": tenant.organization,
         "workflow": tenant.workflows[0],
@@ -73,37 +68,40 @@ def test_malformed_rows_are_all_accounted_for(
         "their_workflow": neighbour.workflows[0],
         "their_client": neighbour.clients[0],
     }
-    source.execute(PLANT, plan | {"kinds": KINDS, "rows": MALFORMED})
+    pipeline.source.execute(PLANT, plan | {"kinds": KINDS, "rows": MALFORMED})
     # Beyond the last kind nothing is wrong.
-    source.execute(PLANT.replace("number %% %(kinds)s", "100"), plan | {"rows": GOOD})
+    pipeline.source.execute(PLANT.replace("number %% %(kinds)s", "100"), plan | {"rows": GOOD})
     mine_too = plan | {"organization": neighbour.organization, "workflow": neighbour.workflows[0]}
     mine_too |= {"client": neighbour.clients[0], "rows": 100}
-    source.execute(PLANT.replace("number %% %(kinds)s", "100"), mine_too)
+    pipeline.source.execute(PLANT.replace("number %% %(kinds)s", "100"), mine_too)
 
-    first = refresh(databases, settings)
-    stored = row_versions(analytics)
-    second = refresh(databases, settings)
+    first = pipeline.refresh()
+    stored = pipeline.row_versions()
+    second = pipeline.refresh()
 
     each = MALFORMED // KINDS
-    assert listed_by_reason(analytics) == {reason: kinds * each for reason, kinds in REASONS.items()}
+    assert listed_by_reason(pipeline.analytics) == {reason: kinds * each for reason, kinds in REASONS.items()}
     assert first.anomalies == sum(REASONS.values()) * each
-    assert accounted_for(source, analytics) == (MALFORMED + GOOD + 100,) * 2
+    assert accounted_for(pipeline.source, pipeline.analytics) == (MALFORMED + GOOD + 100,) * 2
     assert (second.cells_written, second.cells_deleted, second.facts_inserted) == (0, 0, 0)
-    assert row_versions(analytics) == stored
-    report = verify(databases, settings)
+    assert pipeline.row_versions() == stored
+    report = pipeline.verify()
     assert (report.differences, report.cells_pending) == ((), 0)
-    assert report.cells_compared == len(cells(analytics))
+    assert report.cells_compared == len(pipeline.cells())
 
-    source.execute(
+    pipeline.source.execute(
         "UPDATE orchestration.jobs SET started_at = completed_at - interval '1 second'"
         " WHERE started_at IS NULL OR started_at > completed_at"
     )
-    third = refresh(databases, settings)
+    third = pipeline.refresh()
 
     assert (third.facts_inserted, third.facts_updated) == (each, each)
-    assert listed_by_reason(analytics).keys() == REASONS.keys() - {"negative_duration", "missing_timestamp"}
-    assert accounted_for(source, analytics) == (MALFORMED + GOOD + 100,) * 2
-    assert verify(databases, settings).differences == ()
+    assert listed_by_reason(pipeline.analytics).keys() == REASONS.keys() - {
+        "negative_duration",
+        "missing_timestamp",
+    }
+    assert accounted_for(pipeline.source, pipeline.analytics) == (MALFORMED + GOOD + 100,) * 2
+    assert pipeline.verify().differences == ()
 
 
 def listed_by_reason(analytics: psycopg.Connection) -> dict[str, int]:

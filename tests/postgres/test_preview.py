@@ -13,71 +13,51 @@ import pytest
 
 from pipelines.errors import InvalidRange, UnknownOrganization
 from pipelines.extract.request import Request
-from pipelines.postgres.connections import Databases
 from pipelines.postgres.tables import METADATA
 from pipelines.publish.writer import CellChange
 from pipelines.runs.dry_run import OrganizationDryRun, SubjectDryRun
 from pipelines.runs.dry_run import dry_run as preview
 from pipelines.runs.maintenance import retain
-from pipelines.runs.refresh import extract_changes, reconcile, refresh
+from pipelines.runs.refresh import reconcile
 from pipelines.settings import Settings, load_settings
 from pipelines.subjects.jobs import JOBS
-from tests.support.planting import (
-    DAY,
-    HOUR,
-    MINUTE,
-    NOON,
-    Cell,
-    Key,
-    Tenant,
-    cells,
-    change_job,
-    new_id,
-    plant_job,
-    plant_jobs,
-    plant_tenant,
-)
+from tests.support.pipeline import Pair, Pipeline
+from tests.support.planting import DAY, HOUR, MINUTE, NOON, Cell, Key, Tenant, new_id
 from tests.support.restatement_oracle import figures
 
 RANGE: dict[str, Any] = {"since": NOON - DAY, "until": NOON + 5 * DAY}
 
 
 @pytest.fixture
-def pair(databases: Databases, settings: Settings, source: psycopg.Connection) -> tuple[Tenant, Tenant]:
+def pair(pipeline: Pipeline) -> Pair:
     """Two refreshed organizations with a job on each of nine days."""
-    tenants = plant_tenant(source), plant_tenant(source, "Neighbour")
+    tenants = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
     for tenant in tenants:
-        plant_jobs(source, tenant, [{"completed_at": NOON + day * DAY} for day in range(9)])
-    refresh(databases, settings)
+        pipeline.plant_jobs(tenant, [{"completed_at": NOON + day * DAY} for day in range(9)])
+    pipeline.refresh()
     return tenants
 
 
-def test_a_preview_tells_what_the_reconcile_then_does(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-) -> None:
+def test_a_preview_tells_what_the_reconcile_then_does(pair: Pair, pipeline: Pipeline) -> None:
     """Cells of each organization are counted; the largest changes come first, with old and new figures."""
     tenant, neighbour = pair
-    jobs = plant_jobs(source, tenant, [{"client_id": None} for _ in range(6)])
-    refresh(databases, settings)
-    change_job(source, jobs[0], status="FAILED", started_at=NOON - HOUR)
-    change_job(source, jobs[1], workflow_id=tenant.workflows[1])
-    change_job(source, jobs[2], deleted_at=NOON)
-    change_job(source, jobs[3], completed_at=NOON + 40 * DAY)
-    source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [jobs[4]])
-    plant_jobs(source, tenant, [{"completed_at": NOON + 3 * DAY} for _ in range(7)])
-    live_in(source, neighbour, "Asia/Tokyo")
-    plant_job(source, neighbour, completed_at=NOON + 3 * DAY)
-    before = cells(analytics)
+    jobs = pipeline.plant_jobs(tenant, [{"client_id": None} for _ in range(6)])
+    pipeline.refresh()
+    pipeline.change_job(jobs[0], status="FAILED", started_at=NOON - HOUR)
+    pipeline.change_job(jobs[1], workflow_id=tenant.workflows[1])
+    pipeline.change_job(jobs[2], deleted_at=NOON)
+    pipeline.change_job(jobs[3], completed_at=NOON + 40 * DAY)
+    pipeline.source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [jobs[4]])
+    pipeline.plant_jobs(tenant, [{"completed_at": NOON + 3 * DAY} for _ in range(7)])
+    live_in(pipeline.source, neighbour, "Asia/Tokyo")
+    pipeline.plant_job(neighbour, completed_at=NOON + 3 * DAY)
+    before = pipeline.cells()
 
-    proposed = preview(databases, settings, **RANGE)
+    proposed = preview(pipeline.databases, pipeline.settings, **RANGE)
 
-    assert cells(analytics) == before
-    reconcile(databases, settings, **RANGE)
-    check(proposed, before, cells(analytics))
+    assert pipeline.cells() == before
+    pipeline.reconcile(**RANGE)
+    check(proposed, before, pipeline.cells())
     said = {each.organization_id: each for each in proposed}
     assert said[tenant.organization].jobs.rows == 12
     assert {abs(change.new["total_executions"] - 1) for change in said[tenant.organization].jobs.largest} == {
@@ -85,122 +65,103 @@ def test_a_preview_tells_what_the_reconcile_then_does(
     }
 
 
-def test_a_preview_writes_nothing(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-) -> None:
+def test_a_preview_writes_nothing(pair: Pair, pipeline: Pipeline) -> None:
     """No row of any table is written anew, on neither side, and no file of the facts."""
     tenant, neighbour = pair
-    source.execute("DELETE FROM orchestration.jobs WHERE organization_id = %s", [tenant.organization])
-    live_in(source, neighbour, "Asia/Tokyo")
-    plant_job(source, neighbour, started_at=NOON + MINUTE)
-    before = everything(analytics), files(settings)
+    pipeline.source.execute(
+        "DELETE FROM orchestration.jobs WHERE organization_id = %s", [tenant.organization]
+    )
+    live_in(pipeline.source, neighbour, "Asia/Tokyo")
+    pipeline.plant_job(neighbour, started_at=NOON + MINUTE)
+    before = everything(pipeline.analytics), files(pipeline.settings)
 
-    proposed = preview(databases, settings, **RANGE)
+    proposed = preview(pipeline.databases, pipeline.settings, **RANGE)
 
     assert len(proposed) == 2
-    assert (everything(analytics), files(settings)) == before
+    assert (everything(pipeline.analytics), files(pipeline.settings)) == before
 
 
-def test_nothing_to_change_is_nothing_to_say(
-    pair: tuple[Tenant, Tenant], databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_nothing_to_change_is_nothing_to_say(pair: Pair, pipeline: Pipeline) -> None:
     """Equal databases give an empty preview, and so does a change that no figure shows."""
     tenant, _ = pair
-    change_job(source, plant_job(source, tenant, status="RUNNING", completed_at=None), status="CANCELLED")
+    pipeline.change_job(pipeline.plant_job(tenant, status="RUNNING", completed_at=None), status="CANCELLED")
 
-    assert preview(databases, settings, **RANGE) == ()
+    assert preview(pipeline.databases, pipeline.settings, **RANGE) == ()
 
 
-def test_what_is_outside_the_range_counts_where_a_reconcile_reads_it(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-) -> None:
+def test_what_is_outside_the_range_counts_where_a_reconcile_reads_it(pair: Pair, pipeline: Pipeline) -> None:
     """Changed rows are read wherever they are, deleted ones only in the range; so does the preview."""
     tenant, neighbour = pair
-    plant_job(source, tenant, completed_at=NOON + 300 * DAY)
-    source.execute(
+    pipeline.plant_job(tenant, completed_at=NOON + 300 * DAY)
+    pipeline.source.execute(
         "DELETE FROM orchestration.jobs WHERE organization_id = %s AND completed_at >= %s",
         [neighbour.organization, RANGE["until"]],
     )
-    before = cells(analytics)
+    before = pipeline.cells()
 
-    proposed = preview(databases, settings, **RANGE)
+    proposed = preview(pipeline.databases, pipeline.settings, **RANGE)
 
-    reconcile(databases, settings, **RANGE)
-    check(proposed, before, cells(analytics))
+    pipeline.reconcile(**RANGE)
+    check(proposed, before, pipeline.cells())
     assert [each.organization_id for each in proposed] == [tenant.organization]
 
 
-def test_a_preview_can_be_of_one_organization(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-) -> None:
+def test_a_preview_can_be_of_one_organization(pair: Pair, pipeline: Pipeline) -> None:
     """Others are not told of, though they changed too; a job that came from them is told once."""
     tenant, neighbour = pair
-    moving = plant_job(source, neighbour)
-    refresh(databases, settings)
-    change_job(
-        source,
+    moving = pipeline.plant_job(neighbour)
+    pipeline.refresh()
+    pipeline.change_job(
         moving,
         organization_id=tenant.organization,
         workflow_id=tenant.workflows[0],
         client_id=tenant.clients[0],
     )
-    before = cells(analytics)
+    before = pipeline.cells()
     only = {"organization_ids": [tenant.organization]}
 
-    proposed = preview(databases, settings, **RANGE, **only)
+    proposed = preview(pipeline.databases, pipeline.settings, **RANGE, **only)
 
-    reconcile(databases, settings, **RANGE, **only)
-    check(proposed, before, cells(analytics))
+    pipeline.reconcile(**RANGE, **only)
+    check(proposed, before, pipeline.cells())
     assert [each.organization_id for each in proposed] == [tenant.organization]
 
 
-def test_suspiciously_many_deletions_are_told_and_not_believed(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_suspiciously_many_deletions_are_told_and_not_believed(pipeline: Pipeline) -> None:
     """The organization would stay as it is; with `accept_deletes` its cells would go."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    plant_jobs(source, tenant, [{"completed_at": NOON + number * MINUTE} for number in range(1_100)])
-    plant_job(source, neighbour)
-    refresh(databases, settings)
-    source.execute("DELETE FROM orchestration.jobs WHERE organization_id = %s", [tenant.organization])
-    plant_job(source, tenant, completed_at=NOON + 3 * DAY)
-    plant_job(source, neighbour)
-    before = cells(analytics)
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
+    pipeline.plant_jobs(tenant, [{"completed_at": NOON + number * MINUTE} for number in range(1_100)])
+    pipeline.plant_job(neighbour)
+    pipeline.refresh()
+    pipeline.source.execute(
+        "DELETE FROM orchestration.jobs WHERE organization_id = %s", [tenant.organization]
+    )
+    pipeline.plant_job(tenant, completed_at=NOON + 3 * DAY)
+    pipeline.plant_job(neighbour)
+    before = pipeline.cells()
 
-    withheld = preview(databases, settings, **RANGE)
-    accepted = preview(databases, settings, **RANGE, accept_deletes=True)
+    withheld = preview(pipeline.databases, pipeline.settings, **RANGE)
+    accepted = preview(pipeline.databases, pipeline.settings, **RANGE, accept_deletes=True)
 
     said = {each.organization_id: each for each in withheld}
     assert said[tenant.organization] == OrganizationDryRun(
         tenant.organization, SubjectDryRun(1, 0, 1_100, "DeletesNotAccepted"), SubjectDryRun()
     )
     assert said[neighbour.organization].jobs.cells == 27
-    reconcile(databases, settings, **RANGE, accept_deletes=True)
-    check(accepted, before, cells(analytics))
+    pipeline.reconcile(**RANGE, accept_deletes=True)
+    check(accepted, before, pipeline.cells())
 
 
-def test_an_unknown_time_zone_is_told(
-    pair: tuple[Tenant, Tenant], databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_an_unknown_time_zone_is_told(pair: Pair, pipeline: Pipeline) -> None:
     """Nothing of that organization would be published, and its neighbour is told of as always."""
     tenant, neighbour = pair
-    live_in(source, tenant, "Mars/Olympus_Mons")
-    plant_job(source, tenant)
-    plant_job(source, neighbour)
+    live_in(pipeline.source, tenant, "Mars/Olympus_Mons")
+    pipeline.plant_job(tenant)
+    pipeline.plant_job(neighbour)
 
-    proposed = {each.organization_id: each for each in preview(databases, settings, **RANGE)}
+    proposed = {
+        each.organization_id: each for each in preview(pipeline.databases, pipeline.settings, **RANGE)
+    }
 
     assert proposed[tenant.organization].jobs.would_fail == "UnknownTimeZone"
     assert proposed[tenant.organization].jobs.cells == 0
@@ -209,124 +170,105 @@ def test_an_unknown_time_zone_is_told(
     ]
 
 
-def test_facts_that_wait_to_be_published_are_in_the_preview(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-) -> None:
+def test_facts_that_wait_to_be_published_are_in_the_preview(pair: Pair, pipeline: Pipeline) -> None:
     """A run that was cut off between its halves left changes that the next one publishes."""
     tenant, neighbour = pair
-    plant_job(source, tenant)
-    extract_changes(databases, settings, Request())
-    plant_job(source, neighbour, workflow_id=neighbour.workflows[1])
-    before = cells(analytics)
+    pipeline.plant_job(tenant)
+    pipeline.extract_changes(Request())
+    pipeline.plant_job(neighbour, workflow_id=neighbour.workflows[1])
+    before = pipeline.cells()
 
-    proposed = preview(databases, settings, **RANGE)
+    proposed = preview(pipeline.databases, pipeline.settings, **RANGE)
 
-    reconcile(databases, settings, **RANGE)
-    check(proposed, before, cells(analytics))
+    pipeline.reconcile(**RANGE)
+    check(proposed, before, pipeline.cells())
     assert len(proposed) == 2
 
 
-def test_lost_facts_are_not_made_anew_by_a_preview(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-) -> None:
+def test_lost_facts_are_not_made_anew_by_a_preview(pair: Pair, pipeline: Pipeline) -> None:
     """Everything would be read again, and only what is gone from the source would change."""
     tenant, _ = pair
-    shutil.rmtree(settings.facts_location)
-    source.execute(
+    shutil.rmtree(pipeline.settings.facts_location)
+    pipeline.source.execute(
         "DELETE FROM orchestration.jobs WHERE organization_id = %s AND completed_at >= %s",
         [tenant.organization, NOON + 7 * DAY],
     )
-    before = cells(analytics), everything(analytics)
+    before = pipeline.cells(), everything(pipeline.analytics)
 
-    proposed = preview(databases, settings, **RANGE)
+    proposed = preview(pipeline.databases, pipeline.settings, **RANGE)
 
-    assert not Path(settings.facts_location).exists()
-    assert everything(analytics) == before[1]
-    reconcile(databases, settings, **RANGE)
-    check(proposed, before[0], cells(analytics))
+    assert not Path(pipeline.settings.facts_location).exists()
+    assert everything(pipeline.analytics) == before[1]
+    pipeline.reconcile(**RANGE)
+    check(proposed, before[0], pipeline.cells())
     assert [each.organization_id for each in proposed] == [tenant.organization]
 
 
 def test_facts_of_an_earlier_day_are_not_disowned_by_a_preview(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-    tmp_path: Path,
+    pair: Pair, pipeline: Pipeline, tmp_path: Path
 ) -> None:
     """A restored copy lacks what was published since; that is found, and not yet written down."""
     tenant, _ = pair
-    shutil.copytree(settings.facts_location, tmp_path / "copy")
-    job = plant_job(source, tenant)
-    refresh(databases, settings)
-    shutil.rmtree(settings.facts_location)
-    shutil.copytree(tmp_path / "copy", settings.facts_location)
-    source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [job])
-    before = cells(analytics), everything(analytics)
+    shutil.copytree(pipeline.settings.facts_location, tmp_path / "copy")
+    job = pipeline.plant_job(tenant)
+    pipeline.refresh()
+    shutil.rmtree(pipeline.settings.facts_location)
+    shutil.copytree(tmp_path / "copy", pipeline.settings.facts_location)
+    pipeline.source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [job])
+    before = pipeline.cells(), everything(pipeline.analytics)
 
-    proposed = preview(databases, settings, **RANGE)
+    proposed = preview(pipeline.databases, pipeline.settings, **RANGE)
 
-    assert everything(analytics) == before[1]
-    reconcile(databases, settings, **RANGE)
-    check(proposed, before[0], cells(analytics))
+    assert everything(pipeline.analytics) == before[1]
+    pipeline.reconcile(**RANGE)
+    check(proposed, before[0], pipeline.cells())
     assert [each.organization_id for each in proposed] == [tenant.organization]
 
 
 @pytest.mark.usefixtures("pair")
-def test_another_definition_is_in_the_preview(
-    databases: Databases, settings: Settings, analytics: psycopg.Connection
-) -> None:
+def test_another_definition_is_in_the_preview(pipeline: Pipeline) -> None:
     """Combinations that would come and go are told of everybody, and the definition gets no number yet."""
     other = load_settings(
-        database_url=databases.analytics_url, home=settings.home, rollup_plan="hour=1 day=3 week=1 month=3"
+        database_url=pipeline.databases.analytics_url,
+        home=pipeline.settings.home,
+        rollup_plan="hour=1 day=3 week=1 month=3",
     )
-    before = cells(analytics), everything(analytics)
+    before = pipeline.cells(), everything(pipeline.analytics)
 
-    proposed = preview(databases, other, **RANGE)
+    proposed = preview(pipeline.databases, other, **RANGE)
 
-    assert everything(analytics) == before[1]
-    reconcile(databases, other, **RANGE)
-    check(proposed, before[0], cells(analytics))
+    assert everything(pipeline.analytics) == before[1]
+    reconcile(pipeline.databases, other, **RANGE)
+    check(proposed, before[0], pipeline.cells())
     assert len(proposed) == 2
 
 
-def test_what_retention_removed_does_not_come_back_in_a_preview(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-) -> None:
+def test_what_retention_removed_does_not_come_back_in_a_preview(pair: Pair, pipeline: Pipeline) -> None:
     """A late job of an hour that is kept no more changes the day and what is longer."""
     tenant, _ = pair
-    retain(databases, settings.model_copy(update={"keep_hours": timedelta(days=30)}), now=NOON + 40 * DAY)
-    plant_job(source, tenant)
-    before = cells(analytics)
+    retain(
+        pipeline.databases,
+        pipeline.settings.model_copy(update={"keep_hours": timedelta(days=30)}),
+        now=NOON + 40 * DAY,
+    )
+    pipeline.plant_job(tenant)
+    before = pipeline.cells()
 
-    proposed = preview(databases, settings, **RANGE)
+    proposed = preview(pipeline.databases, pipeline.settings, **RANGE)
 
-    reconcile(databases, settings, **RANGE)
-    check(proposed, before, cells(analytics))
+    pipeline.reconcile(**RANGE)
+    check(proposed, before, pipeline.cells())
     assert [each.jobs.cells for each in proposed] == [23]
 
 
-def test_a_preview_refuses_what_a_reconcile_refuses(databases: Databases, settings: Settings) -> None:
+def test_a_preview_refuses_what_a_reconcile_refuses(pipeline: Pipeline) -> None:
     """A stranger, and a range without extent."""
     stranger = new_id()
 
     with pytest.raises(UnknownOrganization, match=str(stranger)):
-        preview(databases, settings, **RANGE, organization_ids=[stranger])
+        preview(pipeline.databases, pipeline.settings, **RANGE, organization_ids=[stranger])
     with pytest.raises(InvalidRange, match="is not before"):
-        preview(databases, settings, since=NOON, until=NOON)
+        preview(pipeline.databases, pipeline.settings, since=NOON, until=NOON)
 
 
 def check(

@@ -169,5 +169,5 @@ def test_definitions_have_a_tag_too(shared: Api) -> None:
 def repair(api: Api, tenant: Tenant) -> None:
     """Make a tenant's cells what the facts say."""
     everything = CompletedIn(NOON - 9 * DAY, NOON + 9 * DAY)
-    with refresh_lock(api.databases, api.settings):
+    with refresh_lock(Run(api.databases, api.settings)):
         repair_range(Run(api.databases, api.settings), JOBS, [tenant.organization], everything)

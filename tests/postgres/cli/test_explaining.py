@@ -10,15 +10,7 @@ from pipelines.cli.explain import _BECAUSE, _NOT_ON_RECORD
 from pipelines.runs.explain import Evidence, Occasion
 from pipelines.subjects.restatements import Restated
 from tests.postgres.cli.conftest import Ended, Execmetrics
-from tests.support.planting import (
-    DAY,
-    MINUTE,
-    NOON,
-    Tenant,
-    change_job,
-    plant_job,
-    plant_tenant,
-)
+from tests.support.planting import DAY, MINUTE, NOON, Tenant, change_job, plant_job, plant_tenant
 
 NIL = "00000000-0000-0000-0000-000000000000"
 

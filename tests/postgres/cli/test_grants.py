@@ -24,6 +24,7 @@ from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.rollup import Period, grouping_sets
 from tests.conftest import with_user
 from tests.postgres.cli.conftest import Execmetrics
+from tests.support.pipeline import Pipeline
 from tests.support.planting import DAY, MINUTE, NOON, change_job, plant_job, plant_tenant
 
 _numbers = count()
@@ -129,26 +130,24 @@ def test_the_writer_cannot_reach_the_source(roles: Roles) -> None:
     assert all(refused(roles.writer, statement) for statement in forbidden)
 
 
-def test_the_dashboard_reader_reads_one_tenant_and_writes_nothing(
-    roles: Roles, databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_the_dashboard_reader_reads_one_tenant_and_writes_nothing(roles: Roles, pipeline: Pipeline) -> None:
     """Every table and view of the aggregates can be read, of the tenant that is named; none is changed."""
-    tenant = plant_tenant(source)
-    plant_job(source, tenant)
-    plant_job(source, plant_tenant(source, "Neighbour"))
-    refresh(databases, settings)
+    tenant = pipeline.plant_tenant()
+    pipeline.plant_job(tenant)
+    pipeline.plant_job(pipeline.plant_tenant("Neighbour"))
+    pipeline.refresh()
     tables = [str(table) for table in METADATA["analytics"].tables]
 
     with psycopg.connect(roles.dashboard_reader, autocommit=True) as reader:
         for table in tables:
             reader.execute(f"SELECT * FROM {table}")
 
-    nobody = replace(databases, analytics_url=roles.dashboard_reader)
+    nobody = replace(pipeline.databases, analytics_url=roles.dashboard_reader)
     asking = f"&options=-c%20execmetrics.organization_id%3D{tenant.organization}"
-    as_tenant = replace(databases, analytics_url=f"{roles.dashboard_reader}{asking}")
-    assert status(nobody, settings).jobs == 0
-    assert status(as_tenant, settings).jobs == 1
-    assert explain(as_tenant, settings, CellName(tenant.organization, Period.DAY, NOON)).rows == 1
+    as_tenant = replace(pipeline.databases, analytics_url=f"{roles.dashboard_reader}{asking}")
+    assert status(nobody, pipeline.settings).jobs == 0
+    assert status(as_tenant, pipeline.settings).jobs == 1
+    assert explain(as_tenant, pipeline.settings, CellName(tenant.organization, Period.DAY, NOON)).rows == 1
     for table in tables:
         assert refused(roles.dashboard_reader, f"DELETE FROM {table}")
         assert refused(roles.dashboard_reader, f"INSERT INTO {table} DEFAULT VALUES")

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from pipelines.facts.folder import set_aside
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.runs.log_retention import keep_logs, why_unpublished
 from pipelines.runs.maintenance import tidy_facts
 from pipelines.runs.refresh import reconcile, reconcile_created, refresh
@@ -40,13 +40,13 @@ def test_a_month_may_go_once_it_is_published(
 ) -> None:
     """As long as an organization was never published, or a late line was not, there is a reason not to."""
     refresh(databases, settings, organization_ids=[month.organization])
-    never = why_unpublished(databases, settings, JANUARY, FEBRUARY)
+    never = why_unpublished(Run(databases, settings), JANUARY, FEBRUARY)
     refresh(databases, settings)
-    published = why_unpublished(databases, settings, JANUARY, FEBRUARY)
+    published = why_unpublished(Run(databases, settings), JANUARY, FEBRUARY)
     plant_lines(source, month, plant_job(source, month), [{"step_name": "late", "timestamp": JANUARY + HOUR}])
-    late = why_unpublished(databases, settings, JANUARY, FEBRUARY)
+    late = why_unpublished(Run(databases, settings), JANUARY, FEBRUARY)
     refresh(databases, settings)
-    again = why_unpublished(databases, settings, JANUARY, FEBRUARY)
+    again = why_unpublished(Run(databases, settings), JANUARY, FEBRUARY)
 
     assert (published, again) == (None, None)
     assert never == "days of organizations that are not as the last refresh read them: 1"

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.errors import TooManyFailures
 from pipelines.facts.fact_table import open_facts
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.runs.checks import standing_failures
 from pipelines.runs.dry_run import dry_run as preview
 from pipelines.runs.refresh import FailedOrganization, reconcile_created, refresh
@@ -99,7 +99,7 @@ def test_withheld_deletes_of_steps_stand_until_they_are_accepted(
 def failing(databases: Databases, settings: Settings) -> list[tuple[object, str, str]]:
     """What stands as broken, and is in the status too."""
     said = {each.organization_id: each for each in status(databases, settings).organizations}
-    standing = standing_failures(databases, settings)
+    standing = standing_failures(Run(databases, settings))
     in_status = {key for key, each in said.items() if each.failing or each.steps_failing}
     assert in_status == {each.organization_id for each in standing}
     for each in standing:
