@@ -169,9 +169,7 @@ class Settings(BaseSettings):
     lag_limit: Duration = _setting(timedelta(hours=3), "how old figures may be before a check warns")
     feed_retention: Duration = _setting(timedelta(days=7), "how long one that fails holds old files")
     keep_hours: OptionalDuration = _setting(None, "how long hourly cells are kept; off: for ever")
-    keep_restatements: OptionalDuration = _setting(
-        timedelta(days=730), "how long they are kept; off: for ever"
-    )
+    keep_restatements: OptionalDuration = _setting(timedelta(days=730), "how long they are kept")
     keep_outcomes: OptionalDuration = _setting(timedelta(days=30), "how long they are kept; off: for ever")
     keep_logs: OptionalDuration = _setting(None, "how long months of logs are kept; off: for ever")
     log_months_ahead: int = _setting(3, "how many months ahead execution_logs has partitions", ge=1, le=120)

@@ -32,10 +32,11 @@ def migrate(
             print_line(f"execution_logs: partitions made for {', '.join(months)}")
 
 
+_DIRECTORY = typer.Argument(metavar="DIR", help="A folder with jobs.csv.gz and the tables it refers to.")
+
+
 def import_trace(
-    directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A folder with jobs.csv.gz and the tables it refers to.")
-    ],
+    directory: Annotated[Path, _DIRECTORY],
     as_json: AsJson = False,
 ) -> None:
     """Load a trace into the source, all of it or nothing; for development and tests."""

@@ -89,9 +89,8 @@ def _status(text: str) -> Status:
 
 
 def _document(diagnosis: Diagnosis) -> dict[str, object]:
-    findings = [
-        plain(finding) | {"why": finding.why, "blocking": finding.blocking} for finding in diagnosis.findings
-    ]
+    found = diagnosis.findings
+    findings = [plain(each) | {"why": each.why, "blocking": each.blocking} for each in found]
     document: dict[str, object] = plain(diagnosis)
     return document | {"findings": findings, "blocking": diagnosis.blocking, "sql": diagnosis.script}
 

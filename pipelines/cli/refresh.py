@@ -150,9 +150,7 @@ def rebuild(as_json: AsJson = False) -> None:
         for name, each in published.items()
         for key, why in sorted(each.failed.items())
     ]
-    waiting = {
-        name: [key for key in keys if key not in published[name].failed] for name, keys in stale.items()
-    }
+    waiting = {name: sorted(set(keys) - published[name].failed.keys()) for name, keys in stale.items()}
     counts = ("computed", "written", "deleted", "restated")
     record = {f"cells_{name}": getattr(report, name) for name in counts}
     waits = any(waiting.values())

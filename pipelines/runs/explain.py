@@ -11,8 +11,7 @@ from uuid import UUID
 
 import polars as pl
 
-from pipelines.calendars.moments import DayOrTime, instant_of
-from pipelines.calendars.wall_clock import WallClock
+from pipelines.calendars.moments import DayOrTime, WallClock, instant_of
 from pipelines.compute.cells import with_none_members
 from pipelines.compute.chunks import in_buckets
 from pipelines.errors import CellNotFound
@@ -152,9 +151,8 @@ def explain(
         clock = calendar.clock_of(name.organization_id)
         found = _found(analytics, name, _starts(clock, name))
         values = {"organization_id": name.organization_id, "subject": name.subject.name}
-        records = _Records(
-            *analytics.execute(subject_statement("explain/records", name.subject), values).fetchall()[0]
-        )
+        text = subject_statement("explain/records", name.subject)
+        records = _Records(*analytics.execute(text, values).fetchall()[0])
         if found is None:
             raise CellNotFound(_hint(analytics, settings, clock, name))
     end = clock.end(name.period, found.start)
@@ -276,9 +274,9 @@ def _as_of(moment: datetime, found: _Found, end: datetime, records: _Records) ->
         # Nobody knows since when they were wrong.
         return AsOf(moment, False, Evidence.DRIFTED)
     elif earlier or _stood(later[0], moment, records):
-        return AsOf(
-            moment, True, Evidence.RESTATED, later[0].old, since or later[0].old_since, later[0].restated_at
-        )
+        change = later[0]
+        since = since or change.old_since
+        return AsOf(moment, True, Evidence.RESTATED, change.old, since, change.restated_at)
     if moment < end:
         return AsOf(moment, False, Evidence.OPEN)
     removed = _removed(moment, records)

@@ -29,7 +29,7 @@ from pipelines.settings import Settings
 from pipelines.source.rows import SourceRowsOf
 from pipelines.source.selections import Asked, OfOwners, Swept
 from pipelines.source.snapshot import SourceSnapshot, open_source
-from pipelines.state.time_zones import UTC, ReadCalendar, calendar_in
+from pipelines.state.time_zones import UTC, calendar_in
 from pipelines.state.watermarks import Watermarks, watermarks_in
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.rollup import Period
@@ -158,9 +158,8 @@ class _Comparison:
         self._plan = settings.plan_of(subject)
         self._counted = counted
         self._seen = watermarks_in(analytics.rows("watermarks/find"), subject)
-        self.calendar: ReadCalendar = calendar_in(
-            analytics.rows("state/time_zone_offsets"), {key: each.time_zone for key, each in jobs.items()}
-        )
+        zones = {key: each.time_zone for key, each in jobs.items()}
+        self.calendar = calendar_in(analytics.rows("state/time_zone_offsets"), zones)
         definitions = analytics.rows("state/definitions")
         ours = definitions.filter(pl.col("definition") == subject.definition(self._plan))
         self._current = int(ours["definition_version"].item()) if ours.height else None
@@ -192,9 +191,8 @@ class _Comparison:
         stored = self._analytics.rows_of(subject_statement("publish/stored_cells", self._subject))
         expected = self._source.rows_of(oracle_statement(self._subject, self._plan, self._counted))
         both = self._kept(side_by_side(stored, expected, self._subject))
-        settled = both.filter(~self._on_its_way()).join(
-            self._pending, on=self._subject.key_columns, how="anti"
-        )
+        keys = self._subject.key_columns
+        settled = both.filter(~self._on_its_way()).join(self._pending, on=keys, how="anti")
         compared = settled.filter(~self._is_sealed())
         found = (self._difference(*each) for each in differences(compared, self._subject))
         return Verified(
@@ -316,9 +314,8 @@ class RowsComparison(_Comparison):
         super().__init__(sides, rows.subject, counted)
 
     def _changed(self) -> Iterator[pl.DataFrame]:
-        cursors = {
-            key: self._rows.cursor(each.checkpoint, each.extracted_at) for key, each in self._seen.items()
-        }
+        cursor = self._rows.cursor
+        cursors = {key: cursor(each.checkpoint, each.extracted_at) for key, each in self._seen.items()}
         day = self._subject.fact.partition_column
         for rows in chain(self._rows.written(cursors), self._rows.of_changed_jobs(cursors)):
             yield rows.with_columns(

@@ -14,8 +14,7 @@ from psycopg import Connection
 
 from pipelines.calendars.calendar import OFFSET_COLUMNS, Calendar
 from pipelines.calendars.local_ranges import LocalRange, local_range
-from pipelines.calendars.moments import DayOrTime
-from pipelines.calendars.wall_clock import WallClock
+from pipelines.calendars.moments import DayOrTime, WallClock
 from pipelines.frames import id_series
 from pipelines.postgres.session_settings import SessionSettings
 from pipelines.postgres.statements import statement

@@ -276,7 +276,7 @@ MUTANTS = (
         test="tests/postgres/test_reconcile.py::test_cells_that_somebody_changed_are_put_right",
     ),
     Mutant(
-        "a refresh forgives what a checksum comparison withheld",
+        "a refresh forgives what a checksum comparison guarded",
         "nobody hears of deletes that wait to be accepted",
         Python("pipelines.extract.request", "Request.settled_since").replace(
             "... if self.created_since else None", '... if self.created_since else "-infinity"'
@@ -321,7 +321,7 @@ MUTANTS = (
         test="tests/postgres/test_owners.py::test_until_then_its_cells_are_pending",
     ),
     Mutant(
-        "a stranger that a checksum comparison meets is read in part",
+        "an organization that checksums meet for the first time is read in part",
         "its older jobs are missing until the next checksum comparison of all",
         Python("pipelines.extract.jobs", "JobReading._read_days").remove("self._read_orphans()"),
         test="tests/postgres/test_no_change_is_missed.py"

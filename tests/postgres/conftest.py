@@ -1,7 +1,7 @@
 """The pipeline of a test, in one object."""
 
-import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.postgres.connections import Databases
 from pipelines.settings import Settings
@@ -9,8 +9,6 @@ from tests.support.pipeline import Pipeline
 
 
 @pytest.fixture
-def pipeline(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> Pipeline:
+def pipeline(databases: Databases, settings: Settings, source: Connection, analytics: Connection) -> Pipeline:
     """What a test plants in, runs and looks at."""
     return Pipeline(databases, settings, source, analytics)

@@ -4,18 +4,21 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import psycopg
 import pytest
+from psycopg import Connection
 
-from pipelines.runs.refresh import refresh
 from tests.support.oracle import ALL, NO_CLIENT, cells_by_sql, differences
 from tests.support.pipeline import Pipeline
 from tests.support.planting import DAY, HOUR, MINUTE, NOON, Tenant, cells, listed, without_constraints
+from tests.support.sampling import EVERYTHING
 
 NOT_COUNTED, NOT_TIMED = "not_counted", "not_timed"
 NEXT_YEAR = datetime.now(UTC) + 365 * DAY
 
 NEGATIVE = "completed before it started"
+
+# How many jobs of each kind of trouble are in a database full of it.
+MANY = 20_000 if EVERYTHING else 100
 
 # So mixed that PostgreSQL cannot make it small enough for a key.
 PAGE = "".join(chr(33 + (number * number * 7919) % 90) for number in range(3_200))
@@ -61,10 +64,8 @@ def test_a_spoilt_row_is_listed_until_it_is_repaired(pipeline: Pipeline) -> None
     Each kind of trouble comes to an organization of its own.
     """
     without_constraints(pipeline.source)
-    neighbour, troubled = (
-        pipeline.plant_tenant("Neighbour"),
-        {kind: pipeline.plant_tenant() for kind in SPOILT},
-    )
+    neighbour = pipeline.plant_tenant("Neighbour")
+    troubled = {kind: pipeline.plant_tenant() for kind in SPOILT}
     pipeline.plant_job(neighbour)
     for tenant in troubled.values():
         pipeline.plant_job(tenant)
@@ -93,24 +94,30 @@ def test_a_spoilt_row_is_listed_until_it_is_repaired(pipeline: Pipeline) -> None
 
 @pytest.mark.every_postgres
 def test_a_database_full_of_spoilt_rows_is_published_all_the_same(pipeline: Pipeline) -> None:
-    """Every kind at once on a first refresh: each is listed with its reason, the good rows are counted."""
+    """Many of every kind on a first refresh: each is listed with its reason, the good rows are counted.
+
+    A second refresh writes nothing, and verify agrees.
+    """
     without_constraints(pipeline.source)
     tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
-    for _ in range(3):
-        pipeline.plant_job(neighbour)
-        pipeline.plant_job(tenant)
+    for each in (tenant, neighbour):
+        pipeline.plant_jobs(each, [{}] * 3)
     expected = set()
     for reason, spoilt in SPOILT.values():
         effect = NOT_TIMED if reason == "negative_duration" else NOT_COUNTED
-        expected.add((pipeline.plant_job(tenant, **spoilt), reason, effect))
+        jobs = pipeline.plant_jobs(tenant, [spoilt] * MANY)
+        expected |= {(job, reason, effect) for job in jobs}
 
-    report = pipeline.refresh()
+    report, again = pipeline.refresh(), pipeline.refresh()
 
     assert pipeline.listed() == expected
-    assert report.anomalies == len(SPOILT)
-    assert figures(pipeline.analytics, tenant) == (4, 3)
+    assert report.anomalies == len(SPOILT) * MANY
+    assert (again.cells_written, again.cells_deleted, again.facts_inserted) == (0, 0, 0)
+    assert figures(pipeline.analytics, tenant) == (3 + MANY, 3)
     assert figures(pipeline.analytics, neighbour) == (3, 3)
     assert every_row_is_accounted_for(pipeline.source, pipeline.analytics)
+    verified = pipeline.verify()
+    assert (verified.differences, verified.cells_pending) == ((), 0)
 
 
 @pytest.mark.parametrize(
@@ -144,8 +151,7 @@ def test_a_job_that_points_at_a_neighbour_is_in_nobodys_figures(
 def test_a_missing_or_deleted_workflow_or_client_excludes_nothing(table: str, pipeline: Pipeline) -> None:
     """A job whose workflow or client is gone, softly or for good, still happened."""
     without_constraints(pipeline.source)
-    tenant = pipeline.plant_tenant()
-    pipeline.plant_job(pipeline.plant_tenant("Neighbour"))
+    tenant = pipeline.plant_beside_a_neighbour()
     pipeline.plant_job(tenant)
     pipeline.plant_job(tenant, workflow_id=tenant.workflows[1], client_id=tenant.clients[1])
     first, second = tenant.workflows if table == "workflows" else tenant.clients
@@ -175,8 +181,7 @@ def test_an_organization_that_equals_a_sentinel_is_listed(pipeline: Pipeline) ->
 def test_any_reason_not_to_count_wins(pipeline: Pipeline) -> None:
     """A job with two reasons is listed under both, and one that forbids counting is enough."""
     without_constraints(pipeline.source)
-    tenant = pipeline.plant_tenant()
-    pipeline.plant_job(pipeline.plant_tenant("Neighbour"))
+    tenant = pipeline.plant_beside_a_neighbour()
     job = pipeline.plant_job(tenant, started_at=NOON + HOUR, initiator_type="all")
 
     pipeline.refresh()
@@ -228,8 +233,7 @@ def test_a_row_repaired_in_another_organization_leaves_the_list(pipeline: Pipeli
 
 def test_a_deleted_row_leaves_the_list(pipeline: Pipeline) -> None:
     """A soft-deleted row needs no explanation, and gets one again when it is undeleted."""
-    tenant = pipeline.plant_tenant()
-    pipeline.plant_job(pipeline.plant_tenant("Neighbour"))
+    tenant = pipeline.plant_beside_a_neighbour()
     job = pipeline.plant_job(tenant, started_at=NOON + MINUTE)
     pipeline.refresh()
     pipeline.change_job(job, deleted_at=NOON)
@@ -244,8 +248,7 @@ def test_a_deleted_row_leaves_the_list(pipeline: Pipeline) -> None:
 
 def test_a_job_from_the_future_is_counted_when_it_is_due(pipeline: Pipeline) -> None:
     """It waits on the list with its first sight kept, and counts without being touched again."""
-    tenant = pipeline.plant_tenant()
-    pipeline.plant_job(pipeline.plant_tenant("Neighbour"))
+    tenant = pipeline.plant_beside_a_neighbour()
     due = datetime.now(UTC) + 2 * DAY
     job = pipeline.plant_job(tenant, completed_at=due)
     pipeline.refresh()
@@ -257,52 +260,39 @@ def test_a_job_from_the_future_is_counted_when_it_is_due(pipeline: Pipeline) -> 
     assert seen(pipeline.analytics, job)[0] == first_seen
     assert seen(pipeline.analytics, job)[1] > last_seen
     assert pipeline.cells(tenant.organization) == {}
-    patient = pipeline.settings.model_copy(update={"future_tolerance": timedelta(days=3)})
-    refresh(pipeline.databases, patient)
+    patient = pipeline.having(future_tolerance=timedelta(days=3))
+    patient.refresh()
     assert pipeline.listed() == set()
     assert figures(pipeline.analytics, tenant) == (1, 1)
 
 
-def test_with_the_tolerance_off_the_future_is_believed(pipeline: Pipeline) -> None:
-    """Generated and anonymised data may lie centuries ahead: `off` accepts any finite completion."""
-    tenant = pipeline.plant_tenant()
-    pipeline.plant_job(pipeline.plant_tenant("Neighbour"))
-    pipeline.plant_job(tenant, completed_at=datetime(2150, 1, 1, tzinfo=UTC))
-    believing = pipeline.settings.model_copy(update={"future_tolerance": None})
+@pytest.mark.parametrize(
+    ("tolerance", "completed_at"),
+    [(None, datetime(2150, 1, 1, tzinfo=UTC)), (DAY, datetime.now(UTC) + DAY - HOUR)],
+)
+def test_a_future_that_is_tolerated_is_believed(
+    tolerance: timedelta | None, completed_at: datetime, pipeline: Pipeline
+) -> None:
+    """`off` accepts any finite completion, as anonymised data has; a clock may be fast by the tolerance."""
+    tenant = pipeline.plant_beside_a_neighbour()
+    pipeline.plant_job(tenant, completed_at=completed_at)
 
-    refresh(pipeline.databases, believing)
+    pipeline.having(future_tolerance=tolerance).refresh()
 
     assert pipeline.listed() == set()
     assert figures(pipeline.analytics, tenant) == (1, 1)
     assert pipeline.differences() == []
 
 
-def test_a_completion_just_within_the_tolerance_counts(pipeline: Pipeline) -> None:
-    """A clock that is fast by less than the tolerance costs nothing."""
-    tenant = pipeline.plant_tenant()
-    pipeline.plant_job(pipeline.plant_tenant("Neighbour"))
-    pipeline.plant_job(tenant, completed_at=datetime.now(UTC) + DAY - HOUR)
-
-    pipeline.refresh()
-
-    assert pipeline.listed() == set()
-    assert figures(pipeline.analytics, tenant) == (1, 1)
-
-
-def figures(analytics: psycopg.Connection, tenant: Tenant) -> tuple[int, int]:
+def figures(analytics: Connection, tenant: Tenant) -> tuple[int, int]:
     """How many jobs of the tenant are counted, and how many of them timed."""
-    totals = [
-        cell
-        for key, cell in cells(analytics, tenant.organization).items()
-        if (key[1], *key[3:]) == ("month", ALL, ALL, "all")
-    ]
-    return (
-        sum(cell["total_executions"] for cell in totals),
-        sum(cell["timed_executions"] for cell in totals),
-    )
+    mine = cells(analytics, tenant.organization).items()
+    totals = [cell for key, cell in mine if (key[1], *key[3:]) == ("month", ALL, ALL, "all")]
+    counted, timed = (sum(cell[f"{what}_executions"] for cell in totals) for what in ("total", "timed"))
+    return counted, timed
 
 
-def every_row_is_accounted_for(source: psycopg.Connection, analytics: psycopg.Connection) -> bool:
+def every_row_is_accounted_for(source: Connection, analytics: Connection) -> bool:
     """Whether finished rows of the source = counted + distinct jobs listed as not counted."""
     finished = source.execute(
         "SELECT count(*) FROM orchestration.jobs"
@@ -316,7 +306,7 @@ def every_row_is_accounted_for(source: psycopg.Connection, analytics: psycopg.Co
     return finished == counted + len({job for job, _, effect in listed(analytics) if effect == NOT_COUNTED})
 
 
-def seen(analytics: psycopg.Connection, job: UUID) -> tuple[datetime, datetime]:
+def seen(analytics: Connection, job: UUID) -> tuple[datetime, datetime]:
     """When an anomaly was first and last seen."""
     return analytics.execute(
         "SELECT first_seen_at, last_seen_at FROM analytics.job_anomalies WHERE job_id = %s", [job]

@@ -4,8 +4,8 @@ import random
 import shutil
 from typing import Any
 
-import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.runs import audit as audits
 from pipelines.runs.audit import AuditReport
@@ -142,7 +142,7 @@ def test_deletes_that_are_withheld_are_left_and_hold_nobody_up(pipeline: Pipelin
     for other in others:
         pipeline.plant_job(other)
     pipeline.refresh()
-    pipeline.source.execute("DELETE FROM orchestration.jobs WHERE id = ANY(%s)", [list(jobs)])
+    pipeline.delete_jobs(*jobs)
     before = pipeline.row_versions(culprit.organization)
 
     reports = cycle(pipeline)
@@ -160,10 +160,7 @@ def test_whose_cells_are_about_to_be_computed_anew_is_not_called_verified(
     tenants: list[Tenant], pipeline: Pipeline
 ) -> None:
     """Most of its cells were not compared."""
-    pipeline.source.execute(
-        "UPDATE orchestration.organizations SET time_zone = 'Asia/Tokyo' WHERE id = %s",
-        [tenants[0].organization],
-    )
+    pipeline.live_in(tenants[0], "Asia/Tokyo")
 
     reports = cycle(pipeline)
 
@@ -194,7 +191,7 @@ def cycle(pipeline: Pipeline) -> list[AuditReport]:
     return [pipeline.audit(slices=SLICES) for _ in range(SLICES)]
 
 
-def corrupt(analytics: psycopg.Connection, chance: random.Random) -> set[tuple[Any, ...]]:
+def corrupt(analytics: Connection, chance: random.Random) -> set[tuple[Any, ...]]:
     """Change a hundred stored rows by hand; return their keys."""
     keys = chance.sample(sorted(cells(analytics), key=str), CORRUPTED - 1)
     condition = " AND ".join(f"{name} = %s" for name in KEY.split(", "))
@@ -224,14 +221,14 @@ def corrupt(analytics: psycopg.Connection, chance: random.Random) -> set[tuple[A
     return {*keys, left_over}
 
 
-def restated(analytics: psycopg.Connection) -> list[tuple[Any, ...]]:
+def restated(analytics: Connection) -> list[tuple[Any, ...]]:
     """The cells on record, and why."""
     return [
         (*key, each.reason) for key, found in restatement_oracle.restated(analytics).items() for each in found
     ]
 
 
-def unverified(analytics: psycopg.Connection) -> int:
+def unverified(analytics: Connection) -> int:
     """How many organizations were never found equal to the source."""
     row = analytics.execute(
         "SELECT count(*) FROM analytics.watermarks WHERE subject = 'jobs' AND verified_at IS NULL"

@@ -8,8 +8,8 @@ from typing import Any
 from uuid import UUID
 
 import polars as pl
-import psycopg
 import pytest
+from psycopg import Connection
 from psycopg.types.json import Jsonb
 
 from pipelines.extract.validation import with_verdict
@@ -84,7 +84,7 @@ TIMES = [NOON + days * DAY - HOUR * 12 + ends for days in (-1, 0, 1, 40) for end
 
 
 @pytest.fixture
-def tenants(source: psycopg.Connection) -> list[Tenant]:
+def tenants(source: Connection) -> list[Tenant]:
     """Three organizations, one of them with a reserved id, and jobs of every kind that counts or does not."""
     without_constraints(source)
     source.execute("INSERT INTO orchestration.organizations (id, name) VALUES (%s, 'Nil')", [NIL])
@@ -155,8 +155,7 @@ def test_the_future_begins_a_microsecond_after_the_tolerance(
     past: timedelta, counted: int, pipeline: Pipeline
 ) -> None:
     """The clock of the snapshot decides, to the microsecond, as it does for rows."""
-    tenant = pipeline.plant_tenant()
-    pipeline.plant_job(pipeline.plant_tenant("Neighbour"))
+    tenant = pipeline.plant_beside_a_neighbour()
     due = datetime.now(UTC) + 3 * DAY
     pipeline.plant_job(tenant, completed_at=due)
 
@@ -209,8 +208,7 @@ def test_whatever_can_move_a_figure_changes_the_checksums(change: dict[str, Any]
 
 def test_what_moves_no_figure_changes_no_checksum(pipeline: Pipeline) -> None:
     """Another payload, a renamed workflow and a row that was only written anew are all the same jobs."""
-    tenant = pipeline.plant_tenant()
-    pipeline.plant_job(pipeline.plant_tenant("Neighbour"))
+    tenant = pipeline.plant_beside_a_neighbour()
     job = pipeline.plant_job(tenant)
     before = checksums(pipeline)
 
@@ -251,7 +249,7 @@ def test_a_deleted_row_is_missed_whichever_it_was(pipeline: Pipeline) -> None:
     jobs = [pipeline.plant_job(tenant, created_at=NOON - days * DAY) for days in (0, 0, 1)]
     before = checksums(pipeline)
 
-    pipeline.source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [jobs[1]])
+    pipeline.delete_jobs(jobs[1])
 
     after = checksums(pipeline)
     differing = {key for key in before if before[key] != after.get(key)}
@@ -260,8 +258,7 @@ def test_a_deleted_row_is_missed_whichever_it_was(pipeline: Pipeline) -> None:
 
 def test_sums_of_many_hashes_fit(pipeline: Pipeline) -> None:
     """The two sums of a day with thirty thousand jobs are those of its rows, and no number overflows."""
-    tenant = pipeline.plant_tenant()
-    pipeline.plant_job(pipeline.plant_tenant("Neighbour"))
+    tenant = pipeline.plant_beside_a_neighbour()
     pipeline.source.execute(
         "INSERT INTO orchestration.jobs (id, organization_id, workflow_id, status,"
         " created_at, started_at, completed_at)"

@@ -4,10 +4,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import psycopg
+from psycopg import Connection
 
 from pipelines.extract.request import Request
-from pipelines.runs.refresh import publish_changes, refresh
+from pipelines.runs.refresh import publish_changes
 from pipelines.settings import Tier
 from tests.support.pipeline import Pipeline
 from tests.support.planting import DAY, HOUR, NOON, Tenant, cells
@@ -74,10 +74,7 @@ def test_a_stalled_organization_stops_only_its_own(pipeline: Pipeline) -> None:
 
     pipeline.refresh(organization_ids=[neighbour.organization])
     second = completeness(pipeline.analytics, neighbour.organization)
-    pipeline.source.execute(
-        "UPDATE orchestration.organizations SET time_zone = 'Mars/Olympus_Mons' WHERE id = %s",
-        [tenant.organization],
-    )
+    pipeline.live_in(tenant, "Mars/Olympus_Mons")
     pipeline.refresh()
 
     assert second["complete_through"] > first[neighbour.organization]["complete_through"]
@@ -93,11 +90,11 @@ def test_an_index_sees_less_than_a_sweep(pipeline: Pipeline) -> None:
     tenant = pipeline.plant_tenant()
     pipeline.plant_tenant("Neighbour")
     lookback = timedelta(milliseconds=300)
-    indexed = pipeline.settings.model_copy(update={"extraction": Tier.INDEXED, "lookback": lookback})
-    refresh(pipeline.databases, indexed)
+    indexed = pipeline.having(extraction=Tier.INDEXED, lookback=lookback)
+    indexed.refresh()
     swept = completeness(pipeline.analytics, tenant.organization)
 
-    refresh(pipeline.databases, indexed)
+    indexed.refresh()
 
     said = completeness(pipeline.analytics, tenant.organization)
     assert swept["complete_through"] == swept["extracted_at"]
@@ -106,9 +103,7 @@ def test_an_index_sees_less_than_a_sweep(pipeline: Pipeline) -> None:
 
 def test_reconciling_an_old_range_does_not_pretend_less(pipeline: Pipeline) -> None:
     """A reconcile is a refresh too, so it is complete through its own snapshot and not through its range."""
-    tenant = pipeline.plant_tenant()
-    pipeline.plant_job(tenant)
-    pipeline.plant_job(pipeline.plant_tenant("Neighbour"))
+    tenant, _ = pipeline.plant_pair()
     pipeline.refresh()
     before = completeness(pipeline.analytics, tenant.organization)["complete_through"]
 
@@ -117,7 +112,7 @@ def test_reconciling_an_old_range_does_not_pretend_less(pipeline: Pipeline) -> N
     assert completeness(pipeline.analytics, tenant.organization)["complete_through"] > before
 
 
-def completeness(analytics: psycopg.Connection, organization: UUID) -> dict[str, Any]:
+def completeness(analytics: Connection, organization: UUID) -> dict[str, Any]:
     """What is said of an organization."""
     row = analytics.execute(
         "SELECT complete_through, extracted_at, published_version, verified_at"
@@ -128,7 +123,7 @@ def completeness(analytics: psycopg.Connection, organization: UUID) -> dict[str,
     return dict(zip(names, row, strict=True))
 
 
-def executions(analytics: psycopg.Connection, tenant: Tenant, hour: datetime) -> int:
+def executions(analytics: Connection, tenant: Tenant, hour: datetime) -> int:
     """How many jobs the total of an hour counts; no row is none."""
     return sum(
         cell["total_executions"]
@@ -137,6 +132,6 @@ def executions(analytics: psycopg.Connection, tenant: Tenant, hour: datetime) ->
     )
 
 
-def now(source: psycopg.Connection) -> datetime:
+def now(source: Connection) -> datetime:
     """What the source's clock says."""
     return source.execute("SELECT clock_timestamp()").fetchone()[0]

@@ -5,14 +5,13 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.errors import CellNotFound, SchemaMissing
 from pipelines.extract.request import Request
 from pipelines.postgres.connections import Databases
 from pipelines.runs.explain import CellName, Evidence, Explanation, Occasion, explain
-from pipelines.runs.maintenance import retain
 from pipelines.settings import Settings, load_settings
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.rollup import Period
@@ -54,7 +53,7 @@ def explained(pipeline: Pipeline) -> Explain:
 
 
 @pytest.fixture
-def pair(source: psycopg.Connection) -> Pair:
+def pair(source: Connection) -> Pair:
     """A tenant, and a neighbour who always has jobs in the same buckets."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     plant_jobs(source, neighbour, [{"client_id": None}, {"initiator_type": None}, {"status": "FAILED"}])
@@ -66,7 +65,7 @@ def test_every_cell_counts_the_jobs_that_the_facts_have_of_it(
 ) -> None:
     """Whatever its key, the figures are the stored ones, and so many facts are in it, nobody else's."""
     tenant, _ = pair
-    live_in(pipeline.source, tenant, "Asia/Kolkata")
+    pipeline.live_in(tenant, "Asia/Kolkata")
     pipeline.plant_jobs(
         tenant,
         [
@@ -96,7 +95,7 @@ def test_a_date_names_the_day_of_the_organization(pipeline: Pipeline, explained:
     day, tenants = date(2024, 6, 30), {zone: pipeline.plant_tenant(zone) for zone in ZONES}
     midnights = {zone: datetime(2024, 6, 30, tzinfo=ZoneInfo(zone)) for zone in ZONES}
     for zone, tenant in tenants.items():
-        live_in(pipeline.source, tenant, zone)
+        pipeline.live_in(tenant, zone)
         inside = [midnights[zone], midnights[zone] + DAY - MICROSECOND]
         beside = [midnights[zone] - MICROSECOND, midnights[zone] + DAY, midnights[zone] + DAY + HOUR]
         pipeline.plant_jobs(tenant, [{"completed_at": moment} for moment in inside + beside])
@@ -122,7 +121,7 @@ def test_a_day_is_as_long_as_its_clocks_say(pair: Pair, pipeline: Pipeline, expl
     """The end of a day with 23 or 25 hours is the next local midnight."""
     tenant, _ = pair
     zone = ZoneInfo("America/New_York")
-    live_in(pipeline.source, tenant, zone.key)
+    pipeline.live_in(tenant, zone.key)
     hours = {date(2024, 3, 10): 23, date(2024, 11, 3): 25, date(2024, 11, 4): 24}
     lasts = [datetime(day.year, day.month, day.day, 23, 59, tzinfo=zone) for day in hours]
     pipeline.plant_jobs(tenant, [{"completed_at": last} for last in lasts])
@@ -233,7 +232,7 @@ def test_what_a_growing_cell_showed_is_not_made_up(
 def test_a_growing_cell_says_that_it_grows(pair: Pair, pipeline: Pipeline, explained: Explain) -> None:
     """A period is over when the organization was complete beyond its end, by its own clocks."""
     tenant, _ = pair
-    live_in(pipeline.source, tenant, "America/New_York")
+    pipeline.live_in(tenant, "America/New_York")
     pipeline.plant_job(tenant)
     pipeline.refresh()
     # In New York the day of NOON ends at five in the morning of UTC's next one.
@@ -319,9 +318,9 @@ def test_what_retention_removed_is_not_made_up(pair: Pair, pipeline: Pipeline, e
         pipeline.plant_job(tenant)
         pipeline.refresh()
     between = explained(tenant).restatements[1].restated_at - MICROSECOND
-    keep = pipeline.settings.model_copy(update={"keep_restatements": timedelta(days=30)})
+    keep = pipeline.having(keep_restatements=timedelta(days=30))
 
-    removed = retain(pipeline.databases, keep, now=between + timedelta(days=30)).restatements
+    removed = keep.retain(now=between + timedelta(days=30)).restatements
 
     told, kept = explained(tenant, as_of=first).as_of, explained(tenant, as_of=between).as_of
     assert removed > 0
@@ -342,9 +341,9 @@ def test_why_a_cell_changed_can_be_forgotten(pair: Pair, pipeline: Pipeline, exp
     pipeline.plant_job(tenant)
     pipeline.refresh()
     before = explained(tenant)
-    keep = pipeline.settings.model_copy(update={"keep_restatements": timedelta(days=30)})
+    keep = pipeline.having(keep_restatements=timedelta(days=30))
 
-    retain(pipeline.databases, keep, now=before.restatements[-1].restated_at + timedelta(days=31))
+    keep.retain(now=before.restatements[-1].restated_at + timedelta(days=31))
 
     after = explained(tenant)
     assert (before.because, after.because) == ("late", Occasion.NOT_ON_RECORD)
@@ -359,7 +358,7 @@ def test_the_days_of_an_earlier_time_zone_are_found_by_their_start(
     tenant, _ = pair
     pipeline.plant_job(tenant, completed_at=NOON)
     pipeline.refresh()
-    live_in(pipeline.source, tenant, "America/New_York")
+    pipeline.live_in(tenant, "America/New_York")
     pipeline.refresh()
 
     old, new = explained(tenant, NOON - 12 * HOUR), explained(tenant, NOON - HOUR)
@@ -408,13 +407,11 @@ def test_a_neighbours_cell_is_no_cell_of_mine(pair: Pair, pipeline: Pipeline, ex
 
 
 def test_a_cell_that_cannot_be_is_told_why(pair: Pair, pipeline: Pipeline, explained: Explain) -> None:
-    """A stranger has none, the rollup plan does not keep some, and retention removed others."""
+    """A unknown has none, the rollup plan does not keep some, and retention removed others."""
     tenant, _ = pair
     pipeline.plant_job(tenant)
     pipeline.refresh()
-    retain(
-        pipeline.databases, pipeline.settings.model_copy(update={"keep_hours": 30 * DAY}), now=NOON + 40 * DAY
-    )
+    pipeline.having(keep_hours=30 * DAY).retain(now=NOON + 40 * DAY)
 
     with pytest.raises(CellNotFound, match=r"is named\.$"):
         explained(tenant, organization_id=new_id())
@@ -460,14 +457,7 @@ def some(keys: Iterable[Key]) -> list[Key]:
     return sorted(keys)[:: 1 if EVERYTHING else 5]
 
 
-def live_in(source: psycopg.Connection, tenant: Tenant, zone: str) -> None:
-    """Move an organization to another time zone."""
-    source.execute(
-        "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s", [zone, tenant.organization]
-    )
-
-
-def now(analytics: psycopg.Connection) -> datetime:
+def now(analytics: Connection) -> datetime:
     """What the clock shows where restatements are written."""
     row = analytics.execute("SELECT clock_timestamp()").fetchone()
     assert row
@@ -475,7 +465,7 @@ def now(analytics: psycopg.Connection) -> datetime:
     return moment
 
 
-def set_back(analytics: psycopg.Connection, tenant: Tenant, moment: datetime) -> None:
+def set_back(analytics: Connection, tenant: Tenant, moment: datetime) -> None:
     """Have the tenant's cells last changed at a moment."""
     analytics.execute(
         "UPDATE analytics.aggregate_metrics SET computed_at = %s WHERE organization_id = %s",

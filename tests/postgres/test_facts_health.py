@@ -6,8 +6,8 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
-import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.errors import FactsUnusable, FeedLost
 from pipelines.facts.fact_table import Facts, open_facts
@@ -52,7 +52,7 @@ def test_an_organization_that_lags_keeps_what_it_needs(pipeline: Pipeline) -> No
     before = find_watermarks(pipeline.analytics, JOBS)
     make_old(pipeline.settings, days=5)
 
-    report = tidy_facts(pipeline.databases, pipeline.settings)
+    report = pipeline.tidy_facts()
 
     assert report == TidyReport(0, 0, 0, 0)
     assert find_watermarks(pipeline.analytics, JOBS) == before
@@ -146,14 +146,12 @@ def test_damage_in_a_file_that_nobody_reads_is_found(facts: Facts, pipeline: Pip
     file.write_bytes(content[:4] + bytes(len(content) - 12) + content[-8:])
 
     with pytest.raises(FactsUnusable):
-        tidy_facts(pipeline.databases, pipeline.settings)
+        pipeline.tidy_facts()
 
     assert open_facts(pipeline.settings).version == facts.version
 
 
-def publish(
-    analytics: psycopg.Connection, organization: UUID, facts: Facts, *, table_id: UUID | None = None
-) -> None:
+def publish(analytics: Connection, organization: UUID, facts: Facts, *, table_id: UUID | None = None) -> None:
     """Record that an organization's cells show these facts as they are."""
     analytics.execute(
         "INSERT INTO analytics.watermarks (subject, organization_id, swept_at, complete_through,"

@@ -2,53 +2,33 @@
 
 from datetime import UTC, datetime, timedelta
 
-import psycopg
 import pytest
+from psycopg import Connection
 
-from tests.support.pipeline import Pipeline
+from tests.support.pipeline import Pipeline, live_in
 from tests.support.planting import DAY, HOUR, NOON, Tenant, cells, plant_jobs, plant_tenant
 
 # Summer time, both ways; a half and a quarter of an hour; a day that begins twice, and one that begins at 1.
 ZONES = (
-    "Europe/Amsterdam",
-    "America/New_York",
-    "Asia/Kolkata",
-    "Asia/Kathmandu",
-    "America/Havana",
-    "America/Sao_Paulo",
-    "UTC",
-    "",
+    *("Europe/Amsterdam", "America/New_York", "Asia/Kolkata", "Asia/Kathmandu"),
+    *("America/Havana", "America/Sao_Paulo", "UTC", ""),
 )
 CHANGES = [
     datetime(*parts, tzinfo=UTC)
     for parts in (
-        (2017, 10, 15, 3),
-        (2017, 10, 29, 1),
-        (2017, 11, 5, 5),
-        (2017, 11, 5, 6),
-        (2018, 3, 11, 5),
-        (2018, 3, 25, 1),
-        (2023, 12, 31, 18, 30),
-        (2024, 1, 1),
+        *((2017, 10, 15, 3), (2017, 10, 29, 1), (2017, 11, 5, 5), (2017, 11, 5, 6)),
+        *((2018, 3, 11, 5), (2018, 3, 25, 1), (2023, 12, 31, 18, 30), (2024, 1, 1)),
     )
 ]
 
 
-def living_in(source: psycopg.Connection, tenant: Tenant, zone: str) -> None:
-    """Have an organization live somewhere else."""
-    source.execute(
-        "UPDATE orchestration.organizations SET time_zone = %s, updated_at = now() WHERE id = %s",
-        [zone, tenant.organization],
-    )
-
-
 @pytest.fixture
-def tenants(source: psycopg.Connection) -> dict[str, Tenant]:
+def tenants(source: Connection) -> dict[str, Tenant]:
     """One organization in each zone, with jobs around every change of clocks."""
     found = {}
     for zone in ZONES:
         found[zone] = tenant = plant_tenant(source, zone or "nowhere")
-        living_in(source, tenant, zone)
+        live_in(source, tenant, zone)
         moments = [
             change + hours * HOUR + extra
             for change in CHANGES
@@ -88,7 +68,7 @@ def test_cells_are_those_of_the_sources_own_calendar(pipeline: Pipeline) -> None
 def test_a_day_has_23_or_25_hours(pipeline: Pipeline) -> None:
     """As long as clocks say: the day counts the jobs of just these hours, for a neighbour in UTC of 24."""
     amsterdam, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
-    living_in(pipeline.source, amsterdam, "Europe/Amsterdam")
+    pipeline.live_in(amsterdam, "Europe/Amsterdam")
     for day in (datetime(2026, 3, 29, tzinfo=UTC), datetime(2026, 10, 25, tzinfo=UTC)):
         for tenant in (amsterdam, neighbour):
             pipeline.plant_jobs(tenant, [{"completed_at": day + n * HOUR} for n in range(-6, 36)])
@@ -109,7 +89,7 @@ def test_another_zone_restates_days_and_longer_and_nothing_else(
     mover = tenants["America/New_York"]
     before = pipeline.row_versions()
     hours = {key: version for key, version in before.items() if key[1] == "hour"}
-    living_in(pipeline.source, mover, "Asia/Kolkata")
+    pipeline.live_in(mover, "Asia/Kolkata")
     pending = pipeline.verify()
 
     report = pipeline.refresh()
@@ -122,9 +102,7 @@ def test_another_zone_restates_days_and_longer_and_nothing_else(
     changed = {key[0] for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
     assert changed == {mover.organization}
     assert pipeline.differences() == []
-    reasons = pipeline.analytics.execute(
-        "SELECT DISTINCT organization_id, reason FROM analytics.restatements"
-    ).fetchall()
+    reasons = pipeline.select("SELECT DISTINCT organization_id, reason FROM analytics.restatements")
     assert reasons == [(mover.organization, "time_zone")]
     assert pipeline.verify().differences == ()
     assert pipeline.refresh().cells_computed == 0
@@ -134,7 +112,7 @@ def test_a_zone_and_a_job_may_change_at_once(tenants: dict[str, Tenant], pipelin
     """The hours of the job are written too."""
     pipeline.refresh()
     mover = tenants["Asia/Kathmandu"]
-    living_in(pipeline.source, mover, "America/Havana")
+    pipeline.live_in(mover, "America/Havana")
     pipeline.plant_job(mover, completed_at=NOON)
     pipeline.plant_job(tenants["UTC"], completed_at=NOON - DAY)
 
@@ -166,7 +144,7 @@ def test_other_rules_of_the_source_restate_too(tenants: dict[str, Tenant], pipel
     assert pipeline.row_versions(tenants["UTC"].organization) == others
 
 
-def totals(analytics: psycopg.Connection, tenant: Tenant) -> dict[datetime, int]:
+def totals(analytics: Connection, tenant: Tenant) -> dict[datetime, int]:
     """How many jobs each day of an organization counts."""
     return {
         key[2]: cell["total_executions"]

@@ -17,6 +17,7 @@ import polars as pl
 import psycopg
 import pytest
 from deltalake import DeltaTable
+from psycopg import Connection
 
 from pipelines.errors import FactsConflict, PublishConflict
 from pipelines.extract.request import Request
@@ -181,7 +182,7 @@ def test_of_two_publications_under_way_one_is_refused(published: bool, pipeline:
     """Each found the same state before it began; the one that waits for the other is told so."""
     facts, organization = open_facts(pipeline.settings), UUID(int=5)
 
-    def publish(connection: psycopg.Connection) -> None:
+    def publish(connection: Connection) -> None:
         coming = [
             Advance(
                 organization,
@@ -232,7 +233,7 @@ def test_two_first_runs_at_once_publish_nobody_twice(pipeline: Pipeline) -> None
 def test_a_rebuild_that_lost_its_lock_overwrites_nothing_newer(pipeline: Pipeline) -> None:
     """It computes from facts that are no longer the newest, and notices before it commits."""
     tenant, job = plant_two_tenants(pipeline.source)
-    refresh(pipeline.databases, pipeline.settings.model_copy(update={"rollup_plan": OTHER_PLAN}))
+    pipeline.having(rollup_plan=OTHER_PLAN).refresh()
 
     with paused(rebuild, pipeline.databases, pipeline.settings, FaultPoint.CHUNK_WRITTEN) as slow:
         slow.lose_lock(pipeline.analytics)
@@ -299,7 +300,7 @@ class Paused:
                 self.raised = failure
         self.reached.set()
 
-    def lose_lock(self, analytics: psycopg.Connection) -> None:
+    def lose_lock(self, analytics: Connection) -> None:
         """End the session that holds the lock."""
         (pid,) = analytics.execute(LOCKED).fetchone()
         analytics.execute("SELECT pg_terminate_backend(%s, 10000)", [pid])
@@ -351,7 +352,7 @@ def command(databases: Databases, settings: Settings, *arguments: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def plant_two_tenants(source: psycopg.Connection) -> tuple[Tenant, object]:
+def plant_two_tenants(source: Connection) -> tuple[Tenant, object]:
     """Insert two organizations with some jobs; return one of them, and one of its jobs."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     plant_jobs(source, neighbour, [{"completed_at": NOON + day * DAY} for day in range(3)])
@@ -359,12 +360,12 @@ def plant_two_tenants(source: psycopg.Connection) -> tuple[Tenant, object]:
     return tenant, job
 
 
-def everything(analytics: psycopg.Connection) -> object:
+def everything(analytics: Connection) -> object:
     """Every cell, and who has been published how."""
     return cells(analytics), find_watermarks(analytics, JOBS)
 
 
-def wait_until_somebody_waits(analytics: psycopg.Connection) -> None:
+def wait_until_somebody_waits(analytics: Connection) -> None:
     """Return when a session waits for another one's transaction to end."""
     deadline = time.monotonic() + 30
     waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"
@@ -373,7 +374,7 @@ def wait_until_somebody_waits(analytics: psycopg.Connection) -> None:
         time.sleep(0.01)
 
 
-def deadlocks(analytics: psycopg.Connection) -> int:
+def deadlocks(analytics: Connection) -> int:
     """How many deadlocks the database has counted."""
     return analytics.execute(
         "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"

@@ -1,7 +1,7 @@
 """A workflow or client that changes hands: its jobs are unchanged rows, and their figures change."""
 
-import psycopg
 import pytest
+from psycopg import Connection
 
 from tests.support.pipeline import Pipeline
 from tests.support.planting import Tenant, cells, without_constraints
@@ -80,7 +80,7 @@ def test_until_then_its_cells_are_pending(
     assert total(pipeline.analytics, giver) == 1
 
 
-def hand_over(source: psycopg.Connection, thing: str, handed: object, to: Tenant) -> None:
+def hand_over(source: Connection, thing: str, handed: object, to: Tenant) -> None:
     """Give a workflow or client to another organization."""
     source.execute(
         f"UPDATE orchestration.{thing}s SET organization_id = %s, updated_at = now() WHERE id = %s",
@@ -88,7 +88,7 @@ def hand_over(source: psycopg.Connection, thing: str, handed: object, to: Tenant
     )
 
 
-def total(analytics: psycopg.Connection, tenant: Tenant) -> int:
+def total(analytics: Connection, tenant: Tenant) -> int:
     """How many jobs of an organization are counted."""
     return sum(
         cell["total_executions"]

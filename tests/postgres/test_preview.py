@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.errors import InvalidRange, UnknownOrganization
 from pipelines.extract.request import Request
@@ -17,12 +17,10 @@ from pipelines.postgres.tables import METADATA
 from pipelines.publish.writer import CellChange
 from pipelines.runs.dry_run import OrganizationDryRun, SubjectDryRun
 from pipelines.runs.dry_run import dry_run as preview
-from pipelines.runs.maintenance import retain
-from pipelines.runs.refresh import reconcile
-from pipelines.settings import Settings, load_settings
+from pipelines.settings import Settings
 from pipelines.subjects.jobs import JOBS
 from tests.support.pipeline import Pair, Pipeline
-from tests.support.planting import DAY, HOUR, MINUTE, NOON, Cell, Key, Tenant, new_id
+from tests.support.planting import DAY, HOUR, MINUTE, NOON, Cell, Key, new_id
 from tests.support.restatement_oracle import figures
 
 RANGE: dict[str, Any] = {"since": NOON - DAY, "until": NOON + 5 * DAY}
@@ -47,9 +45,9 @@ def test_a_preview_tells_what_the_reconcile_then_does(pair: Pair, pipeline: Pipe
     pipeline.change_job(jobs[1], workflow_id=tenant.workflows[1])
     pipeline.change_job(jobs[2], deleted_at=NOON)
     pipeline.change_job(jobs[3], completed_at=NOON + 40 * DAY)
-    pipeline.source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [jobs[4]])
+    pipeline.delete_jobs(jobs[4])
     pipeline.plant_jobs(tenant, [{"completed_at": NOON + 3 * DAY} for _ in range(7)])
-    live_in(pipeline.source, neighbour, "Asia/Tokyo")
+    pipeline.live_in(neighbour, "Asia/Tokyo")
     pipeline.plant_job(neighbour, completed_at=NOON + 3 * DAY)
     before = pipeline.cells()
 
@@ -68,10 +66,8 @@ def test_a_preview_tells_what_the_reconcile_then_does(pair: Pair, pipeline: Pipe
 def test_a_preview_writes_nothing(pair: Pair, pipeline: Pipeline) -> None:
     """No row of any table is written anew, on neither side, and no file of the facts."""
     tenant, neighbour = pair
-    pipeline.source.execute(
-        "DELETE FROM orchestration.jobs WHERE organization_id = %s", [tenant.organization]
-    )
-    live_in(pipeline.source, neighbour, "Asia/Tokyo")
+    pipeline.delete_jobs_of(tenant)
+    pipeline.live_in(neighbour, "Asia/Tokyo")
     pipeline.plant_job(neighbour, started_at=NOON + MINUTE)
     before = everything(pipeline.analytics), files(pipeline.settings)
 
@@ -133,9 +129,7 @@ def test_suspiciously_many_deletions_are_told_and_not_believed(pipeline: Pipelin
     pipeline.plant_jobs(tenant, [{"completed_at": NOON + number * MINUTE} for number in range(1_100)])
     pipeline.plant_job(neighbour)
     pipeline.refresh()
-    pipeline.source.execute(
-        "DELETE FROM orchestration.jobs WHERE organization_id = %s", [tenant.organization]
-    )
+    pipeline.delete_jobs_of(tenant)
     pipeline.plant_job(tenant, completed_at=NOON + 3 * DAY)
     pipeline.plant_job(neighbour)
     before = pipeline.cells()
@@ -155,7 +149,7 @@ def test_suspiciously_many_deletions_are_told_and_not_believed(pipeline: Pipelin
 def test_an_unknown_time_zone_is_told(pair: Pair, pipeline: Pipeline) -> None:
     """Nothing of that organization would be published, and its neighbour is told of as always."""
     tenant, neighbour = pair
-    live_in(pipeline.source, tenant, "Mars/Olympus_Mons")
+    pipeline.live_in(tenant, "Mars/Olympus_Mons")
     pipeline.plant_job(tenant)
     pipeline.plant_job(neighbour)
 
@@ -214,7 +208,7 @@ def test_facts_of_an_earlier_day_are_not_disowned_by_a_preview(
     pipeline.refresh()
     shutil.rmtree(pipeline.settings.facts_location)
     shutil.copytree(tmp_path / "copy", pipeline.settings.facts_location)
-    pipeline.source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [job])
+    pipeline.delete_jobs(job)
     before = pipeline.cells(), everything(pipeline.analytics)
 
     proposed = preview(pipeline.databases, pipeline.settings, **RANGE)
@@ -228,17 +222,13 @@ def test_facts_of_an_earlier_day_are_not_disowned_by_a_preview(
 @pytest.mark.usefixtures("pair")
 def test_another_definition_is_in_the_preview(pipeline: Pipeline) -> None:
     """Combinations that would come and go are told of everybody, and the definition gets no number yet."""
-    other = load_settings(
-        database_url=pipeline.databases.analytics_url,
-        home=pipeline.settings.home,
-        rollup_plan="hour=1 day=3 week=1 month=3",
-    )
+    other = pipeline.having(rollup_plan="hour=1 day=3 week=1 month=3")
     before = pipeline.cells(), everything(pipeline.analytics)
 
-    proposed = preview(pipeline.databases, other, **RANGE)
+    proposed = preview(pipeline.databases, other.settings, **RANGE)
 
     assert everything(pipeline.analytics) == before[1]
-    reconcile(pipeline.databases, other, **RANGE)
+    other.reconcile(**RANGE)
     check(proposed, before[0], pipeline.cells())
     assert len(proposed) == 2
 
@@ -246,11 +236,7 @@ def test_another_definition_is_in_the_preview(pipeline: Pipeline) -> None:
 def test_what_retention_removed_does_not_come_back_in_a_preview(pair: Pair, pipeline: Pipeline) -> None:
     """A late job of an hour that is kept no more changes the day and what is longer."""
     tenant, _ = pair
-    retain(
-        pipeline.databases,
-        pipeline.settings.model_copy(update={"keep_hours": timedelta(days=30)}),
-        now=NOON + 40 * DAY,
-    )
+    pipeline.having(keep_hours=timedelta(days=30)).retain(now=NOON + 40 * DAY)
     pipeline.plant_job(tenant)
     before = pipeline.cells()
 
@@ -262,11 +248,11 @@ def test_what_retention_removed_does_not_come_back_in_a_preview(pair: Pair, pipe
 
 
 def test_a_preview_refuses_what_a_reconcile_refuses(pipeline: Pipeline) -> None:
-    """A stranger, and a range without extent."""
-    stranger = new_id()
+    """A unknown, and a range without extent."""
+    unknown = new_id()
 
-    with pytest.raises(UnknownOrganization, match=str(stranger)):
-        preview(pipeline.databases, pipeline.settings, **RANGE, organization_ids=[stranger])
+    with pytest.raises(UnknownOrganization, match=str(unknown)):
+        preview(pipeline.databases, pipeline.settings, **RANGE, organization_ids=[unknown])
     with pytest.raises(InvalidRange, match="is not before"):
         preview(pipeline.databases, pipeline.settings, since=NOON, until=NOON)
 
@@ -310,14 +296,7 @@ def step(key: Key, before: Mapping[Key, Cell], after: Mapping[Key, Cell]) -> int
     return abs(new - old)
 
 
-def live_in(source: psycopg.Connection, tenant: Tenant, zone: str) -> None:
-    """Move an organization to another time zone."""
-    source.execute(
-        "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s", [zone, tenant.organization]
-    )
-
-
-def everything(connection: psycopg.Connection) -> dict[str, list[Any]]:
+def everything(connection: Connection) -> dict[str, list[Any]]:
     """The versions of every row of both schemas: the source shares the database here."""
     tables = [table for metadata in METADATA.values() for table in metadata.tables.values()]
     return {

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from itertools import product
 from pathlib import Path
 
-import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.compute import engine as recompute
 from pipelines.compute.cells import cells_statement
@@ -71,10 +71,7 @@ def define(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Define:
 def pair(pipeline: Pipeline) -> Pair:
     """Two refreshed organizations with jobs in five months, one of them far from UTC."""
     tenants = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
-    pipeline.source.execute(
-        "UPDATE orchestration.organizations SET time_zone = 'America/New_York' WHERE id = %s",
-        [tenants[0].organization],
-    )
+    pipeline.live_in(tenants[0], "America/New_York")
     for tenant in tenants:
         pipeline.plant_jobs(
             tenant,
@@ -350,14 +347,14 @@ def test_one_that_cannot_be_rebuilt_does_not_stop_the_others(
     assert {cell["definition_version"] for cell in pipeline.cells(neighbour.organization).values()} == {
         SECOND
     }
-    assert pipeline.analytics.execute(
+    assert pipeline.select(
         "SELECT organization_id, error_class FROM analytics.refresh_outcomes WHERE outcome = 'failed'"
-    ).fetchall() == [(tenant.organization, "RaiseException")]
+    ) == [(tenant.organization, "RaiseException")]
     rebuild(pipeline.databases, other)
     assert pipeline.differences() == []
 
 
-def check_ranges(analytics: psycopg.Connection, old: dict[Key, Cell], new: oracle.Cells) -> None:
+def check_ranges(analytics: Connection, old: dict[Key, Cell], new: oracle.Cells) -> None:
     """Up to where an organization is its cells are new, from there on old: none missing, none left over."""
     reached: dict[object, datetime] = dict(
         analytics.execute(
@@ -396,7 +393,7 @@ def killed_at(point: FaultPoint, *, after: int = 0) -> Iterator[None]:
 
 
 @contextmanager
-def refused_rows(analytics: psycopg.Connection, tenant: Tenant) -> Iterator[None]:
+def refused_rows(analytics: Connection, tenant: Tenant) -> Iterator[None]:
     """Have the database refuse every cell of a tenant."""
     analytics.execute(
         "CREATE FUNCTION analytics.refuse() RETURNS trigger LANGUAGE plpgsql"
@@ -410,7 +407,7 @@ def refused_rows(analytics: psycopg.Connection, tenant: Tenant) -> Iterator[None
     analytics.execute("DROP FUNCTION analytics.refuse CASCADE")
 
 
-def move(source: psycopg.Connection, tenant: Tenant, since: datetime, so_far: timedelta) -> None:
+def move(source: Connection, tenant: Tenant, since: datetime, so_far: timedelta) -> None:
     """Have the tenant's next job after a moment have ended at another time."""
     row = source.execute(
         "SELECT id, completed_at FROM orchestration.jobs WHERE organization_id = %s AND completed_at >= %s"

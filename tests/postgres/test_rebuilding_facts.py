@@ -4,17 +4,14 @@ import shutil
 from pathlib import Path
 from uuid import UUID
 
-import psycopg
 import pytest
 from deltalake import DeltaTable
+from psycopg import Connection
 
 from pipelines.errors import PublishConflict
 from pipelines.extract.request import Request
 from pipelines.facts.fact_table import open_facts
-from pipelines.runs.maintenance import tidy_facts
-from pipelines.runs.refresh import FailedOrganization, publish_changes, reconcile, refresh
-from pipelines.runs.status import status
-from pipelines.runs.verify import verify
+from pipelines.runs.refresh import FailedOrganization, publish_changes
 from pipelines.state.watermarks import forget_published
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.steps import STEPS
@@ -25,19 +22,25 @@ from tests.support.planting import DAY, NOON, cells, plant_jobs, plant_lines, pl
 from tests.support.sampling import EVERYTHING
 
 
-def test_a_deleted_facts_folder_is_rebuilt(pipeline: Pipeline) -> None:
-    """The facts come back from the source; cells that were right are not written again."""
+@pytest.mark.parametrize("lost", ["deleted", "unreadable"])
+def test_lost_facts_are_rebuilt(pipeline: Pipeline, lost: str) -> None:
+    """The facts come back from the source, right cells are not written again; broken facts are set aside."""
     plant_two_tenants(pipeline.source)
     pipeline.refresh()
-    before = pipeline.row_versions()
-    shutil.rmtree(pipeline.settings.facts_location)
+    before, facts = pipeline.row_versions(), Path(pipeline.settings.facts_location)
+    if lost == "deleted":
+        shutil.rmtree(facts)
+    else:
+        for entry in (facts / "_delta_log").glob("*.json"):
+            entry.write_text("this is not a commit")
 
     report = pipeline.refresh()
 
-    assert report.facts_inserted == 12
+    assert (report.rows_read, report.facts_inserted) == (12, 12)
     assert (report.cells_written, report.cells_deleted) == (0, 0)
     assert pipeline.row_versions() == before
     assert pipeline.differences() == []
+    assert len(list(facts.parent.glob("job_facts.unusable-*"))) == (lost == "unreadable")
 
 
 def test_what_happened_while_the_facts_were_gone_is_found(pipeline: Pipeline) -> None:
@@ -46,7 +49,7 @@ def test_what_happened_while_the_facts_were_gone_is_found(pipeline: Pipeline) ->
     lost = pipeline.plant_job(tenant, completed_at=NOON + 60 * DAY)
     pipeline.refresh()
     shutil.rmtree(pipeline.settings.facts_location)
-    pipeline.source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [lost])
+    pipeline.delete_jobs(lost)
     pipeline.plant_job(tenant, completed_at=NOON + 90 * DAY)
 
     pipeline.refresh()
@@ -58,10 +61,10 @@ def test_the_facts_can_move_to_another_folder(pipeline: Pipeline, tmp_path: Path
     """An empty folder counts its versions anew, and they are not mistaken for those of the old one."""
     tenant, _ = plant_two_tenants(pipeline.source)
     pipeline.refresh()
-    moved = pipeline.settings.model_copy(update={"facts_url": str(tmp_path / "elsewhere")})
+    moved = pipeline.having(facts_url=str(tmp_path / "elsewhere"))
     for day in range(3):
         pipeline.plant_job(tenant, completed_at=NOON + day * DAY)
-        refresh(pipeline.databases, moved)
+        moved.refresh()
 
     # The old folder knows nothing of these three; going back to it must not forget them.
     pipeline.plant_job(tenant, completed_at=NOON + 9 * DAY)
@@ -75,17 +78,15 @@ def test_one_organization_can_move_first(pipeline: Pipeline, tmp_path: Path) -> 
     tenant, neighbour = plant_two_tenants(pipeline.source)
     pipeline.refresh()
     neighbours = pipeline.row_versions(neighbour.organization)
-    moved = pipeline.settings.model_copy(update={"facts_url": str(tmp_path / "elsewhere")})
+    moved = pipeline.having(facts_url=str(tmp_path / "elsewhere"))
     pipeline.plant_job(tenant)
 
-    reconcile(
-        pipeline.databases, moved, since=NOON - DAY, until=NOON + DAY, organization_ids=[tenant.organization]
-    )
+    moved.reconcile(since=NOON - DAY, until=NOON + DAY, organization_ids=[tenant.organization])
 
     assert pipeline.row_versions(neighbour.organization) == neighbours
     assert pipeline.differences() == []
     pipeline.plant_job(neighbour)
-    refresh(pipeline.databases, moved)
+    moved.refresh()
     assert pipeline.differences() == []
 
 
@@ -95,37 +96,25 @@ def test_one_organization_can_move_first(pipeline: Pipeline, tmp_path: Path) -> 
 def test_the_folder_of_the_facts_may_have_any_name(pipeline: Pipeline, tmp_path: Path, name: str) -> None:
     """Reading, merging, reconciling and tidying work there, and verify agrees."""
     tenant, _ = plant_two_tenants(pipeline.source)
-    there = pipeline.settings.model_copy(update={"home": tmp_path / name})
-    refresh(pipeline.databases, there)
+    there = pipeline.having(home=tmp_path / name)
+    there.refresh()
     job = pipeline.plant_job(tenant)
-    refresh(pipeline.databases, there)
-    pipeline.source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [job])
+    there.refresh()
+    pipeline.delete_jobs(job)
 
-    reconcile(pipeline.databases, there, since=NOON - DAY, until=NOON + DAY)
-    tidy_facts(pipeline.databases, there)
+    there.reconcile(since=NOON - DAY, until=NOON + DAY)
+    there.tidy_facts()
 
-    assert verify(pipeline.databases, there).differences == ()
+    assert there.verify().differences == ()
     assert pipeline.differences() == []
 
 
-def test_facts_restored_from_an_older_copy_catch_up(pipeline: Pipeline, tmp_path: Path) -> None:
-    """A copy that lacks what was read since is the same table at an earlier version; nothing is lost."""
-    tenant, _ = plant_two_tenants(pipeline.source)
-    pipeline.refresh()
-    shutil.copytree(pipeline.settings.facts_location, tmp_path / "copy")
-    pipeline.plant_job(tenant)
-    pipeline.refresh()
-    shutil.rmtree(pipeline.settings.facts_location)
-    shutil.copytree(tmp_path / "copy", pipeline.settings.facts_location)
-    pipeline.plant_job(tenant)
+@pytest.mark.parametrize("tidied", [False, True])
+def test_facts_restored_from_an_older_copy_catch_up(pipeline: Pipeline, tmp_path: Path, tidied: bool) -> None:
+    """A copy that lacks what was read since is the same table at an earlier version; nothing is lost.
 
-    pipeline.refresh()
-
-    assert pipeline.differences() == []
-
-
-def test_facts_restored_and_tidied_before_anybody_looked_catch_up(pipeline: Pipeline, tmp_path: Path) -> None:
-    """Tidying makes a new version, which must not pass for the one that was published."""
+    Tidying before anybody looked makes a new version, which must not pass for the one that was published.
+    """
     tenant, _ = plant_two_tenants(pipeline.source)
     pipeline.refresh()
     pipeline.change_job(pipeline.plant_job(tenant), started_at=NOON - 2 * DAY)
@@ -135,9 +124,10 @@ def test_facts_restored_and_tidied_before_anybody_looked_catch_up(pipeline: Pipe
     pipeline.refresh()
     shutil.rmtree(pipeline.settings.facts_location)
     shutil.copytree(tmp_path / "copy", pipeline.settings.facts_location)
-
-    tidy_facts(pipeline.databases, pipeline.settings)
     pipeline.plant_job(tenant)
+
+    if tidied:
+        pipeline.tidy_facts()
     pipeline.refresh()
 
     assert pipeline.differences() == []
@@ -162,7 +152,7 @@ def test_another_source_behind_the_same_url_is_reconciled_whole(pipeline: Pipeli
     tenant, _ = plant_two_tenants(pipeline.source)
     lost = pipeline.plant_job(tenant, completed_at=NOON + 3 * DAY)
     pipeline.refresh()
-    pipeline.source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [lost])
+    pipeline.delete_jobs(lost)
     pipeline.analytics.execute(
         'UPDATE analytics.watermarks SET checkpoint = checkpoint || \'{"identity": "before the restore"}\''
     )
@@ -184,21 +174,6 @@ def test_aggregates_restored_from_an_older_copy_catch_up(pipeline: Pipeline) -> 
     pipeline.refresh()
 
     assert pipeline.differences() == []
-
-
-def test_facts_that_cannot_be_read_are_set_aside_and_rebuilt(pipeline: Pipeline) -> None:
-    """Broken facts cost a full read and nothing else: every cell stays the very row it was."""
-    plant_two_tenants(pipeline.source)
-    pipeline.refresh()
-    before = pipeline.row_versions()
-    for entry in (Path(pipeline.settings.facts_location) / "_delta_log").glob("*.json"):
-        entry.write_text("this is not a commit")
-
-    report = pipeline.refresh()
-
-    assert (report.facts_inserted, report.cells_written, report.cells_deleted) == (report.rows_read, 0, 0)
-    assert pipeline.row_versions() == before
-    assert list(Path(pipeline.settings.facts_location).parent.glob("job_facts.unusable-*"))
 
 
 @pytest.mark.parametrize(
@@ -252,7 +227,7 @@ def test_a_fact_with_the_id_of_another_job_is_found_when_the_job_changes(pipelin
 
 def test_a_new_column_is_added_in_place(pipeline: Pipeline) -> None:
     """Rows that the source still has are read again, once; the others stay, and no cell changes."""
-    sealed = pipeline.settings.model_copy(update={"sealed_before": (NOON + 2 * DAY).date()})
+    sealed = pipeline.having(sealed_before=(NOON + 2 * DAY).date())
     tenant, neighbour = plant_two_tenants(pipeline.source)
     for each in (tenant, neighbour):
         job = pipeline.plant_job(each, completed_at=NOON + 9 * DAY)
@@ -262,28 +237,28 @@ def test_a_new_column_is_added_in_place(pipeline: Pipeline) -> None:
             job,
             [{"step_name": "send", "timestamp": NOON + day * DAY} for day in (0, 5)],
         )
-    refresh(pipeline.databases, sealed)
+    sealed.refresh()
     pipeline.source.execute("DELETE FROM orchestration.execution_logs WHERE timestamp = %s", [NOON])
     pipeline.source.execute("DELETE FROM orchestration.jobs WHERE completed_at = %s", [NOON])
     before, steps_before = pipeline.row_versions(), step_rows(pipeline.analytics)
-    take_away_column(sealed, pipeline.analytics, JOBS, "created_at")
-    take_away_column(sealed, pipeline.analytics, STEPS, "job_id")
-    unread = verify(pipeline.databases, sealed)
+    take_away_column(sealed.settings, pipeline.analytics, JOBS, "created_at")
+    take_away_column(sealed.settings, pipeline.analytics, STEPS, "job_id")
+    unread = sealed.verify()
 
-    report, again = refresh(pipeline.databases, sealed), refresh(pipeline.databases, sealed)
+    report, again = sealed.refresh(), sealed.refresh()
 
     assert (unread.differences, unread.steps.differences) == ((), ())
-    jobs, steps = (open_facts(sealed, kind).scan().collect() for kind in (JOBS.fact, STEPS.fact))
+    jobs, steps = (open_facts(sealed.settings, kind).scan().collect() for kind in (JOBS.fact, STEPS.fact))
     assert (jobs.height, jobs["created_at"].null_count()) == (14, 2)
     assert (steps.height, steps["job_id"].null_count()) == (4, 2)
     assert (report.rows_read, report.facts_updated, report.facts_deleted) == (12, 12, 0)
     assert (report.steps.rows_read, report.steps.facts_updated, report.steps.facts_deleted) == (2, 2, 0)
     assert (again.rows_read, again.steps.rows_read) == (0, 0)
     assert (pipeline.row_versions(), step_rows(pipeline.analytics)) == (before, steps_before)
-    assert status(pipeline.databases, sealed).set_aside == ()
+    assert sealed.status().set_aside == ()
     pipeline.change_job(job, status="FAILED")
-    assert refresh(pipeline.databases, sealed).facts_updated == 1
-    assert verify(pipeline.databases, sealed).differences == ()
+    assert sealed.refresh().facts_updated == 1
+    assert sealed.verify().differences == ()
 
 
 def test_the_last_job_of_all_can_leave(pipeline: Pipeline) -> None:
@@ -333,7 +308,7 @@ def test_what_was_listed_and_is_gone_leaves_the_list_when_the_facts_are_made_ane
     pipeline.refresh()
     assert {job for job, *_ in pipeline.listed()} == {gone, kept, theirs}
     shutil.rmtree(pipeline.settings.facts_location)
-    pipeline.source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [gone])
+    pipeline.delete_jobs(gone)
 
     pipeline.refresh()
 
@@ -348,21 +323,19 @@ def test_sealed_history_is_not_lost_with_the_facts(pipeline: Pipeline, zone: str
     A day of Johannesburg begins at the very moment before which all days are sealed.
     """
     tenant, neighbour = plant_two_tenants(pipeline.source, zone)
-    sealed = pipeline.settings.model_copy(
-        update={"sealed_before": (NOON + 4 * DAY).date(), "tolerated_failures_pct": 100}
-    )
-    refresh(pipeline.databases, sealed)
+    sealed = pipeline.having(sealed_before=(NOON + 4 * DAY).date(), tolerated_failures_pct=100)
+    sealed.refresh()
     pipeline.source.execute(
         "DELETE FROM orchestration.jobs WHERE organization_id = %s AND completed_at = %s",
         [tenant.organization, NOON],
     )
-    before, facts = pipeline.row_versions(tenant.organization), Path(sealed.facts_location)
+    before, facts = pipeline.row_versions(tenant.organization), Path(sealed.settings.facts_location)
     facts.rename(facts.with_name("kept"))
     pipeline.plant_job(tenant, completed_at=NOON + 5 * DAY)
     pipeline.plant_job(neighbour, completed_at=NOON + 5 * DAY)
 
-    lost = [refresh(pipeline.databases, sealed) for _ in range(2)]
-    tidy_facts(pipeline.databases, sealed)
+    lost = [sealed.refresh() for _ in range(2)]
+    sealed.tidy_facts()
 
     assert [report.failed for report in lost] == [
         (FailedOrganization(tenant.organization, "SealedHistoryLost"),)
@@ -371,10 +344,10 @@ def test_sealed_history_is_not_lost_with_the_facts(pipeline: Pipeline, zone: str
     assert total(pipeline.analytics, neighbour.organization) == 7
     shutil.rmtree(facts)
     facts.with_name("kept").rename(facts)
-    assert refresh(pipeline.databases, sealed).failed == ()
+    assert sealed.refresh().failed == ()
     assert [total(pipeline.analytics, each.organization) for each in (tenant, neighbour)] == [7, 7]
     shutil.rmtree(facts)
-    done_without = reconcile(pipeline.databases, sealed, since=NOON, until=NOON + DAY, accept_deletes=True)
+    done_without = sealed.reconcile(since=NOON, until=NOON + DAY, accept_deletes=True)
     assert done_without.failed == ()
     assert total(pipeline.analytics, tenant.organization) == 6
 
@@ -387,10 +360,10 @@ def test_a_source_that_lost_its_jobs_is_not_believed_when_the_facts_are_gone_too
     pipeline.refresh()
     before = pipeline.row_versions(tenant.organization)
     shutil.rmtree(pipeline.settings.facts_location)
-    pipeline.source.execute("DELETE FROM orchestration.jobs WHERE id = ANY(%s)", [list(jobs)])
+    pipeline.delete_jobs(*jobs)
     pipeline.plant_job(neighbour)
 
-    report = refresh(pipeline.databases, pipeline.settings.model_copy(update={"tolerated_failures_pct": 100}))
+    report = pipeline.having(tolerated_failures_pct=100).refresh()
 
     assert report.failed == (FailedOrganization(tenant.organization, "DeletesNotAccepted"),)
     assert pipeline.row_versions(tenant.organization) == before
@@ -417,7 +390,7 @@ def test_checkpoints_or_watermarks_that_somebody_removed_come_back(gone: str, pi
     assert pipeline.refresh().rows_read == 0
 
 
-def plant_two_tenants(source: psycopg.Connection, zone: str = "UTC") -> Pair:
+def plant_two_tenants(source: Connection, zone: str = "UTC") -> Pair:
     """Insert six jobs on six days for each of two tenants."""
     tenants = plant_tenant(source), plant_tenant(source, "Neighbour")
     source.execute("UPDATE orchestration.organizations SET time_zone = %s", [zone])
@@ -426,12 +399,12 @@ def plant_two_tenants(source: psycopg.Connection, zone: str = "UTC") -> Pair:
     return tenants
 
 
-def step_rows(analytics: psycopg.Connection) -> set[tuple[str, ...]]:
+def step_rows(analytics: Connection) -> set[tuple[str, ...]]:
     """Each stored cell of steps with the version of its row."""
     return set(analytics.execute("SELECT xmin::text, s::text FROM analytics.aggregate_step_metrics AS s"))
 
 
-def total(analytics: psycopg.Connection, organization: UUID) -> int:
+def total(analytics: Connection, organization: UUID) -> int:
     """How many jobs the months count."""
     return sum(
         cell["total_executions"]

@@ -1,58 +1,40 @@
 """A reconcile makes a range equal the source again, hard deletes included, and nothing outside it."""
 
 from datetime import datetime
-from uuid import UUID
 
-import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.errors import InvalidRange, UnknownOrganization
 from pipelines.fault_points import FaultPoint
-from pipelines.postgres.connections import Databases
 from pipelines.runs.dry_run import dry_run as preview
-from pipelines.runs.refresh import reconcile, refresh
-from pipelines.runs.status import status
-from pipelines.settings import Settings, Tier
+from pipelines.settings import Tier
 from tests.support.faults.runs import recorded
 from tests.support.oracle import ALL, cells_by_sql, differences
 from tests.support.pipeline import Pipeline
-from tests.support.planting import (
-    DAY,
-    MINUTE,
-    NOON,
-    Tenant,
-    cells,
-    new_id,
-    plant_job,
-    plant_jobs,
-    plant_tenant,
-    row_versions,
-    without_constraints,
-)
+from tests.support.planting import DAY, MINUTE, NOON, Tenant, cells, new_id, without_constraints
 from tests.support.restatement_oracle import figures, restated
 
 
-def test_what_searches_by_index_does_not_see_hard_deletes_and_a_reconcile_does(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_what_searches_by_index_does_not_see_hard_deletes_and_a_reconcile_does(pipeline: Pipeline) -> None:
     """A row that is gone leaves nothing to read, so only the comparison with the facts finds it."""
-    settings = settings.model_copy(update={"extraction": Tier.INDEXED})
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    plant_job(source, neighbour)
-    job = plant_job(source, tenant)
-    refresh(databases, settings)
-    neighbours = row_versions(analytics, neighbour.organization)
-    delete(source, job)
-    refresh(databases, settings)
-    still_there = days(analytics, tenant)
+    pipeline = pipeline.having(extraction=Tier.INDEXED)
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
+    pipeline.plant_job(neighbour)
+    job = pipeline.plant_job(tenant)
+    pipeline.refresh()
+    neighbours = pipeline.row_versions(neighbour.organization)
+    pipeline.delete_jobs(job)
+    pipeline.refresh()
+    still_there = days(pipeline.analytics, tenant)
 
-    report = reconcile(databases, settings, since=NOON - DAY, until=NOON + DAY)
+    report = pipeline.reconcile(since=NOON - DAY, until=NOON + DAY)
 
     assert len(still_there) == 1
-    assert cells(analytics, tenant.organization) == {}
+    assert pipeline.cells(tenant.organization) == {}
     assert (report.facts_deleted, report.cells_deleted) == (1, 27)
-    assert row_versions(analytics, neighbour.organization) == neighbours
-    assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert pipeline.row_versions(neighbour.organization) == neighbours
+    assert pipeline.differences() == []
 
 
 def test_a_refresh_heals_hard_deletes(pipeline: Pipeline) -> None:
@@ -66,14 +48,14 @@ def test_a_refresh_heals_hard_deletes(pipeline: Pipeline) -> None:
     backwards = pipeline.plant_job(tenant, started_at=NOON + MINUTE)
     pipeline.refresh()
     neighbours = pipeline.row_versions(neighbour.organization)
-    delete(pipeline.source, gone)
+    pipeline.delete_jobs(gone)
     alone = pipeline.refresh()
     one_less = differences(pipeline.cells(), cells_by_sql(pipeline.source))
 
-    delete(pipeline.source, replaced)
+    pipeline.delete_jobs(replaced)
     pipeline.plant_job(tenant)
     pipeline.change_job(kept, status="FAILED")
-    delete(pipeline.source, spoilt, backwards)
+    pipeline.delete_jobs(spoilt, backwards)
     together = pipeline.refresh()
 
     assert (alone.facts_deleted, one_less) == (1, [])
@@ -91,8 +73,7 @@ def test_a_refresh_heals_hard_deletes(pipeline: Pipeline) -> None:
 def test_what_is_accounted_for_is_not_compared(pipeline: Pipeline) -> None:
     """New, edited, spoilt, repaired and soft-deleted jobs leave the count right: no checksum is compared."""
     without_constraints(pipeline.source)
-    tenant = pipeline.plant_tenant()
-    pipeline.plant_job(pipeline.plant_tenant("Neighbour"))
+    tenant = pipeline.plant_beside_a_neighbour()
     edited, deleted, spoilt, retried = pipeline.plant_jobs(tenant, [{}] * 4)
     repaired = pipeline.plant_job(tenant, status="ARCHIVED")
     pipeline.refresh()
@@ -110,41 +91,38 @@ def test_what_is_accounted_for_is_not_compared(pipeline: Pipeline) -> None:
     assert FaultPoint.CHECKSUMS_READ not in passed
 
 
-def test_too_many_deletes_are_withheld_by_a_refresh_and_stand(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_too_many_deletes_are_guarded_by_a_refresh_and_stand(pipeline: Pipeline) -> None:
     """The others go on, the next refresh publishes what else happens, and who accepts is rid of them."""
-    settings = settings.model_copy(update={"tolerated_failures_pct": 50})
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    plant_job(source, neighbour)
-    jobs = plant_jobs(source, tenant, [{}] * 1_001)
-    refresh(databases, settings)
-    delete(source, *jobs[1:])
+    pipeline = pipeline.having(tolerated_failures_pct=50)
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
+    pipeline.plant_job(neighbour)
+    jobs = pipeline.plant_jobs(tenant, [{}] * 1_001)
+    pipeline.refresh()
+    pipeline.delete_jobs(*jobs[1:])
 
-    withheld = refresh(databases, settings)
-    late = plant_job(source, tenant)
-    standing = refresh(databases, settings)
+    guarded = pipeline.refresh()
+    late = pipeline.plant_job(tenant)
+    standing = pipeline.refresh()
 
-    assert [each.error_class for each in withheld.failed] == ["DeletesNotAccepted"]
+    assert [each.error_class for each in guarded.failed] == ["DeletesNotAccepted"]
     assert (standing.failed, standing.facts_deleted, standing.facts_inserted) == ((), 0, 1)
-    assert sum(totals(analytics, tenant)) == 1_002
-    failing = {each.organization_id: each.failing for each in status(databases, settings).organizations}
+    assert sum(totals(pipeline.analytics, tenant)) == 1_002
+    failing = {each.organization_id: each.failing for each in pipeline.status().organizations}
     assert failing == {tenant.organization: "DeletesNotAccepted", neighbour.organization: None}
-    reconcile(databases, settings, since=NOON - DAY, until=NOON + DAY, accept_deletes=True)
-    assert differences(cells(analytics), cells_by_sql(source)) == []
-    delete(source, late)
-    assert refresh(databases, settings).facts_deleted == 1
+    pipeline.reconcile(since=NOON - DAY, until=NOON + DAY, accept_deletes=True)
+    assert pipeline.differences() == []
+    pipeline.delete_jobs(late)
+    assert pipeline.refresh().facts_deleted == 1
 
 
 @pytest.mark.every_postgres
 def test_a_reconcile_deletes_within_its_range_only(pipeline: Pipeline) -> None:
     """The range is [since, until): the first moment belongs to it and the last does not."""
-    tenant = pipeline.plant_tenant()
-    pipeline.plant_job(pipeline.plant_tenant("Neighbour"))
+    tenant = pipeline.plant_beside_a_neighbour()
     moments = [NOON - MINUTE / 60_000_000, NOON, NOON + DAY - MINUTE / 60_000_000, NOON + DAY]
     jobs = pipeline.plant_jobs(tenant, [{"completed_at": moment} for moment in moments])
     pipeline.refresh()
-    delete(pipeline.source, *jobs)
+    pipeline.delete_jobs(*jobs)
 
     pipeline.reconcile(since=NOON, until=NOON + DAY)
 
@@ -162,7 +140,7 @@ def test_a_reconcile_of_one_organization_leaves_the_others_alone(pipeline: Pipel
     pipeline.refresh()
     neighbours = pipeline.row_versions(neighbour.organization)
     cursors = progress_of(pipeline.analytics, neighbour)
-    delete(pipeline.source, mine, theirs)
+    pipeline.delete_jobs(mine, theirs)
     pipeline.plant_job(neighbour)
 
     report = pipeline.reconcile(since=NOON - DAY, until=NOON + DAY, organization_ids=[tenant.organization])
@@ -177,8 +155,7 @@ def test_a_reconcile_of_one_organization_leaves_the_others_alone(pipeline: Pipel
 
 def test_a_second_reconcile_writes_nothing(pipeline: Pipeline) -> None:
     """A range in which source and facts agree is not read again, and every row stays as it is."""
-    tenant = pipeline.plant_tenant()
-    pipeline.plant_job(pipeline.plant_tenant("Neighbour"))
+    tenant = pipeline.plant_beside_a_neighbour()
     pipeline.plant_jobs(tenant, [{"completed_at": NOON + day * DAY} for day in range(5)])
     pipeline.reconcile(since=NOON - DAY, until=NOON + 9 * DAY)
     before = pipeline.row_versions()
@@ -194,8 +171,7 @@ def test_a_second_reconcile_writes_nothing(pipeline: Pipeline) -> None:
 
 def test_a_reconcile_is_a_refresh_too(pipeline: Pipeline) -> None:
     """What changed outside the range is published as well, so that the cursor may move."""
-    tenant = pipeline.plant_tenant()
-    pipeline.plant_job(pipeline.plant_tenant("Neighbour"))
+    tenant = pipeline.plant_beside_a_neighbour()
     pipeline.refresh()
     pipeline.plant_job(tenant)
 
@@ -243,8 +219,7 @@ def test_cells_that_somebody_changed_are_put_right(pipeline: Pipeline) -> None:
 
 def test_a_job_that_left_the_range_is_not_taken_for_deleted(pipeline: Pipeline) -> None:
     """The facts have it in the range and the source elsewhere: it is moved, not lost."""
-    tenant = pipeline.plant_tenant()
-    pipeline.plant_job(pipeline.plant_tenant("Neighbour"))
+    tenant = pipeline.plant_beside_a_neighbour()
     job = pipeline.plant_job(tenant)
     pipeline.refresh()
     pipeline.change_job(job, completed_at=NOON + 40 * DAY)
@@ -256,7 +231,7 @@ def test_a_job_that_left_the_range_is_not_taken_for_deleted(pipeline: Pipeline) 
 
 
 def test_a_reconcile_finds_a_workflow_that_changed_hands(pipeline: Pipeline) -> None:
-    """No job row changed, and yet its jobs point at a stranger's workflow now."""
+    """No job row changed, and yet its jobs point at another organization's workflow now."""
     without_constraints(pipeline.source)
     tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
     pipeline.plant_job(neighbour)
@@ -279,7 +254,7 @@ def test_a_hard_deleted_anomaly_leaves_the_list(pipeline: Pipeline) -> None:
     kept = pipeline.plant_job(pipeline.plant_tenant("Neighbour"), started_at=NOON + MINUTE)
     job = pipeline.plant_job(tenant, started_at=NOON + MINUTE)
     pipeline.refresh()
-    delete(pipeline.source, job)
+    pipeline.delete_jobs(job)
 
     pipeline.reconcile(since=NOON - DAY, until=NOON + DAY)
 
@@ -288,9 +263,7 @@ def test_a_hard_deleted_anomaly_leaves_the_list(pipeline: Pipeline) -> None:
 
 def test_an_organization_that_is_gone_loses_its_cells(pipeline: Pipeline) -> None:
     """A tenant deleted with all its rows is reconciled like any other, asked for or not."""
-    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
-    pipeline.plant_job(tenant)
-    pipeline.plant_job(neighbour)
+    tenant, neighbour = pipeline.plant_pair()
     pipeline.refresh()
     pipeline.source.execute("DELETE FROM orchestration.organizations WHERE id = %s", [tenant.organization])
 
@@ -302,12 +275,12 @@ def test_an_organization_that_is_gone_loses_its_cells(pipeline: Pipeline) -> Non
 
 def test_an_unknown_organization_is_named(pipeline: Pipeline) -> None:
     """Neither command takes an id that nobody knows, and nothing is done."""
-    stranger = new_id()
+    unknown = new_id()
 
-    with pytest.raises(UnknownOrganization, match=str(stranger)):
-        pipeline.reconcile(since=NOON, until=NOON + DAY, organization_ids=[stranger])
-    with pytest.raises(UnknownOrganization, match=str(stranger)):
-        pipeline.refresh(organization_ids=[stranger])
+    with pytest.raises(UnknownOrganization, match=str(unknown)):
+        pipeline.reconcile(since=NOON, until=NOON + DAY, organization_ids=[unknown])
+    with pytest.raises(UnknownOrganization, match=str(unknown)):
+        pipeline.refresh(organization_ids=[unknown])
 
 
 @pytest.mark.parametrize("until", [NOON, NOON - DAY])
@@ -317,17 +290,12 @@ def test_a_range_without_extent_is_refused(until: datetime, pipeline: Pipeline) 
         pipeline.reconcile(since=NOON, until=until)
 
 
-def delete(source: psycopg.Connection, *jobs: UUID) -> None:
-    """Delete jobs for good."""
-    source.execute("DELETE FROM orchestration.jobs WHERE id = ANY(%s)", [list(jobs)])
-
-
-def days(analytics: psycopg.Connection, tenant: Tenant) -> set[datetime]:
+def days(analytics: Connection, tenant: Tenant) -> set[datetime]:
     """The days on which the tenant has cells."""
     return {key[2] for key in cells(analytics, tenant.organization) if key[1] == "day"}
 
 
-def totals(analytics: psycopg.Connection, tenant: Tenant) -> list[int]:
+def totals(analytics: Connection, tenant: Tenant) -> list[int]:
     """The tenant's jobs, day by day."""
     return [
         cell["total_executions"]
@@ -336,7 +304,7 @@ def totals(analytics: psycopg.Connection, tenant: Tenant) -> list[int]:
     ]
 
 
-def progress_of(analytics: psycopg.Connection, tenant: Tenant) -> list[tuple]:
+def progress_of(analytics: Connection, tenant: Tenant) -> list[tuple]:
     """What is remembered of how far a tenant was read and published."""
     return analytics.execute(
         "SELECT * FROM analytics.watermarks WHERE subject = 'jobs' AND organization_id = %s",

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.errors import AnotherRunHoldsTheLock
-from pipelines.runs.refresh import reconcile, refresh
+from pipelines.runs.refresh import refresh
 from tests.support.pipeline import Pipeline
 from tests.support.planting import DAY, NOON
 
@@ -40,17 +41,17 @@ def test_a_run_waits_for_the_other_one(pipeline: Pipeline) -> None:
 def test_a_run_that_waited_in_vain_says_so(pipeline: Pipeline) -> None:
     """After EXECMETRICS_LOCK_TIMEOUT it gives up with a plain sentence and has done nothing."""
     pipeline.plant_job(pipeline.plant_tenant())
-    hasty = pipeline.settings.model_copy(update={"lock_timeout": timedelta(milliseconds=150)})
+    hasty = pipeline.having(lock_timeout=timedelta(milliseconds=150))
     with psycopg.connect(pipeline.databases.analytics_url) as holder:
         holder.execute(TAKE)
 
         with pytest.raises(AnotherRunHoldsTheLock, match="Another run is still at work"):
-            refresh(pipeline.databases, hasty)
+            hasty.refresh()
         with pytest.raises(AnotherRunHoldsTheLock, match="EXECMETRICS_LOCK_TIMEOUT"):
-            reconcile(pipeline.databases, hasty, since=NOON, until=NOON + DAY)
+            hasty.reconcile(since=NOON, until=NOON + DAY)
 
     assert pipeline.cells() == {}
-    assert refresh(pipeline.databases, hasty).cells_written == 27
+    assert hasty.refresh().cells_written == 27
 
 
 def test_two_runs_at_once_give_the_right_table(pipeline: Pipeline) -> None:
@@ -69,14 +70,14 @@ def test_two_runs_at_once_give_the_right_table(pipeline: Pipeline) -> None:
 def test_the_lock_of_one_database_is_not_that_of_another(pipeline: Pipeline, server: str) -> None:
     """Two products on one server do not wait for each other."""
     pipeline.plant_job(pipeline.plant_tenant())
-    hasty = pipeline.settings.model_copy(update={"lock_timeout": timedelta(milliseconds=150)})
+    hasty = pipeline.having(lock_timeout=timedelta(milliseconds=150))
     with psycopg.connect(server) as holder:
         holder.execute(TAKE)
 
-        assert refresh(pipeline.databases, hasty).cells_written == 27
+        assert hasty.refresh().cells_written == 27
 
 
-def wait_until_somebody_waits(analytics: psycopg.Connection) -> None:
+def wait_until_somebody_waits(analytics: Connection) -> None:
     """Return when a session stands in the queue for the lock."""
     give_up = datetime.now(UTC) + timedelta(seconds=30)
     while analytics.execute(WAITING).fetchone() == (0,):

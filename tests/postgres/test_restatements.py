@@ -5,12 +5,10 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-import psycopg
 import pytest
+from psycopg import Connection
 
-from pipelines.postgres.connections import Databases
-from pipelines.runs.refresh import reconcile_created, refresh
-from pipelines.settings import Settings, Tier, load_settings
+from pipelines.settings import Tier
 from pipelines.subjects.restatements import Restated as Reasons
 from tests.support.pipeline import Pair, Pipeline
 from tests.support.planting import (
@@ -21,13 +19,14 @@ from tests.support.planting import (
     Cell,
     Key,
     Tenant,
-    cells,
     change_job,
     plant_job,
     plant_jobs,
     plant_tenant,
 )
 from tests.support.restatement_oracle import Restated, changes, complete_through, restated
+
+TIMES = ("created_at", "started_at", "completed_at")
 
 # What is done to a job that counts, and why its cells are other ones afterwards.
 EDITS: dict[str, tuple[dict[str, Any], str]] = {
@@ -39,11 +38,7 @@ EDITS: dict[str, tuple[dict[str, Any], str]] = {
     "outcome": ({"status": "FAILED"}, "edited"),
     "moved to another day": ({"completed_at": NOON - 20 * HOUR, "started_at": NOON - 21 * HOUR}, "edited"),
     "its day of creation, and to another week": (
-        {
-            "created_at": NOON - 9 * DAY,
-            "started_at": NOON - 8 * DAY - HOUR,
-            "completed_at": NOON - 8 * DAY,
-        },
+        dict(zip(TIMES, (NOON - 9 * DAY, NOON - 8 * DAY - HOUR, NOON - 8 * DAY), strict=True)),
         "edited",
     ),
     "retried in one step": (
@@ -57,7 +52,7 @@ EDITS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.fixture
-def pair(source: psycopg.Connection) -> Pair:
+def pair(source: Connection) -> Pair:
     """Two organizations with some jobs each, the second one a neighbour that must never be restated."""
     tenants = plant_tenant(source), plant_tenant(source, "Neighbour")
     for tenant in tenants:
@@ -149,31 +144,25 @@ def test_an_undeleted_job_was_edited(pair: Pair, pipeline: Pipeline) -> None:
     } == expected
 
 
-def test_what_a_checksum_comparison_found_is_a_backfill(
-    pair: Pair,
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-) -> None:
+def test_what_a_checksum_comparison_found_is_a_backfill(pair: Pair, pipeline: Pipeline) -> None:
     """A row that is gone from the source says no more why, only that somebody looked."""
-    settings = settings.model_copy(update={"extraction": Tier.INDEXED})
+    pipeline = pipeline.having(extraction=Tier.INDEXED)
     tenant, _ = pair
-    job = plant_job(source, tenant)
-    refresh(databases, settings)
-    before = cells(analytics)
-    source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [job])
-    refresh(databases, settings)
-    unseen = restated(analytics)
+    job = pipeline.plant_job(tenant)
+    pipeline.refresh()
+    before = pipeline.cells()
+    pipeline.delete_jobs(job)
+    pipeline.refresh()
+    unseen = restated(pipeline.analytics)
 
-    reconcile_created(databases, settings)
+    pipeline.reconcile_created()
 
-    expected = changes(before, cells(analytics), "backfill")
+    expected = changes(before, pipeline.cells(), "backfill")
     assert unseen == {}
     assert expected
-    assert restated(analytics) == expected
-    reconcile_created(databases, settings)
-    assert restated(analytics) == expected
+    assert restated(pipeline.analytics) == expected
+    pipeline.reconcile_created()
+    assert restated(pipeline.analytics) == expected
 
 
 def test_another_time_zone_restates_days_and_longer(pair: Pair, pipeline: Pipeline) -> None:
@@ -181,7 +170,7 @@ def test_another_time_zone_restates_days_and_longer(pair: Pair, pipeline: Pipeli
     tenant, _ = pair
     pipeline.refresh()
     before = pipeline.cells()
-    live_in(pipeline.source, tenant, "America/New_York")
+    pipeline.live_in(tenant, "America/New_York")
 
     pipeline.refresh()
 
@@ -198,13 +187,9 @@ def test_another_definition_restates_what_differs(pair: Pair, pipeline: Pipeline
     """Combinations that are stored no longer, or only now, are on record; the others did not change."""
     pipeline.refresh()
     before = pipeline.cells()
-    other = load_settings(
-        database_url=pipeline.databases.analytics_url,
-        home=pipeline.settings.home,
-        rollup_plan="hour=1 day=3 week=1 month=3",
-    )
+    other = pipeline.having(rollup_plan="hour=1 day=3 week=1 month=3")
 
-    refresh(pipeline.databases, other)
+    other.refresh()
 
     expected = changes(before, pipeline.cells(), "definition")
     assert {(key[0], key[1]) for key in expected} == {
@@ -246,7 +231,7 @@ def test_only_a_period_that_is_over_is_restated(pipeline: Pipeline) -> None:
     tenants = {zone: pipeline.plant_tenant(zone) for zone in over}
     pipeline.plant_job(pipeline.plant_tenant("Neighbour"))
     for zone, tenant in tenants.items():
-        live_in(pipeline.source, tenant, zone)
+        pipeline.live_in(tenant, zone)
     pipeline.refresh()
     for zone, tenant in tenants.items():
         complete_through(pipeline.analytics, tenant, NOON + 15 * HOUR + 30 * MINUTE)
@@ -310,22 +295,22 @@ def test_the_first_publication_and_an_unchanged_second_restate_nothing(
     assert restated(pipeline.analytics) == {}
 
 
-Step = Callable[[psycopg.Connection, Tenant, list[UUID]], object]
+Step = Callable[[Connection, Tenant, list[UUID]], object]
 
 
-def late(source: psycopg.Connection, tenant: Tenant, _: list[UUID]) -> None:
+def late(source: Connection, tenant: Tenant, _: list[UUID]) -> None:
     plant_job(source, tenant)
 
 
-def edited(source: psycopg.Connection, _: Tenant, jobs: list[UUID]) -> None:
+def edited(source: Connection, _: Tenant, jobs: list[UUID]) -> None:
     change_job(source, jobs.pop(), status="FAILED")
 
 
-def retried(source: psycopg.Connection, _: Tenant, jobs: list[UUID]) -> None:
+def retried(source: Connection, _: Tenant, jobs: list[UUID]) -> None:
     change_job(source, jobs.pop(), status="RUNNING", completed_at=None)
 
 
-def deleted(source: psycopg.Connection, _: Tenant, jobs: list[UUID]) -> None:
+def deleted(source: Connection, _: Tenant, jobs: list[UUID]) -> None:
     change_job(source, jobs.pop(), deleted_at=NOON)
 
 
@@ -376,14 +361,7 @@ def of(stored: dict[Key, Cell], tenant: Tenant) -> dict[Key, Cell]:
     return {key: cell for key, cell in stored.items() if key[0] == tenant.organization}
 
 
-def live_in(source: psycopg.Connection, tenant: Tenant, zone: str) -> None:
-    """Move an organization to another time zone."""
-    source.execute(
-        "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s", [zone, tenant.organization]
-    )
-
-
-def one(connection: psycopg.Connection, statement: str) -> Any:
+def one(connection: Connection, statement: str) -> Any:
     """The only value of the only row."""
     row = connection.execute(statement).fetchone()
     assert row

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.postgres.connections import Databases
 from pipelines.runs.audit import audit
@@ -177,7 +177,7 @@ def test_the_newest_outcome_of_each_organization_stays(pipeline: Pipeline, keepi
     tenant, neighbour, third = (pipeline.plant_tenant().organization for _ in range(3))
     pipeline.refresh()
     pipeline.analytics.execute("TRUNCATE analytics.refresh_outcomes")
-    stranger = new_id()
+    unknown = new_id()
     planted = [
         (tenant, NOON - 3 * DAY, None),
         (tenant, NOON - 2 * DAY, "ValueError"),
@@ -187,7 +187,7 @@ def test_the_newest_outcome_of_each_organization_stays(pipeline: Pipeline, keepi
         (third, NOON - 8 * DAY, "ValueError"),
         (third, NOON + DAY, None),
         (third, NOON + 2 * DAY, None),
-        (stranger, NOON - DAY, "ValueError"),
+        (unknown, NOON - DAY, "ValueError"),
         (tenant, NOON - 5 * DAY, "KeyError"),
     ]
     for organization, finished_at, error_class in planted:
@@ -205,9 +205,9 @@ def test_the_newest_outcome_of_each_organization_stays(pipeline: Pipeline, keepi
 
     report = retain(pipeline.databases, keeping(outcomes=7), now=NOON + 7 * DAY)
 
-    stored = pipeline.analytics.execute(
+    stored = pipeline.select(
         "SELECT organization_id, finished_at, error_class FROM analytics.refresh_outcomes ORDER BY 1, 2"
-    ).fetchall()
+    )
     assert stored == [planted[9], planted[2], planted[4], planted[6], planted[7]]
     assert report == RetentionReport(0, 0, 5)
 
@@ -222,7 +222,7 @@ def test_the_limits_are_counted_from_now(pair: Pair, pipeline: Pipeline, keeping
     assert hours == {MIDNIGHT, NOON, NOON + 9 * DAY}
 
 
-def late(source: psycopg.Connection, tenants: tuple[Tenant, ...]) -> None:
+def late(source: Connection, tenants: tuple[Tenant, ...]) -> None:
     """Plant a job of long ago and one of NOON for each, and change one that is there."""
     for tenant in tenants:
         plant_job(source, tenant, completed_at=NOON - 40 * DAY)

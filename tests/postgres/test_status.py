@@ -2,16 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 
-import psycopg
 import pytest
 
 from pipelines.errors import SchemaMissing
 from pipelines.postgres.connections import Databases
-from pipelines.runs.refresh import refresh
 from pipelines.runs.status import OrganizationStatus, status
 from pipelines.settings import Settings, load_settings
 from tests.support.pipeline import Pipeline
-from tests.support.planting import DAY, MINUTE, NOON, Tenant
+from tests.support.planting import DAY, MINUTE, NOON
 
 
 def test_status_counts_each_organization_apart(pipeline: Pipeline) -> None:
@@ -63,7 +61,7 @@ def test_an_organization_is_complete_through_the_moment_it_was_read(pipeline: Pi
 def test_status_tells_the_time_zone_and_when_figures_were_verified(pipeline: Pipeline) -> None:
     """Each organization has its own zone; verified is one that an audit found right."""
     tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
-    live_in(pipeline.source, tenant, "Asia/Kolkata")
+    pipeline.live_in(tenant, "Asia/Kolkata")
     pipeline.plant_job(tenant)
     pipeline.plant_job(neighbour)
     pipeline.refresh()
@@ -82,17 +80,15 @@ def test_status_tells_the_time_zone_and_when_figures_were_verified(pipeline: Pip
 
 def test_status_names_what_went_wrong_last(pipeline: Pipeline) -> None:
     """An organization that failed is named with the class of it until it is published again."""
-    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
-    pipeline.plant_job(tenant)
-    pipeline.plant_job(neighbour)
-    tolerant = pipeline.settings.model_copy(update={"tolerated_failures_pct": 100})
+    tenant, _ = pipeline.plant_pair()
+    tolerant = pipeline.having(tolerated_failures_pct=100)
     pipeline.refresh()
-    live_in(pipeline.source, tenant, "Mars/Olympus_Mons")
-    refresh(pipeline.databases, tolerant)
+    pipeline.live_in(tenant, "Mars/Olympus_Mons")
+    tolerant.refresh()
     failing = by_name(pipeline)
-    live_in(pipeline.source, tenant, "Asia/Kolkata")
+    pipeline.live_in(tenant, "Asia/Kolkata")
 
-    refresh(pipeline.databases, tolerant)
+    tolerant.refresh()
 
     mended = by_name(pipeline)
     assert {name: said.failing for name, said in failing.items()} == {
@@ -119,13 +115,6 @@ def test_status_needs_the_tables(server: str, settings: Settings) -> None:
 
     with pytest.raises(SchemaMissing, match="execmetrics migrate"):
         status(Databases(server, server), bare)
-
-
-def live_in(source: psycopg.Connection, tenant: Tenant, zone: str) -> None:
-    """Move an organization to another time zone."""
-    source.execute(
-        "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s", [zone, tenant.organization]
-    )
 
 
 def by_name(pipeline: Pipeline) -> dict[str, OrganizationStatus]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.errors import DatabaseUnreachable, SchemaMissing, SourceMissing
 from pipelines.postgres.connections import Databases
@@ -12,7 +13,7 @@ from pipelines.runs.refresh import reconcile, refresh
 from pipelines.runs.verify import verify
 from pipelines.settings import load_settings
 from tests.support.oracle import cells_by_sql, differences
-from tests.support.pipeline import Pipeline
+from tests.support.pipeline import Pipeline, live_in
 from tests.support.planting import (
     DAY,
     HOUR,
@@ -45,7 +46,7 @@ def test_two_databases_give_what_one_gives(pipeline: Pipeline) -> None:
     job = pipeline.plant_job(tenant, completed_at=NOON + DAY)
     pipeline.refresh()
     pipeline.change_job(job, client_id=None)
-    pipeline.source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [gone])
+    pipeline.delete_jobs(gone)
 
     pipeline.reconcile(since=NOON - DAY, until=NOON + 2 * DAY)
 
@@ -142,7 +143,7 @@ def test_a_database_that_does_not_answer_is_named_without_its_password(pipeline:
         assert "s3cret" not in str(refused.value)
 
 
-def copy_rows(source: psycopg.Connection, target: psycopg.Connection) -> None:
+def copy_rows(source: Connection, target: Connection) -> None:
     """Copy the four tables of the source into another database."""
     for table in ("organizations", "workflows", "clients", "jobs"):
         with (
@@ -170,10 +171,7 @@ def test_the_servers_own_time_zone_changes_nothing(
     with psycopg.connect(source_url, autocommit=True) as source:
         for name, lives_in in (("Acme", "Europe/Amsterdam"), ("Neighbour", "UTC")):
             tenant = plant_tenant(source, name)
-            source.execute(
-                "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s",
-                [lives_in, tenant.organization],
-            )
+            live_in(source, tenant, lives_in)
             moments = [NOON, NOON + 10 * HOUR, NOON + 11.5 * HOUR, NOON + 12 * HOUR, NOON + 60 * DAY]
             plant_jobs(source, tenant, [{"completed_at": moment} for moment in moments])
             plant_job(source, tenant, started_at=NOON + HOUR)

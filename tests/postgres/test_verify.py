@@ -3,12 +3,10 @@
 from datetime import timedelta
 from typing import Any
 
-import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.errors import InvalidRange, UnknownOrganization
-from pipelines.runs.refresh import refresh
-from pipelines.runs.verify import verify
 from tests.support.oracle import ALL
 from tests.support.pipeline import Pipeline
 from tests.support.planting import DAY, HOUR, MINUTE, NOON, Tenant, new_id, plant_jobs, without_constraints
@@ -205,11 +203,10 @@ def test_a_wrong_histogram_is_found(pipeline: Pipeline) -> None:
 
 def test_a_row_deleted_for_good_is_a_difference(pipeline: Pipeline) -> None:
     """Nothing announces it, so a refresh would not repair it: it is shown until a reconcile does."""
-    tenant = pipeline.plant_tenant()
-    pipeline.plant_job(pipeline.plant_tenant("Neighbour"))
+    tenant = pipeline.plant_beside_a_neighbour()
     job = pipeline.plant_job(tenant)
     pipeline.refresh()
-    pipeline.source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [job])
+    pipeline.delete_jobs(job)
 
     report = pipeline.verify()
 
@@ -219,8 +216,7 @@ def test_a_row_deleted_for_good_is_a_difference(pipeline: Pipeline) -> None:
 
 def test_a_range_selects_by_the_start_of_the_period(pipeline: Pipeline) -> None:
     """A day that begins in [since, until) is compared whole, whatever the hours of the bounds."""
-    tenant = pipeline.plant_tenant()
-    pipeline.plant_job(pipeline.plant_tenant("Neighbour"))
+    tenant = pipeline.plant_beside_a_neighbour()
     pipeline.plant_jobs(tenant, [{"completed_at": NOON + day * DAY} for day in range(-1, 3)])
     pipeline.refresh()
     day = NOON.replace(hour=0)
@@ -244,9 +240,7 @@ def test_a_range_selects_by_the_start_of_the_period(pipeline: Pipeline) -> None:
 
 def test_only_the_organization_asked_for_is_compared(pipeline: Pipeline) -> None:
     """A neighbour's wrong figure does not show in another's report."""
-    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
-    pipeline.plant_job(tenant)
-    pipeline.plant_job(neighbour)
+    tenant, neighbour = pipeline.plant_pair()
     pipeline.refresh()
     pipeline.analytics.execute(
         f"UPDATE analytics.aggregate_metrics SET {WRONG['max_duration_ms']} WHERE {TOTAL}", cell_of(neighbour)
@@ -261,27 +255,26 @@ def test_only_the_organization_asked_for_is_compared(pipeline: Pipeline) -> None
 
 def test_verify_refuses_what_it_cannot_compare(pipeline: Pipeline) -> None:
     """An organization that was never published and an empty range are refused by name."""
-    stranger = new_id()
+    unknown = new_id()
 
-    with pytest.raises(UnknownOrganization, match=str(stranger)):
-        pipeline.verify(organization_ids=[stranger])
+    with pytest.raises(UnknownOrganization, match=str(unknown)):
+        pipeline.verify(organization_ids=[unknown])
     with pytest.raises(InvalidRange):
         pipeline.verify(since=NOON, until=NOON)
 
 
 def test_verify_knows_the_tolerance_of_the_settings(pipeline: Pipeline) -> None:
     """A believed future is compared like any other time."""
-    tenant = pipeline.plant_tenant()
-    pipeline.plant_job(pipeline.plant_tenant("Neighbour"))
+    tenant = pipeline.plant_beside_a_neighbour()
     pipeline.plant_job(tenant, completed_at=NOON + timedelta(days=40_000))
-    believing = pipeline.settings.model_copy(update={"future_tolerance": None})
-    refresh(pipeline.databases, believing)
+    believing = pipeline.having(future_tolerance=None)
+    believing.refresh()
 
-    assert verify(pipeline.databases, believing).differences == ()
+    assert believing.verify().differences == ()
     assert len(pipeline.verify().differences) == 27
 
 
-def plant_a_day(source: psycopg.Connection, tenant: Tenant) -> None:
+def plant_a_day(source: Connection, tenant: Tenant) -> None:
     """Insert six jobs of one day, of different durations, two of them failed."""
     plant_jobs(
         source,

@@ -7,16 +7,23 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-import psycopg
+from psycopg import Connection
 
 from pipelines.extract.request import Extraction, Request
 from pipelines.postgres.connections import Databases
 from pipelines.publish.publisher import Published
 from pipelines.runs import audit, maintenance, refresh, verify
 from pipelines.runs.status import Status, status
-from pipelines.settings import Settings
+from pipelines.settings import Settings, load_settings
 from tests.support import oracle, planting
 from tests.support.planting import Cell, Key, Tenant
+
+
+def live_in(source: Connection, tenant: Tenant, zone: str | None) -> None:
+    """Move an organization to another time zone."""
+    values = [zone, tenant.organization]
+    source.execute("UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s", values)
+
 
 # A tenant, and a neighbour that must not change.
 Pair = tuple[Tenant, Tenant]
@@ -28,12 +35,13 @@ class Pipeline:
 
     databases: Databases
     settings: Settings
-    source: psycopg.Connection
-    analytics: psycopg.Connection
+    source: Connection
+    analytics: Connection
 
     def having(self, **settings: Any) -> Pipeline:
         """The same with other settings."""
-        return replace(self, settings=self.settings.model_copy(update=settings))
+        given = {name: getattr(self.settings, name) for name in self.settings.model_fields_set}
+        return replace(self, settings=load_settings(**given | settings))
 
     def refresh(self, **asked: Any) -> refresh.RefreshReport:
         return refresh.refresh(self.databases, self.settings, **asked)
@@ -59,11 +67,27 @@ class Pipeline:
     def retain(self, **asked: Any) -> maintenance.RetentionReport:
         return maintenance.retain(self.databases, self.settings, **asked)
 
+    def tidy_facts(self) -> maintenance.TidyReport:
+        return maintenance.tidy_facts(self.databases, self.settings)
+
     def status(self) -> Status:
         return status(self.databases, self.settings)
 
     def plant_tenant(self, name: str = "Acme", **more: Any) -> Tenant:
         return planting.plant_tenant(self.source, name, **more)
+
+    def plant_beside_a_neighbour(self) -> Tenant:
+        """A tenant, and a neighbour that has a job."""
+        tenant = self.plant_tenant()
+        self.plant_job(self.plant_tenant("Neighbour"))
+        return tenant
+
+    def plant_pair(self) -> Pair:
+        """A tenant and a neighbour with a job each."""
+        pair = self.plant_tenant(), self.plant_tenant("Neighbour")
+        for each in pair:
+            self.plant_job(each)
+        return pair
 
     def plant_job(self, tenant: Tenant, **columns: Any) -> UUID:
         return planting.plant_job(self.source, tenant, **columns)
@@ -73,6 +97,21 @@ class Pipeline:
 
     def change_job(self, job_id: UUID, **columns: Any) -> None:
         planting.change_job(self.source, job_id, **columns)
+
+    def delete_jobs(self, *job_ids: UUID) -> None:
+        self.source.execute("DELETE FROM orchestration.jobs WHERE id = any(%s)", [list(job_ids)])
+
+    def delete_jobs_of(self, tenant: Tenant) -> None:
+        self.source.execute(
+            "DELETE FROM orchestration.jobs WHERE organization_id = %s", [tenant.organization]
+        )
+
+    def live_in(self, tenant: Tenant, zone: str) -> None:
+        live_in(self.source, tenant, zone)
+
+    def select(self, query: str, values: Any = None) -> list[tuple[Any, ...]]:
+        """The rows of a query on the database of the aggregates."""
+        return self.analytics.execute(query, values).fetchall()
 
     def cells(self, organization: UUID | None = None) -> dict[Key, Cell]:
         return planting.cells(self.analytics, organization)

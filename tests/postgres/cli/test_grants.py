@@ -8,6 +8,7 @@ from itertools import count
 
 import psycopg
 import pytest
+from psycopg import Connection
 from psycopg.errors import InsufficientPrivilege
 
 from pipelines.postgres.connections import Databases
@@ -62,7 +63,7 @@ def roles(execmetrics: Execmetrics, databases: Databases) -> Iterator[Roles]:
 
 
 def test_a_reader_and_a_writer_are_enough_for_the_whole_pipeline(
-    roles: Roles, source: psycopg.Connection, settings: Settings
+    roles: Roles, source: Connection, settings: Settings
 ) -> None:
     """With the source reader and the writer alone, everything a run does can be done and verified."""
     apart = Databases(analytics_url=roles.writer, source_url=roles.source_reader)
@@ -112,9 +113,7 @@ def test_a_reader_and_a_writer_are_enough_for_the_whole_pipeline(
         "CREATE TEMPORARY TABLE mine ()",
     ],
 )
-def test_the_source_reader_cannot_reach_the_payload(
-    roles: Roles, source: psycopg.Connection, statement: str
-) -> None:
+def test_the_source_reader_cannot_reach_the_payload(roles: Roles, source: Connection, statement: str) -> None:
     """It reads the contract's columns and nothing else, and it writes nothing."""
     plant_job(source, plant_tenant(source))
 
@@ -132,9 +131,7 @@ def test_the_writer_cannot_reach_the_source(roles: Roles) -> None:
 
 def test_the_dashboard_reader_reads_one_tenant_and_writes_nothing(roles: Roles, pipeline: Pipeline) -> None:
     """Every table and view of the aggregates can be read, of the tenant that is named; none is changed."""
-    tenant = pipeline.plant_tenant()
-    pipeline.plant_job(tenant)
-    pipeline.plant_job(pipeline.plant_tenant("Neighbour"))
+    tenant, _ = pipeline.plant_pair()
     pipeline.refresh()
     tables = [str(table) for table in METADATA["analytics"].tables]
 

@@ -2,13 +2,13 @@
 
 from datetime import UTC, datetime
 
-import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.extract.request import Request
 from pipelines.facts.folder import set_aside
 from tests.postgres.cli.conftest import Execmetrics
-from tests.support.pipeline import Pipeline
+from tests.support.pipeline import Pipeline, live_in
 from tests.support.planting import (
     DAY,
     MINUTE,
@@ -122,9 +122,7 @@ def test_a_reconciled_range_is_exact(
     )
     pipeline.plant_job(neighbour)
     execmetrics("refresh")
-    pipeline.source.execute(
-        "DELETE FROM orchestration.jobs WHERE id = any(%s)", [[gone, just_before, just_after]]
-    )
+    pipeline.delete_jobs(gone, just_before, just_after)
 
     ended = execmetrics("reconcile", "--since", since, "--until", until, "--json")
 
@@ -134,9 +132,7 @@ def test_a_reconciled_range_is_exact(
     assert pipeline.cells(neighbour.organization)
 
 
-def test_a_bare_date_is_each_organizations_own_day(
-    execmetrics: Execmetrics, source: psycopg.Connection
-) -> None:
+def test_a_bare_date_is_each_organizations_own_day(execmetrics: Execmetrics, source: Connection) -> None:
     """What was deleted leaves the cells of the organization where it was that day, and of no other.
 
     The same dates compare and explain the same days, and a name says which organization is meant.
@@ -147,10 +143,7 @@ def test_a_bare_date_is_each_organizations_own_day(
     evening = datetime(2024, 1, 31, 19, 30, tzinfo=UTC)
     gone, lines = [], []
     for name, tenant in tenants.items():
-        source.execute(
-            "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s",
-            [zones[name], tenant.organization],
-        )
+        live_in(source, tenant, zones[name])
         kept, lost = plant_jobs(source, tenant, [{"completed_at": evening}, {"completed_at": evening}])
         lines += plant_lines(
             source, tenant, kept, [{"step_name": "fetch", "timestamp": evening} for _ in range(2)]
@@ -194,16 +187,13 @@ def test_a_bare_date_is_each_organizations_own_day(
 
 
 def test_organizations_that_failed_are_named(
-    execmetrics: Execmetrics, source: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+    execmetrics: Execmetrics, source: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the class of the failure, in the document and in the table; the others are published."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     plant_job(source, tenant)
     plant_job(source, neighbour)
-    source.execute(
-        "UPDATE orchestration.organizations SET time_zone = 'Mars/Olympus_Mons' WHERE id = %s",
-        [tenant.organization],
-    )
+    live_in(source, tenant, "Mars/Olympus_Mons")
     refused = execmetrics("refresh")
     monkeypatch.setenv("EXECMETRICS_TOLERATED_FAILURES_PCT", "100")
 
@@ -228,7 +218,7 @@ def test_a_dry_run_prints_what_would_change(execmetrics: Execmetrics, pipeline: 
     jobs = pipeline.plant_jobs(tenant, [{}, {}, {}])
     pipeline.plant_job(neighbour)
     execmetrics("refresh")
-    pipeline.source.execute("DELETE FROM orchestration.jobs WHERE id = any(%s)", [list(jobs[:2])])
+    pipeline.delete_jobs(*jobs[:2])
     before = pipeline.row_versions()
     arguments = ("reconcile", "--since", "2024-01-31", "--until", "2024-02-01", "--dry-run")
 
@@ -253,13 +243,10 @@ def test_a_dry_run_prints_what_would_change(execmetrics: Execmetrics, pipeline: 
 
 def test_many_deletions_want_to_be_accepted(execmetrics: Execmetrics, pipeline: Pipeline) -> None:
     """A dry run says so, a reconcile ends with 1 and keeps everything, and the option lets it pass."""
-    tenant = pipeline.plant_tenant()
-    pipeline.plant_job(pipeline.plant_tenant("Neighbour"))
+    tenant = pipeline.plant_beside_a_neighbour()
     pipeline.plant_jobs(tenant, [{"completed_at": NOON + second * MINUTE / 60} for second in range(1_001)])
     execmetrics("refresh")
-    pipeline.source.execute(
-        "DELETE FROM orchestration.jobs WHERE organization_id = %s", [tenant.organization]
-    )
+    pipeline.delete_jobs_of(tenant)
     before = pipeline.row_versions()
     arguments = ("reconcile", "--since", "2024-01-31", "--until", "2024-02-01")
 
@@ -280,8 +267,7 @@ def test_a_rebuild_says_what_it_did(
     execmetrics: Execmetrics, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing while the definition is the same; else its cells, with a source that is out of reach."""
-    for name in ("Acme", "Neighbour"):
-        pipeline.plant_job(pipeline.plant_tenant(name))
+    pipeline.plant_pair()
     execmetrics("refresh")
     monkeypatch.setenv("EXECMETRICS_SOURCE_URL", "postgresql://127.0.0.1:1/nowhere")
     unneeded = execmetrics("rebuild")
@@ -308,9 +294,7 @@ def test_a_rebuild_that_cannot_finish_says_who_waits(
     execmetrics: Execmetrics, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Facts that no refresh has published yet are not shown, and steps are rebuilt; until then, exit 1."""
-    tenant = pipeline.plant_tenant()
-    pipeline.plant_job(tenant)
-    pipeline.plant_job(pipeline.plant_tenant("Neighbour"))
+    tenant, _ = pipeline.plant_pair()
     execmetrics("refresh")
     pipeline.analytics.execute(
         "UPDATE analytics.watermarks SET definition_version = 0"
@@ -376,7 +360,7 @@ def test_status_counts_cells_per_job(execmetrics: Execmetrics, pipeline: Pipelin
     assert datetime.fromisoformat(biggest["complete_through"]).utcoffset() is not None
 
 
-def test_a_name_is_shown_as_it_is(execmetrics: Execmetrics, source: psycopg.Connection) -> None:
+def test_a_name_is_shown_as_it_is(execmetrics: Execmetrics, source: Connection) -> None:
     """Markup in a tenant's name is text, and control characters do not reach the terminal."""
     plant_job(source, plant_tenant(source, "[red]Acme[/red] :smile: \x1b[31m"))
     execmetrics("refresh")
@@ -388,7 +372,7 @@ def test_a_name_is_shown_as_it_is(execmetrics: Execmetrics, source: psycopg.Conn
     assert "1 jobs of 1 organizations in 27 cells, 27.00 per job." in ended.stdout
 
 
-def test_verify_agrees(execmetrics: Execmetrics, source: psycopg.Connection) -> None:
+def test_verify_agrees(execmetrics: Execmetrics, source: Connection) -> None:
     """Without differences the exit code is 0, and the cells that wait for a refresh are counted apart."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     changing = plant_job(source, tenant)
@@ -414,9 +398,7 @@ def test_verify_agrees(execmetrics: Execmetrics, source: psycopg.Connection) -> 
 
 def test_verify_prints_each_difference(execmetrics: Execmetrics, pipeline: Pipeline) -> None:
     """A figure that differs makes the exit code 1 and is named with its cell, stored and expected."""
-    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
-    pipeline.plant_job(tenant)
-    pipeline.plant_job(neighbour)
+    tenant, _ = pipeline.plant_pair()
     execmetrics("refresh")
     pipeline.analytics.execute(
         "UPDATE analytics.aggregate_metrics SET total_duration_ms = 5"
@@ -442,7 +424,7 @@ def test_verify_prints_each_difference(execmetrics: Execmetrics, pipeline: Pipel
 
 
 def test_verify_prints_a_line_for_a_cell_and_what_mends_it(
-    execmetrics: Execmetrics, source: psycopg.Connection
+    execmetrics: Execmetrics, source: Connection
 ) -> None:
     """The cells with most jobs too many come first, the longest of them before others; the rest is counted.
 
@@ -475,9 +457,7 @@ def test_verify_prints_a_line_for_a_cell_and_what_mends_it(
 
 def test_verify_can_look_at_a_part(execmetrics: Execmetrics, pipeline: Pipeline) -> None:
     """A range and an organization leave other cells out, wrong ones included."""
-    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
-    pipeline.plant_job(tenant)
-    pipeline.plant_job(neighbour)
+    tenant, neighbour = pipeline.plant_pair()
     execmetrics("refresh")
     pipeline.analytics.execute(
         "UPDATE analytics.aggregate_metrics SET total_duration_ms = 5"
@@ -505,9 +485,7 @@ def test_migrate_says_what_became_of_each_schema(execmetrics: Execmetrics) -> No
     assert "analytics: nothing to do" in lines.stdout
 
 
-def test_a_log_has_its_months_as_soon_as_it_is_migrated(
-    execmetrics: Execmetrics, source: psycopg.Connection
-) -> None:
+def test_a_log_has_its_months_as_soon_as_it_is_migrated(execmetrics: Execmetrics, source: Connection) -> None:
     """`migrate` makes the partitions of this month and the next three, and finds them the next time."""
     first, again = execmetrics("migrate", "--json"), execmetrics("migrate", "--json")
 
