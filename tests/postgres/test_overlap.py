@@ -104,11 +104,8 @@ def test_everything_at_once(apart: Databases, pipeline: Pipeline) -> None:
 @pytest.mark.parametrize(
     "point",
     [
-        FaultPoint.SNAPSHOT_CLOSED,
-        FaultPoint.FACTS_ABSORBED,
-        FaultPoint.FEED_READ,
-        FaultPoint.CHUNK_WRITTEN,
-        FaultPoint.RESTATEMENTS_KEPT,
+        *(FaultPoint.SNAPSHOT_CLOSED, FaultPoint.FACTS_ABSORBED, FaultPoint.FEED_READ),
+        *(FaultPoint.CHUNK_WRITTEN, FaultPoint.RESTATEMENTS_KEPT),
     ],
 )
 def test_a_run_that_lost_its_lock_overwrites_nothing_newer(point: FaultPoint, pipeline: Pipeline) -> None:
@@ -118,16 +115,10 @@ def test_a_run_that_lost_its_lock_overwrites_nothing_newer(point: FaultPoint, pi
     pipeline.change_job(job, status="FAILED")
     pipeline.plant_job(tenant, completed_at=NOON + HOUR)
 
-    with paused(refresh, pipeline.databases, pipeline.settings, point) as slow:
-        slow.lose_lock(pipeline.analytics)
+    with overtaken(refresh, pipeline, point, FactsConflict, PublishConflict):
         pipeline.change_job(job, status="COMPLETED", completed_at=NOON + 9 * DAY)
         pipeline.refresh()
-        newer = everything(pipeline.analytics)
-        slow.goes_on()
-        with pytest.raises((FactsConflict, PublishConflict)):
-            slow.result()
 
-    assert everything(pipeline.analytics) == newer
     pipeline.refresh()
     assert pipeline.differences() == []
     assert pipeline.refresh().cells_written == 0
@@ -139,15 +130,9 @@ def test_a_run_that_lost_its_lock_counts_no_job_twice(pipeline: Pipeline) -> Non
     pipeline.refresh()
     pipeline.plant_job(tenant)
 
-    with paused(refresh, pipeline.databases, pipeline.settings, FaultPoint.BEFORE_FACTS_COMMIT) as slow:
-        slow.lose_lock(pipeline.analytics)
+    with overtaken(refresh, pipeline, FaultPoint.BEFORE_FACTS_COMMIT, FactsConflict):
         pipeline.refresh()
-        newer = everything(pipeline.analytics)
-        slow.goes_on()
-        with pytest.raises(FactsConflict):
-            slow.result()
 
-    assert everything(pipeline.analytics) == newer
     assert jobs_that_count_twice(pipeline.settings) == 0
     assert pipeline.refresh().cells_written == 0
     assert pipeline.differences() == []
@@ -159,10 +144,10 @@ def test_a_run_that_comes_second_by_a_hair_is_refused(pipeline: Pipeline) -> Non
     tenant, _ = plant_two_tenants(pipeline.source)
     pipeline.refresh()
 
-    with paused(refresh, pipeline.databases, pipeline.settings, FaultPoint.CELLS_STAGED) as older:
+    with paused(refresh, pipeline, FaultPoint.CELLS_STAGED) as older:
         older.lose_lock(pipeline.analytics)
         pipeline.plant_job(tenant)
-        with paused(refresh, pipeline.databases, pipeline.settings, FaultPoint.BEFORE_COMMIT) as newer:
+        with paused(refresh, pipeline, FaultPoint.BEFORE_COMMIT) as newer:
             older.goes_on()
             wait_until_somebody_waits(pipeline.analytics)
             newer.goes_on()
@@ -183,16 +168,7 @@ def test_of_two_publications_under_way_one_is_refused(published: bool, pipeline:
     facts, organization = open_facts(pipeline.settings), UUID(int=5)
 
     def publish(connection: Connection) -> None:
-        coming = [
-            Advance(
-                organization,
-                complete_through=NOON,
-                definition_version=1,
-                time_zone="UTC",
-                zone_offsets="",
-                swept=True,
-            )
-        ]
+        coming = [Advance(organization, NOON, 1, time_zone="UTC", zone_offsets="", swept=True)]
         told = {"seen": seen, "extracted_at": NOON, "facts": facts, "current_definition": 1}
         advance(connection, JOBS, coming, run_id=uuid4(), checkpoint="{}", **told)
 
@@ -217,15 +193,9 @@ def test_two_first_runs_at_once_publish_nobody_twice(pipeline: Pipeline) -> None
     """Cells of organizations that have none yet are copied without looking; a second copy is refused."""
     plant_two_tenants(pipeline.source)
 
-    with paused(refresh, pipeline.databases, pipeline.settings, FaultPoint.FEED_READ) as slow:
-        slow.lose_lock(pipeline.analytics)
+    with overtaken(refresh, pipeline, FaultPoint.FEED_READ, PublishConflict):
         pipeline.refresh()
-        published = everything(pipeline.analytics)
-        slow.goes_on()
-        with pytest.raises(PublishConflict):
-            slow.result()
 
-    assert everything(pipeline.analytics) == published
     assert pipeline.refresh().cells_written == 0
     assert pipeline.differences() == []
 
@@ -235,17 +205,11 @@ def test_a_rebuild_that_lost_its_lock_overwrites_nothing_newer(pipeline: Pipelin
     tenant, job = plant_two_tenants(pipeline.source)
     pipeline.having(rollup_plan=OTHER_PLAN).refresh()
 
-    with paused(rebuild, pipeline.databases, pipeline.settings, FaultPoint.CHUNK_WRITTEN) as slow:
-        slow.lose_lock(pipeline.analytics)
+    with overtaken(rebuild, pipeline, FaultPoint.CHUNK_WRITTEN, PublishConflict):
         pipeline.change_job(job, status="FAILED")
         pipeline.plant_job(tenant)
         pipeline.refresh()
-        newer = everything(pipeline.analytics)
-        slow.goes_on()
-        with pytest.raises(PublishConflict):
-            slow.result()
 
-    assert everything(pipeline.analytics) == newer
     assert pipeline.differences() == []
 
 
@@ -257,16 +221,10 @@ def test_an_audit_that_lost_its_lock_overwrites_nothing_newer(pipeline: Pipeline
         "UPDATE analytics.aggregate_metrics SET average_duration_ms = 1 WHERE period = 'month'"
     )
 
-    with paused(audit, pipeline.databases, pipeline.settings, FaultPoint.CELLS_STAGED) as slow:
-        slow.lose_lock(pipeline.analytics)
+    with overtaken(audit, pipeline, FaultPoint.CELLS_STAGED, PublishConflict):
         pipeline.change_job(job, status="FAILED")
         pipeline.refresh()
-        newer = everything(pipeline.analytics)
-        slow.goes_on()
-        with pytest.raises(PublishConflict):
-            slow.result()
 
-    assert everything(pipeline.analytics) == newer
     pipeline.audit()
     assert pipeline.differences() == []
 
@@ -318,15 +276,31 @@ class Paused:
 
 
 @contextmanager
-def paused(run: Run, databases: Databases, settings: Settings, point: FaultPoint) -> Iterator[Paused]:
+def paused(run: Run, pipeline: Pipeline, point: FaultPoint) -> Iterator[Paused]:
     """Start a run, and yield it when it stands still at a point."""
-    started = Paused(run, databases, settings, point)
+    started = Paused(run, pipeline.databases, pipeline.settings, point)
     assert started.reached.wait(timeout=60)
     assert started.raised is None
     try:
         yield started
     finally:
         started.goes_on()
+
+
+@contextmanager
+def overtaken(run: Run, pipeline: Pipeline, point: FaultPoint, *refused: type[Exception]) -> Iterator[None]:
+    """Start a run, and take its lock away at a point, so that the body overtakes it.
+
+    The run is refused afterwards, and leaves what the body published as it is.
+    """
+    with paused(run, pipeline, point) as slow:
+        slow.lose_lock(pipeline.analytics)
+        yield
+        newer = everything(pipeline.analytics)
+        slow.goes_on()
+        with pytest.raises(refused):
+            slow.result()
+    assert everything(pipeline.analytics) == newer
 
 
 def backfill(databases: Databases, settings: Settings, since: datetime, until: datetime) -> None:

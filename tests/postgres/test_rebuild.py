@@ -3,9 +3,11 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import product
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from psycopg import Connection
@@ -20,9 +22,6 @@ from pipelines.postgres.connections import Databases, Run
 from pipelines.publish import recompute as rebuilding
 from pipelines.publish.publisher import Published
 from pipelines.publish.recompute import find_stale
-from pipelines.runs.refresh import rebuild, refresh
-from pipelines.runs.verify import verify
-from pipelines.settings import Settings, load_settings
 from pipelines.subjects.jobs import JOBS
 from tests.support import oracle
 from tests.support.oracle import cells_by_sql, differences
@@ -44,14 +43,14 @@ class Killed(BaseException):
     """Whoever catches failures does not catch this."""
 
 
-Define = Callable[[str], Settings]
+Define = Callable[[str], Pipeline]
 
 
 @pytest.fixture
 def define(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Define:
-    """A function that gives settings with another rollup plan, and makes the oracle follow it."""
+    """A function that gives a pipeline with another rollup plan, and makes the oracle follow it."""
 
-    def to(plan: str) -> Settings:
+    def to(plan: str) -> Pipeline:
         depths = {period: int(depth) for period, depth in (part.split("=") for part in plan.split())}
         combinations = [
             (period, chosen)
@@ -60,9 +59,7 @@ def define(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Define:
             if sum(chosen) <= depth
         ]
         monkeypatch.setattr(oracle, "PLAN", combinations)
-        return load_settings(
-            database_url=pipeline.databases.analytics_url, home=pipeline.settings.home, rollup_plan=plan
-        )
+        return pipeline.having(rollup_plan=plan)
 
     return to
 
@@ -107,25 +104,24 @@ def _small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_rebuild_needs_the_facts_alone(define: Define, pipeline: Pipeline, plan: str) -> None:
     """With a source that cannot be reached, every cell becomes what SQL says of the new definition."""
     before = pipeline.cells()
-    settings = define(DEFINITIONS[plan])
-    version = open_facts(settings).version
+    other = define(DEFINITIONS[plan])
+    version = open_facts(other.settings).version
+    nowhere = Databases(pipeline.databases.analytics_url, "postgresql://127.0.0.1:1/nowhere")
 
-    report = rebuild(
-        Databases(pipeline.databases.analytics_url, "postgresql://127.0.0.1:1/nowhere"), settings
-    )["jobs"]
+    report = replace(other, databases=nowhere).rebuild()["jobs"]
 
     after = pipeline.cells()
     assert differences(after, cells_by_sql(pipeline.source)) == []
-    assert {cell["definition_version"] for cell in after.values()} == {SECOND}
+    assert versions(after) == {SECOND}
     assert report == Published(
         computed=len(after),
         written=len(after),
         deleted=len(before.keys() - after.keys()),
         restated=len(before.keys() ^ after.keys()),
     )
-    assert open_facts(settings).version == version
-    assert find_stale(Run(pipeline.databases, settings), JOBS) == ()
-    verified = verify(pipeline.databases, settings)
+    assert open_facts(other.settings).version == version
+    assert stale(other) == ()
+    verified = other.verify()
     assert (verified.differences, verified.cells_pending, verified.cells_compared) == ((), 0, len(after))
 
 
@@ -158,10 +154,10 @@ def test_without_a_new_definition_nothing_is_written(pipeline: Pipeline, define:
     unneeded = pipeline.rebuild()["jobs"]
     untouched = pipeline.row_versions()
     other = define(DEFINITIONS["more dimensions"])
-    rebuild(pipeline.databases, other)
+    other.rebuild()
     rebuilt = pipeline.row_versions()
 
-    again = rebuild(pipeline.databases, other)["jobs"]
+    again = other.rebuild()["jobs"]
 
     assert unneeded == again == Published()
     assert untouched == before
@@ -175,15 +171,15 @@ def test_a_refresh_brings_everybody_to_the_current_definition(pipeline: Pipeline
     other = define(DEFINITIONS["some more, some fewer"])
     expected = cells_by_sql(pipeline.source)
 
-    waiting = verify(pipeline.databases, other)
-    report = refresh(pipeline.databases, other)
+    waiting = other.verify()
+    report = other.refresh()
 
     assert (waiting.differences, waiting.cells_compared) == ((), 0)
     assert waiting.cells_pending == len(before.keys() | expected.keys())
     assert report.cells_written == len(expected)
     assert differences(pipeline.cells(), expected) == []
-    assert verify(pipeline.databases, other).cells_pending == 0
-    assert refresh(pipeline.databases, other).cells_written == 0
+    assert other.verify().cells_pending == 0
+    assert other.refresh().cells_written == 0
 
 
 @pytest.mark.usefixtures("pair", "_small_ranges")
@@ -195,21 +191,21 @@ def test_a_killed_rebuild_goes_on_where_it_was(pipeline: Pipeline, define: Defin
     new = cells_by_sql(pipeline.source)
 
     with killed_at(point, after=3), pytest.raises(Killed):
-        rebuild(pipeline.databases, other)
+        other.rebuild()
 
     check_ranges(pipeline.analytics, old, new)
     half = pipeline.row_versions()
     so_far = [key for key, cell in pipeline.cells().items() if cell["definition_version"] == SECOND]
     assert so_far
-    assert verify(pipeline.databases, other).differences == ()
+    assert other.verify().differences == ()
 
-    rest = rebuild(pipeline.databases, other)["jobs"]
+    rest = other.rebuild()["jobs"]
 
     assert differences(pipeline.cells(), new) == []
     assert rest.computed == len(new) - len(so_far)
     kept = pipeline.row_versions()
     assert {key: kept[key] for key in so_far} == {key: half[key] for key in so_far}
-    assert find_stale(Run(pipeline.databases, other), JOBS) == ()
+    assert stale(other) == ()
 
 
 @pytest.mark.usefixtures("_small_ranges")
@@ -221,7 +217,7 @@ def test_a_refresh_in_the_middle_of_a_rebuild_keeps_everything_right(
     tenant, neighbour = pair
     other = define(DEFINITIONS["some more, some fewer"])
     with killed_at(FaultPoint.AFTER_COMMIT, after=ranges), pytest.raises(Killed):
-        rebuild(pipeline.databases, other)
+        other.rebuild()
     for whose in (tenant, neighbour):
         for day in (0, 44, 132):
             pipeline.plant_job(whose, completed_at=NOON + day * DAY, workflow_id=whose.workflows[1])
@@ -229,13 +225,13 @@ def test_a_refresh_in_the_middle_of_a_rebuild_keeps_everything_right(
     move(pipeline.source, neighbour, NOON + 100 * DAY, -90 * DAY)
 
     with killed_at(FaultPoint.REBUILD_SETTLED), pytest.raises(Killed):
-        refresh(pipeline.databases, other)
+        other.refresh()
 
-    assert verify(pipeline.databases, other).differences == ()
-    assert find_stale(Run(pipeline.databases, other), JOBS) != ()
-    rebuild(pipeline.databases, other)
+    assert other.verify().differences == ()
+    assert stale(other) != ()
+    other.rebuild()
     assert pipeline.differences() == []
-    assert refresh(pipeline.databases, other).cells_written == 0
+    assert other.refresh().cells_written == 0
 
 
 @pytest.mark.usefixtures("pair", "_small_ranges")
@@ -246,17 +242,17 @@ def test_a_definition_that_changes_during_a_rebuild_starts_over(
     """Ranges of the abandoned definition are computed anew like those that it had not reached."""
     other = define(DEFINITIONS["some more, some fewer"])
     with killed_at(FaultPoint.AFTER_COMMIT, after=2), pytest.raises(Killed):
-        rebuild(pipeline.databases, other)
+        other.rebuild()
     last = define(DEFINITIONS["fewer dimensions"] if third == "another" else "hour=1 day=2 week=3 month=3")
-    between = verify(pipeline.databases, last)
+    between = last.verify()
 
-    refresh(pipeline.databases, last)
+    last.refresh()
 
     assert between.differences == ()
     assert pipeline.differences() == []
-    assert len({cell["definition_version"] for cell in pipeline.cells().values()}) == 1
-    assert find_stale(Run(pipeline.databases, last), JOBS) == ()
-    assert refresh(pipeline.databases, last).cells_written == 0
+    assert len(versions(pipeline.cells())) == 1
+    assert stale(last) == ()
+    assert last.refresh().cells_written == 0
 
 
 @pytest.mark.usefixtures("_small_ranges")
@@ -266,17 +262,17 @@ def test_a_definition_may_come_back_after_another_was_published(
     """What was written by the one between counts as of neither, wherever the first rebuild had got to."""
     other = DEFINITIONS["more dimensions"]
     with killed_at(FaultPoint.AFTER_COMMIT, after=2), pytest.raises(Killed):
-        rebuild(pipeline.databases, define(other))
+        define(other).rebuild()
     for whose in pair:
         pipeline.plant_job(whose, client_id=whose.clients[1], workflow_id=whose.workflows[1])
     between = define("hour=1 day=2 week=3 month=3")
     with killed_at(FaultPoint.AFTER_COMMIT), pytest.raises(Killed):
-        refresh(pipeline.databases, between.model_copy(update={"batch_organizations": 500}))
+        between.having(batch_organizations=500).refresh()
 
-    refresh(pipeline.databases, define(other))
+    define(other).refresh()
 
     assert pipeline.differences() == []
-    assert find_stale(Run(pipeline.databases, define(other)), JOBS) == ()
+    assert stale(define(other)) == ()
 
 
 def test_who_has_unpublished_facts_waits(pair: Pair, pipeline: Pipeline, define: Define) -> None:
@@ -287,15 +283,13 @@ def test_who_has_unpublished_facts_waits(pair: Pair, pipeline: Pipeline, define:
     before = pipeline.row_versions(tenant.organization)
     other = define(DEFINITIONS["some more, some fewer"])
 
-    rebuild(pipeline.databases, other)
+    other.rebuild()
 
-    assert find_stale(Run(pipeline.databases, other), JOBS) == (tenant.organization,)
+    assert stale(other) == (tenant.organization,)
     assert pipeline.row_versions(tenant.organization) == before
-    assert {cell["definition_version"] for cell in pipeline.cells(neighbour.organization).values()} == {
-        SECOND
-    }
-    refresh(pipeline.databases, other)
-    assert find_stale(Run(pipeline.databases, other), JOBS) == ()
+    assert versions(pipeline.cells(neighbour.organization)) == {SECOND}
+    other.refresh()
+    assert stale(other) == ()
     assert pipeline.differences() == []
 
 
@@ -303,16 +297,14 @@ def test_who_has_unpublished_facts_waits(pair: Pair, pipeline: Pipeline, define:
 def test_lost_facts_rebuild_nothing(pipeline: Pipeline, define: Define, tmp_path: Path) -> None:
     """An empty folder does not mean that there are no jobs: cells stay until the source was read again."""
     before = pipeline.row_versions()
-    other = define(DEFINITIONS["some more, some fewer"]).model_copy(
-        update={"facts_url": str(tmp_path / "elsewhere")}
-    )
+    other = define(DEFINITIONS["some more, some fewer"]).having(facts_url=str(tmp_path / "elsewhere"))
 
-    report = rebuild(pipeline.databases, other)["jobs"]
+    report = other.rebuild()["jobs"]
 
     assert report == Published()
     assert pipeline.row_versions() == before
-    assert len(find_stale(Run(pipeline.databases, other), JOBS)) == 2
-    refresh(pipeline.databases, other)
+    assert len(stale(other)) == 2
+    other.refresh()
     assert pipeline.differences() == []
 
 
@@ -324,10 +316,10 @@ def test_facts_that_turn_out_to_be_damaged_are_named(pipeline: Pipeline, define:
     other = define(DEFINITIONS["some more, some fewer"])
 
     with pytest.raises(FactsUnusable):
-        rebuild(pipeline.databases, other)
+        other.rebuild()
 
     assert pipeline.row_versions() == before
-    refresh(pipeline.databases, other)
+    other.refresh()
     assert pipeline.differences() == []
 
 
@@ -340,18 +332,26 @@ def test_one_that_cannot_be_rebuilt_does_not_stop_the_others(
     other = define(DEFINITIONS["some more, some fewer"])
 
     with refused_rows(pipeline.analytics, tenant):
-        report = rebuild(pipeline.databases, other)["jobs"]
+        report = other.rebuild()["jobs"]
 
     assert report.failed == {tenant.organization: "RaiseException"}
     assert pipeline.row_versions(tenant.organization) == before
-    assert {cell["definition_version"] for cell in pipeline.cells(neighbour.organization).values()} == {
-        SECOND
-    }
+    assert versions(pipeline.cells(neighbour.organization)) == {SECOND}
     assert pipeline.select(
         "SELECT organization_id, error_class FROM analytics.refresh_outcomes WHERE outcome = 'failed'"
     ) == [(tenant.organization, "RaiseException")]
-    rebuild(pipeline.databases, other)
+    other.rebuild()
     assert pipeline.differences() == []
+
+
+def stale(pipeline: Pipeline) -> tuple[UUID, ...]:
+    """The organizations whose cells are of another definition."""
+    return find_stale(Run(pipeline.databases, pipeline.settings), JOBS)
+
+
+def versions(stored: dict[Key, Cell]) -> set[int]:
+    """The definitions of these cells."""
+    return {cell["definition_version"] for cell in stored.values()}
 
 
 def check_ranges(analytics: Connection, old: dict[Key, Cell], new: oracle.Cells) -> None:
@@ -364,16 +364,10 @@ def check_ranges(analytics: Connection, old: dict[Key, Cell], new: oracle.Cells)
     )
     stored = cells(analytics)
     done = {key for key in stored.keys() | old.keys() | new.keys() if key[2] < reached[key[0]]}
-    assert (
-        differences(
-            {key: cell for key, cell in stored.items() if key in done},
-            {key: cell for key, cell in new.items() if key in done},
-        )
-        == []
-    )
-    assert {key: cell for key, cell in stored.items() if key not in done} == {
-        key: cell for key, cell in old.items() if key not in done
-    }
+    rest = stored.keys() - done
+    found, expected = ({key: side[key] for key in side.keys() & done} for side in (stored, new))
+    assert differences(found, expected) == []
+    assert {key: stored[key] for key in rest} == {key: cell for key, cell in old.items() if key not in done}
 
 
 @contextmanager

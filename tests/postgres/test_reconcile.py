@@ -7,7 +7,6 @@ from psycopg import Connection
 
 from pipelines.errors import InvalidRange, UnknownOrganization
 from pipelines.fault_points import FaultPoint
-from pipelines.runs.dry_run import dry_run as preview
 from pipelines.settings import Tier
 from tests.support.faults.runs import recorded
 from tests.support.oracle import ALL, cells_by_sql, differences
@@ -201,7 +200,7 @@ def test_cells_that_somebody_changed_are_put_right(pipeline: Pipeline) -> None:
         f"UPDATE analytics.aggregate_metrics SET total_duration_ms = 0 WHERE {mine} period = 'hour'",
     ):
         assert pipeline.analytics.execute(damage, inside).rowcount > 0
-    told = preview(pipeline.databases, pipeline.settings, since=NOON, until=NOON + MINUTE)
+    told = pipeline.dry_run(since=NOON, until=NOON + MINUTE)
 
     report = pipeline.reconcile(since=NOON, until=NOON + MINUTE)
 

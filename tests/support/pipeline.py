@@ -12,7 +12,7 @@ from psycopg import Connection
 from pipelines.extract.request import Extraction, Request
 from pipelines.postgres.connections import Databases
 from pipelines.publish.publisher import Published
-from pipelines.runs import audit, maintenance, refresh, verify
+from pipelines.runs import audit, dry_run, maintenance, refresh, verify
 from pipelines.runs.status import Status, status
 from pipelines.settings import Settings, load_settings
 from tests.support import oracle, planting
@@ -54,6 +54,9 @@ class Pipeline:
 
     def extract_changes(self, request: Request) -> Extraction:
         return refresh.extract_changes(self.databases, self.settings, request)
+
+    def dry_run(self, **asked: Any) -> tuple[dry_run.OrganizationDryRun, ...]:
+        return dry_run.dry_run(self.databases, self.settings, **asked)
 
     def rebuild(self) -> dict[str, Published]:
         return refresh.rebuild(self.databases, self.settings)

@@ -16,7 +16,6 @@ from pipelines.extract.request import Request
 from pipelines.postgres.tables import METADATA
 from pipelines.publish.writer import CellChange
 from pipelines.runs.dry_run import OrganizationDryRun, SubjectDryRun
-from pipelines.runs.dry_run import dry_run as preview
 from pipelines.settings import Settings
 from pipelines.subjects.jobs import JOBS
 from tests.support.pipeline import Pair, Pipeline
@@ -36,7 +35,7 @@ def pair(pipeline: Pipeline) -> Pair:
     return tenants
 
 
-def test_a_preview_tells_what_the_reconcile_then_does(pair: Pair, pipeline: Pipeline) -> None:
+def test_a_dry_run_tells_what_the_reconcile_then_does(pair: Pair, pipeline: Pipeline) -> None:
     """Cells of each organization are counted; the largest changes come first, with old and new figures."""
     tenant, neighbour = pair
     jobs = pipeline.plant_jobs(tenant, [{"client_id": None} for _ in range(6)])
@@ -49,13 +48,9 @@ def test_a_preview_tells_what_the_reconcile_then_does(pair: Pair, pipeline: Pipe
     pipeline.plant_jobs(tenant, [{"completed_at": NOON + 3 * DAY} for _ in range(7)])
     pipeline.live_in(neighbour, "Asia/Tokyo")
     pipeline.plant_job(neighbour, completed_at=NOON + 3 * DAY)
-    before = pipeline.cells()
 
-    proposed = preview(pipeline.databases, pipeline.settings, **RANGE)
+    proposed = checked(pipeline)
 
-    assert pipeline.cells() == before
-    pipeline.reconcile(**RANGE)
-    check(proposed, before, pipeline.cells())
     said = {each.organization_id: each for each in proposed}
     assert said[tenant.organization].jobs.rows == 12
     assert {abs(change.new["total_executions"] - 1) for change in said[tenant.organization].jobs.largest} == {
@@ -63,7 +58,7 @@ def test_a_preview_tells_what_the_reconcile_then_does(pair: Pair, pipeline: Pipe
     }
 
 
-def test_a_preview_writes_nothing(pair: Pair, pipeline: Pipeline) -> None:
+def test_a_dry_run_writes_nothing(pair: Pair, pipeline: Pipeline) -> None:
     """No row of any table is written anew, on neither side, and no file of the facts."""
     tenant, neighbour = pair
     pipeline.delete_jobs_of(tenant)
@@ -71,38 +66,35 @@ def test_a_preview_writes_nothing(pair: Pair, pipeline: Pipeline) -> None:
     pipeline.plant_job(neighbour, started_at=NOON + MINUTE)
     before = everything(pipeline.analytics), files(pipeline.settings)
 
-    proposed = preview(pipeline.databases, pipeline.settings, **RANGE)
+    proposed = pipeline.dry_run(**RANGE)
 
     assert len(proposed) == 2
     assert (everything(pipeline.analytics), files(pipeline.settings)) == before
 
 
 def test_nothing_to_change_is_nothing_to_say(pair: Pair, pipeline: Pipeline) -> None:
-    """Equal databases give an empty preview, and so does a change that no figure shows."""
+    """Equal databases give an empty dry run, and so does a change that no figure shows."""
     tenant, _ = pair
     pipeline.change_job(pipeline.plant_job(tenant, status="RUNNING", completed_at=None), status="CANCELLED")
 
-    assert preview(pipeline.databases, pipeline.settings, **RANGE) == ()
+    assert pipeline.dry_run(**RANGE) == ()
 
 
 def test_what_is_outside_the_range_counts_where_a_reconcile_reads_it(pair: Pair, pipeline: Pipeline) -> None:
-    """Changed rows are read wherever they are, deleted ones only in the range; so does the preview."""
+    """Changed rows are read wherever they are, deleted ones only in the range; so does the dry run."""
     tenant, neighbour = pair
     pipeline.plant_job(tenant, completed_at=NOON + 300 * DAY)
     pipeline.source.execute(
         "DELETE FROM orchestration.jobs WHERE organization_id = %s AND completed_at >= %s",
         [neighbour.organization, RANGE["until"]],
     )
-    before = pipeline.cells()
 
-    proposed = preview(pipeline.databases, pipeline.settings, **RANGE)
+    proposed = checked(pipeline)
 
-    pipeline.reconcile(**RANGE)
-    check(proposed, before, pipeline.cells())
     assert [each.organization_id for each in proposed] == [tenant.organization]
 
 
-def test_a_preview_can_be_of_one_organization(pair: Pair, pipeline: Pipeline) -> None:
+def test_a_dry_run_can_be_of_one_organization(pair: Pair, pipeline: Pipeline) -> None:
     """Others are not told of, though they changed too; a job that came from them is told once."""
     tenant, neighbour = pair
     moving = pipeline.plant_job(neighbour)
@@ -113,13 +105,10 @@ def test_a_preview_can_be_of_one_organization(pair: Pair, pipeline: Pipeline) ->
         workflow_id=tenant.workflows[0],
         client_id=tenant.clients[0],
     )
-    before = pipeline.cells()
     only = {"organization_ids": [tenant.organization]}
 
-    proposed = preview(pipeline.databases, pipeline.settings, **RANGE, **only)
+    proposed = checked(pipeline, **only)
 
-    pipeline.reconcile(**RANGE, **only)
-    check(proposed, before, pipeline.cells())
     assert [each.organization_id for each in proposed] == [tenant.organization]
 
 
@@ -134,10 +123,10 @@ def test_suspiciously_many_deletions_are_told_and_not_believed(pipeline: Pipelin
     pipeline.plant_job(neighbour)
     before = pipeline.cells()
 
-    withheld = preview(pipeline.databases, pipeline.settings, **RANGE)
-    accepted = preview(pipeline.databases, pipeline.settings, **RANGE, accept_deletes=True)
+    guarded = pipeline.dry_run(**RANGE)
+    accepted = pipeline.dry_run(**RANGE, accept_deletes=True)
 
-    said = {each.organization_id: each for each in withheld}
+    said = {each.organization_id: each for each in guarded}
     assert said[tenant.organization] == OrganizationDryRun(
         tenant.organization, SubjectDryRun(1, 0, 1_100, "DeletesNotAccepted"), SubjectDryRun()
     )
@@ -153,33 +142,26 @@ def test_an_unknown_time_zone_is_told(pair: Pair, pipeline: Pipeline) -> None:
     pipeline.plant_job(tenant)
     pipeline.plant_job(neighbour)
 
-    proposed = {
-        each.organization_id: each for each in preview(pipeline.databases, pipeline.settings, **RANGE)
-    }
+    said = {each.organization_id: each.jobs for each in pipeline.dry_run(**RANGE)}
 
-    assert proposed[tenant.organization].jobs.would_fail == "UnknownTimeZone"
-    assert proposed[tenant.organization].jobs.cells == 0
-    assert [(each.jobs.would_fail, each.jobs.cells) for each in [proposed[neighbour.organization]]] == [
-        (None, 27)
-    ]
+    mine, theirs = said[tenant.organization], said[neighbour.organization]
+    assert (mine.would_fail, mine.cells) == ("UnknownTimeZone", 0)
+    assert (theirs.would_fail, theirs.cells) == (None, 27)
 
 
-def test_facts_that_wait_to_be_published_are_in_the_preview(pair: Pair, pipeline: Pipeline) -> None:
+def test_facts_that_wait_to_be_published_are_in_the_dry_run(pair: Pair, pipeline: Pipeline) -> None:
     """A run that was cut off between its halves left changes that the next one publishes."""
     tenant, neighbour = pair
     pipeline.plant_job(tenant)
     pipeline.extract_changes(Request())
     pipeline.plant_job(neighbour, workflow_id=neighbour.workflows[1])
-    before = pipeline.cells()
 
-    proposed = preview(pipeline.databases, pipeline.settings, **RANGE)
+    proposed = checked(pipeline)
 
-    pipeline.reconcile(**RANGE)
-    check(proposed, before, pipeline.cells())
     assert len(proposed) == 2
 
 
-def test_lost_facts_are_not_made_anew_by_a_preview(pair: Pair, pipeline: Pipeline) -> None:
+def test_lost_facts_are_not_made_anew_by_a_dry_run(pair: Pair, pipeline: Pipeline) -> None:
     """Everything would be read again, and only what is gone from the source would change."""
     tenant, _ = pair
     shutil.rmtree(pipeline.settings.facts_location)
@@ -187,18 +169,13 @@ def test_lost_facts_are_not_made_anew_by_a_preview(pair: Pair, pipeline: Pipelin
         "DELETE FROM orchestration.jobs WHERE organization_id = %s AND completed_at >= %s",
         [tenant.organization, NOON + 7 * DAY],
     )
-    before = pipeline.cells(), everything(pipeline.analytics)
 
-    proposed = preview(pipeline.databases, pipeline.settings, **RANGE)
+    proposed = checked(pipeline)
 
-    assert not Path(pipeline.settings.facts_location).exists()
-    assert everything(pipeline.analytics) == before[1]
-    pipeline.reconcile(**RANGE)
-    check(proposed, before[0], pipeline.cells())
     assert [each.organization_id for each in proposed] == [tenant.organization]
 
 
-def test_facts_of_an_earlier_day_are_not_disowned_by_a_preview(
+def test_facts_of_an_earlier_day_are_not_disowned_by_a_dry_run(
     pair: Pair, pipeline: Pipeline, tmp_path: Path
 ) -> None:
     """A restored copy lacks what was published since; that is found, and not yet written down."""
@@ -209,52 +186,53 @@ def test_facts_of_an_earlier_day_are_not_disowned_by_a_preview(
     shutil.rmtree(pipeline.settings.facts_location)
     shutil.copytree(tmp_path / "copy", pipeline.settings.facts_location)
     pipeline.delete_jobs(job)
-    before = pipeline.cells(), everything(pipeline.analytics)
 
-    proposed = preview(pipeline.databases, pipeline.settings, **RANGE)
+    proposed = checked(pipeline)
 
-    assert everything(pipeline.analytics) == before[1]
-    pipeline.reconcile(**RANGE)
-    check(proposed, before[0], pipeline.cells())
     assert [each.organization_id for each in proposed] == [tenant.organization]
 
 
 @pytest.mark.usefixtures("pair")
-def test_another_definition_is_in_the_preview(pipeline: Pipeline) -> None:
+def test_another_definition_is_in_the_dry_run(pipeline: Pipeline) -> None:
     """Combinations that would come and go are told of everybody, and the definition gets no number yet."""
     other = pipeline.having(rollup_plan="hour=1 day=3 week=1 month=3")
-    before = pipeline.cells(), everything(pipeline.analytics)
 
-    proposed = preview(pipeline.databases, other.settings, **RANGE)
+    proposed = checked(other)
 
-    assert everything(pipeline.analytics) == before[1]
-    other.reconcile(**RANGE)
-    check(proposed, before[0], pipeline.cells())
     assert len(proposed) == 2
 
 
-def test_what_retention_removed_does_not_come_back_in_a_preview(pair: Pair, pipeline: Pipeline) -> None:
+def test_what_retention_removed_does_not_come_back_in_a_dry_run(pair: Pair, pipeline: Pipeline) -> None:
     """A late job of an hour that is kept no more changes the day and what is longer."""
     tenant, _ = pair
     pipeline.having(keep_hours=timedelta(days=30)).retain(now=NOON + 40 * DAY)
     pipeline.plant_job(tenant)
-    before = pipeline.cells()
 
-    proposed = preview(pipeline.databases, pipeline.settings, **RANGE)
+    proposed = checked(pipeline)
 
-    pipeline.reconcile(**RANGE)
-    check(proposed, before, pipeline.cells())
     assert [each.jobs.cells for each in proposed] == [23]
 
 
-def test_a_preview_refuses_what_a_reconcile_refuses(pipeline: Pipeline) -> None:
+def test_a_dry_run_refuses_what_a_reconcile_refuses(pipeline: Pipeline) -> None:
     """A unknown, and a range without extent."""
     unknown = new_id()
 
     with pytest.raises(UnknownOrganization, match=str(unknown)):
-        preview(pipeline.databases, pipeline.settings, **RANGE, organization_ids=[unknown])
+        pipeline.dry_run(**RANGE, organization_ids=[unknown])
     with pytest.raises(InvalidRange, match="is not before"):
-        preview(pipeline.databases, pipeline.settings, since=NOON, until=NOON)
+        pipeline.dry_run(since=NOON, until=NOON)
+
+
+def checked(pipeline: Pipeline, **only: Any) -> tuple[OrganizationDryRun, ...]:
+    """What a dry run says: it writes neither rows nor facts, and the reconcile then does just that."""
+    before, rows = pipeline.cells(), everything(pipeline.analytics)
+    has_facts = Path(pipeline.settings.facts_location).exists()
+    proposed = pipeline.dry_run(**RANGE, **only)
+    assert everything(pipeline.analytics) == rows
+    assert Path(pipeline.settings.facts_location).exists() == has_facts
+    pipeline.reconcile(**RANGE, **only)
+    check(proposed, before, pipeline.cells())
+    return proposed
 
 
 def check(
