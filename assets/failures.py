@@ -36,7 +36,7 @@ def _send(settings: Settings, failed: dict[str, str]) -> None:
     if settings.webhook_url is None:
         return
     try:
-        # Whoever knows the URL can post there, so no exception that names it may leave here.
+        # The URL lets anybody post there, so no exception that names it may leave here.
         request = Request(
             settings.webhook_url.get_secret_value(),
             data=json.dumps(failed).encode(),

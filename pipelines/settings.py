@@ -69,7 +69,7 @@ _SECRET_BYTES = 32
 _NO_URL_OF_FACTS = re.compile(r"[\\[\]^|\x00-\x1f\x7f\ud800-\udfff]")
 _NO_PATH_OF_FACTS = re.compile(rf"%[0-9A-Fa-f]{{2}}|{_NO_URL_OF_FACTS.pattern}")
 
-# Whoever can change the keys on their way may say to be any tenant.
+# A person who can change the keys on their way can pass for any tenant.
 _KEPT_SAFE = re.compile(r"https://\S+|http://(localhost|127\.0\.0\.1|\[::1\])[:/]\S+")
 
 

@@ -62,7 +62,7 @@ _PURPOSES = {
 
 
 class Database(StrEnum):
-    """Whose database statements are run in."""
+    """The database that statements are run in: that of the jobs or that of the aggregates."""
 
     SOURCE = "source"
     ANALYTICS = "analytics"

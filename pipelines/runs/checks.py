@@ -35,7 +35,7 @@ class StandingFailure:
 
 
 def organizations_left_behind(run: Run, subject: Subject) -> dict[UUID, str]:
-    """Whose jobs, or steps, could not be published when last tried, and the class of what went wrong."""
+    """The organizations of which the subject could not be published when last tried, and the error class."""
     with run.analytics() as connection:
         values = {"subject": subject.name}
         return dict(connection.execute(statement("checks/organizations_left_behind"), values).fetchall())

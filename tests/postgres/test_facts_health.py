@@ -12,8 +12,7 @@ from psycopg import Connection
 from pipelines.errors import FactsUnusable, FeedLost
 from pipelines.facts.fact_table import Facts, open_facts
 from pipelines.facts.folder import set_aside
-from pipelines.runs.maintenance import TidyReport, tidy_facts
-from pipelines.runs.status import status
+from pipelines.runs.maintenance import TidyReport
 from pipelines.settings import Settings
 from pipelines.state.watermarks import find_watermarks
 from pipelines.subjects.jobs import JOBS
@@ -26,9 +25,9 @@ pytestmark = pytest.mark.every_postgres
 
 
 @pytest.fixture
-def impatient(settings: Settings) -> Settings:
-    """Settings by which what is older than a moment is old."""
-    return settings.model_copy(update={"feed_retention": timedelta(milliseconds=50)})
+def impatient(pipeline: Pipeline) -> Pipeline:
+    """By its settings, what is older than a moment is old."""
+    return pipeline.having(feed_retention=timedelta(milliseconds=50))
 
 
 @pytest.fixture
@@ -56,26 +55,23 @@ def test_an_organization_that_lags_keeps_what_it_needs(pipeline: Pipeline) -> No
 
     assert report == TidyReport(0, 0, 0, 0)
     assert find_watermarks(pipeline.analytics, JOBS) == before
-    found = [
-        changes.height
-        for changes in open_facts(pipeline.settings).changes_since(before[TENANT].published_version)
-    ]
-    assert found == [4]
+    changes = open_facts(pipeline.settings).changes_since(before[TENANT].published_version)
+    assert [each.height for each in changes] == [4]
 
 
 @pytest.mark.usefixtures("facts")
 def test_an_organization_that_lags_for_too_long_holds_nobody_up(
-    pipeline: Pipeline, impatient: Settings
+    pipeline: Pipeline, impatient: Pipeline
 ) -> None:
     """Its version is forgotten before its files go; whoever is current, or elsewhere, is not touched."""
     before = find_watermarks(pipeline.analytics, JOBS)
-    make_old(impatient, days=5)
+    make_old(impatient.settings, days=5)
     time.sleep(0.1)
 
-    report = tidy_facts(pipeline.databases, impatient)
+    report = impatient.tidy_facts()
 
     after = find_watermarks(pipeline.analytics, JOBS)
-    newest = open_facts(impatient)
+    newest = open_facts(impatient.settings)
     assert report.organizations_forgotten == 1
     assert report.files_removed > 0
     assert not after[TENANT].shows(newest)
@@ -86,25 +82,25 @@ def test_an_organization_that_lags_for_too_long_holds_nobody_up(
         list(newest.changes_since(before[TENANT].published_version))
 
 
-def test_tidying_leaves_nobody_behind(facts: Facts, pipeline: Pipeline, impatient: Settings) -> None:
+def test_tidying_leaves_nobody_behind(facts: Facts, pipeline: Pipeline, impatient: Pipeline) -> None:
     """Its own commits change no job: whoever was current stays so, however long nothing else happens."""
     publish(pipeline.analytics, TENANT, facts)
     before = find_watermarks(pipeline.analytics, JOBS)
     for _ in range(2):
-        make_old(impatient, days=5)
+        make_old(impatient.settings, days=5)
         time.sleep(0.1)
 
-        assert tidy_facts(pipeline.databases, impatient).organizations_forgotten == 0
+        assert impatient.tidy_facts().organizations_forgotten == 0
 
     assert find_watermarks(pipeline.analytics, JOBS) == before
-    assert open_facts(impatient).version > facts.version
+    assert open_facts(impatient.settings).version > facts.version
 
 
-def test_what_is_of_no_use_goes(facts: Facts, pipeline: Pipeline, impatient: Settings) -> None:
+def test_what_is_of_no_use_goes(facts: Facts, pipeline: Pipeline, impatient: Pipeline) -> None:
     """Small files become one, old tombstones leave, and what was set aside is thrown away."""
     publish(pipeline.analytics, TENANT, facts)
-    aside = set_aside(impatient.facts_location)
-    anew = open_facts(impatient)
+    aside = set_aside(impatient.settings.facts_location)
+    anew = open_facts(impatient.settings)
     for organization in (TENANT, NEIGHBOUR, ORPHAN):
         publish(pipeline.analytics, organization, anew)
     for job in range(3):
@@ -112,30 +108,30 @@ def test_what_is_of_no_use_goes(facts: Facts, pipeline: Pipeline, impatient: Set
     anew.absorb(frame(change(11, gone="deleted")))
     time.sleep(0.1)
 
-    report = tidy_facts(pipeline.databases, impatient)
+    report = impatient.tidy_facts()
 
     assert (report.files_merged, report.tombstones_removed) == (5, 1)
     assert report.files_removed > 0
     assert aside is not None
     assert not aside.exists()
-    assert open_facts(impatient).rows == 5
+    assert open_facts(impatient.settings).rows == 5
 
 
 @pytest.mark.usefixtures("facts")
 @pytest.mark.parametrize("why", ["history is sealed", "somebody waits"])
-def test_what_may_be_the_only_copy_stays(why: str, pipeline: Pipeline, impatient: Settings) -> None:
+def test_what_may_be_the_only_copy_stays(why: str, pipeline: Pipeline, impatient: Pipeline) -> None:
     """A sealed history, and an organization that is not published from the new facts, keep the old ones."""
-    sealed = impatient.model_copy(update={"sealed_before": NOON.date()} if why == "history is sealed" else {})
-    aside = set_aside(sealed.facts_location)
-    anew = open_facts(sealed)
+    sealed = impatient.having(sealed_before=NOON.date() if why == "history is sealed" else None)
+    aside = set_aside(sealed.settings.facts_location)
+    anew = open_facts(sealed.settings)
     for organization in (TENANT, NEIGHBOUR) if why == "somebody waits" else (TENANT, NEIGHBOUR, ORPHAN):
         publish(pipeline.analytics, organization, anew)
     time.sleep(0.1)
 
-    report = tidy_facts(pipeline.databases, sealed)
+    report = sealed.tidy_facts()
 
     assert report.files_removed == 0
-    assert status(pipeline.databases, sealed).set_aside == (str(aside),)
+    assert sealed.status().set_aside == (str(aside),)
     assert len(list(aside.rglob("*.parquet"))) >= 2
 
 

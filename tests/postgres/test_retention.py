@@ -8,11 +8,8 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
-from pipelines.postgres.connections import Databases
-from pipelines.runs.audit import audit
-from pipelines.runs.maintenance import RetentionReport, retain
-from pipelines.runs.refresh import rebuild, reconcile, reconcile_created, refresh
-from pipelines.settings import Settings, load_settings
+from pipelines.runs.maintenance import RetentionReport
+from pipelines.settings import Settings
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.restatements import Outcome
 from pipelines.subjects.steps import STEPS
@@ -25,17 +22,17 @@ from tests.support.restatement_oracle import restated
 NOW = NOON + 30 * DAY + 4 * HOUR
 MIDNIGHT = NOON.replace(hour=0)
 
-Keeping = Callable[..., Settings]
+Keeping = Callable[..., Pipeline]
 
 
 @pytest.fixture
-def keeping(settings: Settings) -> Keeping:
-    """A function that gives settings with nothing kept for ever but what it is not told of."""
+def keeping(pipeline: Pipeline) -> Keeping:
+    """A function that gives a pipeline which keeps for ever all but what it is told of."""
 
-    def with_limits(**days: int) -> Settings:
+    def with_limits(**days: int) -> Pipeline:
         limits = {f"keep_{name}": timedelta(days=count) for name, count in days.items()}
         off = dict.fromkeys(("keep_hours", "keep_restatements", "keep_outcomes"))
-        return settings.model_copy(update=off | limits)
+        return pipeline.having(**off | limits)
 
     return with_limits
 
@@ -56,8 +53,8 @@ def test_hourly_cells_go_by_whole_days(pair: Pair, pipeline: Pipeline, keeping: 
     before = pipeline.row_versions()
     gone = {key for key in before if key[1] == "hour" and key[2] < MIDNIGHT}
 
-    report = retain(pipeline.databases, keeping(hours=30), now=NOW)
-    again = retain(pipeline.databases, keeping(hours=30), now=NOW)
+    report = keeping(hours=30).retain(now=NOW)
+    again = keeping(hours=30).retain(now=NOW)
 
     assert {key[0] for key in gone} == {tenant.organization for tenant in pair}
     assert report == RetentionReport(len(gone), 0, 0)
@@ -70,7 +67,7 @@ def test_without_limits_nothing_goes(pipeline: Pipeline, keeping: Keeping) -> No
     """Settings that are off remove nothing, however old it is."""
     before = pipeline.row_versions()
 
-    report = retain(pipeline.databases, keeping(), now=NOW + 9_999 * DAY)
+    report = keeping().retain(now=NOW + 9_999 * DAY)
 
     assert report == RetentionReport(0, 0, 0)
     assert pipeline.row_versions() == before
@@ -82,23 +79,16 @@ def test_by_default_hours_are_kept_for_ever(settings: Settings) -> None:
     assert (settings.keep_restatements, settings.keep_outcomes) == (730 * DAY, 30 * DAY)
 
 
-WAYS: dict[str, Callable[[Databases, Settings], Any]] = {
-    "refresh": refresh,
-    "reconcile": lambda databases, settings: reconcile(
-        databases, settings, since=NOON - 99 * DAY, until=NOON + 99 * DAY
-    ),
-    "checksums of everything": reconcile_created,
-    "rebuild of a new definition": lambda databases, settings: rebuild(
-        databases, _other_definition(settings)
-    ),
-    "refresh with a new definition": lambda databases, settings: refresh(
-        databases, _other_definition(settings)
-    ),
-    "facts lost": lambda databases, settings: (
-        shutil.rmtree(settings.facts_location),
-        refresh(databases, settings),
-    ),
-    "audit": audit,
+RANGE = {"since": NOON - 99 * DAY, "until": NOON + 99 * DAY}
+OTHER = {"rollup_plan": "hour=2 day=2 week=3 month=3"}
+WAYS: dict[str, Callable[[Pipeline], Any]] = {
+    "refresh": lambda pipeline: pipeline.refresh(),
+    "reconcile": lambda pipeline: pipeline.reconcile(**RANGE),
+    "checksums of everything": lambda pipeline: pipeline.reconcile_created(),
+    "rebuild of a new definition": lambda pipeline: pipeline.having(**OTHER).rebuild(),
+    "refresh with a new definition": lambda pipeline: pipeline.having(**OTHER).refresh(),
+    "facts lost": lambda pipeline: (shutil.rmtree(pipeline.settings.facts_location), pipeline.refresh()),
+    "audit": lambda pipeline: pipeline.audit(),
 }
 
 
@@ -107,10 +97,10 @@ def test_what_was_removed_is_not_written_again(
     pair: Pair, pipeline: Pipeline, keeping: Keeping, way: str
 ) -> None:
     """Whatever computes cells anew leaves hours alone that are gone, and verify does not miss them."""
-    retain(pipeline.databases, keeping(hours=30), now=NOW)
+    keeping(hours=30).retain(now=NOW)
     removed = pipeline.verify()
 
-    WAYS[way](pipeline.databases, pipeline.settings)
+    WAYS[way](pipeline)
     late(pipeline.source, pair)
     pipeline.refresh()
 
@@ -125,7 +115,7 @@ def test_a_late_job_of_a_removed_hour_counts_in_its_day(
     pair: Pair, pipeline: Pipeline, keeping: Keeping
 ) -> None:
     """The day and what is longer are restated; the hour is not, for nobody ever saw it again."""
-    retain(pipeline.databases, keeping(hours=30), now=NOW)
+    keeping(hours=30).retain(now=NOW)
     late(pipeline.source, pair)
 
     pipeline.refresh()
@@ -139,8 +129,8 @@ def test_a_late_job_of_a_removed_hour_counts_in_its_day(
 @pytest.mark.usefixtures("pair")
 def test_a_longer_retention_brings_nothing_back(pipeline: Pipeline, keeping: Keeping) -> None:
     """What is gone is gone, also for an organization that is published for the first time afterwards."""
-    retain(pipeline.databases, keeping(hours=30), now=NOW)
-    retain(pipeline.databases, keeping(hours=300), now=NOW)
+    keeping(hours=30).retain(now=NOW)
+    keeping(hours=300).retain(now=NOW)
     newcomer = pipeline.plant_tenant("Newcomer")
     pipeline.plant_jobs(newcomer, [{}, {"completed_at": MIDNIGHT - HOUR}])
 
@@ -157,11 +147,9 @@ def test_old_restatements_go(pair: Pair, pipeline: Pipeline, keeping: Keeping) -
         late(pipeline.source, pair)
         pipeline.refresh()
     before, figures = restated(pipeline.analytics), pipeline.row_versions()
-    (limit,) = (
-        pipeline.analytics.execute("SELECT max(restated_at) FROM analytics.restatements").fetchone() or ()
-    )
+    ((limit,),) = pipeline.select("SELECT max(restated_at) FROM analytics.restatements")
 
-    report = retain(pipeline.databases, keeping(restatements=100), now=limit + 100 * DAY)
+    report = keeping(restatements=100).retain(now=limit + 100 * DAY)
 
     assert report == RetentionReport(0, len(before), 0)
     assert restated(pipeline.analytics) == {key: rows[1:] for key, rows in before.items()}
@@ -191,19 +179,14 @@ def test_the_newest_outcome_of_each_organization_stays(pipeline: Pipeline, keepi
         (tenant, NOON - 5 * DAY, "KeyError"),
     ]
     for organization, finished_at, error_class in planted:
+        outcome = Outcome.FAILED if error_class else Outcome.PUBLISHED
+        subject = STEPS.name if error_class == "KeyError" else JOBS.name
         pipeline.analytics.execute(
             "INSERT INTO analytics.refresh_outcomes VALUES (%s, %s, %s, %s, %s, 1, %s)",
-            [
-                new_id(),
-                organization,
-                Outcome.FAILED if error_class else Outcome.PUBLISHED,
-                error_class,
-                finished_at,
-                STEPS.name if error_class == "KeyError" else JOBS.name,
-            ],
+            [new_id(), organization, outcome, error_class, finished_at, subject],
         )
 
-    report = retain(pipeline.databases, keeping(outcomes=7), now=NOON + 7 * DAY)
+    report = keeping(outcomes=7).retain(now=NOON + 7 * DAY)
 
     stored = pipeline.select(
         "SELECT organization_id, finished_at, error_class FROM analytics.refresh_outcomes ORDER BY 1, 2"
@@ -216,7 +199,7 @@ def test_the_limits_are_counted_from_now(pair: Pair, pipeline: Pipeline, keeping
     """Without a moment it is the present one, in whole days of UTC."""
     age = (datetime.now(UTC) - MIDNIGHT).days
 
-    retain(pipeline.databases, keeping(hours=age), now=None)
+    keeping(hours=age).retain(now=None)
 
     hours = {key[2] for key in pipeline.cells(pair[0].organization) if key[1] == "hour"}
     assert hours == {MIDNIGHT, NOON, NOON + 9 * DAY}
@@ -232,10 +215,3 @@ def late(source: Connection, tenants: tuple[Tenant, ...]) -> None:
 def kept(expected: Any) -> dict[Key, Cell]:
     """Without the hours that were removed."""
     return {key: cell for key, cell in expected.items() if key[1] != "hour" or key[2] >= MIDNIGHT}
-
-
-def _other_definition(settings: Settings) -> Settings:
-    """One that keeps more combinations of every hour."""
-    return load_settings(
-        database_url=settings.database_url, home=settings.home, rollup_plan="hour=2 day=2 week=3 month=3"
-    )

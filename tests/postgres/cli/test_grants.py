@@ -14,7 +14,7 @@ from psycopg.errors import InsufficientPrivilege
 from pipelines.postgres.connections import Databases
 from pipelines.postgres.tables import METADATA
 from pipelines.runs.audit import audit
-from pipelines.runs.dry_run import dry_run as preview
+from pipelines.runs.dry_run import dry_run
 from pipelines.runs.explain import CellName, explain
 from pipelines.runs.maintenance import retain
 from pipelines.runs.refresh import rebuild, reconcile, refresh
@@ -79,7 +79,7 @@ def test_a_reader_and_a_writer_are_enough_for_the_whole_pipeline(
     source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [gone])
     source.execute("UPDATE orchestration.workflows SET name = 'renamed'")
 
-    proposed = preview(apart, settings, **everything)
+    proposed = dry_run(apart, settings, **everything)
     refreshed = refresh(apart, settings)
     reconciled = reconcile(apart, settings, **everything)
     other = settings.model_copy(
