@@ -39,7 +39,7 @@ def aggregate_metrics(
         context,
         config,
         {
-            "dagster/row_count": stored_cells(pipeline.databases, pipeline.settings, JOBS),
+            "dagster/row_count": stored_cells(pipeline.run, JOBS),
             "organizations": report.organizations,
             "cells_computed": report.cells_computed,
             "cells_written": report.cells_written,

@@ -45,7 +45,7 @@ def aggregate_step_metrics(
         context,
         config,
         {
-            "dagster/row_count": stored_cells(pipeline.databases, pipeline.settings, STEPS),
+            "dagster/row_count": stored_cells(pipeline.run, STEPS),
             "organizations": report.organizations,
             "rows_read": report.rows_read,
             "lines_not_counted": report.not_counted,

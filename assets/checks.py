@@ -28,14 +28,14 @@ _EXAMPLES: Final = 20
 @dg.asset_check(asset=aggregate_metrics, blocking=True, retry_policy=RETRIES)
 def parts_add_up_to_the_whole(pipeline: Pipeline) -> dg.AssetCheckResult:
     """Per bucket, the counts by workflow, by client and by initiator each add up to the total's."""
-    broken = checks.buckets_that_do_not_add_up(pipeline.databases, pipeline.settings)
+    broken = checks.buckets_that_do_not_add_up(pipeline.run)
     return dg.AssetCheckResult(passed=broken == 0, metadata={"buckets_that_do_not_add_up": broken})
 
 
 @dg.asset_check(asset=aggregate_metrics, retry_policy=RETRIES)
 def every_fact_is_counted_once(pipeline: Pipeline) -> dg.AssetCheckResult:
     """Per organization, the months' totals count as many jobs as there are facts."""
-    differing = checks.organizations_that_differ_from_the_facts(pipeline.databases, pipeline.settings)
+    differing = checks.organizations_that_differ_from_the_facts(pipeline.run)
     return dg.AssetCheckResult(
         passed=not differing,
         severity=dg.AssetCheckSeverity.WARN,
@@ -49,7 +49,7 @@ def every_fact_is_counted_once(pipeline: Pipeline) -> dg.AssetCheckResult:
 @dg.asset_check(asset=aggregate_metrics, retry_policy=RETRIES)
 def few_jobs_are_not_counted(pipeline: Pipeline) -> dg.AssetCheckResult:
     """Hardly any finished job has to be left out because its row cannot be taken at face value."""
-    listed = checks.anomalies(pipeline.databases, pipeline.settings)
+    listed = checks.anomalies(pipeline.run)
     return dg.AssetCheckResult(
         passed=listed.not_counted_pct <= _TOLERATED_PCT,
         severity=dg.AssetCheckSeverity.WARN,
@@ -66,7 +66,7 @@ def every_organization_was_published(pipeline: Pipeline) -> dg.AssetCheckResult:
 @dg.asset_check(asset=aggregate_metrics, additional_deps=[aggregate_step_metrics], retry_policy=RETRIES)
 def nothing_is_still_broken(pipeline: Pipeline) -> dg.AssetCheckResult:
     """Nobody has failed since an earlier run, and nobody's deletes wait to be accepted, of jobs or steps."""
-    broken = checks.standing_failures(pipeline.databases, pipeline.settings)
+    broken = checks.standing_failures(pipeline.run)
     named = [
         f"{each.organization_id} {each.subject} {each.error_class} since {each.failing_since:%F %R}Z"
         for each in broken
@@ -84,7 +84,7 @@ def nothing_is_still_broken(pipeline: Pipeline) -> dg.AssetCheckResult:
 @dg.asset_check(asset=aggregate_metrics, retry_policy=RETRIES)
 def metrics_are_complete(pipeline: Pipeline) -> dg.AssetCheckResult:
     """Every organization is complete through a moment no longer ago than EXECMETRICS_LAG_LIMIT."""
-    behind = checks.lagging_organizations(pipeline.databases, pipeline.settings)
+    behind = checks.lagging_organizations(pipeline.run)
     through = {key: f"{moment:%F %R}Z" if moment else "never" for key, moment in behind.items()}
     return dg.AssetCheckResult(
         passed=not behind,
@@ -110,7 +110,7 @@ def cells_equal_the_source(context: dg.AssetCheckExecutionContext, pipeline: Pip
             "organizations_verified": len(report.verified),
             "cells_compared": report.cells_compared,
             "differences_found": len(report.found),
-            # Not the cells were wrong, but the facts: usually jobs deleted for good since the last digest.
+            # The facts were wrong, not the cells: usually jobs were deleted since the last comparison.
             "differences_of_facts": len(report.facts_differed),
             "differences_left": len(report.unrepaired),
             "differences_of_steps": len(report.steps_found),
@@ -127,7 +127,7 @@ def all_steps_were_published(pipeline: Pipeline) -> dg.AssetCheckResult:
 @dg.asset_check(asset=aggregate_step_metrics, retry_policy=RETRIES)
 def steps_are_complete(pipeline: Pipeline) -> dg.AssetCheckResult:
     """Whose jobs were published has its steps read no longer ago than EXECMETRICS_LAG_LIMIT."""
-    behind = checks.lagging_organizations(pipeline.databases, pipeline.settings, STEPS)
+    behind = checks.lagging_organizations(pipeline.run, STEPS)
     through = {key: f"{moment:%F %R}Z" if moment else "never" for key, moment in behind.items()}
     return dg.AssetCheckResult(
         passed=not behind,
@@ -139,7 +139,7 @@ def steps_are_complete(pipeline: Pipeline) -> dg.AssetCheckResult:
 @dg.asset_check(asset=execution_logs.key, retry_policy=RETRIES)
 def every_line_is_in_its_month(pipeline: Pipeline) -> dg.AssetCheckResult:
     """The default partition of execution_logs is empty: its lines are in no month that can be dropped."""
-    lines = checks.lines_without_a_month(pipeline.databases, pipeline.settings)
+    lines = checks.lines_without_a_month(pipeline.run)
     return dg.AssetCheckResult(
         passed=lines == 0,
         severity=dg.AssetCheckSeverity.WARN,
@@ -169,7 +169,7 @@ def metadata_equals_its_sources(pipeline: Pipeline) -> dg.AssetCheckResult:
 
 def _published(pipeline: Pipeline, subject: Subject) -> dg.AssetCheckResult:
     """Whether nobody's jobs, or steps, failed when they were last tried."""
-    failed = checks.organizations_left_behind(pipeline.databases, pipeline.settings, subject)
+    failed = checks.organizations_left_behind(pipeline.run, subject)
     return dg.AssetCheckResult(
         passed=not failed,
         severity=dg.AssetCheckSeverity.WARN,

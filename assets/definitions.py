@@ -8,7 +8,7 @@ import dagster as dg
 from assets.aggregate_metrics import aggregate_metrics
 from assets.aggregate_step_metrics import aggregate_step_metrics
 from assets.checks import CHECKS, metadata_equals_its_sources
-from assets.digests import every_night, every_week, nightly_digest, weekly_digest
+from assets.checksums import every_night, every_week, nightly_checksums, weekly_checksums
 from assets.execution_logs import execution_logs
 from assets.execution_metadata import execution_metadata, reconcile_execution_metadata
 from assets.failures import call_webhook
@@ -51,8 +51,8 @@ def build_definitions(*, resources: Mapping[str, Any] | None = None) -> dg.Defin
         jobs=[
             refresh,
             reconcile,
-            nightly_digest,
-            weekly_digest,
+            nightly_checksums,
+            weekly_checksums,
             standing_checks,
             tidy_job_facts,
             retention,

@@ -24,11 +24,9 @@ from pipelines.errors import (
 )
 from pipelines.executions.metadata import SyncReport
 from pipelines.extract.request import Extraction, Request
-from pipelines.postgres.connections import Databases, open_databases
+from pipelines.postgres.connections import Databases, OnProgress, Run, open_databases
 from pipelines.postgres.failures import meaning_of
-from pipelines.progress import OnProgress
 from pipelines.runs.audit import AuditReport, audit
-from pipelines.runs.blob_sweep import SweepReport, sweep_blobs
 from pipelines.runs.execution_metadata import (
     DriftReport,
     ReconcileReport,
@@ -36,8 +34,15 @@ from pipelines.runs.execution_metadata import (
     reconcile_metadata,
     sync_metadata,
 )
-from pipelines.runs.fact_maintenance import TidyReport, tidy_facts
 from pipelines.runs.log_retention import LogsReport, keep_logs
+from pipelines.runs.maintenance import (
+    RetentionReport,
+    SweepReport,
+    TidyReport,
+    retain,
+    sweep_blobs,
+    tidy_facts,
+)
 from pipelines.runs.refresh import (
     FailedOrganization,
     RefreshReport,
@@ -50,7 +55,6 @@ from pipelines.runs.refresh import (
     reconcile_created,
     refresh,
 )
-from pipelines.runs.retention import RetentionReport, retain
 from pipelines.settings import Settings, load_settings
 
 # Each message is a row in Dagster's database.
@@ -87,9 +91,9 @@ class Pipeline(dg.ConfigurableResource[None]):
         return self._settings
 
     @property
-    def databases(self) -> Databases:
-        """The databases of this run."""
-        return self._databases
+    def run(self) -> Run:
+        """What the parts of a run need."""
+        return Run(self._databases, self._settings)
 
     def extract(self, scope: Scope, days: dg.TimeWindow | None, log: dg.DagsterLogManager) -> Extraction:
         """Bring the facts up to date, and remember for `publish` what was read."""
@@ -145,7 +149,7 @@ class Pipeline(dg.ConfigurableResource[None]):
                 self._databases, self._settings, _request(scope, days), on_progress=_logged(log)
             )
 
-    def digest(self, log: dg.DagsterLogManager, *, recent: bool) -> dict[str, Any]:
+    def compare_checksums(self, log: dg.DagsterLogManager, *, recent: bool) -> dict[str, Any]:
         """Compare the source with the facts, trailing days or everything; return what was found."""
         since = datetime.now(UTC).date() - timedelta(days=self._settings.digest_days) if recent else None
         log.info(f"Compare jobs created {f'since {since}' if since else 'at any time'} with the facts.")

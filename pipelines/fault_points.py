@@ -19,7 +19,7 @@ class FaultPoint(StrEnum):
     CENSUS_READ = "census read"
     JOBS_STREAMING = "jobs streaming"
     JOBS_READ = "jobs read"
-    DIGEST_READ = "digest read"
+    CHECKSUMS_READ = "checksums read"
     GONE_JOBS_FOUND = "gone jobs found"
     SNAPSHOT_CLOSED = "snapshot closed"
     BEFORE_FACTS_COMMIT = "before facts commit"

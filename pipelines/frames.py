@@ -1,10 +1,17 @@
-"""Ids between frames, where they are 16 bytes, and PostgreSQL, where they are UUIDs."""
+"""Frames: the types of their columns, ids in them, and making the next one while one is worked on."""
 
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import islice
+from typing import Final, TypeVar
 from uuid import UUID
 
 import polars as pl
+
+T = TypeVar("T")
+
+# The handler that Polars puts before Python's own lets Ctrl-C wake no thread that waits for another.
+_LISTENING_S: Final = 0.2
 
 
 def uuids(ids: pl.Series) -> list[UUID]:
@@ -44,3 +51,32 @@ def schema_of(columns: Mapping[str, str]) -> dict[str, pl.DataType]:
 def sentinel(value: UUID | str) -> bytes | str:
     """A member of a dimension as frames hold it."""
     return value.bytes if isinstance(value, UUID) else value
+
+
+def prefetch(items: Generator[T, None, None], *, cancel: Callable[[], None] = lambda: None) -> Iterator[T]:
+    """Yield the same items in the same order, the next one being made in a thread of its own meanwhile.
+
+    An error of the maker is raised where its item would have come. `cancel` ends what the maker waits
+    for when nobody wants another item.
+    """
+    with ThreadPoolExecutor(max_workers=1) as maker:
+        try:
+            coming = maker.submit(_next, items)
+            while made := _awaited(coming):
+                coming = maker.submit(_next, items)
+                yield made[0]
+        except (GeneratorExit, KeyboardInterrupt):
+            cancel()
+            raise
+        finally:
+            maker.submit(items.close).result()
+
+
+def _next(items: Iterator[T]) -> list[T]:
+    return list(islice(items, 1))
+
+
+def _awaited(coming: Future[list[T]]) -> list[T]:
+    while not wait([coming], timeout=_LISTENING_S).done:
+        pass
+    return coming.result()

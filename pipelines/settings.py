@@ -69,7 +69,7 @@ _SECRET_BYTES = 32
 _NO_URL_OF_FACTS = re.compile(r"[\\[\]^|\x00-\x1f\x7f\ud800-\udfff]")
 _NO_PATH_OF_FACTS = re.compile(rf"%[0-9A-Fa-f]{{2}}|{_NO_URL_OF_FACTS.pattern}")
 
-# Whoever can change the keys on their way may say to be any tenant.
+# A person who can change the keys on their way can pass for any tenant.
 _KEPT_SAFE = re.compile(r"https://\S+|http://(localhost|127\.0\.0\.1|\[::1\])[:/]\S+")
 
 
@@ -126,11 +126,16 @@ def _of_a_store(url: str) -> str:
 
 Secret = Annotated[SecretStr, AfterValidator(_hard_to_guess)]
 SafeUrl = Annotated[str, AfterValidator(_kept_safe)]
+Begun = Annotated[date, AfterValidator(_begun)]
 Folder = Annotated[Path, AfterValidator(_of_characters)]
 StoreUrl = Annotated[str, AfterValidator(_of_a_store)]
 Plan = Annotated[RollupPlan, NoDecode, BeforeValidator(_plan)]
 Duration = Annotated[timedelta, NoDecode, BeforeValidator(_duration), Field(ge=_SHORTEST, le=_LONGEST)]
 OptionalDuration = Annotated[timedelta | None, NoDecode, BeforeValidator(_duration)]
+
+
+def _setting(default: Any, description: str, **limits: Any) -> Any:
+    return Field(default, description=description, **limits)
 
 
 class Settings(BaseSettings):
@@ -143,110 +148,52 @@ class Settings(BaseSettings):
         env_prefix="EXECMETRICS_", extra="ignore", env_ignore_empty=True, frozen=True
     )
 
-    database_url: SecretStr | None = Field(None, description="where aggregates live; embedded when unset")
-    source_url: SecretStr | None = Field(None, description="where jobs live; default: the same database")
-    home: Folder = Field(Path(".execmetrics"), description="facts, embedded database and Dagster home")
-    facts_url: StoreUrl | None = Field(None, description="where job_facts lives; default: under the home")
-    step_facts_url: StoreUrl | None = Field(
-        None, description="where step_facts lives; default: under the home, or beside the facts"
-    )
-    blobs_url: StoreUrl | None = Field(
-        None, description="where workflow definitions too large for a row live; default: under the home"
-    )
-    earliest_completion: date = Field(date(2000, 1, 1), description="older completions are anomalies")
-    future_tolerance: OptionalDuration = Field(
-        timedelta(days=1), description="completions later than the source's clock plus this wait; off: accept"
-    )
-    sealed_before: date | None = Field(
-        None, description="jobs completed before this stay counted when their source rows are gone"
-    )
+    database_url: SecretStr | None = _setting(None, "where aggregates live; embedded when unset")
+    source_url: SecretStr | None = _setting(None, "where jobs live; default: the same database")
+    home: Folder = _setting(Path(".execmetrics"), "facts, embedded database and Dagster home")
+    facts_url: StoreUrl | None = _setting(None, "where job_facts lives; default: under the home")
+    step_facts_url: StoreUrl | None = _setting(None, "where step_facts lives; default: beside job_facts")
+    blobs_url: StoreUrl | None = _setting(None, "where large definitions live; default: under the home")
+    earliest_completion: date = _setting(date(2000, 1, 1), "older completions are anomalies")
+    future_tolerance: OptionalDuration = _setting(timedelta(days=1), "how far ahead jobs may complete")
+    sealed_before: date | None = _setting(None, "jobs of before stay counted when their source rows are gone")
     # Read before any database, and constant: a first day that moved by itself would break running backfills.
-    partitions_since: Annotated[date, AfterValidator(_begun)] = Field(
-        date(2020, 1, 1),
-        description="the first day that Dagster shows and backfills; best, that of the first job",
-    )
-    extraction: Tier = Field(
-        Tier.AUTO, description="how changes are found: sweep, indexed, or auto by the table's size"
-    )
-    lookback: Duration = Field(
-        timedelta(minutes=30), description="how far before its cursor the indexed tier looks again"
-    )
-    sweep_every: Duration = Field(
-        timedelta(days=1), description="how often the indexed tier looks at every row"
-    )
-    digest_days: int = Field(
-        35, ge=1, description="how many trailing days of creation the nightly digest compares"
-    )
-    rollup_plan: Plan = Field(
-        JOBS.rollup, description="how many dimensions are combined: hour=1 day=2 week=3 month=3"
-    )
-    batch_organizations: int = Field(
-        500, ge=1, description="how many organizations are published in one transaction at most"
-    )
-    tolerated_failures_pct: float = Field(
-        10.0, ge=0, le=100, description="a run fails when more organizations than this have failed"
-    )
-    lag_limit: Duration = Field(
-        timedelta(hours=3), description="an organization that is complete no further than this warns"
-    )
-    feed_retention: Duration = Field(
-        timedelta(days=7), description="how long an organization that fails can hold old files of the facts"
-    )
-    keep_hours: OptionalDuration = Field(None, description="how long hourly cells are kept; off: for ever")
-    keep_restatements: OptionalDuration = Field(
-        timedelta(days=730), description="how long restatements are kept; off: for ever"
-    )
-    keep_outcomes: OptionalDuration = Field(
-        timedelta(days=30), description="how long the outcomes of runs are kept; off: for ever"
-    )
-    keep_logs: OptionalDuration = Field(
-        None, description="how long whole months of execution_logs are kept; off: for ever"
-    )
-    log_months_ahead: int = Field(
-        3, ge=1, le=120, description="how many months ahead execution_logs has partitions"
-    )
-    log_archive_url: StoreUrl | None = Field(
-        None,
-        description="where months of execution_logs go as Parquet before they are dropped; none: nowhere",
-    )
-    json_limit_bytes: int = Field(
-        1_048_576,
-        ge=1,
-        le=1_048_576,
-        description="the largest JSON value a column takes, as PostgreSQL writes it",
-    )
-    lock_timeout: Duration = Field(timedelta(minutes=15), description="how long a run waits for another")
-    statement_timeout: Duration = Field(timedelta(hours=1), description="the longest statement on a source")
-    snapshot_timeout: Duration = Field(
-        timedelta(hours=4), description="how long a source's snapshot may be open before another statement"
-    )
-    connect_timeout: Duration = Field(timedelta(seconds=10), description="how long a connection may take")
-    webhook_url: SecretStr | None = Field(None, description="called with a JSON body when a run fails")
-    reader_url: SecretStr | None = Field(
-        None, description="where the API reads, as a role that only reads; default: the database URL"
-    )
-    api_secret: Secret | None = Field(
-        None, description="what HS256 tokens of the API are signed with, at least 32 bytes"
-    )
-    api_jwks_url: SafeUrl | None = Field(None, description="where the keys of RS256 and ES256 tokens are")
-    api_audience: str = Field(
-        "execution-metrics", min_length=1, description="the audience that the API's tokens name"
-    )
+    partitions_since: Begun = _setting(date(2020, 1, 1), "the first day that Dagster shows and backfills")
+    extraction: Tier = _setting(Tier.AUTO, "how changes are found: sweep, indexed or auto (by size)")
+    lookback: Duration = _setting(timedelta(minutes=30), "how far back the indexed tier looks again")
+    sweep_every: Duration = _setting(timedelta(days=1), "how often the indexed tier looks at every row")
+    digest_days: int = _setting(35, "how many trailing days are compared every night", ge=1)
+    rollup_plan: Plan = _setting(JOBS.rollup, "how many dimensions are combined: hour=1 day=2 week=3 month=3")
+    batch_organizations: int = _setting(500, "most organizations published in one transaction", ge=1)
+    tolerated_failures_pct: float = _setting(10.0, "a run fails when more have failed", ge=0, le=100)
+    lag_limit: Duration = _setting(timedelta(hours=3), "how old figures may be before a check warns")
+    feed_retention: Duration = _setting(timedelta(days=7), "how long one that fails holds old files")
+    keep_hours: OptionalDuration = _setting(None, "how long hourly cells are kept; off: for ever")
+    keep_restatements: OptionalDuration = _setting(timedelta(days=730), "how long they are kept")
+    keep_outcomes: OptionalDuration = _setting(timedelta(days=30), "how long they are kept; off: for ever")
+    keep_logs: OptionalDuration = _setting(None, "how long months of logs are kept; off: for ever")
+    log_months_ahead: int = _setting(3, "how many months ahead execution_logs has partitions", ge=1, le=120)
+    log_archive_url: StoreUrl | None = _setting(None, "where months of logs go before they are dropped")
+    json_limit_bytes: int = _setting(1_048_576, "the largest JSON value of a column", ge=1, le=1_048_576)
+    lock_timeout: Duration = _setting(timedelta(minutes=15), "how long a run waits for another")
+    statement_timeout: Duration = _setting(timedelta(hours=1), "the longest statement on a source")
+    snapshot_timeout: Duration = _setting(timedelta(hours=4), "how long a source's snapshot may be open")
+    connect_timeout: Duration = _setting(timedelta(seconds=10), "how long a connection may take")
+    webhook_url: SecretStr | None = _setting(None, "called with a JSON body when a run fails")
+    reader_url: SecretStr | None = _setting(None, "where the API reads, as a role that only reads")
+    api_secret: Secret | None = _setting(None, "what HS256 tokens are signed with, 32 bytes or more")
+    api_jwks_url: SafeUrl | None = _setting(None, "where the keys of RS256 and ES256 tokens are")
+    api_audience: str = _setting("execution-metrics", "the audience of the API's tokens", min_length=1)
 
     @property
     def facts_location(self) -> str:
         """The URL or absolute folder of the Delta table `job_facts`."""
-        return located(self.facts_url or f"{self.home}/facts/job_facts")
+        return self.location_of("job_facts")
 
     @property
     def step_facts_location(self) -> str:
         """The URL or absolute folder of the Delta table `step_facts`."""
-        if self.step_facts_url or not self.facts_url:
-            return located(self.step_facts_url or f"{self.home}/facts/step_facts")
-        beside, question, options = self.facts_location, "", ""
-        if is_remote(beside):
-            beside, question, options = beside.partition("?")
-        return f"{beside.rstrip('/')}_of_steps{question}{options}"
+        return self.location_of("step_facts")
 
     def plan_of(self, subject: Subject) -> RollupPlan:
         """The grouping sets that are stored of a subject."""
@@ -254,12 +201,13 @@ class Settings(BaseSettings):
 
     def location_of(self, table: str) -> str:
         """Where a table of facts is: one without a setting of its own lies beside the facts of jobs."""
-        if table in ("job_facts", "step_facts"):
-            return self.facts_location if table == "job_facts" else self.step_facts_location
+        own = {"job_facts": self.facts_url, "step_facts": self.step_facts_url}.get(table)
+        if own or not self.facts_url:
+            return located(own or f"{self.home}/facts/{table}")
         beside, question, options = self.facts_location, "", ""
         if is_remote(beside):
             beside, question, options = beside.partition("?")
-        return f"{beside.rstrip('/')}_of_{table}{question}{options}"
+        return f"{beside.rstrip('/')}_of_{table.removesuffix('_facts')}s{question}{options}"
 
     @property
     def earliest_completion_at(self) -> datetime:

@@ -34,7 +34,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Forget all of it; the next digest finds again what it withholds."""
+    """Forget all of it; the next checksum comparison finds again what it withholds."""
     op.drop_column("restatements", "old_computed_at", schema=SCHEMA)
     for column in ("withheld_created_since", "withheld_jobs", "withheld_at", "audited_at"):
         op.drop_column("completeness", column, schema=SCHEMA)

@@ -59,7 +59,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Forget the outcomes of steps; the next digest finds again what it withholds."""
+    """Forget the outcomes of steps; the next checksum comparison finds again what it withholds."""
     for column in ("withheld_ended_since", "withheld_steps", "withheld_at"):
         op.drop_column("step_completeness", column, schema=SCHEMA)
     op.execute(f"DELETE FROM {SCHEMA}.refresh_outcomes WHERE subject <> 'jobs'")

@@ -8,8 +8,7 @@ from uuid import UUID
 
 import polars as pl
 
-from pipelines.calendars.moments import DayOrTime, require_order
-from pipelines.calendars.wall_clock import WallClock
+from pipelines.calendars.moments import DayOrTime, WallClock, require_order
 from pipelines.frames import of_organizations
 
 # [since, until); an end that is None is open.

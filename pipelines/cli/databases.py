@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,10 +32,11 @@ def migrate(
             print_line(f"execution_logs: partitions made for {', '.join(months)}")
 
 
+_DIRECTORY = typer.Argument(metavar="DIR", help="A folder with jobs.csv.gz and the tables it refers to.")
+
+
 def import_trace(
-    directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A folder with jobs.csv.gz and the tables it refers to.")
-    ],
+    directory: Annotated[Path, _DIRECTORY],
     as_json: AsJson = False,
 ) -> None:
     """Load a trace into the source, all of it or nothing; for development and tests."""
@@ -61,45 +62,38 @@ _PURPOSES = {
 
 
 class Database(StrEnum):
-    """Whose database statements are run in."""
+    """The database that statements are run in: that of the jobs or that of the aggregates."""
 
     SOURCE = "source"
     ANALYTICS = "analytics"
 
 
+def _role(help: str) -> Any:
+    return typer.Option(metavar="ROLE", help=help)
+
+
+_FOR = typer.Option("--for", help="Only what is run in the database of one of them.")
+_CREATE = typer.Option("--create", help="Make the roles, too, unless they are there.")
+_APPLICATION = _role("Role of a program that uses the tables of executions.")
+
+
 def grants(
-    source_reader: Annotated[
-        str, typer.Option(metavar="ROLE", help="Role that reads the source.")
-    ] = "execmetrics_source_reader",
-    writer: Annotated[
-        str, typer.Option(metavar="ROLE", help="Role that writes the aggregates.")
-    ] = "execmetrics_writer",
+    source_reader: Annotated[str, _role("Role that reads the source.")] = "execmetrics_source_reader",
+    writer: Annotated[str, _role("Role that writes the aggregates.")] = "execmetrics_writer",
     dashboard_reader: Annotated[
-        str, typer.Option(metavar="ROLE", help="Role that dashboards connect as.")
+        str, _role("Role that dashboards connect as.")
     ] = "execmetrics_dashboard_reader",
-    application: Annotated[
-        str | None,
-        typer.Option(metavar="ROLE", help="Role of a program that uses the tables of executions."),
-    ] = None,
-    database: Annotated[
-        Database | None, typer.Option("--for", help="Only what is run in the database of one of them.")
-    ] = None,
-    create: Annotated[
-        bool, typer.Option("--create", help="Make the roles, too, unless they are there.")
-    ] = False,
+    application: Annotated[str | None, _APPLICATION] = None,
+    database: Annotated[Database | None, _FOR] = None,
+    create: Annotated[bool, _CREATE] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the GRANT statements of each role, for the databases that the settings name."""
     from pipelines.postgres import grants as privileges
     from pipelines.settings import load_settings
 
-    granted = privileges.grants(
-        load_settings(),
-        source_reader=source_reader,
-        writer=writer,
-        dashboard_reader=dashboard_reader,
-        application=application,
-    )
+    roles = {"source_reader": source_reader, "writer": writer, "dashboard_reader": dashboard_reader}
+    granted = privileges.grants(load_settings(), **roles, application=application)
     granted = [role.created if create else role for role in granted if database in (None, role.of)]
     if as_json:
         print_json({"roles": granted})

@@ -24,31 +24,25 @@ _ABSENT: Final = {
 }
 
 
+_SCHEMA = typer.Option(metavar="NAME", help="The schema that the application's tables are in.")
+_TABLE = typer.Option("--table", metavar="T=NAME", help="What a table is called, like jobs=Execution.")
+_COLUMN = typer.Option(
+    "--column", metavar="T.C=NAME", help="What a column is called, like jobs.status=state."
+)
+_STATUS = typer.Option("--status", metavar="WORD=STATUS", help="What a status means, like DONE=COMPLETED.")
+_ROLE = typer.Option(metavar="ROLE", help="Whose rights to look at; else the role that connects.")
+_FORGET = typer.Option("--forget", help="Forget what was said before and stands in the views by now.")
+_ONLY_SQL = typer.Option("--sql", help="Print only the statements that mend it, in their order.")
+
+
 def doctor(
-    schema: Annotated[
-        str, typer.Option(metavar="NAME", help="The schema that the application's tables are in.")
-    ] = "public",
-    tables: Annotated[
-        list[str] | None,
-        typer.Option("--table", metavar="T=NAME", help="What a table is called, like jobs=Execution."),
-    ] = None,
-    columns: Annotated[
-        list[str] | None,
-        typer.Option("--column", metavar="T.C=NAME", help="What a column is called, like jobs.status=state."),
-    ] = None,
-    statuses: Annotated[
-        list[str] | None,
-        typer.Option("--status", metavar="WORD=STATUS", help="What a status means, like DONE=COMPLETED."),
-    ] = None,
-    role: Annotated[
-        str | None, typer.Option(metavar="ROLE", help="Whose rights to look at; else the role that connects.")
-    ] = None,
-    forget: Annotated[
-        bool, typer.Option("--forget", help="Forget what was said before and stands in the views by now.")
-    ] = False,
-    only_sql: Annotated[
-        bool, typer.Option("--sql", help="Print only the statements that mend it, in their order.")
-    ] = False,
+    schema: Annotated[str, _SCHEMA] = "public",
+    tables: Annotated[list[str] | None, _TABLE] = None,
+    columns: Annotated[list[str] | None, _COLUMN] = None,
+    statuses: Annotated[list[str] | None, _STATUS] = None,
+    role: Annotated[str | None, _ROLE] = None,
+    forget: Annotated[bool, _FORGET] = False,
+    only_sql: Annotated[bool, _ONLY_SQL] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say what keeps the source from being read, and print the SQL that mends it; exit 1 if a refresh would
@@ -88,7 +82,6 @@ def _column(text: str) -> tuple[str, str]:
 
 
 def _status(text: str) -> Status:
-
     try:
         return Status(text)
     except ValueError:
@@ -96,9 +89,8 @@ def _status(text: str) -> Status:
 
 
 def _document(diagnosis: Diagnosis) -> dict[str, object]:
-    findings = [
-        plain(finding) | {"why": finding.why, "blocking": finding.blocking} for finding in diagnosis.findings
-    ]
+    found = diagnosis.findings
+    findings = [plain(each) | {"why": each.why, "blocking": each.blocking} for each in found]
     document: dict[str, object] = plain(diagnosis)
     return document | {"findings": findings, "blocking": diagnosis.blocking, "sql": diagnosis.script}
 
@@ -117,13 +109,11 @@ def _show(diagnosis: Diagnosis) -> None:
     if not diagnosis.findings:
         print_line("Nothing to mend: execmetrics refresh can run.")
         return
-    print_table(
-        ["", "must", "what", "where", "why"],
-        (
-            (str(number), "yes" if each.blocking else "no", each.what, each.where, _why(each))
-            for number, each in enumerate(diagnosis.findings, 1)
-        ),
-    )
+    findings = []
+    for number, each in enumerate(diagnosis.findings, 1):
+        must, why = "yes" if each.blocking else "no", f"{each.why} {each.remedy}".strip()
+        findings.append((str(number), must, each.what, each.where, why))
+    print_table(["", "must", "what", "where", "why"], findings)
     print_line()
     if diagnosis.script:
         print_line("-- What mends it, to be run by the owner of the tables in this order, each by itself:")
@@ -133,10 +123,6 @@ def _show(diagnosis: Diagnosis) -> None:
         print_line(f"{diagnosis.blocking} of {len(diagnosis.findings)} findings keep a refresh from running.")
     else:
         print_line("execmetrics refresh can run as it is.")
-
-
-def _why(finding: Finding) -> str:
-    return f"{finding.why} {finding.remedy}".strip()
 
 
 def _print_script(diagnosis: Diagnosis) -> None:

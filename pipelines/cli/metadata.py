@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Final
-from uuid import UUID
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import typer
 
@@ -14,9 +13,9 @@ from pipelines.cli.output import print_json, print_line, print_record, print_tab
 
 if TYPE_CHECKING:
     from pipelines.executions.metadata import OrganizationDrift, SyncReport
-    from pipelines.postgres.connections import Databases
     from pipelines.runs.execution_metadata import DriftReport
-    from pipelines.settings import Settings
+
+T = TypeVar("T")
 
 app: Final = typer.Typer(
     name="metadata",
@@ -31,11 +30,9 @@ _COLUMNS: Final = ("organization", "missing", "left over", "differing", "columns
 @app.command("sync")
 def sync(organizations: Organizations = None, as_json: AsJson = False) -> None:
     """Copy what was written since the last sync: jobs, and the jobs of renamed workflows and clients."""
-    from pipelines.runs import execution_metadata
+    from pipelines.runs.execution_metadata import sync_metadata
 
-    with opened() as (databases, settings):
-        asked = _asked(organizations, databases, settings)
-        report = execution_metadata.sync_metadata(databases, settings, organization_ids=asked)
+    report = _done(sync_metadata, organizations)
     if as_json:
         print_json(report)
     else:
@@ -45,11 +42,9 @@ def sync(organizations: Organizations = None, as_json: AsJson = False) -> None:
 @app.command("check")
 def check(organizations: Organizations = None, as_json: AsJson = False) -> None:
     """Compare every row with its sources; exit 1 if any has drifted."""
-    from pipelines.runs import execution_metadata
+    from pipelines.runs.execution_metadata import find_drift
 
-    with opened() as (databases, settings):
-        asked = _asked(organizations, databases, settings)
-        report = execution_metadata.find_drift(databases, settings, organization_ids=asked)
+    report = _done(find_drift, organizations)
     if as_json:
         print_json(report)
     else:
@@ -61,11 +56,9 @@ def check(organizations: Organizations = None, as_json: AsJson = False) -> None:
 @app.command("reconcile")
 def reconcile(organizations: Organizations = None, as_json: AsJson = False) -> None:
     """Compare every row with its sources, and make those that differ equal again, edits by hand included."""
-    from pipelines.runs import execution_metadata
+    from pipelines.runs.execution_metadata import reconcile_metadata
 
-    with opened() as (databases, settings):
-        asked = _asked(organizations, databases, settings)
-        report = execution_metadata.reconcile_metadata(databases, settings, organization_ids=asked)
+    report = _done(reconcile_metadata, organizations)
     if as_json:
         print_json(report)
         return
@@ -74,19 +67,20 @@ def reconcile(organizations: Organizations = None, as_json: AsJson = False) -> N
     _show(report.sync)
 
 
-def _asked(organizations: Sequence[str] | None, databases: Databases, settings: Settings) -> list[UUID]:
+def _done(work: Callable[..., T], organizations: Sequence[str] | None) -> T:
+    """What a use case reports of the organizations that are asked for."""
     from pipelines.runs.organizations import in_source, organizations_called
 
-    return organizations_called(organizations or (), databases, settings, in_source)
+    with opened() as (databases, settings):
+        asked = organizations_called(organizations or (), databases, settings, in_source)
+        return work(databases, settings, organization_ids=asked)
 
 
 def _show(report: SyncReport) -> None:
     if report.left_alone:
         print_line(report.left_alone)
         return
-    record = asdict(report)
-    del record["left_alone"]
-    print_record(record)
+    print_record({name: value for name, value in asdict(report).items() if name != "left_alone"})
 
 
 def _compare(report: DriftReport) -> None:
@@ -94,7 +88,7 @@ def _compare(report: DriftReport) -> None:
         print_line(report.left_alone)
         return
     if report.drifted:
-        print_table(_COLUMNS, (_row(each) for each in report.drifted))
+        print_table(_COLUMNS, map(_row, report.drifted))
     drifted = sum(each.rows_drifted for each in report.drifted)
     print_line(
         f"{report.rows_compared:,} rows of {report.organizations:,} organizations compared with the source,"

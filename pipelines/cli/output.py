@@ -45,14 +45,8 @@ def print_table(
     from rich.text import Text
 
     cells = list(rows)
-    table = Table(
-        title=title or None,
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
-        show_header=any(columns),
-    )
+    plainly: dict[str, Any] = {"box": None, "pad_edge": False, "padding": (0, 2, 0, 0)}
+    table = Table(title=title or None, title_justify="left", show_header=any(columns), **plainly)
     for index, column in enumerate(columns):
         numeric = any(isinstance(row[index], int | float) for row in cells)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
@@ -90,9 +84,7 @@ def shown(value: Any, decimals: int = 3) -> str:
 
 def printable(text: str) -> str:
     """The text without the control characters that a name may hold and a terminal would obey."""
-    return "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
-    )
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 WORKFLOWS: Final = {ALL_INITIATORS: ALL_WORKFLOWS}
@@ -101,21 +93,16 @@ CLIENTS: Final = {ALL_INITIATORS: ALL_CLIENTS, "none": NO_CLIENT}
 
 def cell_shown(cell: Mapping[str, UUID | str]) -> str:
     """The dimensions of a cell in words, such as `workflow all, client none`."""
-    words = {"workflow_id": WORKFLOWS, "client_id": CLIENTS}
-    return ", ".join(
-        f"{column.removesuffix('_id').removesuffix('_type').removesuffix('_name')} "
-        + (_word(value, words[column]) if isinstance(value, UUID) else value)
-        for column, value in cell.items()
-    )
+    words: dict[Any, Any] = {meant: word for each in (WORKFLOWS, CLIENTS) for word, meant in each.items()}
+    return ", ".join(f"{name.rpartition('_')[0]} {words.get(value, value)}" for name, value in cell.items())
 
 
-def change_shown(old: Any, new: Any) -> str:
-    """A figure before and after."""
-    return f"{shown(old)} \N{RIGHTWARDS ARROW} {shown(new)}"
-
-
-def _word(value: UUID, words: dict[str, UUID]) -> str:
-    return next((word for word, meant in words.items() if meant == value), str(value))
+def changes_shown(
+    old: Mapping[str, Any] | None, new: Mapping[str, Any] | None, names: Iterable[str]
+) -> list[str]:
+    """Each of these figures before and after; None is a cell that is not there."""
+    before, after = old or {}, new or {}
+    return [f"{shown(before.get(name))} \N{RIGHTWARDS ARROW} {shown(after.get(name))}" for name in names]
 
 
 @contextmanager
@@ -127,13 +114,8 @@ def watched() -> Iterator[Callable[[str, int], None] | None]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description:<8}"),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f} rows"),
-        TimeElapsedColumn(),
-    )
+    stage, rows_done = TextColumn("{task.description:<8}"), TextColumn("{task.completed:,.0f} rows")
+    columns = (SpinnerColumn(), stage, BarColumn(), rows_done, TimeElapsedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
         stages: dict[str, int] = {}

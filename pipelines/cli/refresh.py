@@ -13,7 +13,7 @@ from pipelines.calendars.moments import require_order
 from pipelines.cli.arguments import AsJson, Organizations, Since, Until, opened
 from pipelines.cli.output import (
     cell_shown,
-    change_shown,
+    changes_shown,
     print_json,
     print_line,
     print_record,
@@ -69,12 +69,14 @@ def reconcile(
             "accept_deletes": accept_deletes,
             "on_progress": progress,
         }
-        report = None if dry_run else passes.reconcile(databases, settings, **asked)
-        proposed = dry.dry_run(databases, settings, **asked) if dry_run else ()
-    if report is None:
+        if dry_run:
+            proposed = dry.dry_run(databases, settings, **asked)
+        else:
+            report = passes.reconcile(databases, settings, **asked)
+    if dry_run:
         _propose(proposed, as_json)
-        return
-    _show(report, as_json)
+    else:
+        _show(report, as_json)
 
 
 def _propose(proposed: Sequence[OrganizationDryRun], as_json: bool) -> None:
@@ -102,15 +104,9 @@ def _propose(proposed: Sequence[OrganizationDryRun], as_json: bool) -> None:
 
 
 def _row(change: CellChange) -> Sequence[Any]:
-    old, new = change.old or {}, change.new or {}
-    return (
-        change.period,
-        change.period_start,
-        cell_shown(
-            {name: UUID(value) if name.endswith("_id") else value for name, value in change.cell.items()}
-        ),
-        *(change_shown(old.get(name), new.get(name)) for name in _FIGURES),
-    )
+    cell = {name: UUID(value) if name.endswith("_id") else value for name, value in change.cell.items()}
+    figures = changes_shown(change.old, change.new, _FIGURES)
+    return (change.period, change.period_start, cell_shown(cell), *figures)
 
 
 def _show(report: RefreshReport, as_json: bool) -> None:
@@ -154,15 +150,9 @@ def rebuild(as_json: AsJson = False) -> None:
         for name, each in published.items()
         for key, why in sorted(each.failed.items())
     ]
-    waiting = {
-        name: [key for key in keys if key not in published[name].failed] for name, keys in stale.items()
-    }
-    record = {
-        "cells_computed": report.computed,
-        "cells_written": report.written,
-        "cells_deleted": report.deleted,
-        "cells_restated": report.restated,
-    }
+    waiting = {name: sorted(set(keys) - published[name].failed.keys()) for name, keys in stale.items()}
+    counts = ("computed", "written", "deleted", "restated")
+    record = {f"cells_{name}": getattr(report, name) for name in counts}
     waits = any(waiting.values())
     if as_json:
         print_json(record, failed=failed, waiting=waiting[JOBS.name], steps_waiting=waiting[STEPS.name])
@@ -174,9 +164,7 @@ def rebuild(as_json: AsJson = False) -> None:
             print_line(f"{each['organization_id']} failed ({each['subject']}): {each['error_class']}")
         for name, keys in waiting.items():
             if keys:
-                tell(
-                    f"The {name} of {len(keys):,} organizations wait for a refresh:"
-                    " their facts are not published yet."
-                )
+                waits_for = "wait for a refresh: their facts are not published yet"
+                tell(f"The {name} of {len(keys):,} organizations {waits_for}.")
     if failed or waits:
         raise typer.Exit(1)

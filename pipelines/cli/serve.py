@@ -31,17 +31,13 @@ _SHOWN: Final = 5
 
 @dataclass(frozen=True)
 class ApiServer:
-    """An API that answers; `token_of` signs what it believes, if its secret was made up for it."""
+    """An API that answers at an address; `token_of` signs what it believes, if its secret was made up."""
 
     serving: Serving
+    address: str
     pool: ReadingPool
     reader_url: str
     token_of: Callable[[UUID], str] | None
-
-    @property
-    def address(self) -> str:
-        """Where it answers."""
-        return self.serving.address
 
 
 @contextmanager
@@ -65,7 +61,7 @@ def api_server(settings: Settings, host: str, port: int, *, dev: bool) -> Iterat
     with reader_url(settings) as url, ReadingPool(url, settings) as pool:
         app = create_app(settings, pool, trust)
         with serving(app, host, port) as server:
-            yield ApiServer(server, pool, url, token_of if dev else None)
+            yield ApiServer(server, server.address, pool, url, token_of if dev else None)
 
 
 def print_ways_in(server: ApiServer, settings: Settings) -> None:
@@ -127,40 +123,32 @@ def _warn_of_a_writer(pool: ReadingPool) -> None:
             )
 
 
-_MOST_HOURS = 24 * 366
+_MOST_HOURS: Final = 24 * 366
+_WHOSE: Final = f"Whose metrics its bearer may read: {ORGANIZATION}, once it has any."
+_BEARER: Final = typer.Option(metavar="ORG", help=_WHOSE)
 
 
 def token(
-    organization: Annotated[
-        str,
-        typer.Option(
-            metavar="ORG", help=f"Whose metrics its bearer may read: {ORGANIZATION}, once it has any."
-        ),
-    ],
+    organization: Annotated[str, _BEARER],
     hours: Annotated[int, typer.Option(min=1, max=_MOST_HOURS, help="How long it is good for.")] = 8,
 ) -> None:
     """Print a token for the HTTP API, signed with EXECMETRICS_API_SECRET; for development."""
     with needing_the_api():
         from pipelines.api.tokens import signed
+    from pipelines.postgres.connections import open_databases
+    from pipelines.runs.organizations import id_written, organizations_called, published
     from pipelines.settings import load_settings
 
     settings = load_settings()
     if not settings.api_secret:
         raise UsageError("A token is signed with EXECMETRICS_API_SECRET, which is not set.")
+    key = id_written(organization)
+    if key is None:
+        # A database is asked, and perhaps started, only about what is no id.
+        with open_databases(settings) as databases:
+            (key,) = organizations_called([organization], databases, settings, published)
     secret = settings.api_secret.get_secret_value()
-    print_line(signed(_called(organization, settings), secret, settings.api_audience, timedelta(hours=hours)))
-
-
-def _called(organization: str, settings: Settings) -> UUID:
-    """The organization that is meant; a database is asked, and perhaps started, only about what is no id."""
-    from pipelines.postgres.connections import open_databases
-    from pipelines.runs.organizations import id_written, organizations_called, published
-
-    if key := id_written(organization):
-        return key
-    with open_databases(settings) as databases:
-        (key,) = organizations_called([organization], databases, settings, published)
-    return key
+    print_line(signed(key, secret, settings.api_audience, timedelta(hours=hours)))
 
 
 @contextmanager

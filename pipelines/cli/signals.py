@@ -13,7 +13,7 @@ INTERRUPTED: Final = 128 + signal.SIGINT
 
 _ASKING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-# Whoever presses Ctrl-C twice at once must not interrupt the cleaning up; who waited so long may.
+# A second Ctrl-C right after the first must not interrupt the cleaning up; one after so long may.
 _PATIENCE_S: Final = 10.0
 
 # Python acts on a signal between two of its own instructions, so a statement under way would delay it.

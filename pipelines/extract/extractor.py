@@ -76,7 +76,7 @@ def _read_jobs(
     facts, seen = _prepared(run, subject, dry=dry)
     reading = JobReading(run, request, source, facts, spool, seen)
     calendar = reading.calendar()
-    names = find_moved(run.databases, run.settings, source.names(reading.named))
+    names = find_moved(run, source.names(reading.named))
     passing(FaultPoint.NAMES_READ)
     reading.read_changes(names)
     passing(FaultPoint.JOBS_READ)

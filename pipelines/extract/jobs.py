@@ -17,9 +17,8 @@ from pipelines.extract.validation import FOUND_COLUMNS, anomalies, changes, with
 from pipelines.facts.fact_table import Facts
 from pipelines.facts.spool import Spool
 from pipelines.fault_points import FaultPoint, passing
-from pipelines.frames import of_organizations, uuids
+from pipelines.frames import of_organizations, prefetch, uuids
 from pipelines.postgres.connections import Run
-from pipelines.prefetch import prefetch
 from pipelines.settings import Tier
 from pipelines.source.selections import Asked, CreatedOn, Indexed, Listed, OfOwners, Swept
 from pipelines.source.snapshot import SourceSnapshot

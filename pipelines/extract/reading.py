@@ -14,9 +14,8 @@ from pipelines.facts.fact_table import Facts
 from pipelines.facts.merge import checksums, differing_days
 from pipelines.facts.spool import Spool
 from pipelines.fault_points import FaultPoint, passing
-from pipelines.frames import of_organizations, uuids
+from pipelines.frames import of_organizations, prefetch, uuids
 from pipelines.postgres.connections import Run
-from pipelines.prefetch import prefetch
 from pipelines.source.rows import Cursor, SourceRowsOf
 from pipelines.source.snapshot import SourceSnapshot
 from pipelines.subjects.jobs import TombstoneReason
@@ -66,7 +65,7 @@ class Reading(ABC):
         expected = [self._facts.scan().filter(of_organizations(whole))] if whole else []
         if compared is not None:
             days = self._differing_days(compared)
-            passing(FaultPoint.DIGEST_READ)
+            passing(FaultPoint.CHECKSUMS_READ)
             if days.height:
                 self._read_days(days)
                 expected.append(self._facts.of_days(days).filter(self._asked_for()))

@@ -1,14 +1,15 @@
-"""The two databases of a run: the source, which is not ours, and the one where aggregates live."""
+"""A run and its two databases: the source, which is not ours, and the one where aggregates live."""
 
 import os
 import select
+import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from itertools import chain
-from typing import Any
+from itertools import chain, islice
+from typing import Any, TypeVar
 
 import psycopg
 from pydantic import SecretStr
@@ -25,12 +26,16 @@ from pipelines.postgres import embedded as embedded_postgres
 from pipelines.postgres.failures import meaning_by, said_of
 from pipelines.postgres.statements import statement
 from pipelines.postgres.urls import DatabaseUrl, without_password
-from pipelines.progress import Stages
 from pipelines.settings import Settings
 
 _CONCERNS_EVERYBODY = (DatabaseExhausted, DatabaseReadOnly, DatabaseUnreachable, NotPermitted)
 
+T = TypeVar("T")
+
 Connection = psycopg.Connection
+
+# What is told of a stage: its name, and how many rows it has done so far.
+OnProgress = Callable[[str, int], None]
 
 # Variables of libpq that no URL outvotes, and that were meant for another server than an embedded one.
 _MISLEADING = (
@@ -56,6 +61,40 @@ class Databases:
 
     def __repr__(self) -> str:
         return f"Databases(analytics={without_password(self.analytics_url)!r})"
+
+
+class Stages:
+    """The stages of one run; `seconds` adds up what each took, wall time. Stages may overlap."""
+
+    def __init__(
+        self, on_progress: OnProgress | None = None, seconds: Mapping[str, float] | None = None
+    ) -> None:
+        self._on_progress = on_progress
+        self.seconds: dict[str, float] = dict(seconds or {})
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Count the body's time as this stage's."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begun
+
+    def timed_each(self, stage: str, items: Generator[T, None, None]) -> Generator[T, None, None]:
+        """Yield the same items, and count the time that each takes to come as this stage's."""
+        with closing(items):
+            while True:
+                with self.timed(stage):
+                    made = list(islice(items, 1))
+                if not made:
+                    return
+                yield made[0]
+
+    def tell(self, stage: str, rows: int) -> None:
+        """Say how many rows a stage has done so far."""
+        if self._on_progress:
+            self._on_progress(stage, rows)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Final
 import polars as pl
 import psycopg
 
-from pipelines.prefetch import prefetch
+from pipelines.frames import prefetch
 
 # So many rows are rendered at a time, some fifteen megabytes.
 _ROWS: Final = 50_000

@@ -26,17 +26,14 @@ from pipelines.facts.fact_table import Facts
 from pipelines.facts.health import reading_facts
 from pipelines.facts.spool import Spool, temporary_spool
 from pipelines.fault_points import FaultPoint, passing
-from pipelines.frames import id_series, of_organizations, uuids
+from pipelines.frames import id_series, of_organizations, prefetch, uuids
 from pipelines.postgres.connections import Connection, Run, commit
-from pipelines.prefetch import prefetch
 from pipelines.publish.batches import Batch, bisect, by_work
 from pipelines.publish.writer import PublishContext, Writer
-from pipelines.state import outcomes
 from pipelines.state.anomalies import list_anomalies, unlist_anomalies
-from pipelines.state.definitions import version_of
 from pipelines.state.dimension_tables import copy_names
 from pipelines.state.retention import find_removed_before
-from pipelines.state.stored_cells import find_with_cells
+from pipelines.state.stored_cells import find_with_cells, version_of
 from pipelines.state.time_zones import keep_offsets
 from pipelines.state.watermarks import (
     Advance,
@@ -45,6 +42,7 @@ from pipelines.state.watermarks import (
     find_watermarks,
     guard_deletes,
     published_by,
+    record_outcomes,
 )
 from pipelines.subjects.restatements import Restated
 from pipelines.subjects.rollup import LOCAL_PERIODS, Period
@@ -202,7 +200,7 @@ def record_failure(
     error_class = type(failure).__name__
     with run.analytics() as analytics:
         also(analytics)
-        outcomes.record(
+        record_outcomes(
             analytics, run_id, [organization_id], seconds=seconds, subject=subject, error_class=error_class
         )
     passing(FaultPoint.FAILURE_RECORDED)
@@ -394,7 +392,7 @@ class Publisher:
         )
         passing(FaultPoint.VERSION_PUBLISHED)
         seconds = time.monotonic() - self._begun
-        outcomes.record(analytics, extraction.run_id, batch, seconds=seconds, subject=self._subject)
+        record_outcomes(analytics, extraction.run_id, batch, seconds=seconds, subject=self._subject)
 
     def _advances(self, batch: Batch) -> Iterable[Advance]:
         extraction = self._extraction

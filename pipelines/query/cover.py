@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from pipelines.calendars.wall_clock import WallClock
+from pipelines.calendars.moments import WallClock
 from pipelines.errors import RangeNotStored
 from pipelines.subjects.rollup import Period
 

@@ -4,8 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 
-from pipelines.calendars.moments import DayOrTime, instant_of, require_order
-from pipelines.calendars.wall_clock import WallClock
+from pipelines.calendars.moments import DayOrTime, WallClock, instant_of, require_order
 from pipelines.errors import InvalidRange, RangeNotStored
 from pipelines.postgres.connections import Connection
 from pipelines.query.cover import Cover, Span

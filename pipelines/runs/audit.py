@@ -8,8 +8,8 @@ from uuid import UUID
 
 import polars as pl
 
-from pipelines.frames import DTYPES, sentinel
-from pipelines.postgres.connections import Databases, Run, connect, connections_reused
+from pipelines.frames import schema_of, sentinel
+from pipelines.postgres.connections import Databases, Run, connections_reused
 from pipelines.postgres.schema_checks import require_schema
 from pipelines.publish.recompute import repair_cells
 from pipelines.runs.refresh import reconcile_created
@@ -75,16 +75,16 @@ def audit(databases: Databases, settings: Settings, *, slices: int = SLICES) -> 
         again = verify(databases, settings, organization_ids=wrong)
         unrepaired = _repaired(run, again)
     audited = AuditReport(
-        tuple(slice_of),
-        report.cells_compared,
-        report.waiting,
-        report.differences,
-        differed[JOBS],
-        unrepaired[JOBS],
-        report.steps.differences,
-        unrepaired[STEPS],
+        organization_ids=tuple(slice_of),
+        cells_compared=report.cells_compared,
+        waiting=report.waiting,
+        found=report.differences,
+        facts_differed=differed[JOBS],
+        unrepaired=unrepaired[JOBS],
+        steps_found=report.steps.differences,
+        steps_unrepaired=unrepaired[STEPS],
     )
-    with connect(databases.analytics_url, settings) as analytics:
+    with run.analytics() as analytics:
         mark_audited(analytics, JOBS, slice_of, audited.verified, report.as_of)
     return audited
 
@@ -111,7 +111,7 @@ def _repaired(run: Run, report: VerifyReport) -> dict[Subject, tuple[Difference,
     wrong = _organizations(chain.from_iterable(found.values()))
     if not wrong:
         return found
-    with refresh_lock(run.databases, run.settings):
+    with refresh_lock(run):
         for subject, differences in found.items():
             if differences:
                 repair_cells(run, subject, _keys(differences, subject))
@@ -123,17 +123,10 @@ def _differences(report: VerifyReport) -> dict[Subject, tuple[Difference, ...]]:
 
 
 def _keys(differences: Sequence[Difference], subject: Subject) -> pl.DataFrame:
-    schema = {"organization_id": "uuid", "period": "text", "period_start": "timestamptz"}
-    schema |= {each.column: each.type for each in subject.dimensions}
-    rows = [
-        [
-            each.organization_id.bytes,
-            each.period,
-            each.period_start,
-            *(sentinel(each.cell[name]) for name in subject.dimension_columns),
-        ]
-        for each in differences
-    ]
-    return pl.DataFrame(
-        rows, schema={name: DTYPES[type_] for name, type_ in schema.items()}, orient="row"
-    ).unique()
+    types = {"organization_id": "uuid", "period": "text", "period_start": "timestamptz"}
+    types |= {each.column: each.type for each in subject.dimensions}
+    rows = []
+    for each in differences:
+        cell = [sentinel(each.cell[name]) for name in subject.dimension_columns]
+        rows.append([each.organization_id.bytes, each.period, each.period_start, *cell])
+    return pl.DataFrame(rows, schema=schema_of(types), orient="row").unique()

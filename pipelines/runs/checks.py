@@ -2,17 +2,16 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from pipelines.errors import DeletesNotAccepted
 from pipelines.executions.log_partitions import find_months_without, why_not_ours
 from pipelines.facts.fact_table import open_facts
-from pipelines.postgres.connections import Databases, connect
+from pipelines.postgres.connections import Run, connect
 from pipelines.postgres.statements import statement
 from pipelines.postgres.subject_statements import every_values, subject_statement
-from pipelines.settings import Settings
-from pipelines.state.definitions import find_version
-from pipelines.state.stored_cells import count_rows
+from pipelines.state.stored_cells import count_rows, find_version
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.subject import Subject
 
@@ -35,43 +34,39 @@ class StandingFailure:
     failing_since: datetime
 
 
-def organizations_left_behind(databases: Databases, settings: Settings, subject: Subject) -> dict[UUID, str]:
-    """Whose jobs, or steps, could not be published when last tried, and the class of what went wrong."""
-    with connect(databases.analytics_url, settings) as connection:
+def organizations_left_behind(run: Run, subject: Subject) -> dict[UUID, str]:
+    """The organizations of which the subject could not be published when last tried, and the error class."""
+    with run.analytics() as connection:
         values = {"subject": subject.name}
         return dict(connection.execute(statement("checks/organizations_left_behind"), values).fetchall())
 
 
-def standing_failures(databases: Databases, settings: Settings) -> list[StandingFailure]:
+def standing_failures(run: Run) -> list[StandingFailure]:
     """What is still broken, whichever run it was that failed."""
-    with connect(databases.analytics_url, settings) as connection:
+    with run.analytics() as connection:
         values = {"guarded": DeletesNotAccepted.__name__}
         rows = connection.execute(statement("checks/standing_failures"), values).fetchall()
     return [StandingFailure(*row) for row in rows]
 
 
-def lagging_organizations(
-    databases: Databases, settings: Settings, subject: Subject = JOBS
-) -> dict[UUID, datetime | None]:
+def lagging_organizations(run: Run, subject: Subject = JOBS) -> dict[UUID, datetime | None]:
     """The organizations complete no further than EXECMETRICS_LAG_LIMIT ago, and how far; None for never.
 
     Of a subject that was never published, none.
     """
-    with connect(databases.analytics_url, settings) as connection:
-        values = {"subject": subject.name, "lag": settings.lag_limit}
+    with run.analytics() as connection:
+        values = {"subject": subject.name, "lag": run.settings.lag_limit}
         return dict(connection.execute(statement("checks/lagging_organizations"), values).fetchall())
 
 
-def buckets_that_do_not_add_up(databases: Databases, settings: Settings) -> int:
+def buckets_that_do_not_add_up(run: Run) -> int:
     """In how many buckets of the current definition the rows of a dimension do not add up to the total's."""
-    plan, sets = (
-        settings.plan_of(JOBS),
-        [frozenset(), *(frozenset({name}) for name in JOBS.dimension_columns)],
-    )
-    with connect(databases.analytics_url, settings) as connection:
+    plan = run.settings.plan_of(JOBS)
+    sets = {frozenset(), *(frozenset({name}) for name in JOBS.dimension_columns)}
+    with run.analytics() as connection:
         values = {
             "subject": JOBS.name,
-            "periods": [period for period, kept in plan.items() if set(sets) <= set(kept)],
+            "periods": [period for period, kept in plan.items() if sets <= set(kept)],
             "definition_version": find_version(connection, JOBS.definition(plan)),
             "dimensions": ["", *JOBS.dimension_columns],
         }
@@ -80,27 +75,25 @@ def buckets_that_do_not_add_up(databases: Databases, settings: Settings) -> int:
     return int(found[0]) if found else 0
 
 
-def organizations_that_differ_from_the_facts(
-    databases: Databases, settings: Settings, subject: Subject = JOBS
-) -> list[UUID]:
+def organizations_that_differ_from_the_facts(run: Run, subject: Subject = JOBS) -> list[UUID]:
     """The organizations whose months count another number of rows than there are facts."""
-    with connect(databases.analytics_url, settings) as connection:
+    with run.analytics() as connection:
         counted = count_rows(connection, subject)
-    facts = open_facts(settings, subject.fact).rows_by_organization()
+    facts = open_facts(run.settings, subject.fact).rows_by_organization()
     return sorted(key for key in counted.keys() | facts.keys() if counted.get(key) != facts.get(key))
 
 
-def anomalies(databases: Databases, settings: Settings) -> Anomalies:
+def anomalies(run: Run) -> Anomalies:
     """What is listed, and how it compares with what is counted."""
-    with connect(databases.analytics_url, settings) as connection:
-        jobs = dict(connection.execute(statement("anomalies/jobs_by_anomaly")).fetchall())
+    with run.analytics() as connection:
+        jobs: dict[Any, int] = dict(connection.execute(statement("anomalies/jobs_by_anomaly")).fetchall())
         counted = count_rows(connection, JOBS)
     not_counted = jobs.pop(None, 0)
     finished = not_counted + sum(counted.values())
     return Anomalies(jobs, round(100 * not_counted / finished, 3) if finished else 0.0)
 
 
-def lines_without_a_month(databases: Databases, settings: Settings) -> int:
+def lines_without_a_month(run: Run) -> int:
     """How many lines of execution_logs are in its default partition; none where the logs are not ours."""
-    with connect(databases.source_url, settings) as connection:
+    with connect(run.databases.source_url, run.settings) as connection:
         return 0 if why_not_ours(connection) else sum(find_months_without(connection).values())

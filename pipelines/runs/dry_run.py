@@ -19,16 +19,15 @@ from pipelines.facts.delta import opened
 from pipelines.facts.health import reading_facts
 from pipelines.facts.spool import Spool
 from pipelines.frames import of_organizations, uuids
-from pipelines.postgres.connections import Databases, Run, connections_reused
+from pipelines.postgres.connections import Databases, OnProgress, Run, Stages, connections_reused
 from pipelines.postgres.schema_checks import require_schema
-from pipelines.progress import OnProgress, Stages
 from pipelines.publish.publisher import follow
 from pipelines.publish.recompute import reaching
 from pipelines.publish.writer import CellChange, Writer, proposing
 from pipelines.runs.refresh import completed_in
 from pipelines.settings import Settings
-from pipelines.state.definitions import find_version
 from pipelines.state.lock import refresh_lock
+from pipelines.state.stored_cells import find_version
 from pipelines.subjects import SUBJECTS
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.restatements import Restated
@@ -79,7 +78,7 @@ def dry_run(
     require_schema(databases, settings)
     completed = completed_in(since, until)
     request = Request(tuple(organization_ids), completed=completed, accept_deletes=accept_deletes)
-    with refresh_lock(databases, settings), _without_new_facts(settings) as elsewhere:
+    with refresh_lock(Run(databases, settings)), _without_new_facts(settings) as elsewhere:
         run = Run(databases, elsewhere, Stages(on_progress))
         jobs, steps = (_subject_dry_run(run, request, subject) for subject in SUBJECTS)
     nothing = SubjectDryRun()

@@ -1,7 +1,8 @@
 """Keeping `execution_metadata` equal to its sources: sync what changed, find what drifted, repair it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TypeVar
 from uuid import UUID
 
@@ -46,8 +47,8 @@ def sync_metadata(
         with stored.syncing(connection, settings):
             return stored.write_changes(connection, batch, full=full)
 
-    done = _in_batches(databases, settings, organization_ids, work)
-    return SyncReport(left_alone=done) if isinstance(done, str) else sum(done, SyncReport())
+    left_alone, done = _in_batches(databases, settings, organization_ids, work)
+    return sum(done, SyncReport(left_alone=left_alone))
 
 
 def find_drift(
@@ -62,8 +63,8 @@ def find_drift(
         with stored.reading(connection, settings):
             return stored.find_drift(connection, batch)
 
-    done = _in_batches(databases, settings, organization_ids, work)
-    return _drift([], done) if isinstance(done, str) else _drift([each for batch in done for each in batch])
+    left_alone, done = _in_batches(databases, settings, organization_ids, work)
+    return _drift(chain.from_iterable(done), left_alone)
 
 
 def reconcile_metadata(
@@ -76,11 +77,9 @@ def reconcile_metadata(
             found = stored.find_drift(connection, batch)
             return found, stored.write_changes(connection, batch, full=True)
 
-    done = _in_batches(databases, settings, organization_ids, work)
-    if isinstance(done, str):
-        return ReconcileReport(_drift([], done), SyncReport(left_alone=done))
-    found = _drift([each for batch, _ in done for each in batch])
-    return ReconcileReport(found, sum((synced for _, synced in done), SyncReport()))
+    left_alone, done = _in_batches(databases, settings, organization_ids, work)
+    found = _drift(chain.from_iterable(found for found, _ in done), left_alone)
+    return ReconcileReport(found, sum((synced for _, synced in done), SyncReport(left_alone=left_alone)))
 
 
 def _in_batches(
@@ -88,18 +87,19 @@ def _in_batches(
     settings: Settings,
     organization_ids: Sequence[UUID],
     work: Callable[[Connection, Sequence[UUID]], T],
-) -> list[T] | str:
+) -> tuple[str | None, list[T]]:
     """Have some organizations worked on at a time, each batch in its own transaction; or say why not."""
     size = settings.batch_organizations
     with connect(databases.source_url, settings, autocommit=True) as connection:
         obstacle = stored.find_obstacle(connection)
         if obstacle:
-            return obstacle
+            return obstacle, []
         scope = stored.find_organizations(connection, organization_ids)
-        return [work(connection, scope[start : start + size]) for start in range(0, len(scope), size)]
+        return None, [work(connection, scope[start : start + size]) for start in range(0, len(scope), size)]
 
 
-def _drift(compared: Sequence[OrganizationDrift], left_alone: str | None = None) -> DriftReport:
+def _drift(found: Iterable[OrganizationDrift], left_alone: str | None) -> DriftReport:
+    compared = list(found)
     return DriftReport(
         organizations=len(compared),
         rows_compared=sum(each.rows_compared for each in compared),

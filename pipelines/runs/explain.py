@@ -6,19 +6,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import polars as pl
 
-from pipelines.calendars.moments import DayOrTime, instant_of
-from pipelines.calendars.wall_clock import WallClock
+from pipelines.calendars.moments import DayOrTime, WallClock, instant_of
 from pipelines.compute.cells import with_none_members
 from pipelines.compute.chunks import in_buckets
 from pipelines.errors import CellNotFound
 from pipelines.facts.fact_table import open_facts
 from pipelines.facts.health import reading_facts
-from pipelines.frames import sentinel
+from pipelines.frames import schema_of, sentinel
 from pipelines.postgres.connections import Connection, Databases, connect
 from pipelines.postgres.schema_checks import require_analytics
 from pipelines.postgres.statements import statement
@@ -53,6 +52,12 @@ class CellName:
     def dimensions(self) -> Mapping[str, UUID | str]:
         """All dimensions by column; one that is not named is all together."""
         return {each.column: self.cell.get(each.column, each.every) for each in self.subject.dimensions}
+
+    @property
+    def chosen(self) -> Mapping[str, UUID | str]:
+        """The dimensions of which one member is meant."""
+        every = {each.column: each.every for each in self.subject.dimensions}
+        return {column: value for column, value in self.dimensions.items() if value != every[column]}
 
 
 @dataclass(frozen=True)
@@ -145,7 +150,9 @@ def explain(
         calendar = find_calendar(analytics)
         clock = calendar.clock_of(name.organization_id)
         found = _found(analytics, name, _starts(clock, name))
-        records = _Records.of(analytics, name)
+        values = {"organization_id": name.organization_id, "subject": name.subject.name}
+        text = subject_statement("explain/records", name.subject)
+        records = _Records(*analytics.execute(text, values).fetchall()[0])
         if found is None:
             raise CellNotFound(_hint(analytics, settings, clock, name))
     end = clock.end(name.period, found.start)
@@ -167,8 +174,7 @@ def explain(
     )
 
 
-@dataclass(frozen=True)
-class _Found:
+class _Found(NamedTuple):
     start: datetime
     computed_at: datetime | None
     definition_version: int | None
@@ -176,17 +182,9 @@ class _Found:
     restatements: tuple[Restatement, ...]
 
 
-@dataclass(frozen=True)
-class _Records:
+class _Records(NamedTuple):
     first_published_at: datetime | None
     removed_before: datetime | None
-
-    @classmethod
-    def of(cls, analytics: Connection, name: CellName) -> "_Records":
-        values = {"organization_id": name.organization_id, "subject": name.subject.name}
-        row = analytics.execute(subject_statement("explain/records", name.subject), values).fetchone()
-        assert row is not None
-        return cls(*row)
 
 
 def _starts(clock: WallClock, name: CellName) -> tuple[datetime, ...]:
@@ -209,25 +207,21 @@ def _found(analytics: Connection, name: CellName, starts: Sequence[datetime]) ->
     restatements = analytics.execute(statement("explain/restatements"), values).fetchall()
     for start in starts:
         cell = next((row for row in cells if row[0] == start), (start, None, None))
-        changes = tuple(_restatement(row, name.subject) for row in restatements if row[0] == start)
+        changes = tuple(_restatement(name.subject, *row[1:]) for row in restatements if row[0] == start)
         if cell[1] or changes:
             figures = dict(zip(name.subject.measure_columns, cell[3:], strict=False)) or None
             return _Found(start, cell[1], cell[2], figures, changes)
     return None
 
 
-def _restatement(row: Sequence[Any], subject: Subject) -> Restatement:
-    _, restated_at, run_id, reason, old_since, old, new = row
-    return Restatement(
-        restated_at, run_id, Restated(reason), old_since, figures_in(old, subject), figures_in(new, subject)
-    )
+def _restatement(subject: Subject, at: datetime, run_id: UUID, reason: str, *more: Any) -> Restatement:
+    since, *both = more
+    return Restatement(at, run_id, Restated(reason), since, *(figures_in(each, subject) for each in both))
 
 
 def _hint(analytics: Connection, settings: Settings, clock: WallClock, name: CellName) -> str:
     """Why there is no such cell, if that is to be told."""
-    every = {each.column: each.every for each in name.subject.dimensions}
-    chosen = frozenset(column for column, value in name.dimensions.items() if value != every[column])
-    if chosen not in settings.plan_of(name.subject)[name.period]:
+    if frozenset(name.chosen) not in settings.plan_of(name.subject)[name.period]:
         if name.subject is not JOBS:
             return f"(these dimensions are not combined for each {name.period})"
         return f"(EXECMETRICS_ROLLUP_PLAN does not combine these dimensions for each {name.period})"
@@ -239,18 +233,10 @@ def _hint(analytics: Connection, settings: Settings, clock: WallClock, name: Cel
 
 def _rows(settings: Settings, calendar: ReadCalendar, name: CellName, start: datetime) -> int:
     """How many facts are in the cell."""
-    bucket = pl.DataFrame(
-        {
-            "organization_id": [name.organization_id.bytes],
-            "period_start": pl.Series([start], dtype=pl.Datetime("us", "UTC")),
-        }
-    )
+    columns = schema_of({"organization_id": "uuid", "period_start": "timestamptz"})
+    bucket = pl.DataFrame([(name.organization_id.bytes, start)], schema=columns, orient="row")
     subject = name.subject
-    wanted = [
-        pl.col(each.column) == pl.lit(sentinel(name.dimensions[each.column]))
-        for each in subject.dimensions
-        if name.dimensions[each.column] != each.every
-    ]
+    wanted = [pl.col(column) == pl.lit(sentinel(value)) for column, value in name.chosen.items()]
     with reading_facts(settings.location_of(subject.fact.table), subject.fact):
         rows = in_buckets(open_facts(settings, subject.fact).scan(), bucket, name.period, calendar.calendar)
         counted = with_none_members(rows, subject).filter(*wanted, True).select(pl.len())
@@ -269,8 +255,12 @@ def _because(found: _Found, end: datetime, records: _Records) -> Restated | Occa
         return found.restatements[-1].reason
     if found.computed_at < end:
         return Occasion.OPEN
-    removed = records.removed_before is not None and found.computed_at < records.removed_before
-    return Occasion.NOT_ON_RECORD if removed else Occasion.PUBLISHED
+    return Occasion.NOT_ON_RECORD if _removed(found.computed_at, records) else Occasion.PUBLISHED
+
+
+def _removed(moment: datetime, records: _Records) -> bool:
+    """Whether restatements of that moment may have been removed."""
+    return records.removed_before is not None and moment < records.removed_before
 
 
 def _as_of(moment: datetime, found: _Found, end: datetime, records: _Records) -> AsOf:
@@ -284,12 +274,12 @@ def _as_of(moment: datetime, found: _Found, end: datetime, records: _Records) ->
         # Nobody knows since when they were wrong.
         return AsOf(moment, False, Evidence.DRIFTED)
     elif earlier or _stood(later[0], moment, records):
-        return AsOf(
-            moment, True, Evidence.RESTATED, later[0].old, since or later[0].old_since, later[0].restated_at
-        )
+        change = later[0]
+        since = since or change.old_since
+        return AsOf(moment, True, Evidence.RESTATED, change.old, since, change.restated_at)
     if moment < end:
         return AsOf(moment, False, Evidence.OPEN)
-    removed = records.removed_before is not None and moment < records.removed_before
+    removed = _removed(moment, records)
     return AsOf(moment, False, Evidence.REMOVED if removed else Evidence.NOT_PUBLISHED)
 
 

@@ -10,9 +10,8 @@ from pipelines.errors import TooManyFailures, UnknownOrganization
 from pipelines.extract.extractor import extract
 from pipelines.extract.request import CompletedIn, Extraction, Request
 from pipelines.facts.health import with_new_facts
-from pipelines.postgres.connections import Databases, Run, connections_reused
+from pipelines.postgres.connections import Databases, OnProgress, Run, Stages, connections_reused
 from pipelines.postgres.schema_checks import require_analytics, require_schema
-from pipelines.progress import OnProgress, Stages
 from pipelines.publish.publisher import Published, publish
 from pipelines.publish.recompute import rebuild_stale, repair_range
 from pipelines.settings import Settings
@@ -134,7 +133,7 @@ def rebuild(
     """
     require_analytics(databases, settings)
     run = Run(databases, settings, Stages(on_progress))
-    with refresh_lock(databases, settings):
+    with refresh_lock(run):
         return {subject.name: rebuild_stale(run, subject) for subject in SUBJECTS}
 
 
@@ -148,7 +147,7 @@ def extract_changes(
     """
     require_schema(databases, settings)
     run = Run(databases, settings, Stages(on_progress))
-    with refresh_lock(databases, settings), run.stages.timed("total"):
+    with refresh_lock(run), run.stages.timed("total"):
         extraction = with_new_facts(settings.facts_location, JOBS.fact, lambda: extract(run, request, JOBS))
     assert extraction
     return replace(extraction, seconds=run.stages.seconds)
@@ -160,7 +159,7 @@ def publish_changes(
 ) -> RefreshReport:
     """The second half of a pass; raises `PublishConflict` when another run published since the first."""
     run = Run(databases, settings, Stages(on_progress, extraction.seconds))
-    with refresh_lock(databases, settings), run.stages.timed("total"):
+    with refresh_lock(run), run.stages.timed("total"):
         newest = extraction.with_newest_facts(settings)
         jobs = _report(newest, _published(run, newest))
     _require_few_failures(settings, jobs, JOBS)
@@ -181,7 +180,7 @@ def measure_steps(
         unknown = sorted(set(request.organization_ids) - find_watermarks(analytics, JOBS).keys())
     if unknown:
         raise UnknownOrganization(f"({', '.join(map(str, unknown))})")
-    with refresh_lock(databases, settings):
+    with refresh_lock(run):
         steps = refresh_subject(run, request, STEPS)
     if steps:
         _require_few_failures(settings, steps, STEPS)
@@ -211,7 +210,7 @@ def refresh_subject(run: Run, request: Request, subject: Subject) -> SubjectRepo
 @connections_reused()
 def _pass(run: Run, request: Request) -> RefreshReport:
     require_schema(run.databases, run.settings)
-    with refresh_lock(run.databases, run.settings), run.stages.timed("total"):
+    with refresh_lock(run), run.stages.timed("total"):
         jobs = refresh_subject(run, request, JOBS)
         steps = refresh_subject(run, request, STEPS)
     assert jobs

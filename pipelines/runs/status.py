@@ -1,6 +1,7 @@
 """How far the aggregates are, organization by organization."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -69,22 +70,15 @@ def status(databases: Databases, settings: Settings) -> Status:
     """Read where every organization stands; raises `SchemaMissing`."""
     require_analytics(databases, settings)
     with connect(databases.analytics_url, settings) as connection:
-        rows = connection.execute(
-            statement("checks/organization_status"),
-            ALL_OF_EACH | {"guarded": DeletesNotAccepted.__name__},
-        ).fetchall()
+        values = ALL_OF_EACH | {"guarded": DeletesNotAccepted.__name__}
+        rows = connection.execute(statement("checks/organization_status"), values).fetchall()
+    whole = None
+    with suppress(ExecutionMetricsError), open_catalog(databases.source_url, settings) as connection:
+        whole = read_whole(connection)
     locations = (settings.facts_location, settings.step_facts_location)
     return Status(
-        tuple(OrganizationStatus(*row) for row in rows),
-        newest_version(settings.facts_location),
-        _read_whole(databases, settings),
-        tuple(str(folder) for location in locations for folder in find_set_aside(location)),
+        organizations=tuple(OrganizationStatus(*row) for row in rows),
+        facts_version=newest_version(settings.facts_location),
+        read_whole=whole,
+        set_aside=tuple(str(folder) for location in locations for folder in find_set_aside(location)),
     )
-
-
-def _read_whole(databases: Databases, settings: Settings) -> Mapping[str, str] | None:
-    try:
-        with open_catalog(databases.source_url, settings) as connection:
-            return read_whole(connection)
-    except ExecutionMetricsError:
-        return None

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
 from typing import Any, Final
@@ -26,11 +26,11 @@ from pipelines.postgres.snapshot import Snapshot, open_snapshot
 from pipelines.postgres.subject_statements import oracle_statement, subject_statement
 from pipelines.publish.publisher import unpublished_changes
 from pipelines.settings import Settings
-from pipelines.source.rows import Cursor, SourceRowsOf
+from pipelines.source.rows import SourceRowsOf
 from pipelines.source.selections import Asked, OfOwners, Swept
 from pipelines.source.snapshot import SourceSnapshot, open_source
-from pipelines.state.time_zones import UTC, ReadCalendar, calendar_in
-from pipelines.state.watermarks import Watermark, Watermarks, watermarks_in
+from pipelines.state.time_zones import UTC, calendar_in
+from pipelines.state.watermarks import Watermarks, watermarks_in
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.rollup import Period
 from pipelines.subjects.steps import STEPS
@@ -158,9 +158,8 @@ class _Comparison:
         self._plan = settings.plan_of(subject)
         self._counted = counted
         self._seen = watermarks_in(analytics.rows("watermarks/find"), subject)
-        self.calendar: ReadCalendar = calendar_in(
-            analytics.rows("state/time_zone_offsets"), {key: each.time_zone for key, each in jobs.items()}
-        )
+        zones = {key: each.time_zone for key, each in jobs.items()}
+        self.calendar = calendar_in(analytics.rows("state/time_zone_offsets"), zones)
         definitions = analytics.rows("state/definitions")
         ours = definitions.filter(pl.col("definition") == subject.definition(self._plan))
         self._current = int(ours["definition_version"].item()) if ours.height else None
@@ -192,35 +191,25 @@ class _Comparison:
         stored = self._analytics.rows_of(subject_statement("publish/stored_cells", self._subject))
         expected = self._source.rows_of(oracle_statement(self._subject, self._plan, self._counted))
         both = self._kept(side_by_side(stored, expected, self._subject))
-        on_its_way, keys = self._on_its_way(), self._subject.key_columns
-        waiting = both.filter(on_its_way).height
-        both = both.filter(~on_its_way)
-        touched = both.join(self._pending, on=keys, how="semi").height
-        both = both.join(self._pending, on=keys, how="anti")
-        sealed = both.filter(self._is_sealed())
-        both = both.filter(~self._is_sealed())
-        found = (self._difference(*each) for each in differences(both, self._subject))
-        return replace(
-            so_far,
-            cells_compared=so_far.cells_compared + both.height,
-            cells_pending=so_far.cells_pending + waiting + touched,
-            cells_sealed=so_far.cells_sealed + sealed.height,
+        keys = self._subject.key_columns
+        settled = both.filter(~self._on_its_way()).join(self._pending, on=keys, how="anti")
+        compared = settled.filter(~self._is_sealed())
+        found = (self._difference(*each) for each in differences(compared, self._subject))
+        return Verified(
+            cells_compared=so_far.cells_compared + compared.height,
+            cells_pending=so_far.cells_pending + both.height - settled.height,
+            cells_sealed=so_far.cells_sealed + settled.height - compared.height,
             differences=(*so_far.differences, *found),
         )
 
     def _handed_over(self, batch: Sequence[UUID], within: LocalRange) -> SessionSettings:
-        organizations = [
-            {
-                "organization_id": key,
-                "extracted_at": each.extracted_at,
-                "time_zone": each.time_zone,
-            }
-            for key in batch
-            for each in [self._seen.get(key, self._jobs[key])]
-        ]
+        seen = {key: self._seen.get(key, self._jobs[key]) for key in batch}
         tolerance = self._settings.future_tolerance
         return SessionSettings(
-            organizations=organizations,
+            organizations=[
+                {"organization_id": key, "extracted_at": each.extracted_at, "time_zone": each.time_zone}
+                for key, each in seen.items()
+            ],
             earliest=self._settings.earliest_completion_at,
             tolerance="" if tolerance is None else tolerance,
             started=within,
@@ -260,17 +249,14 @@ class _Comparison:
         keys = [self._cells_of(facts.scan().clear().collect())]
         # Without a feed everything is published anew next time, and until then nothing says what changed.
         with suppress(FeedLost):
-            keys += [
-                self._cells_of(unpublished.filter(mine).drop("weight"))
-                for unpublished in unpublished_changes(facts, self._subject, self._seen)
-            ]
+            for unpublished in unpublished_changes(facts, self._subject, self._seen):
+                keys.append(self._cells_of(unpublished.filter(mine).drop("weight")))
         for now in self._changed():
             before = facts.scan().join(now.lazy().select(key), on=key, how="semi").collect()
             counted = now.filter(pl.col(TOMBSTONE).is_null()).select(before.columns)
             same = before.join(counted, on=[key, "row_hash"], how="semi").select(key)
-            keys.append(
-                self._cells_of(pl.concat([before, counted]).join(same, on=key, how="anti").filter(mine))
-            )
+            differing = pl.concat([before, counted]).join(same, on=key, how="anti")
+            keys.append(self._cells_of(differing.filter(mine)))
         return pl.concat(keys).unique()
 
     def _changed(self) -> Iterator[pl.DataFrame]:
@@ -280,21 +266,14 @@ class _Comparison:
     def _cells_of(self, rows: pl.DataFrame) -> pl.DataFrame:
         return dirty_cells(rows, self._plan, self.calendar.calendar, self._subject)
 
-    def _difference(
-        self, row: dict[str, Any], column: str, stored: float | None, expected: float | None
-    ) -> Difference:
-        return Difference(
-            organization_id=UUID(bytes=row["organization_id"]),
-            period=row["period"],
-            period_start=row["period_start"],
-            cell={
-                each.column: UUID(bytes=row[each.column]) if each.type == "uuid" else row[each.column]
-                for each in self._subject.dimensions
-            },
-            column=column,
-            stored=stored,
-            expected=expected,
-        )
+    def _difference(self, row: dict[str, Any], *figures: Any) -> Difference:
+        """One figure of a cell that differs: its column, as stored, and as expected."""
+        cell = {
+            each.column: UUID(bytes=row[each.column]) if each.type == "uuid" else row[each.column]
+            for each in self._subject.dimensions
+        }
+        organization_id = UUID(bytes=row["organization_id"])
+        return Difference(organization_id, row["period"], row["period_start"], cell, *figures)
 
 
 class JobComparison(_Comparison):
@@ -310,14 +289,10 @@ class JobComparison(_Comparison):
         return [key for key, each in self._jobs.items() if now.get(key, each.time_zone) != each.time_zone]
 
     def _changed(self) -> Iterator[pl.DataFrame]:
+        earliest, tolerance = self._settings.earliest_completion_at, self._settings.future_tolerance
+        clock = self._source.moment.extracted_at
         for jobs in chain.from_iterable(map(self._source.jobs, self._asked())):
-            judged = with_verdict(
-                jobs,
-                clock=self._source.moment.extracted_at,
-                earliest=self._settings.earliest_completion_at,
-                tolerance=self._settings.future_tolerance,
-            )
-            yield changes(judged)
+            yield changes(with_verdict(jobs, clock=clock, earliest=earliest, tolerance=tolerance))
 
     def _asked(self) -> Iterator[Asked]:
         """Jobs written later than they were read, and workflows and clients that may be another's."""
@@ -339,13 +314,11 @@ class RowsComparison(_Comparison):
         super().__init__(sides, rows.subject, counted)
 
     def _changed(self) -> Iterator[pl.DataFrame]:
-        cursors = {key: self._cursor(each) for key, each in self._seen.items()}
+        cursor = self._rows.cursor
+        cursors = {key: cursor(each.checkpoint, each.extracted_at) for key, each in self._seen.items()}
         day = self._subject.fact.partition_column
         for rows in chain(self._rows.written(cursors), self._rows.of_changed_jobs(cursors)):
             yield rows.with_columns(
                 pl.when("counts").then(None).otherwise(pl.lit("")).alias(TOMBSTONE),
                 pl.col("completed_at").dt.date().alias(day),
             )
-
-    def _cursor(self, seen: Watermark) -> Cursor:
-        return self._rows.cursor(seen.checkpoint, seen.extracted_at)

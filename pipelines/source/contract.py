@@ -108,7 +108,7 @@ NEVER_NULL: Final = {"id", "organization_id", "workflow_id", "status", "created_
 # What a run looks rows up by: changes, ranges of completion, ids, one organization.
 LOOKED_UP_BY: Final = ("id", "organization_id", "updated_at", "completed_at")
 
-# And this where the table is so large that the nightly digest reads a small part of it.
+# And this where the table is so large that the nightly checksum comparison reads a small part of it.
 LOOKED_UP_BY_WHEN_LARGE: Final = (*LOOKED_UP_BY, "created_at")
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Final
 
 import polars as pl
-import psycopg
+from psycopg import Connection
 
 from pipelines.frames import id_series
 from pipelines.postgres.copying import copy_frame
@@ -13,7 +13,7 @@ from pipelines.postgres.statements import statement
 _STAGED: Final = ("job_id", "organization_id", "reason", "effect", "detail")
 
 
-def find_listed(connection: psycopg.Connection) -> pl.DataFrame:
+def find_listed(connection: Connection) -> pl.DataFrame:
     """What is listed: `job_id, organization_id, reason`."""
     rows = connection.execute(statement("anomalies/listed_anomalies")).fetchall()
     job_ids, organization_ids, reasons = zip(*rows, strict=True) if rows else ((), (), ())
@@ -26,7 +26,7 @@ def find_listed(connection: psycopg.Connection) -> pl.DataFrame:
     )
 
 
-def list_anomalies(connection: psycopg.Connection, found: pl.DataFrame, seen_at: datetime) -> None:
+def list_anomalies(connection: Connection, found: pl.DataFrame, seen_at: datetime) -> None:
     """List each `job_id, organization_id, reason, effect, detail`; a listed one keeps its first sight."""
     if found.is_empty():
         return
@@ -34,7 +34,7 @@ def list_anomalies(connection: psycopg.Connection, found: pl.DataFrame, seen_at:
     connection.execute(statement("anomalies/list_anomalies"), {"seen_at": seen_at})
 
 
-def unlist_anomalies(connection: psycopg.Connection, healed: pl.DataFrame) -> None:
+def unlist_anomalies(connection: Connection, healed: pl.DataFrame) -> None:
     """Take each `job_id, organization_id, reason` off the list."""
     if healed.is_empty():
         return
@@ -43,7 +43,7 @@ def unlist_anomalies(connection: psycopg.Connection, healed: pl.DataFrame) -> No
     connection.execute(statement("anomalies/clear_anomalies"))
 
 
-def _stage(connection: psycopg.Connection, rows: pl.DataFrame) -> None:
+def _stage(connection: Connection, rows: pl.DataFrame) -> None:
     connection.execute(statement("anomalies/stage_anomalies"))
     staged = rows.select(*_STAGED).sort("job_id", "reason")
     copy_frame(connection, statement("anomalies/copy_anomalies"), staged)

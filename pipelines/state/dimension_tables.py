@@ -6,13 +6,12 @@ from typing import Final
 from uuid import UUID
 
 import polars as pl
-import psycopg
+from psycopg import Connection
 
 from pipelines.frames import id_series, uuids
-from pipelines.postgres.connections import Databases, connect
+from pipelines.postgres.connections import Run
 from pipelines.postgres.schemas import ANALYTICS
 from pipelines.postgres.statements import render, statement
-from pipelines.settings import Settings
 from pipelines.source.snapshot import Names
 
 _ID_COLUMNS: Final = ("id", "organization_id")
@@ -56,9 +55,9 @@ class NamesToCopy:
         return names.filter(owner.is_in(ids))
 
 
-def find_moved(databases: Databases, settings: Settings, names: Names) -> NamesToCopy:
+def find_moved(run: Run, names: Names) -> NamesToCopy:
     """Find out which of these workflows and clients changed hands since their names were copied."""
-    with connect(databases.analytics_url, settings) as connection:
+    with run.analytics() as connection:
         former = {
             kind: _former_owners(connection, kind, frame)
             for kind, frame in (("workflows", names.workflows), ("clients", names.clients))
@@ -66,7 +65,7 @@ def find_moved(databases: Databases, settings: Settings, names: Names) -> NamesT
     return NamesToCopy(names, former)
 
 
-def copy_names(connection: psycopg.Connection, names: Names) -> int:
+def copy_names(connection: Connection, names: Names) -> int:
     """Upsert organizations, workflows and clients; return how many rows changed."""
     written = _upsert(connection, statement("dimension_tables/upsert_organizations"), names.organizations)
     for table, frame in (("workflows", names.workflows), ("clients", names.clients)):
@@ -75,14 +74,14 @@ def copy_names(connection: psycopg.Connection, names: Names) -> int:
     return written
 
 
-def _former_owners(connection: psycopg.Connection, kind: str, names: pl.DataFrame) -> dict[UUID, UUID]:
+def _former_owners(connection: Connection, kind: str, names: pl.DataFrame) -> dict[UUID, UUID]:
     if names.is_empty():
         return {}
     values = {"kind": kind, "ids": uuids(names["id"]), "organization_ids": uuids(names["organization_id"])}
     return dict(connection.execute(statement("dimension_tables/changed_owners"), values).fetchall())
 
 
-def _upsert(connection: psycopg.Connection, text: str, frame: pl.DataFrame) -> int:
+def _upsert(connection: Connection, text: str, frame: pl.DataFrame) -> int:
     if frame.is_empty():
         return 0
     values = {

@@ -1,15 +1,15 @@
-"""What the stored cells of a subject say: how many rows they count, and which organizations have any."""
+"""What is stored of a subject: by which definition, how many rows are counted, and of whom."""
 
 from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-import psycopg
+from psycopg import Connection
 
-from pipelines.postgres.connections import Databases, connect
+from pipelines.postgres.connections import Run
+from pipelines.postgres.statements import statement
 from pipelines.postgres.subject_statements import every_values, subject_statement
-from pipelines.settings import Settings
 from pipelines.subjects.rollup import Period
 from pipelines.subjects.subject import Subject
 
@@ -17,7 +17,7 @@ _ALWAYS: Final = "infinity"
 
 
 def count_rows(
-    connection: psycopg.Connection, subject: Subject, *, before: datetime | None = None
+    connection: Connection, subject: Subject, *, before: datetime | None = None
 ) -> dict[UUID, int]:
     """How many rows of each organization are counted: in all, or in days that begin before a moment."""
     values = {"period": Period.DAY if before else Period.MONTH, "before": before or _ALWAYS}
@@ -26,7 +26,7 @@ def count_rows(
 
 
 def find_with_cells(
-    connection: psycopg.Connection, subject: Subject, organization_ids: Collection[UUID]
+    connection: Connection, subject: Subject, organization_ids: Collection[UUID]
 ) -> set[UUID]:
     """Those of these organizations that have cells."""
     if not organization_ids:
@@ -36,8 +36,23 @@ def find_with_cells(
     return {row[0] for row in connection.execute(text, values)}
 
 
-def stored_cells(databases: Databases, settings: Settings, subject: Subject) -> int:
+def stored_cells(run: Run, subject: Subject) -> int:
     """How many cells are stored."""
-    with connect(databases.analytics_url, settings) as connection:
+    with run.analytics() as connection:
         row = connection.execute(subject_statement("publish/count_cells", subject)).fetchone()
     return int(row[0]) if row else 0
+
+
+def version_of(connection: Connection, definition: str) -> int:
+    """The number of this definition, given out now if it is a new one."""
+    connection.execute(statement("state/settle_definition"), {"definition": definition})
+    version = find_version(connection, definition)
+    assert version is not None
+    return version
+
+
+def find_version(connection: Connection, definition: str) -> int | None:
+    """The number of this definition, or None if nothing was computed by it yet."""
+    values = {"definition": definition}
+    row = connection.execute(statement("state/definition_version"), values).fetchone()
+    return int(row[0]) if row else None

@@ -10,12 +10,11 @@ from typing import Final
 from uuid import UUID
 
 import polars as pl
-import psycopg
+from psycopg import Connection
 
 from pipelines.calendars.calendar import OFFSET_COLUMNS, Calendar
 from pipelines.calendars.local_ranges import LocalRange, local_range
-from pipelines.calendars.moments import DayOrTime
-from pipelines.calendars.wall_clock import WallClock
+from pipelines.calendars.moments import DayOrTime, WallClock
 from pipelines.frames import id_series
 from pipelines.postgres.session_settings import SessionSettings
 from pipelines.postgres.statements import statement
@@ -76,9 +75,9 @@ class ReadCalendar:
 
     def fingerprint(self, organization_id: UUID, through: datetime) -> str:
         """MD5 of the offsets of its zone that cells published at `through` go by, not of those to come."""
-        since, digests = self._digests[self.zone_of(organization_id)]
+        since, fingerprints = self._fingerprints[self.zone_of(organization_id)]
         latest = _latest_completion(through, self.tolerance) + _DAY
-        return digests[max(bisect_right(since, latest), 1) - 1]
+        return fingerprints[max(bisect_right(since, latest), 1) - 1]
 
     def differs(self, organization_id: UUID, published: Watermark) -> bool:
         """Whether days, weeks and months began elsewhere when the organization was last published."""
@@ -109,18 +108,18 @@ class ReadCalendar:
         return {zone: WallClock(of_zone) for zone, of_zone in offsets.items()}
 
     @cached_property
-    def _digests(self) -> dict[str, tuple[list[datetime], list[str]]]:
-        """When each offset of a zone began, and the digest of all up to it."""
+    def _fingerprints(self) -> dict[str, tuple[list[datetime], list[str]]]:
+        """When each offset of a zone began, and the fingerprint of all up to it."""
         found: dict[str, tuple[list[datetime], list[str]]] = {}
-        digest = hashlib.md5(usedforsecurity=False)
+        fingerprint = hashlib.md5(usedforsecurity=False)
         for zone, since, offset_s in sorted(self.offsets.iter_rows()):
             if zone not in found:
-                found[zone], digest = ([], []), hashlib.md5(usedforsecurity=False)
-            begun, digests = found[zone]
+                found[zone], fingerprint = ([], []), hashlib.md5(usedforsecurity=False)
+            begun, fingerprints = found[zone]
             # From where on the first was read is no rule of the zone.
-            digest.update(f"{since.isoformat() if begun else None} {offset_s}\n".encode())
+            fingerprint.update(f"{since.isoformat() if begun else None} {offset_s}\n".encode())
             begun.append(since)
-            digests.append(digest.hexdigest())
+            fingerprints.append(fingerprint.hexdigest())
         return found
 
 
@@ -144,7 +143,7 @@ def read_calendar(
     return _calendar(zones, offsets, settings.future_tolerance)
 
 
-def keep_offsets(connection: psycopg.Connection, read: ReadCalendar) -> None:
+def keep_offsets(connection: Connection, read: ReadCalendar) -> None:
     """Replace the kept offsets of these zones, for those who cannot ask the source."""
     connection.execute(
         statement("state/keep_zone_offsets"),
@@ -152,7 +151,7 @@ def keep_offsets(connection: psycopg.Connection, read: ReadCalendar) -> None:
     )
 
 
-def find_calendar(connection: psycopg.Connection) -> ReadCalendar:
+def find_calendar(connection: Connection) -> ReadCalendar:
     """The calendar that the stored cells go by."""
     zones = connection.execute(statement("state/published_zones")).fetchall()
     offsets = connection.execute(statement("state/time_zone_offsets")).fetchall()

@@ -1,4 +1,4 @@
-"""`analytics.watermarks`: how far each organization has been read and published, for each subject."""
+"""How far each organization has been read and published, for each subject, and what became of each run."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,12 +7,13 @@ from typing import Any, Final
 from uuid import UUID
 
 import polars as pl
-import psycopg
+from psycopg import Connection, Cursor
 from psycopg.rows import dict_row
 
 from pipelines.errors import PublishConflict
 from pipelines.facts.fact_table import Facts
 from pipelines.postgres.statements import statement
+from pipelines.subjects.restatements import Outcome
 from pipelines.subjects.subject import Subject
 
 # In place of a version: the facts have everything, but it is not on record any more what was published of it.
@@ -78,7 +79,7 @@ class Advance:
     swept: bool
 
 
-def find_watermarks(connection: psycopg.Connection, subject: Subject) -> dict[UUID, Watermark]:
+def find_watermarks(connection: Connection, subject: Subject) -> dict[UUID, Watermark]:
     """The watermark of every organization that was ever published."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return _watermarks(cursor.execute(statement("watermarks/find")), subject)
@@ -87,26 +88,17 @@ def find_watermarks(connection: psycopg.Connection, subject: Subject) -> dict[UU
 def watermarks_in(rows: pl.DataFrame, subject: Subject) -> dict[UUID, Watermark]:
     """The same from a frame of what `watermarks/find` gives; ids are bytes."""
     ids = ("organization_id", "facts_table_id", "run_id")
-    return _watermarks(
-        (
-            row | {name: UUID(bytes=row[name]) if row[name] else None for name in ids}
-            for row in rows.to_dicts()
-        ),
-        subject,
-    )
+    found = (row | {name: row[name] and UUID(bytes=row[name]) for name in ids} for row in rows.to_dicts())
+    return _watermarks(found, subject)
 
 
 def _watermarks(rows: Iterable[Mapping[str, Any]], subject: Subject) -> dict[UUID, Watermark]:
-    return {
-        row["organization_id"]: Watermark(**{name: row[name] for name in row if name != "subject"})
-        for row in rows
-        if row["subject"] == subject.name
-    }
+    mine = (row for row in rows if row["subject"] == subject.name)
+    fields = Watermark.__dataclass_fields__
+    return {row["organization_id"]: Watermark(**{name: row[name] for name in fields}) for row in mine}
 
 
-def disown_lost_versions(
-    connection: psycopg.Connection, facts: Facts, subject: Subject
-) -> dict[UUID, Watermark]:
+def disown_lost_versions(connection: Connection, facts: Facts, subject: Subject) -> dict[UUID, Watermark]:
     """Have organizations published anew whose version these facts no longer have; return all watermarks.
 
     It is written down before the facts count on, because they would soon reach the same number again.
@@ -119,25 +111,18 @@ def disown_lost_versions(
     return find_watermarks(connection, subject)
 
 
-def forget_published(
-    connection: psycopg.Connection, subject: Subject, organization_ids: Collection[UUID]
-) -> None:
+def forget_published(connection: Connection, subject: Subject, organization_ids: Collection[UUID]) -> None:
     """Have these organizations published anew as a whole from the same facts, without the feed.
 
     The source need not be read again for it, as it must be for facts that were lost.
     """
-    if organization_ids:
-        _execute(
-            connection,
-            "forget_published",
-            subject,
-            organization_ids=sorted(organization_ids),
-            forgotten=FORGOTTEN,
-        )
+    ids = sorted(organization_ids)
+    if ids:
+        _execute(connection, "forget_published", subject, organization_ids=ids, forgotten=FORGOTTEN)
 
 
 def advance(
-    connection: psycopg.Connection,
+    connection: Connection,
     subject: Subject,
     advances: Sequence[Advance],
     *,
@@ -183,34 +168,30 @@ def advance(
 
 
 def guard_deletes(
-    connection: psycopg.Connection, subject: Subject, organization_id: UUID, rows: int, *, since: date | None
+    connection: Connection, subject: Subject, organization_id: UUID, rows: int, *, since: date | None
 ) -> None:
     """Record that a checksum comparison since a day, or of all, would have taken too many rows away."""
     _execute(connection, "guard_deletes", subject, organization_id=organization_id, rows=rows, since=since)
 
 
-def hold(connection: psycopg.Connection, subject: Subject, seen: Watermarks) -> None:
+def hold(connection: Connection, subject: Subject, seen: Watermarks) -> None:
     """Have nobody else publish these organizations before the transaction ends.
 
     Raises `PublishConflict` when another run moved one of them since `seen`.
     """
     rows = _execute(connection, "hold", subject, organization_ids=sorted(seen)).fetchall()
-    before = [
-        (key, was.facts_table_id, was.published_version, was.run_id) for key, was in sorted(seen.items())
-    ]
-    if rows != before:
+    before = [(key, each.facts_table_id, each.published_version, each.run_id) for key, each in seen.items()]
+    if rows != sorted(before, key=lambda each: each[0]):
         raise PublishConflict
 
 
-def renew_edition(
-    connection: psycopg.Connection, subject: Subject, organization_ids: Collection[UUID]
-) -> None:
+def renew_edition(connection: Connection, subject: Subject, organization_ids: Collection[UUID]) -> None:
     """Tell readers that cells of these organizations were written although nothing is published."""
     _execute(connection, "renew_edition", subject, organization_ids=sorted(organization_ids))
 
 
 def published_by(
-    connection: psycopg.Connection, subject: Subject, run_id: UUID, organization_ids: Collection[UUID]
+    connection: Connection, subject: Subject, run_id: UUID, organization_ids: Collection[UUID]
 ) -> bool:
     """Whether the last publication of all of these organizations was this run's."""
     found = find_watermarks(connection, subject)
@@ -218,47 +199,54 @@ def published_by(
 
 
 def settle_rebuild(
-    connection: psycopg.Connection,
+    connection: Connection,
     subject: Subject,
     organization_ids: Collection[UUID],
     definition_version: int,
     rebuilt_before: datetime | None,
 ) -> None:
     """Record that cells which begin before a time are of this definition; None, that all are."""
-    _execute(
-        connection,
-        "settle_rebuild",
-        subject,
-        organization_ids=sorted(organization_ids),
-        definition_version=definition_version,
-        rebuilt_before=rebuilt_before,
-    )
+    values = {"definition_version": definition_version, "rebuilt_before": rebuilt_before}
+    _execute(connection, "settle_rebuild", subject, organization_ids=sorted(organization_ids), **values)
 
 
-def find_audit_order(connection: psycopg.Connection) -> list[tuple[UUID, int]]:
+def find_audit_order(connection: Connection) -> list[tuple[UUID, int]]:
     """Organizations and their stored cells, those that were compared longest ago first."""
     return connection.execute(statement("watermarks/audit_order")).fetchall()
 
 
 def mark_audited(
-    connection: psycopg.Connection,
+    connection: Connection,
     subject: Subject,
     organization_ids: Collection[UUID],
     verified: Collection[UUID],
     audited_at: datetime,
 ) -> None:
     """Record that the cells of these organizations were compared with the source, and whose were equal."""
-    _execute(
-        connection,
-        "mark_audited",
-        subject,
-        organization_ids=sorted(organization_ids),
-        verified=sorted(verified),
-        audited_at=audited_at,
-    )
+    values = {"organization_ids": sorted(organization_ids), "verified": sorted(verified)}
+    _execute(connection, "mark_audited", subject, audited_at=audited_at, **values)
 
 
-def _execute(
-    connection: psycopg.Connection, name: str, subject: Subject, **values: object
-) -> psycopg.Cursor[Any]:
+def record_outcomes(
+    connection: Connection,
+    run_id: UUID,
+    organization_ids: Collection[UUID],
+    *,
+    seconds: float,
+    subject: Subject,
+    error_class: str | None = None,
+) -> None:
+    """Record that a subject of these was published, or failed with an error of that class."""
+    values = {
+        "run_id": run_id,
+        "organization_ids": sorted(organization_ids),
+        "subject": subject.name,
+        "outcome": Outcome.FAILED if error_class else Outcome.PUBLISHED,
+        "error_class": error_class,
+        "milliseconds": round(seconds * 1000),
+    }
+    connection.execute(statement("state/record_outcomes"), values)
+
+
+def _execute(connection: Connection, name: str, subject: Subject, **values: object) -> Cursor[Any]:
     return connection.execute(statement(f"watermarks/{name}"), {"subject": subject.name, **values})

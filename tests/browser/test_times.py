@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from pipelines.calendars.wall_clock import WallClock
+from pipelines.calendars.moments import WallClock
 from pipelines.errors import RangeNotStored
 from pipelines.query.cover import Cover
 from pipelines.subjects.rollup import Period

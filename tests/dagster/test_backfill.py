@@ -26,8 +26,8 @@ from tests.support.planting import DAY, NOON, Tenant, cells, change_job, plant_j
 SCHEDULES = (
     "hourly_refresh",
     "standing_checks_schedule",
-    "nightly_digest_schedule",
-    "weekly_digest_schedule",
+    "nightly_checksums_schedule",
+    "weekly_checksums_schedule",
     "tidy_job_facts_schedule",
     "retention_schedule",
     "keep_log_partitions_schedule",

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from deltalake import DeltaTable
 
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.runs import checks as sanity
 from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings
@@ -96,10 +96,10 @@ def test_any_wrong_count_is_noticed(
 
         analytics.execute(damage.format(table="analytics.aggregate_metrics") + f" WHERE ctid = '{cell}'")
 
-        assert sanity.buckets_that_do_not_add_up(databases, settings) == 1, (period, damage)
+        assert sanity.buckets_that_do_not_add_up(Run(databases, settings)) == 1, (period, damage)
         analytics.execute("DELETE FROM analytics.aggregate_metrics")
         analytics.execute("INSERT INTO analytics.aggregate_metrics SELECT * FROM right_ones")
-        assert sanity.buckets_that_do_not_add_up(databases, settings) == 0
+        assert sanity.buckets_that_do_not_add_up(Run(databases, settings)) == 0
 
 
 def test_cells_of_an_older_definition_need_not_add_up(
@@ -109,13 +109,13 @@ def test_cells_of_an_older_definition_need_not_add_up(
     analytics.execute(
         "DELETE FROM analytics.aggregate_metrics WHERE period = 'hour' AND client_id <> %s", [ALL]
     )
-    whole = sanity.buckets_that_do_not_add_up(databases, settings)
+    whole = sanity.buckets_that_do_not_add_up(Run(databases, settings))
     analytics.execute(
         "UPDATE analytics.watermarks SET definition_version = 0 WHERE organization_id = %s",
         [tenant.organization],
     )
 
-    left = sanity.buckets_that_do_not_add_up(databases, settings)
+    left = sanity.buckets_that_do_not_add_up(Run(databases, settings))
 
     assert whole == 2 * left > 0
 

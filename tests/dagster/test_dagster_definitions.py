@@ -45,8 +45,8 @@ def test_the_definitions_load() -> None:
     assert {schedule.name for schedule in repository.schedule_defs} == {
         "hourly_refresh",
         "standing_checks_schedule",
-        "nightly_digest_schedule",
-        "weekly_digest_schedule",
+        "nightly_checksums_schedule",
+        "weekly_checksums_schedule",
         "tidy_job_facts_schedule",
         "retention_schedule",
         "keep_log_partitions_schedule",

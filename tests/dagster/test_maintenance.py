@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 from assets.definitions import defs
 from pipelines.executions.blobs import BlobStore
 from pipelines.postgres.connections import Databases
-from pipelines.runs.fact_maintenance import tidy_facts
+from pipelines.runs.maintenance import tidy_facts
 from pipelines.runs.refresh import refresh
 from pipelines.runs.verify import verify
 from pipelines.settings import Settings

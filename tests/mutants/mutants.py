@@ -108,10 +108,10 @@ MUTANTS = (
         test="tests/postgres/test_refresh.py::test_a_reassigned_job_leaves_one_cell_and_enters_another",
     ),
     Mutant(
-        "the digest ignores who owns a workflow",
+        "the checksum ignores who owns a workflow",
         "a workflow that changed hands makes no day differ",
         Sql("source_jobs/checksums").remove("AND coalesce(w.organization_id = j.organization_id, true)"),
-        test="tests/postgres/test_digest.py::test_a_digest_says_what_the_counted_rows_add_up_to",
+        test="tests/postgres/test_checksums.py::test_checksums_say_what_the_counted_rows_add_up_to",
     ),
     Mutant(
         "a new owner is not noticed",
@@ -276,7 +276,7 @@ MUTANTS = (
         test="tests/postgres/test_reconcile.py::test_cells_that_somebody_changed_are_put_right",
     ),
     Mutant(
-        "a refresh forgives what a digest withheld",
+        "a refresh forgives what a checksum comparison guarded",
         "nobody hears of deletes that wait to be accepted",
         Python("pipelines.extract.request", "Request.settled_since").replace(
             "... if self.created_since else None", '... if self.created_since else "-infinity"'
@@ -321,11 +321,11 @@ MUTANTS = (
         test="tests/postgres/test_owners.py::test_until_then_its_cells_are_pending",
     ),
     Mutant(
-        "a stranger that a digest meets is read in part",
-        "its older jobs are missing until the next digest of all",
+        "an organization that checksums meet for the first time is read in part",
+        "its older jobs are missing until the next checksum comparison of all",
         Python("pipelines.extract.jobs", "JobReading._read_days").remove("self._read_orphans()"),
         test="tests/postgres/test_no_change_is_missed.py"
-        "::test_an_organization_without_a_row_is_read_whole_when_a_digest_meets_it",
+        "::test_an_organization_without_a_row_is_read_whole_when_a_checksum_comparison_meets_it",
     ),
     Mutant(
         "what a cell showed is told for any time before",
@@ -372,7 +372,7 @@ MUTANTS = (
     Mutant(
         "a month goes while a step of it is not published",
         "its metrics never hear of the step",
-        Python("pipelines.runs.steps_published", "why_unpublished").replace(
+        Python("pipelines.runs.log_retention", "why_unpublished").replace(
             "if days.height: ...", "if days.height > 1_000: ..."
         ),
         test="tests/postgres/steps/test_sealed_months.py::test_a_month_may_go_once_it_is_published",

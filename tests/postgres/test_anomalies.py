@@ -4,32 +4,21 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import psycopg
 import pytest
+from psycopg import Connection
 
-from pipelines.postgres.connections import Databases
-from pipelines.runs.refresh import refresh
-from pipelines.settings import Settings
 from tests.support.oracle import ALL, NO_CLIENT, cells_by_sql, differences
-from tests.support.planting import (
-    DAY,
-    HOUR,
-    MINUTE,
-    NOON,
-    Tenant,
-    cells,
-    change_job,
-    listed,
-    plant_job,
-    plant_tenant,
-    row_versions,
-    without_constraints,
-)
+from tests.support.pipeline import Pipeline
+from tests.support.planting import DAY, HOUR, MINUTE, NOON, Tenant, cells, listed, without_constraints
+from tests.support.sampling import EVERYTHING
 
 NOT_COUNTED, NOT_TIMED = "not_counted", "not_timed"
 NEXT_YEAR = datetime.now(UTC) + 365 * DAY
 
 NEGATIVE = "completed before it started"
+
+# How many jobs of each kind of trouble are in a database full of it.
+MANY = 20_000 if EVERYTHING else 100
 
 # So mixed that PostgreSQL cannot make it small enough for a key.
 PAGE = "".join(chr(33 + (number * number * 7919) % 90) for number in range(3_200))
@@ -69,189 +58,166 @@ GOOD: dict[str, Any] = {
 }
 
 
-def test_a_spoilt_row_is_listed_until_it_is_repaired(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_a_spoilt_row_is_listed_until_it_is_repaired(pipeline: Pipeline) -> None:
     """A counted job that goes bad leaves the cells and is listed; repaired, it is back as it was.
 
     Each kind of trouble comes to an organization of its own.
     """
-    without_constraints(source)
-    neighbour, troubled = plant_tenant(source, "Neighbour"), {kind: plant_tenant(source) for kind in SPOILT}
-    plant_job(source, neighbour)
+    without_constraints(pipeline.source)
+    neighbour = pipeline.plant_tenant("Neighbour")
+    troubled = {kind: pipeline.plant_tenant() for kind in SPOILT}
+    pipeline.plant_job(neighbour)
     for tenant in troubled.values():
-        plant_job(source, tenant)
-    jobs = {kind: plant_job(source, tenant) for kind, tenant in troubled.items()}
-    refresh(databases, settings)
-    good, neighbours = cells_by_sql(source), row_versions(analytics, neighbour.organization)
+        pipeline.plant_job(tenant)
+    jobs = {kind: pipeline.plant_job(tenant) for kind, tenant in troubled.items()}
+    pipeline.refresh()
+    good, neighbours = cells_by_sql(pipeline.source), pipeline.row_versions(neighbour.organization)
 
     for kind, (_, spoilt) in SPOILT.items():
-        change_job(source, jobs[kind], **spoilt)
-    refresh(databases, settings)
+        pipeline.change_job(jobs[kind], **spoilt)
+    pipeline.refresh()
 
     effects = {kind: NOT_TIMED if kind == NEGATIVE else NOT_COUNTED for kind in SPOILT}
-    assert listed(analytics) == {(jobs[kind], SPOILT[kind][0], effects[kind]) for kind in SPOILT}
-    assert {kind: figures(analytics, tenant) for kind, tenant in troubled.items()} == {
+    assert pipeline.listed() == {(jobs[kind], SPOILT[kind][0], effects[kind]) for kind in SPOILT}
+    assert {kind: figures(pipeline.analytics, tenant) for kind, tenant in troubled.items()} == {
         kind: (2, 1) if effect == NOT_TIMED else (1, 1) for kind, effect in effects.items()
     }
-    assert every_row_is_accounted_for(source, analytics)
+    assert every_row_is_accounted_for(pipeline.source, pipeline.analytics)
     for kind, tenant in troubled.items():
         mine = {"workflow_id": tenant.workflows[0], "client_id": tenant.clients[0]}
-        change_job(source, jobs[kind], **GOOD | mine)
-    refresh(databases, settings)
-    assert listed(analytics) == set()
-    assert differences(cells(analytics), good) == []
-    assert row_versions(analytics, neighbour.organization) == neighbours
+        pipeline.change_job(jobs[kind], **GOOD | mine)
+    pipeline.refresh()
+    assert pipeline.listed() == set()
+    assert differences(pipeline.cells(), good) == []
+    assert pipeline.row_versions(neighbour.organization) == neighbours
 
 
 @pytest.mark.every_postgres
-def test_a_database_full_of_spoilt_rows_is_published_all_the_same(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
-    """Every kind at once on a first refresh: each is listed with its reason, the good rows are counted."""
-    without_constraints(source)
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    for _ in range(3):
-        plant_job(source, neighbour)
-        plant_job(source, tenant)
+def test_a_database_full_of_spoilt_rows_is_published_all_the_same(pipeline: Pipeline) -> None:
+    """Many of every kind on a first refresh: each is listed with its reason, the good rows are counted.
+
+    A second refresh writes nothing, and verify agrees.
+    """
+    without_constraints(pipeline.source)
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
+    for each in (tenant, neighbour):
+        pipeline.plant_jobs(each, [{}] * 3)
     expected = set()
     for reason, spoilt in SPOILT.values():
         effect = NOT_TIMED if reason == "negative_duration" else NOT_COUNTED
-        expected.add((plant_job(source, tenant, **spoilt), reason, effect))
+        jobs = pipeline.plant_jobs(tenant, [spoilt] * MANY)
+        expected |= {(job, reason, effect) for job in jobs}
 
-    report = refresh(databases, settings)
+    report, again = pipeline.refresh(), pipeline.refresh()
 
-    assert listed(analytics) == expected
-    assert report.anomalies == len(SPOILT)
-    assert figures(analytics, tenant) == (4, 3)
-    assert figures(analytics, neighbour) == (3, 3)
-    assert every_row_is_accounted_for(source, analytics)
+    assert pipeline.listed() == expected
+    assert report.anomalies == len(SPOILT) * MANY
+    assert (again.cells_written, again.cells_deleted, again.facts_inserted) == (0, 0, 0)
+    assert figures(pipeline.analytics, tenant) == (3 + MANY, 3)
+    assert figures(pipeline.analytics, neighbour) == (3, 3)
+    assert every_row_is_accounted_for(pipeline.source, pipeline.analytics)
+    verified = pipeline.verify()
+    assert (verified.differences, verified.cells_pending) == ((), 0)
 
 
 @pytest.mark.parametrize(
     ("reason", "column"), [("foreign_workflow", "workflow_id"), ("foreign_client", "client_id")]
 )
 def test_a_job_that_points_at_a_neighbour_is_in_nobodys_figures(
-    reason: str,
-    column: str,
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
+    reason: str, column: str, pipeline: Pipeline
 ) -> None:
     """Another organization's workflow or client is never shown; when it changes hands the job heals."""
-    without_constraints(source)
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    plant_job(source, neighbour)
+    without_constraints(pipeline.source)
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
+    pipeline.plant_job(neighbour)
     theirs = neighbour.workflows[1] if column == "workflow_id" else neighbour.clients[1]
-    job = plant_job(source, tenant, **{column: theirs})
+    job = pipeline.plant_job(tenant, **{column: theirs})
 
-    refresh(databases, settings)
+    pipeline.refresh()
 
-    assert listed(analytics) == {(job, reason, NOT_COUNTED)}
-    assert cells(analytics, tenant.organization) == {}
-    assert every_row_is_accounted_for(source, analytics)
+    assert pipeline.listed() == {(job, reason, NOT_COUNTED)}
+    assert pipeline.cells(tenant.organization) == {}
+    assert every_row_is_accounted_for(pipeline.source, pipeline.analytics)
     table = column.removesuffix("_id") + "s"
-    source.execute(
+    pipeline.source.execute(
         f"UPDATE orchestration.{table} SET organization_id = %s WHERE id = %s", [tenant.organization, theirs]
     )
-    refresh(databases, settings)
-    assert listed(analytics) == set()
-    assert figures(analytics, tenant) == (1, 1)
+    pipeline.refresh()
+    assert pipeline.listed() == set()
+    assert figures(pipeline.analytics, tenant) == (1, 1)
 
 
 @pytest.mark.parametrize("table", ["workflows", "clients"])
-def test_a_missing_or_deleted_workflow_or_client_excludes_nothing(
-    table: str,
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-) -> None:
+def test_a_missing_or_deleted_workflow_or_client_excludes_nothing(table: str, pipeline: Pipeline) -> None:
     """A job whose workflow or client is gone, softly or for good, still happened."""
-    without_constraints(source)
-    tenant = plant_tenant(source)
-    plant_job(source, plant_tenant(source, "Neighbour"))
-    plant_job(source, tenant)
-    plant_job(source, tenant, workflow_id=tenant.workflows[1], client_id=tenant.clients[1])
+    without_constraints(pipeline.source)
+    tenant = pipeline.plant_beside_a_neighbour()
+    pipeline.plant_job(tenant)
+    pipeline.plant_job(tenant, workflow_id=tenant.workflows[1], client_id=tenant.clients[1])
     first, second = tenant.workflows if table == "workflows" else tenant.clients
-    source.execute(f"UPDATE orchestration.{table} SET deleted_at = now() WHERE id = %s", [first])
-    source.execute(f"DELETE FROM orchestration.{table} WHERE id = %s", [second])
+    pipeline.source.execute(f"UPDATE orchestration.{table} SET deleted_at = now() WHERE id = %s", [first])
+    pipeline.source.execute(f"DELETE FROM orchestration.{table} WHERE id = %s", [second])
 
-    refresh(databases, settings)
+    pipeline.refresh()
 
-    assert listed(analytics) == set()
-    assert figures(analytics, tenant) == (2, 2)
+    assert pipeline.listed() == set()
+    assert figures(pipeline.analytics, tenant) == (2, 2)
 
 
-def test_an_organization_that_equals_a_sentinel_is_listed(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_an_organization_that_equals_a_sentinel_is_listed(pipeline: Pipeline) -> None:
     """An organization with the nil id has no figures, and its neighbours have theirs."""
-    without_constraints(source)
-    neighbour = plant_tenant(source, "Neighbour")
-    plant_job(source, neighbour)
-    source.execute("INSERT INTO orchestration.organizations (id, name) VALUES (%s, 'Nil')", [ALL])
-    job = plant_job(source, Tenant(ALL, neighbour.workflows, ()), workflow_id=UUID(int=5))
+    without_constraints(pipeline.source)
+    neighbour = pipeline.plant_tenant("Neighbour")
+    pipeline.plant_job(neighbour)
+    pipeline.source.execute("INSERT INTO orchestration.organizations (id, name) VALUES (%s, 'Nil')", [ALL])
+    job = pipeline.plant_job(Tenant(ALL, neighbour.workflows, ()), workflow_id=UUID(int=5))
 
-    refresh(databases, settings)
+    pipeline.refresh()
 
-    assert listed(analytics) == {(job, "reserved_identifier", NOT_COUNTED)}
-    assert {key[0] for key in cells(analytics)} == {neighbour.organization}
+    assert pipeline.listed() == {(job, "reserved_identifier", NOT_COUNTED)}
+    assert {key[0] for key in pipeline.cells()} == {neighbour.organization}
 
 
-def test_any_reason_not_to_count_wins(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_any_reason_not_to_count_wins(pipeline: Pipeline) -> None:
     """A job with two reasons is listed under both, and one that forbids counting is enough."""
-    without_constraints(source)
-    tenant = plant_tenant(source)
-    plant_job(source, plant_tenant(source, "Neighbour"))
-    job = plant_job(source, tenant, started_at=NOON + HOUR, initiator_type="all")
+    without_constraints(pipeline.source)
+    tenant = pipeline.plant_beside_a_neighbour()
+    job = pipeline.plant_job(tenant, started_at=NOON + HOUR, initiator_type="all")
 
-    refresh(databases, settings)
+    pipeline.refresh()
 
-    assert listed(analytics) == {
+    assert pipeline.listed() == {
         (job, "negative_duration", NOT_TIMED),
         (job, "reserved_identifier", NOT_COUNTED),
     }
-    assert cells(analytics, tenant.organization) == {}
-    assert every_row_is_accounted_for(source, analytics)
-    change_job(source, job, initiator_type="USER")
-    refresh(databases, settings)
-    assert listed(analytics) == {(job, "negative_duration", NOT_TIMED)}
-    assert figures(analytics, tenant) == (1, 0)
+    assert pipeline.cells(tenant.organization) == {}
+    assert every_row_is_accounted_for(pipeline.source, pipeline.analytics)
+    pipeline.change_job(job, initiator_type="USER")
+    pipeline.refresh()
+    assert pipeline.listed() == {(job, "negative_duration", NOT_TIMED)}
+    assert figures(pipeline.analytics, tenant) == (1, 0)
 
 
 @pytest.mark.parametrize("status", ["PENDING", "RUNNING", "CANCELLED"])
-def test_what_never_finished_is_not_an_anomaly(
-    status: str,
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-) -> None:
+def test_what_never_finished_is_not_an_anomaly(status: str, pipeline: Pipeline) -> None:
     """Unfinished and cancelled jobs are neither counted nor listed, however odd their times are."""
-    without_constraints(source)
-    tenant = plant_tenant(source)
-    plant_job(source, tenant)
-    plant_job(source, tenant, status=status, started_at=None, completed_at="infinity")
+    without_constraints(pipeline.source)
+    tenant = pipeline.plant_tenant()
+    pipeline.plant_job(tenant)
+    pipeline.plant_job(tenant, status=status, started_at=None, completed_at="infinity")
 
-    refresh(databases, settings)
+    pipeline.refresh()
 
-    assert listed(analytics) == set()
-    assert figures(analytics, tenant) == (1, 1)
+    assert pipeline.listed() == set()
+    assert figures(pipeline.analytics, tenant) == (1, 1)
 
 
-def test_a_row_repaired_in_another_organization_leaves_the_list(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_a_row_repaired_in_another_organization_leaves_the_list(pipeline: Pipeline) -> None:
     """It was listed for the tenant it left, and only the one it went to is refreshed."""
-    tenant, other = plant_tenant(source), plant_tenant(source, "Neighbour")
-    job = plant_job(source, tenant, started_at=None)
-    refresh(databases, settings)
-    change_job(
-        source,
+    tenant, other = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
+    job = pipeline.plant_job(tenant, started_at=None)
+    pipeline.refresh()
+    pipeline.change_job(
         job,
         organization_id=other.organization,
         workflow_id=other.workflows[0],
@@ -259,97 +225,74 @@ def test_a_row_repaired_in_another_organization_leaves_the_list(
         started_at=NOON - MINUTE,
     )
 
-    refresh(databases, settings, organization_ids=[other.organization])
-    refresh(databases, settings)
+    pipeline.refresh(organization_ids=[other.organization])
+    pipeline.refresh()
 
-    assert listed(analytics) == set()
+    assert pipeline.listed() == set()
 
 
-def test_a_deleted_row_leaves_the_list(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_a_deleted_row_leaves_the_list(pipeline: Pipeline) -> None:
     """A soft-deleted row needs no explanation, and gets one again when it is undeleted."""
-    tenant = plant_tenant(source)
-    plant_job(source, plant_tenant(source, "Neighbour"))
-    job = plant_job(source, tenant, started_at=NOON + MINUTE)
-    refresh(databases, settings)
-    change_job(source, job, deleted_at=NOON)
+    tenant = pipeline.plant_beside_a_neighbour()
+    job = pipeline.plant_job(tenant, started_at=NOON + MINUTE)
+    pipeline.refresh()
+    pipeline.change_job(job, deleted_at=NOON)
 
-    refresh(databases, settings)
+    pipeline.refresh()
 
-    assert (listed(analytics), cells(analytics, tenant.organization)) == (set(), {})
-    change_job(source, job, deleted_at=None)
-    refresh(databases, settings)
-    assert listed(analytics) == {(job, "negative_duration", NOT_TIMED)}
+    assert (pipeline.listed(), pipeline.cells(tenant.organization)) == (set(), {})
+    pipeline.change_job(job, deleted_at=None)
+    pipeline.refresh()
+    assert pipeline.listed() == {(job, "negative_duration", NOT_TIMED)}
 
 
-def test_a_job_from_the_future_is_counted_when_it_is_due(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_a_job_from_the_future_is_counted_when_it_is_due(pipeline: Pipeline) -> None:
     """It waits on the list with its first sight kept, and counts without being touched again."""
-    tenant = plant_tenant(source)
-    plant_job(source, plant_tenant(source, "Neighbour"))
+    tenant = pipeline.plant_beside_a_neighbour()
     due = datetime.now(UTC) + 2 * DAY
-    job = plant_job(source, tenant, completed_at=due)
-    refresh(databases, settings)
-    first_seen, last_seen = seen(analytics, job)
+    job = pipeline.plant_job(tenant, completed_at=due)
+    pipeline.refresh()
+    first_seen, last_seen = seen(pipeline.analytics, job)
 
-    refresh(databases, settings)
+    pipeline.refresh()
 
-    assert listed(analytics) == {(job, "future_timestamp", NOT_COUNTED)}
-    assert seen(analytics, job)[0] == first_seen
-    assert seen(analytics, job)[1] > last_seen
-    assert cells(analytics, tenant.organization) == {}
-    patient = settings.model_copy(update={"future_tolerance": timedelta(days=3)})
-    refresh(databases, patient)
-    assert listed(analytics) == set()
-    assert figures(analytics, tenant) == (1, 1)
+    assert pipeline.listed() == {(job, "future_timestamp", NOT_COUNTED)}
+    assert seen(pipeline.analytics, job)[0] == first_seen
+    assert seen(pipeline.analytics, job)[1] > last_seen
+    assert pipeline.cells(tenant.organization) == {}
+    patient = pipeline.having(future_tolerance=timedelta(days=3))
+    patient.refresh()
+    assert pipeline.listed() == set()
+    assert figures(pipeline.analytics, tenant) == (1, 1)
 
 
-def test_with_the_tolerance_off_the_future_is_believed(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+@pytest.mark.parametrize(
+    ("tolerance", "completed_at"),
+    [(None, datetime(2150, 1, 1, tzinfo=UTC)), (DAY, datetime.now(UTC) + DAY - HOUR)],
+)
+def test_a_future_that_is_tolerated_is_believed(
+    tolerance: timedelta | None, completed_at: datetime, pipeline: Pipeline
 ) -> None:
-    """Generated and anonymised data may lie centuries ahead: `off` accepts any finite completion."""
-    tenant = plant_tenant(source)
-    plant_job(source, plant_tenant(source, "Neighbour"))
-    plant_job(source, tenant, completed_at=datetime(2150, 1, 1, tzinfo=UTC))
-    believing = settings.model_copy(update={"future_tolerance": None})
+    """`off` accepts any finite completion, as anonymised data has; a clock may be fast by the tolerance."""
+    tenant = pipeline.plant_beside_a_neighbour()
+    pipeline.plant_job(tenant, completed_at=completed_at)
 
-    refresh(databases, believing)
+    pipeline.having(future_tolerance=tolerance).refresh()
 
-    assert listed(analytics) == set()
-    assert figures(analytics, tenant) == (1, 1)
-    assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert pipeline.listed() == set()
+    assert figures(pipeline.analytics, tenant) == (1, 1)
+    assert pipeline.differences() == []
 
 
-def test_a_completion_just_within_the_tolerance_counts(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
-    """A clock that is fast by less than the tolerance costs nothing."""
-    tenant = plant_tenant(source)
-    plant_job(source, plant_tenant(source, "Neighbour"))
-    plant_job(source, tenant, completed_at=datetime.now(UTC) + DAY - HOUR)
-
-    refresh(databases, settings)
-
-    assert listed(analytics) == set()
-    assert figures(analytics, tenant) == (1, 1)
-
-
-def figures(analytics: psycopg.Connection, tenant: Tenant) -> tuple[int, int]:
+def figures(analytics: Connection, tenant: Tenant) -> tuple[int, int]:
     """How many jobs of the tenant are counted, and how many of them timed."""
-    totals = [
-        cell
-        for key, cell in cells(analytics, tenant.organization).items()
-        if (key[1], *key[3:]) == ("month", ALL, ALL, "all")
-    ]
-    return (
-        sum(cell["total_executions"] for cell in totals),
-        sum(cell["timed_executions"] for cell in totals),
-    )
+    mine = cells(analytics, tenant.organization).items()
+    totals = [cell for key, cell in mine if (key[1], *key[3:]) == ("month", ALL, ALL, "all")]
+    counted, timed = (sum(cell[f"{what}_executions"] for cell in totals) for what in ("total", "timed"))
+    return counted, timed
 
 
-def every_row_is_accounted_for(source: psycopg.Connection, analytics: psycopg.Connection) -> bool:
+def every_row_is_accounted_for(source: Connection, analytics: Connection) -> bool:
     """Whether finished rows of the source = counted + distinct jobs listed as not counted."""
     finished = source.execute(
         "SELECT count(*) FROM orchestration.jobs"
@@ -363,7 +306,7 @@ def every_row_is_accounted_for(source: psycopg.Connection, analytics: psycopg.Co
     return finished == counted + len({job for job, _, effect in listed(analytics) if effect == NOT_COUNTED})
 
 
-def seen(analytics: psycopg.Connection, job: UUID) -> tuple[datetime, datetime]:
+def seen(analytics: Connection, job: UUID) -> tuple[datetime, datetime]:
     """When an anomaly was first and last seen."""
     return analytics.execute(
         "SELECT first_seen_at, last_seen_at FROM analytics.job_anomalies WHERE job_id = %s", [job]

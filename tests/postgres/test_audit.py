@@ -4,28 +4,14 @@ import random
 import shutil
 from typing import Any
 
-import psycopg
 import pytest
+from psycopg import Connection
 
-from pipelines.postgres.connections import Databases
 from pipelines.runs import audit as audits
-from pipelines.runs.audit import AuditReport, audit
-from pipelines.runs.refresh import refresh
-from pipelines.settings import Settings
+from pipelines.runs.audit import AuditReport
 from tests.support import restatement_oracle
-from tests.support.oracle import cells_by_sql, differences
-from tests.support.planting import (
-    DAY,
-    HOUR,
-    KEY,
-    NOON,
-    Tenant,
-    cells,
-    plant_job,
-    plant_jobs,
-    plant_tenant,
-    row_versions,
-)
+from tests.support.pipeline import Pipeline
+from tests.support.planting import DAY, HOUR, KEY, NOON, Tenant, cells
 
 TENANTS, SLICES, CORRUPTED = 6, 3, 100
 
@@ -37,12 +23,11 @@ def _small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def tenants(databases: Databases, settings: Settings, source: psycopg.Connection) -> list[Tenant]:
+def tenants(pipeline: Pipeline) -> list[Tenant]:
     """Organizations with cells in every period, refreshed."""
-    found = [plant_tenant(source, f"Acme {number}") for number in range(TENANTS)]
+    found = [pipeline.plant_tenant(f"Acme {number}") for number in range(TENANTS)]
     for tenant in found:
-        plant_jobs(
-            source,
+        pipeline.plant_jobs(
             tenant,
             [
                 {
@@ -54,40 +39,36 @@ def tenants(databases: Databases, settings: Settings, source: psycopg.Connection
                 for number in range(30)
             ],
         )
-    refresh(databases, settings)
+    pipeline.refresh()
     return found
 
 
 @pytest.mark.usefixtures("tenants")
-def test_a_cycle_over_right_cells_finds_nothing(
-    databases: Databases, settings: Settings, analytics: psycopg.Connection
-) -> None:
+def test_a_cycle_over_right_cells_finds_nothing(pipeline: Pipeline) -> None:
     """No false alarm, not a row written, and every organization is verified once."""
-    before = row_versions(analytics)
+    before = pipeline.row_versions()
 
-    reports = cycle(databases, settings)
+    reports = cycle(pipeline)
 
     assert [report.found for report in reports] == [()] * SLICES
     assert sorted(key for report in reports for key in report.verified) == sorted(
         row[0]
-        for row in analytics.execute(
+        for row in pipeline.analytics.execute(
             "SELECT organization_id FROM analytics.watermarks WHERE subject = 'jobs'"
         )
     )
-    assert row_versions(analytics) == before
-    assert unverified(analytics) == 0
-    assert restated(analytics) == []
+    assert pipeline.row_versions() == before
+    assert unverified(pipeline.analytics) == 0
+    assert restated(pipeline.analytics) == []
 
 
 @pytest.mark.usefixtures("tenants")
-def test_a_cycle_finds_and_repairs_a_hundred_corrupted_cells(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_a_cycle_finds_and_repairs_a_hundred_corrupted_cells(pipeline: Pipeline) -> None:
     """Counts, figures, a cell that is gone, one too many: all are found, repaired and on record, no other."""
-    right = cells(analytics)
-    corrupted = corrupt(analytics, random.Random(12))
+    right = pipeline.cells()
+    corrupted = corrupt(pipeline.analytics, random.Random(12))
 
-    reports = cycle(databases, settings)
+    reports = cycle(pipeline)
 
     found = {
         (difference.organization_id, difference.period, difference.period_start, *difference.cell.values())
@@ -96,144 +77,121 @@ def test_a_cycle_finds_and_repairs_a_hundred_corrupted_cells(
     }
     assert found == corrupted
     assert [report.unrepaired for report in reports] == [()] * SLICES
-    assert cells(analytics).keys() == right.keys()
-    assert differences(cells(analytics), cells_by_sql(source)) == []
-    assert {row[:6] for row in restated(analytics)} == corrupted
-    assert {row[6] for row in restated(analytics)} == {"drift"}
-    assert unverified(analytics) == 0
-    assert [report.found for report in cycle(databases, settings)] == [()] * SLICES
+    assert pipeline.cells().keys() == right.keys()
+    assert pipeline.differences() == []
+    assert {row[:6] for row in restated(pipeline.analytics)} == corrupted
+    assert {row[6] for row in restated(pipeline.analytics)} == {"drift"}
+    assert unverified(pipeline.analytics) == 0
+    assert [report.found for report in cycle(pipeline)] == [()] * SLICES
 
 
-def test_what_the_facts_do_not_know_is_read_again(
-    tenants: list[Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-) -> None:
+def test_what_the_facts_do_not_know_is_read_again(tenants: list[Tenant], pipeline: Pipeline) -> None:
     """A job deleted for good leaves cells and facts alike; its organization is compared as a whole."""
-    source.execute(
+    pipeline.source.execute(
         "DELETE FROM orchestration.jobs WHERE id ="
         " (SELECT min(id::text)::uuid FROM orchestration.jobs WHERE organization_id = %s)",
         [tenants[0].organization],
     )
-    neighbours = row_versions(analytics, tenants[1].organization)
+    neighbours = pipeline.row_versions(tenants[1].organization)
 
-    reports = cycle(databases, settings)
+    reports = cycle(pipeline)
 
     assert {difference.organization_id for report in reports for difference in report.found} == {
         tenants[0].organization
     }
     assert [report.unrepaired for report in reports] == [()] * SLICES
-    assert differences(cells(analytics), cells_by_sql(source)) == []
-    assert row_versions(analytics, tenants[1].organization) == neighbours
+    assert pipeline.differences() == []
+    assert pipeline.row_versions(tenants[1].organization) == neighbours
 
 
-def test_a_change_on_its_way_is_no_alarm(
-    tenants: list[Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-) -> None:
+def test_a_change_on_its_way_is_no_alarm(tenants: list[Tenant], pipeline: Pipeline) -> None:
     """What the next refresh will publish anyway is not taken for drift."""
-    plant_job(source, tenants[0])
-    before = row_versions(analytics)
+    pipeline.plant_job(tenants[0])
+    before = pipeline.row_versions()
 
-    reports = cycle(databases, settings)
+    reports = cycle(pipeline)
 
     assert [report.found for report in reports] == [()] * SLICES
-    assert row_versions(analytics) == before
+    assert pipeline.row_versions() == before
 
 
-def test_drift_in_a_period_that_goes_on_is_on_record_too(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_drift_in_a_period_that_goes_on_is_on_record_too(pipeline: Pipeline) -> None:
     """Figures of the present hour, day, week and month that were not ours are repaired and kept."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
     for whose in (tenant, neighbour):
-        now = source.execute("SELECT clock_timestamp()").fetchone()[0]
-        plant_job(source, whose, completed_at=now)
-    refresh(databases, settings)
-    analytics.execute(
+        now = pipeline.source.execute("SELECT clock_timestamp()").fetchone()[0]
+        pipeline.plant_job(whose, completed_at=now)
+    pipeline.refresh()
+    pipeline.analytics.execute(
         "UPDATE analytics.aggregate_metrics SET max_duration_ms = 777e6 WHERE organization_id = %s",
         [tenant.organization],
     )
 
-    audit(databases, settings, slices=1)
+    pipeline.audit(slices=1)
 
-    assert differences(cells(analytics), cells_by_sql(source)) == []
-    assert {(row[0], row[1], row[6]) for row in restated(analytics)} == {
+    assert pipeline.differences() == []
+    assert {(row[0], row[1], row[6]) for row in restated(pipeline.analytics)} == {
         (tenant.organization, period, "drift") for period in ("hour", "day", "week", "month")
     }
 
 
-def test_deletes_that_are_withheld_are_left_and_hold_nobody_up(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_deletes_that_are_withheld_are_left_and_hold_nobody_up(pipeline: Pipeline) -> None:
     """The audit tells what it could not repair, and everybody else has a turn before it comes again."""
-    culprit, *others = (plant_tenant(source, name) for name in ("Culprit", "Neighbour", "Third"))
-    jobs = plant_jobs(source, culprit, [{}] * 1_000)
+    culprit, *others = (pipeline.plant_tenant(name) for name in ("Culprit", "Neighbour", "Third"))
+    jobs = pipeline.plant_jobs(culprit, [{}] * 1_000)
     for other in others:
-        plant_job(source, other)
-    refresh(databases, settings)
-    source.execute("DELETE FROM orchestration.jobs WHERE id = ANY(%s)", [list(jobs)])
-    before = row_versions(analytics, culprit.organization)
+        pipeline.plant_job(other)
+    pipeline.refresh()
+    pipeline.delete_jobs(*jobs)
+    before = pipeline.row_versions(culprit.organization)
 
-    reports = cycle(databases, settings)
+    reports = cycle(pipeline)
 
     assert [key for report in reports for key in report.organization_ids] == [
         tenant.organization for tenant in (culprit, *others)
     ]
     assert [bool(report.unrepaired) for report in reports] == [True, False, False]
     assert reports[0].facts_differed
-    assert row_versions(analytics, culprit.organization) == before
-    assert unverified(analytics) == 1
+    assert pipeline.row_versions(culprit.organization) == before
+    assert unverified(pipeline.analytics) == 1
 
 
 def test_whose_cells_are_about_to_be_computed_anew_is_not_called_verified(
-    tenants: list[Tenant], databases: Databases, settings: Settings, source: psycopg.Connection
+    tenants: list[Tenant], pipeline: Pipeline
 ) -> None:
     """Most of its cells were not compared."""
-    source.execute(
-        "UPDATE orchestration.organizations SET time_zone = 'Asia/Tokyo' WHERE id = %s",
-        [tenants[0].organization],
-    )
+    pipeline.live_in(tenants[0], "Asia/Tokyo")
 
-    reports = cycle(databases, settings)
+    reports = cycle(pipeline)
 
     assert [report.found for report in reports] == [()] * SLICES
     verified = {key for report in reports for key in report.verified}
     assert verified == {tenant.organization for tenant in tenants[1:]}
 
 
-def test_facts_that_are_gone_delete_no_cell(
-    tenants: list[Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-) -> None:
+def test_facts_that_are_gone_delete_no_cell(tenants: list[Tenant], pipeline: Pipeline) -> None:
     """Drift that is found while the facts are lost is repaired when they were read anew, not before."""
-    analytics.execute(
+    pipeline.analytics.execute(
         "UPDATE analytics.aggregate_metrics SET max_duration_ms = 777e6 WHERE organization_id = %s",
         [tenants[0].organization],
     )
-    shutil.rmtree(settings.facts_location)
+    shutil.rmtree(pipeline.settings.facts_location)
 
-    cycle(databases, settings)
+    cycle(pipeline)
 
-    assert differences(cells(analytics), cells_by_sql(source)) == []
-    emptied = analytics.execute("SELECT count(*) FROM analytics.restatements WHERE new IS NULL").fetchone()
+    assert pipeline.differences() == []
+    emptied = pipeline.analytics.execute(
+        "SELECT count(*) FROM analytics.restatements WHERE new IS NULL"
+    ).fetchone()
     assert emptied == (0,)
 
 
-def cycle(databases: Databases, settings: Settings) -> list[AuditReport]:
+def cycle(pipeline: Pipeline) -> list[AuditReport]:
     """So many audits that everybody has had a turn."""
-    return [audit(databases, settings, slices=SLICES) for _ in range(SLICES)]
+    return [pipeline.audit(slices=SLICES) for _ in range(SLICES)]
 
 
-def corrupt(analytics: psycopg.Connection, chance: random.Random) -> set[tuple[Any, ...]]:
+def corrupt(analytics: Connection, chance: random.Random) -> set[tuple[Any, ...]]:
     """Change a hundred stored rows by hand; return their keys."""
     keys = chance.sample(sorted(cells(analytics), key=str), CORRUPTED - 1)
     condition = " AND ".join(f"{name} = %s" for name in KEY.split(", "))
@@ -263,14 +221,14 @@ def corrupt(analytics: psycopg.Connection, chance: random.Random) -> set[tuple[A
     return {*keys, left_over}
 
 
-def restated(analytics: psycopg.Connection) -> list[tuple[Any, ...]]:
+def restated(analytics: Connection) -> list[tuple[Any, ...]]:
     """The cells on record, and why."""
     return [
         (*key, each.reason) for key, found in restatement_oracle.restated(analytics).items() for each in found
     ]
 
 
-def unverified(analytics: psycopg.Connection) -> int:
+def unverified(analytics: Connection) -> int:
     """How many organizations were never found equal to the source."""
     row = analytics.execute(
         "SELECT count(*) FROM analytics.watermarks WHERE subject = 'jobs' AND verified_at IS NULL"

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg import Connection
 
-from pipelines.postgres.connections import Databases, connect, connections_reused
+from pipelines.postgres.connections import Databases, Run, connect, connections_reused
 from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings
 from pipelines.source.snapshot import open_source
@@ -82,7 +82,7 @@ def test_nothing_of_a_transaction_is_left(databases: Databases, settings: Settin
 def test_the_lock_ends_with_its_session(databases: Databases, settings: Settings, source: Connection) -> None:
     """Although other connections of the use case stay open."""
     with connections_reused():
-        with refresh_lock(databases, settings):
+        with refresh_lock(Run(databases, settings)):
             assert source.execute(LOCKS).fetchone() == (1,)
         assert is_soon(source, LOCKS, 0)
 

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from psycopg import Connection
 
 from pipelines.postgres import copying
 from pipelines.postgres.copying import copy_frame
@@ -35,7 +36,7 @@ ROWS = st.lists(st.tuples(st.uuids(), *(st.none() | each for each in VALUES)))
 
 
 @pytest.fixture(scope="module")
-def table(cluster: Cluster) -> Iterator[psycopg.Connection]:
+def table(cluster: Cluster) -> Iterator[Connection]:
     """A connection whose table has a column for every kind of value."""
     with psycopg.connect(cluster("embedded")) as connection:
         connection.execute(
@@ -48,7 +49,7 @@ def table(cluster: Cluster) -> Iterator[psycopg.Connection]:
 
 @given(rows=ROWS)
 @example(rows=[])
-def test_every_value_arrives_as_it_is(table: psycopg.Connection, rows: list[tuple[Any, ...]]) -> None:
+def test_every_value_arrives_as_it_is(table: Connection, rows: list[tuple[Any, ...]]) -> None:
     """Floats to the last bit, and text with everything that has a meaning in the format."""
     frame = pl.DataFrame([(row[0].bytes, *row[1:]) for row in rows], schema=SCHEMA, orient="row")
 

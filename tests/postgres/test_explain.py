@@ -5,36 +5,19 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.errors import CellNotFound, SchemaMissing
 from pipelines.extract.request import Request
 from pipelines.postgres.connections import Databases
-from pipelines.runs.audit import audit
 from pipelines.runs.explain import CellName, Evidence, Explanation, Occasion, explain
-from pipelines.runs.refresh import extract_changes, refresh
-from pipelines.runs.retention import retain
 from pipelines.settings import Settings, load_settings
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.rollup import Period
 from tests.support.oracle import ALL, NO_CLIENT, bucket
-from tests.support.planting import (
-    DAY,
-    HOUR,
-    KEY,
-    MINUTE,
-    NOON,
-    Key,
-    Tenant,
-    cells,
-    change_job,
-    new_id,
-    plant_job,
-    plant_jobs,
-    plant_tenant,
-    row_versions,
-)
+from tests.support.pipeline import Pair, Pipeline
+from tests.support.planting import DAY, HOUR, KEY, MINUTE, NOON, Key, Tenant, new_id, plant_jobs, plant_tenant
 from tests.support.restatement_oracle import complete_through, figures
 from tests.support.sampling import EVERYTHING
 
@@ -54,7 +37,7 @@ Explain = Callable[..., Explanation]
 
 
 @pytest.fixture
-def explained(databases: Databases, settings: Settings) -> Explain:
+def explained(pipeline: Pipeline) -> Explain:
     """A function that explains the day of NOON, or what its arguments name instead."""
 
     def call(
@@ -64,13 +47,13 @@ def explained(databases: Databases, settings: Settings) -> Explain:
         named = CellName(
             **{"organization_id": tenant.organization, "period": Period.DAY, "start": start} | name, cell=cell
         )
-        return explain(databases, settings, named, as_of=as_of)
+        return explain(pipeline.databases, pipeline.settings, named, as_of=as_of)
 
     return call
 
 
 @pytest.fixture
-def pair(source: psycopg.Connection) -> tuple[Tenant, Tenant]:
+def pair(source: Connection) -> Pair:
     """A tenant, and a neighbour who always has jobs in the same buckets."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     plant_jobs(source, neighbour, [{"client_id": None}, {"initiator_type": None}, {"status": "FAILED"}])
@@ -78,18 +61,12 @@ def pair(source: psycopg.Connection) -> tuple[Tenant, Tenant]:
 
 
 def test_every_cell_counts_the_jobs_that_the_facts_have_of_it(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-    explained: Explain,
+    pair: Pair, pipeline: Pipeline, explained: Explain
 ) -> None:
     """Whatever its key, the figures are the stored ones, and so many facts are in it, nobody else's."""
     tenant, _ = pair
-    live_in(source, tenant, "Asia/Kolkata")
-    plant_jobs(
-        source,
+    pipeline.live_in(tenant, "Asia/Kolkata")
+    pipeline.plant_jobs(
         tenant,
         [
             {},
@@ -98,8 +75,8 @@ def test_every_cell_counts_the_jobs_that_the_facts_have_of_it(
             {"status": "FAILED", "completed_at": NOON + 13 * HOUR},
         ],
     )
-    refresh(databases, settings)
-    stored = cells(analytics, tenant.organization)
+    pipeline.refresh()
+    stored = pipeline.cells(tenant.organization)
 
     found = {key: explained(tenant, key[2], **named(key)) for key in some(stored)}
 
@@ -113,18 +90,16 @@ def test_every_cell_counts_the_jobs_that_the_facts_have_of_it(
     }
 
 
-def test_a_date_names_the_day_of_the_organization(
-    databases: Databases, settings: Settings, source: psycopg.Connection, explained: Explain
-) -> None:
+def test_a_date_names_the_day_of_the_organization(pipeline: Pipeline, explained: Explain) -> None:
     """So do the hour of its midnight, its week and its month; the days beside it are other cells."""
-    day, tenants = date(2024, 6, 30), {zone: plant_tenant(source, zone) for zone in ZONES}
+    day, tenants = date(2024, 6, 30), {zone: pipeline.plant_tenant(zone) for zone in ZONES}
     midnights = {zone: datetime(2024, 6, 30, tzinfo=ZoneInfo(zone)) for zone in ZONES}
     for zone, tenant in tenants.items():
-        live_in(source, tenant, zone)
+        pipeline.live_in(tenant, zone)
         inside = [midnights[zone], midnights[zone] + DAY - MICROSECOND]
         beside = [midnights[zone] - MICROSECOND, midnights[zone] + DAY, midnights[zone] + DAY + HOUR]
-        plant_jobs(source, tenant, [{"completed_at": moment} for moment in inside + beside])
-    refresh(databases, settings)
+        pipeline.plant_jobs(tenant, [{"completed_at": moment} for moment in inside + beside])
+    pipeline.refresh()
 
     found = {
         (zone, period): explained(tenant, day, period=period)
@@ -142,21 +117,15 @@ def test_a_date_names_the_day_of_the_organization(
     assert {zone: said.rows for zone, said in days.items()} == dict.fromkeys(ZONES, 2)
 
 
-def test_a_day_is_as_long_as_its_clocks_say(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    explained: Explain,
-) -> None:
+def test_a_day_is_as_long_as_its_clocks_say(pair: Pair, pipeline: Pipeline, explained: Explain) -> None:
     """The end of a day with 23 or 25 hours is the next local midnight."""
     tenant, _ = pair
     zone = ZoneInfo("America/New_York")
-    live_in(source, tenant, zone.key)
+    pipeline.live_in(tenant, zone.key)
     hours = {date(2024, 3, 10): 23, date(2024, 11, 3): 25, date(2024, 11, 4): 24}
     lasts = [datetime(day.year, day.month, day.day, 23, 59, tzinfo=zone) for day in hours]
-    plant_jobs(source, tenant, [{"completed_at": last} for last in lasts])
-    refresh(databases, settings)
+    pipeline.plant_jobs(tenant, [{"completed_at": last} for last in lasts])
+    pipeline.refresh()
 
     found = {day: explained(tenant, day) for day in hours}
 
@@ -164,17 +133,11 @@ def test_a_day_is_as_long_as_its_clocks_say(
     assert {day: (said.period_end - said.period_start) / HOUR for day, said in found.items()} == hours
 
 
-def test_any_moment_of_a_bucket_names_it(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    explained: Explain,
-) -> None:
+def test_any_moment_of_a_bucket_names_it(pair: Pair, pipeline: Pipeline, explained: Explain) -> None:
     """From its first moment to its last, and not the one after."""
     tenant, _ = pair
-    plant_job(source, tenant)
-    refresh(databases, settings)
+    pipeline.plant_job(tenant)
+    pipeline.refresh()
 
     found = [explained(tenant, moment, period=Period.HOUR) for moment in (NOON, NOON + HOUR - MICROSECOND)]
 
@@ -185,27 +148,22 @@ def test_any_moment_of_a_bucket_names_it(
 
 
 def test_three_restatements_tell_every_value_in_between(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-    explained: Explain,
+    pair: Pair, pipeline: Pipeline, explained: Explain
 ) -> None:
     """What a reader saw at any earlier moment is told again, with how long it stood, for every cell."""
     tenant, neighbour = pair
-    job = plant_job(source, tenant, completed_at=NOON - HOUR)
-    refresh(databases, settings)
-    seen = [(now(analytics), cells(analytics, tenant.organization))]
+    job = pipeline.plant_job(tenant, completed_at=NOON - HOUR)
+    pipeline.refresh()
+    seen = [(now(pipeline.analytics), pipeline.cells(tenant.organization))]
     for step in (
-        lambda: plant_job(source, tenant),
-        lambda: change_job(source, job, status="FAILED", started_at=NOON - 2 * HOUR),
-        lambda: change_job(source, job, deleted_at=NOON),
+        lambda: pipeline.plant_job(tenant),
+        lambda: pipeline.change_job(job, status="FAILED", started_at=NOON - 2 * HOUR),
+        lambda: pipeline.change_job(job, deleted_at=NOON),
     ):
         step()
-        change_job(source, plant_job(source, neighbour), status="FAILED")
-        refresh(databases, settings)
-        seen.append((now(analytics), cells(analytics, tenant.organization)))
+        pipeline.change_job(pipeline.plant_job(neighbour), status="FAILED")
+        pipeline.refresh()
+        seen.append((now(pipeline.analytics), pipeline.cells(tenant.organization)))
 
     for key in some(seen[-1][1] | seen[0][1]):
         for moment, then in seen:
@@ -226,25 +184,20 @@ def test_three_restatements_tell_every_value_in_between(
 
 
 def test_a_cell_that_is_gone_still_tells_what_it_was(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-    explained: Explain,
+    pair: Pair, pipeline: Pipeline, explained: Explain
 ) -> None:
     """It has no figures any more, and the restatement that emptied it says why."""
     tenant, _ = pair
-    plant_job(source, tenant, completed_at=NOON + 40 * DAY)
-    refresh(databases, settings)
-    before = now(analytics)
-    job = plant_job(source, tenant)
-    refresh(databases, settings)
-    between = now(analytics)
-    change_job(source, job, deleted_at=NOON)
-    refresh(databases, settings)
+    pipeline.plant_job(tenant, completed_at=NOON + 40 * DAY)
+    pipeline.refresh()
+    before = now(pipeline.analytics)
+    job = pipeline.plant_job(tenant)
+    pipeline.refresh()
+    between = now(pipeline.analytics)
+    pipeline.change_job(job, deleted_at=NOON)
+    pipeline.refresh()
 
-    found = [explained(tenant, as_of=moment) for moment in (before, between, now(analytics))]
+    found = [explained(tenant, as_of=moment) for moment in (before, between, now(pipeline.analytics))]
 
     assert {(said.figures, said.rows, said.because) for said in found} == {(None, 0, "deleted")}
     assert [said.as_of and said.as_of.on_record for said in found] == [True, True, True]
@@ -254,21 +207,16 @@ def test_a_cell_that_is_gone_still_tells_what_it_was(
 
 
 def test_what_a_growing_cell_showed_is_not_made_up(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-    explained: Explain,
+    pair: Pair, pipeline: Pipeline, explained: Explain
 ) -> None:
     """Before its period is over nothing is kept; but what has not changed since is known."""
     tenant, _ = pair
-    refresh(databases, settings)
-    complete_through(analytics, tenant, NOON)
+    pipeline.refresh()
+    complete_through(pipeline.analytics, tenant, NOON)
     # As if it was noon of that day: the clock of the source is the real one, so the cell is set back.
-    plant_job(source, tenant)
-    refresh(databases, settings)
-    set_back(analytics, tenant, NOON + MINUTE)
+    pipeline.plant_job(tenant)
+    pipeline.refresh()
+    set_back(pipeline.analytics, tenant, NOON + MINUTE)
     grown = explained(tenant, as_of=NOON)
     later = explained(tenant, as_of=NOON + HOUR)
 
@@ -281,41 +229,30 @@ def test_what_a_growing_cell_showed_is_not_made_up(
     assert later.as_of.figures == later.figures
 
 
-def test_a_growing_cell_says_that_it_grows(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-    explained: Explain,
-) -> None:
+def test_a_growing_cell_says_that_it_grows(pair: Pair, pipeline: Pipeline, explained: Explain) -> None:
     """A period is over when the organization was complete beyond its end, by its own clocks."""
     tenant, _ = pair
-    live_in(source, tenant, "America/New_York")
-    plant_job(source, tenant)
-    refresh(databases, settings)
+    pipeline.live_in(tenant, "America/New_York")
+    pipeline.plant_job(tenant)
+    pipeline.refresh()
     # In New York the day of NOON ends at five in the morning of UTC's next one.
-    complete_through(analytics, tenant, NOON + 17 * HOUR - MICROSECOND)
+    complete_through(pipeline.analytics, tenant, NOON + 17 * HOUR - MICROSECOND)
     still = explained(tenant).is_over
-    complete_through(analytics, tenant, NOON + 17 * HOUR)
+    complete_through(pipeline.analytics, tenant, NOON + 17 * HOUR)
 
     assert (still, explained(tenant).is_over) == (False, True)
 
 
 def test_before_the_first_publication_nothing_is_on_record(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    explained: Explain,
+    pair: Pair, pipeline: Pipeline, explained: Explain
 ) -> None:
     """History that was published later than the moment asked for was not shown then, restated or not."""
     tenant, _ = pair
-    plant_job(source, tenant)
-    refresh(databases, settings)
+    pipeline.plant_job(tenant)
+    pipeline.refresh()
     unrestated = explained(tenant, as_of=NOON + 2 * DAY).as_of
-    plant_job(source, tenant)
-    refresh(databases, settings)
+    pipeline.plant_job(tenant)
+    pipeline.refresh()
 
     found = explained(tenant, as_of=NOON + 2 * DAY)
 
@@ -326,22 +263,18 @@ def test_before_the_first_publication_nothing_is_on_record(
 
 
 def test_another_organization_s_first_publication_is_nobody_else_s(
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-    explained: Explain,
+    pipeline: Pipeline, explained: Explain
 ) -> None:
     """Who came later, with a history, showed nothing of it before; nor did a cell before it was written."""
-    early, late = plant_tenant(source), plant_tenant(source, "Newcomer")
-    plant_job(source, early)
-    refresh(databases, settings)
-    between = now(analytics)
-    plant_job(source, late)
-    refresh(databases, settings)
-    shown = now(analytics)
-    plant_job(source, late)
-    refresh(databases, settings)
+    early, late = pipeline.plant_tenant(), pipeline.plant_tenant("Newcomer")
+    pipeline.plant_job(early)
+    pipeline.refresh()
+    between = now(pipeline.analytics)
+    pipeline.plant_job(late)
+    pipeline.refresh()
+    shown = now(pipeline.analytics)
+    pipeline.plant_job(late)
+    pipeline.refresh()
 
     before, after = explained(late, as_of=between).as_of, explained(late, as_of=shown).as_of
 
@@ -354,22 +287,20 @@ def test_another_organization_s_first_publication_is_nobody_else_s(
 
 
 def test_figures_that_drifted_are_not_what_was_shown_all_the_time(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-    explained: Explain,
+    pair: Pair, pipeline: Pipeline, explained: Explain
 ) -> None:
     """Nobody knows since when a cell was wrong, so what it showed before it was repaired is not on record."""
     tenant, _ = pair
-    plant_job(source, tenant)
-    refresh(databases, settings)
-    right = now(analytics)
-    analytics.execute("UPDATE analytics.aggregate_metrics SET max_duration_ms = 777e6")
-    audit(databases, settings)
+    pipeline.plant_job(tenant)
+    pipeline.refresh()
+    right = now(pipeline.analytics)
+    pipeline.analytics.execute("UPDATE analytics.aggregate_metrics SET max_duration_ms = 777e6")
+    pipeline.audit()
 
-    told, repaired = explained(tenant, as_of=right).as_of, explained(tenant, as_of=now(analytics)).as_of
+    told, repaired = (
+        explained(tenant, as_of=right).as_of,
+        explained(tenant, as_of=now(pipeline.analytics)).as_of,
+    )
 
     assert told
     assert (told.on_record, told.evidence, told.figures) == (False, Evidence.DRIFTED, None)
@@ -377,26 +308,19 @@ def test_figures_that_drifted_are_not_what_was_shown_all_the_time(
     assert (repaired.on_record, repaired.evidence) == (True, Evidence.UNCHANGED)
 
 
-def test_what_retention_removed_is_not_made_up(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-    explained: Explain,
-) -> None:
+def test_what_retention_removed_is_not_made_up(pair: Pair, pipeline: Pipeline, explained: Explain) -> None:
     """Before a restatement that was removed the value is unknown, whatever a later one says."""
     tenant, _ = pair
-    plant_job(source, tenant)
-    refresh(databases, settings)
-    first = now(analytics)
+    pipeline.plant_job(tenant)
+    pipeline.refresh()
+    first = now(pipeline.analytics)
     for _ in range(2):
-        plant_job(source, tenant)
-        refresh(databases, settings)
+        pipeline.plant_job(tenant)
+        pipeline.refresh()
     between = explained(tenant).restatements[1].restated_at - MICROSECOND
-    keep = settings.model_copy(update={"keep_restatements": timedelta(days=30)})
+    keep = pipeline.having(keep_restatements=timedelta(days=30))
 
-    removed = retain(databases, keep, now=between + timedelta(days=30)).restatements
+    removed = keep.retain(now=between + timedelta(days=30)).restatements
 
     told, kept = explained(tenant, as_of=first).as_of, explained(tenant, as_of=between).as_of
     assert removed > 0
@@ -409,23 +333,17 @@ def test_what_retention_removed_is_not_made_up(
     assert kept.figures["total_executions"] == 2
 
 
-def test_why_a_cell_changed_can_be_forgotten(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    explained: Explain,
-) -> None:
+def test_why_a_cell_changed_can_be_forgotten(pair: Pair, pipeline: Pipeline, explained: Explain) -> None:
     """When restatements of then were removed, a cell without one may have been restated all the same."""
     tenant, _ = pair
-    plant_job(source, tenant)
-    refresh(databases, settings)
-    plant_job(source, tenant)
-    refresh(databases, settings)
+    pipeline.plant_job(tenant)
+    pipeline.refresh()
+    pipeline.plant_job(tenant)
+    pipeline.refresh()
     before = explained(tenant)
-    keep = settings.model_copy(update={"keep_restatements": timedelta(days=30)})
+    keep = pipeline.having(keep_restatements=timedelta(days=30))
 
-    retain(databases, keep, now=before.restatements[-1].restated_at + timedelta(days=31))
+    keep.retain(now=before.restatements[-1].restated_at + timedelta(days=31))
 
     after = explained(tenant)
     assert (before.because, after.because) == ("late", Occasion.NOT_ON_RECORD)
@@ -434,18 +352,14 @@ def test_why_a_cell_changed_can_be_forgotten(
 
 
 def test_the_days_of_an_earlier_time_zone_are_found_by_their_start(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    explained: Explain,
+    pair: Pair, pipeline: Pipeline, explained: Explain
 ) -> None:
     """They are gone, and on record; where the present zone has a cell at that moment, it goes first."""
     tenant, _ = pair
-    plant_job(source, tenant, completed_at=NOON)
-    refresh(databases, settings)
-    live_in(source, tenant, "America/New_York")
-    refresh(databases, settings)
+    pipeline.plant_job(tenant, completed_at=NOON)
+    pipeline.refresh()
+    pipeline.live_in(tenant, "America/New_York")
+    pipeline.refresh()
 
     old, new = explained(tenant, NOON - 12 * HOUR), explained(tenant, NOON - HOUR)
 
@@ -453,24 +367,20 @@ def test_the_days_of_an_earlier_time_zone_are_found_by_their_start(
     assert old.restatements[0].old
     assert (new.period_start, new.rows, new.because) == (NOON - 7 * HOUR, 1, "time_zone")
     assert new.restatements[0].old is None
-    plant_job(source, tenant, completed_at=NOON - 19 * HOUR)
-    refresh(databases, settings)
+    pipeline.plant_job(tenant, completed_at=NOON - 19 * HOUR)
+    pipeline.refresh()
     assert explained(tenant, NOON - 12 * HOUR).period_start == NOON - 31 * HOUR
 
 
 def test_facts_that_are_not_published_yet_show_beside_the_cell(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    explained: Explain,
+    pair: Pair, pipeline: Pipeline, explained: Explain
 ) -> None:
     """The facts have one job more than the cell counts, until the next publication."""
     tenant, _ = pair
-    plant_job(source, tenant)
-    refresh(databases, settings)
-    plant_job(source, tenant)
-    extract_changes(databases, settings, Request())
+    pipeline.plant_job(tenant)
+    pipeline.refresh()
+    pipeline.plant_job(tenant)
+    pipeline.extract_changes(Request())
 
     found = explained(tenant)
 
@@ -478,18 +388,12 @@ def test_facts_that_are_not_published_yet_show_beside_the_cell(
     assert (found.figures["total_executions"], found.rows) == (1, 2)
 
 
-def test_a_neighbours_cell_is_no_cell_of_mine(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    explained: Explain,
-) -> None:
+def test_a_neighbours_cell_is_no_cell_of_mine(pair: Pair, pipeline: Pipeline, explained: Explain) -> None:
     """Neither by the neighbour's workflow and client nor by a bucket in which only the neighbour has jobs."""
     tenant, neighbour = pair
-    plant_job(source, tenant)
-    plant_job(source, neighbour, completed_at=NOON + 9 * DAY, client_id=neighbour.clients[1])
-    refresh(databases, settings)
+    pipeline.plant_job(tenant)
+    pipeline.plant_job(neighbour, completed_at=NOON + 9 * DAY, client_id=neighbour.clients[1])
+    pipeline.refresh()
 
     for name in (
         {"workflow_id": neighbour.workflows[0]},
@@ -502,18 +406,12 @@ def test_a_neighbours_cell_is_no_cell_of_mine(
     assert explained(neighbour, NOON + 9 * DAY).rows == 1
 
 
-def test_a_cell_that_cannot_be_is_told_why(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    explained: Explain,
-) -> None:
-    """A stranger has none, the rollup plan does not keep some, and retention removed others."""
+def test_a_cell_that_cannot_be_is_told_why(pair: Pair, pipeline: Pipeline, explained: Explain) -> None:
+    """A unknown has none, the rollup plan does not keep some, and retention removed others."""
     tenant, _ = pair
-    plant_job(source, tenant)
-    refresh(databases, settings)
-    retain(databases, settings.model_copy(update={"keep_hours": 30 * DAY}), now=NOON + 40 * DAY)
+    pipeline.plant_job(tenant)
+    pipeline.refresh()
+    pipeline.having(keep_hours=30 * DAY).retain(now=NOON + 40 * DAY)
 
     with pytest.raises(CellNotFound, match=r"is named\.$"):
         explained(tenant, organization_id=new_id())
@@ -526,24 +424,17 @@ def test_a_cell_that_cannot_be_is_told_why(
     assert explained(tenant).rows == 1
 
 
-def test_explaining_writes_nothing(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-    explained: Explain,
-) -> None:
+def test_explaining_writes_nothing(pair: Pair, pipeline: Pipeline, explained: Explain) -> None:
     """It asks in a transaction that could not, and needs no lock: a run under way does not hold it up."""
     tenant, _ = pair
-    plant_job(source, tenant)
-    refresh(databases, settings)
-    before = row_versions(analytics)
-    analytics.execute("SELECT pg_advisory_lock(hashtextextended('execution-metrics refresh', 0))")
+    pipeline.plant_job(tenant)
+    pipeline.refresh()
+    before = pipeline.row_versions()
+    pipeline.analytics.execute("SELECT pg_advisory_lock(hashtextextended('execution-metrics refresh', 0))")
 
     assert explained(tenant).rows == 1
 
-    assert row_versions(analytics) == before
+    assert pipeline.row_versions() == before
 
 
 def test_explaining_needs_the_tables(server: str, settings: Settings) -> None:
@@ -566,14 +457,7 @@ def some(keys: Iterable[Key]) -> list[Key]:
     return sorted(keys)[:: 1 if EVERYTHING else 5]
 
 
-def live_in(source: psycopg.Connection, tenant: Tenant, zone: str) -> None:
-    """Move an organization to another time zone."""
-    source.execute(
-        "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s", [zone, tenant.organization]
-    )
-
-
-def now(analytics: psycopg.Connection) -> datetime:
+def now(analytics: Connection) -> datetime:
     """What the clock shows where restatements are written."""
     row = analytics.execute("SELECT clock_timestamp()").fetchone()
     assert row
@@ -581,7 +465,7 @@ def now(analytics: psycopg.Connection) -> datetime:
     return moment
 
 
-def set_back(analytics: psycopg.Connection, tenant: Tenant, moment: datetime) -> None:
+def set_back(analytics: Connection, tenant: Tenant, moment: datetime) -> None:
     """Have the tenant's cells last changed at a moment."""
     analytics.execute(
         "UPDATE analytics.aggregate_metrics SET computed_at = %s WHERE organization_id = %s",

@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 from pipelines.errors import TooManyFailures
 from pipelines.facts.fact_table import open_facts
 from pipelines.fault_points import FaultPoint, watched_by
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.runs.checks import standing_failures
 from pipelines.runs.refresh import FailedOrganization, reconcile, reconcile_created, refresh
 from pipelines.runs.status import status
@@ -256,7 +256,7 @@ def test_a_mass_deletion_is_not_believed(
 def test_withheld_deletes_stand_until_they_were_looked_for_again(
     databases: Databases, patient: Settings, source: psycopg.Connection
 ) -> None:
-    """A refresh publishes the organization and does not forget them; nor does a digest of fewer days."""
+    """A refresh publishes the organization and does not forget them; nor do checksums of fewer days."""
     culprit, _ = plant_tenants(source, 2)
     plant_many(source, culprit, 1_200)
     refresh(databases, patient)
@@ -265,17 +265,19 @@ def test_withheld_deletes_stand_until_they_were_looked_for_again(
     created = (NOON - 2 * MINUTE).date()
 
     def standing() -> tuple[list[tuple[UUID, str]], set[str | None]]:
-        named = [(each.organization_id, each.error_class) for each in standing_failures(databases, patient)]
+        named = [
+            (each.organization_id, each.error_class) for each in standing_failures(Run(databases, patient))
+        ]
         return named, {each.failing for each in status(databases, patient).organizations}
 
     reconcile_created(databases, patient, since=created)
-    first, since = standing(), standing_failures(databases, patient)[0].failing_since
+    first, since = standing(), standing_failures(Run(databases, patient))[0].failing_since
     refresh(databases, patient)
     refreshed = standing()
     reconcile_created(databases, patient, since=created + DAY)
     later_days = standing()
     reconcile_created(databases, patient, since=created)
-    again = standing_failures(databases, patient)[0].failing_since
+    again = standing_failures(Run(databases, patient))[0].failing_since
     source.execute("INSERT INTO orchestration.jobs TABLE kept ON CONFLICT DO NOTHING")
     reconcile_created(databases, patient, since=created)
 

@@ -15,8 +15,8 @@ from pipelines.errors import (
     StatementCancelled,
     StatementTimedOut,
 )
+from pipelines.frames import prefetch
 from pipelines.postgres.connections import Databases, connect
-from pipelines.prefetch import prefetch
 from pipelines.settings import Settings, load_settings
 from pipelines.source.selections import Swept
 from pipelines.source.snapshot import SourceSnapshot, open_source

@@ -133,10 +133,10 @@ def test_an_organization_without_a_row_is_read_whole_when_the_index_meets_it(
     )
 
 
-def test_an_organization_without_a_row_is_read_whole_when_a_digest_meets_it(
+def test_an_organization_without_a_row_is_read_whole_when_a_checksum_comparison_meets_it(
     databases: Databases, settings: Settings, source: psycopg.Connection
 ) -> None:
-    """The digest asks for recent days only, and whoever is met for the first time has older jobs as well."""
+    """Checksums are of recent days; an organization that is met for the first time has older jobs, too."""
     without_constraints(source)
     tenant, stranger = plant_tenant(source), plant_tenant(source, "Stranger")
     plant_job(source, tenant)

@@ -17,6 +17,7 @@ import polars as pl
 import psycopg
 import pytest
 from deltalake import DeltaTable
+from psycopg import Connection
 
 from pipelines.errors import FactsConflict, PublishConflict
 from pipelines.extract.request import Request
@@ -24,7 +25,7 @@ from pipelines.facts.fact_table import open_facts
 from pipelines.fault_points import FaultPoint, watched_by
 from pipelines.postgres.connections import Databases
 from pipelines.runs.audit import audit
-from pipelines.runs.fact_maintenance import tidy_facts
+from pipelines.runs.maintenance import tidy_facts
 from pipelines.runs.refresh import completed_in, extract_changes, publish_changes, rebuild, reconcile, refresh
 from pipelines.runs.verify import Difference, verify
 from pipelines.settings import Settings, load_settings
@@ -32,17 +33,8 @@ from pipelines.state.watermarks import Advance, Watermark, advance, find_waterma
 from pipelines.subjects.jobs import JOBS
 from tests.support.concurrent_writers import run_writers
 from tests.support.oracle import cells_by_sql, differences
-from tests.support.planting import (
-    DAY,
-    HOUR,
-    NOON,
-    Tenant,
-    cells,
-    change_job,
-    plant_job,
-    plant_jobs,
-    plant_tenant,
-)
+from tests.support.pipeline import Pipeline
+from tests.support.planting import DAY, HOUR, NOON, Tenant, cells, plant_jobs, plant_tenant
 from tests.support.sampling import EVERYTHING
 
 SECONDS, SEED = 5.0 if EVERYTHING else 2.0, 20241125
@@ -64,23 +56,25 @@ def apart(databases: Databases, create_database: Callable[[], str]) -> Databases
     return Databases(create_database(), databases.source_url)
 
 
-def test_everything_at_once(apart: Databases, settings: Settings, source: psycopg.Connection) -> None:
+def test_everything_at_once(apart: Databases, pipeline: Pipeline) -> None:
     """Whatever there is to run, by threads and processes, while a source is written: all succeed."""
-    tenants = [plant_tenant(source, f"Tenant {number}") for number in range(3)]
+    tenants = [pipeline.plant_tenant(f"Tenant {number}") for number in range(3)]
     for tenant in tenants:
-        plant_job(source, tenant, completed_at=datetime.now(UTC) - DAY)
-    refresh(apart, settings.model_copy(update={"rollup_plan": OTHER_PLAN}))
+        pipeline.plant_job(tenant, completed_at=datetime.now(UTC) - DAY)
+    refresh(apart, pipeline.settings.model_copy(update={"rollup_plan": OTHER_PLAN}))
     end = datetime.now(UTC) + DAY
     found_wrong: list[Difference] = []
     crowd: list[Callable[[], object]] = [
-        lambda: refresh(apart, settings),
-        lambda: backfill(apart, settings, NOON, end),
-        lambda: reconcile(apart, settings, since=end - 9 * DAY, until=end),
-        lambda: rebuild(apart, settings),
-        lambda: tidy_facts(apart, settings),
-        lambda: found_wrong.extend(audit(apart, settings).found),
-        lambda: command(apart, settings, "refresh"),
-        lambda: command(apart, settings, "reconcile", f"--since={NOON:%Y-%m-%d}", f"--until={end:%Y-%m-%d}"),
+        lambda: refresh(apart, pipeline.settings),
+        lambda: backfill(apart, pipeline.settings, NOON, end),
+        lambda: reconcile(apart, pipeline.settings, since=end - 9 * DAY, until=end),
+        lambda: rebuild(apart, pipeline.settings),
+        lambda: tidy_facts(apart, pipeline.settings),
+        lambda: found_wrong.extend(audit(apart, pipeline.settings).found),
+        lambda: command(apart, pipeline.settings, "refresh"),
+        lambda: command(
+            apart, pipeline.settings, "reconcile", f"--since={NOON:%Y-%m-%d}", f"--until={end:%Y-%m-%d}"
+        ),
     ]
     until = time.monotonic() + SECONDS
 
@@ -99,198 +93,140 @@ def test_everything_at_once(apart: Databases, settings: Settings, source: psycop
 
     assert min(runs) >= 1
     assert found_wrong == []
-    assert refresh(apart, settings).failed == ()
+    assert refresh(apart, pipeline.settings).failed == ()
     with psycopg.connect(apart.analytics_url) as analytics:
-        assert differences(cells(analytics), cells_by_sql(source)) == []
+        assert differences(cells(analytics), cells_by_sql(pipeline.source)) == []
         assert deadlocks(analytics) == 0
-    assert jobs_that_count_twice(settings) == 0
-    assert verify(apart, settings).differences == ()
+    assert jobs_that_count_twice(pipeline.settings) == 0
+    assert verify(apart, pipeline.settings).differences == ()
 
 
 @pytest.mark.parametrize(
     "point",
     [
-        FaultPoint.SNAPSHOT_CLOSED,
-        FaultPoint.FACTS_ABSORBED,
-        FaultPoint.FEED_READ,
-        FaultPoint.CHUNK_WRITTEN,
-        FaultPoint.RESTATEMENTS_KEPT,
+        *(FaultPoint.SNAPSHOT_CLOSED, FaultPoint.FACTS_ABSORBED, FaultPoint.FEED_READ),
+        *(FaultPoint.CHUNK_WRITTEN, FaultPoint.RESTATEMENTS_KEPT),
     ],
 )
-def test_a_run_that_lost_its_lock_overwrites_nothing_newer(
-    point: FaultPoint,
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-) -> None:
+def test_a_run_that_lost_its_lock_overwrites_nothing_newer(point: FaultPoint, pipeline: Pipeline) -> None:
     """Another run took over meanwhile, so it gives up, and leaves what that one published as it is."""
-    tenant, job = plant_two_tenants(source)
-    refresh(databases, settings)
-    change_job(source, job, status="FAILED")
-    plant_job(source, tenant, completed_at=NOON + HOUR)
+    tenant, job = plant_two_tenants(pipeline.source)
+    pipeline.refresh()
+    pipeline.change_job(job, status="FAILED")
+    pipeline.plant_job(tenant, completed_at=NOON + HOUR)
 
-    with paused(refresh, databases, settings, point) as slow:
-        slow.lose_lock(analytics)
-        change_job(source, job, status="COMPLETED", completed_at=NOON + 9 * DAY)
-        refresh(databases, settings)
-        newer = everything(analytics)
-        slow.goes_on()
-        with pytest.raises((FactsConflict, PublishConflict)):
-            slow.result()
+    with overtaken(refresh, pipeline, point, FactsConflict, PublishConflict):
+        pipeline.change_job(job, status="COMPLETED", completed_at=NOON + 9 * DAY)
+        pipeline.refresh()
 
-    assert everything(analytics) == newer
-    refresh(databases, settings)
-    assert differences(cells(analytics), cells_by_sql(source)) == []
-    assert refresh(databases, settings).cells_written == 0
+    pipeline.refresh()
+    assert pipeline.differences() == []
+    assert pipeline.refresh().cells_written == 0
 
 
-def test_a_run_that_lost_its_lock_counts_no_job_twice(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_a_run_that_lost_its_lock_counts_no_job_twice(pipeline: Pipeline) -> None:
     """Jobs that are new to both runs are only appended, which Delta Lake alone would let both of them do."""
-    tenant, _ = plant_two_tenants(source)
-    refresh(databases, settings)
-    plant_job(source, tenant)
+    tenant, _ = plant_two_tenants(pipeline.source)
+    pipeline.refresh()
+    pipeline.plant_job(tenant)
 
-    with paused(refresh, databases, settings, FaultPoint.BEFORE_FACTS_COMMIT) as slow:
-        slow.lose_lock(analytics)
-        refresh(databases, settings)
-        newer = everything(analytics)
-        slow.goes_on()
-        with pytest.raises(FactsConflict):
-            slow.result()
+    with overtaken(refresh, pipeline, FaultPoint.BEFORE_FACTS_COMMIT, FactsConflict):
+        pipeline.refresh()
 
-    assert everything(analytics) == newer
-    assert jobs_that_count_twice(settings) == 0
-    assert refresh(databases, settings).cells_written == 0
-    assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert jobs_that_count_twice(pipeline.settings) == 0
+    assert pipeline.refresh().cells_written == 0
+    assert pipeline.differences() == []
 
 
 @pytest.mark.every_postgres
-def test_a_run_that_comes_second_by_a_hair_is_refused(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_a_run_that_comes_second_by_a_hair_is_refused(pipeline: Pipeline) -> None:
     """It already waits for rows that the newer run is about to commit."""
-    tenant, _ = plant_two_tenants(source)
-    refresh(databases, settings)
+    tenant, _ = plant_two_tenants(pipeline.source)
+    pipeline.refresh()
 
-    with paused(refresh, databases, settings, FaultPoint.CELLS_STAGED) as older:
-        older.lose_lock(analytics)
-        plant_job(source, tenant)
-        with paused(refresh, databases, settings, FaultPoint.BEFORE_COMMIT) as newer:
+    with paused(refresh, pipeline, FaultPoint.CELLS_STAGED) as older:
+        older.lose_lock(pipeline.analytics)
+        pipeline.plant_job(tenant)
+        with paused(refresh, pipeline, FaultPoint.BEFORE_COMMIT) as newer:
             older.goes_on()
-            wait_until_somebody_waits(analytics)
+            wait_until_somebody_waits(pipeline.analytics)
             newer.goes_on()
             newer.result()
-        published = everything(analytics)
+        published = everything(pipeline.analytics)
         with pytest.raises(PublishConflict):
             older.result()
 
-    assert everything(analytics) == published
-    refresh(databases, settings)
-    assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert everything(pipeline.analytics) == published
+    pipeline.refresh()
+    assert pipeline.differences() == []
 
 
 @pytest.mark.every_postgres
 @pytest.mark.parametrize("published", [False, True])
-def test_of_two_publications_under_way_one_is_refused(
-    published: bool, databases: Databases, settings: Settings, analytics: psycopg.Connection
-) -> None:
+def test_of_two_publications_under_way_one_is_refused(published: bool, pipeline: Pipeline) -> None:
     """Each found the same state before it began; the one that waits for the other is told so."""
-    facts, organization = open_facts(settings), UUID(int=5)
+    facts, organization = open_facts(pipeline.settings), UUID(int=5)
 
-    def publish(connection: psycopg.Connection) -> None:
-        coming = [
-            Advance(
-                organization,
-                complete_through=NOON,
-                definition_version=1,
-                time_zone="UTC",
-                zone_offsets="",
-                swept=True,
-            )
-        ]
+    def publish(connection: Connection) -> None:
+        coming = [Advance(organization, NOON, 1, time_zone="UTC", zone_offsets="", swept=True)]
         told = {"seen": seen, "extracted_at": NOON, "facts": facts, "current_definition": 1}
         advance(connection, JOBS, coming, run_id=uuid4(), checkpoint="{}", **told)
 
     seen: dict[UUID, Watermark] = {}
     if published:
-        publish(analytics)
-        seen = find_watermarks(analytics, JOBS)
+        publish(pipeline.analytics)
+        seen = find_watermarks(pipeline.analytics, JOBS)
     with (
-        psycopg.connect(databases.analytics_url) as first,
-        psycopg.connect(databases.analytics_url) as second,
+        psycopg.connect(pipeline.databases.analytics_url) as first,
+        psycopg.connect(pipeline.databases.analytics_url) as second,
         ThreadPoolExecutor(1) as pool,
     ):
         publish(first)
         late = pool.submit(publish, second)
-        wait_until_somebody_waits(analytics)
+        wait_until_somebody_waits(pipeline.analytics)
         first.commit()
         with pytest.raises(PublishConflict):
             late.result(timeout=60)
 
 
-def test_two_first_runs_at_once_publish_nobody_twice(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_two_first_runs_at_once_publish_nobody_twice(pipeline: Pipeline) -> None:
     """Cells of organizations that have none yet are copied without looking; a second copy is refused."""
-    plant_two_tenants(source)
+    plant_two_tenants(pipeline.source)
 
-    with paused(refresh, databases, settings, FaultPoint.FEED_READ) as slow:
-        slow.lose_lock(analytics)
-        refresh(databases, settings)
-        published = everything(analytics)
-        slow.goes_on()
-        with pytest.raises(PublishConflict):
-            slow.result()
+    with overtaken(refresh, pipeline, FaultPoint.FEED_READ, PublishConflict):
+        pipeline.refresh()
 
-    assert everything(analytics) == published
-    assert refresh(databases, settings).cells_written == 0
-    assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert pipeline.refresh().cells_written == 0
+    assert pipeline.differences() == []
 
 
-def test_a_rebuild_that_lost_its_lock_overwrites_nothing_newer(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_a_rebuild_that_lost_its_lock_overwrites_nothing_newer(pipeline: Pipeline) -> None:
     """It computes from facts that are no longer the newest, and notices before it commits."""
-    tenant, job = plant_two_tenants(source)
-    refresh(databases, settings.model_copy(update={"rollup_plan": OTHER_PLAN}))
+    tenant, job = plant_two_tenants(pipeline.source)
+    pipeline.having(rollup_plan=OTHER_PLAN).refresh()
 
-    with paused(rebuild, databases, settings, FaultPoint.CHUNK_WRITTEN) as slow:
-        slow.lose_lock(analytics)
-        change_job(source, job, status="FAILED")
-        plant_job(source, tenant)
-        refresh(databases, settings)
-        newer = everything(analytics)
-        slow.goes_on()
-        with pytest.raises(PublishConflict):
-            slow.result()
+    with overtaken(rebuild, pipeline, FaultPoint.CHUNK_WRITTEN, PublishConflict):
+        pipeline.change_job(job, status="FAILED")
+        pipeline.plant_job(tenant)
+        pipeline.refresh()
 
-    assert everything(analytics) == newer
-    assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert pipeline.differences() == []
 
 
-def test_an_audit_that_lost_its_lock_overwrites_nothing_newer(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_an_audit_that_lost_its_lock_overwrites_nothing_newer(pipeline: Pipeline) -> None:
     """What it repairs is by facts that another run has replaced meanwhile."""
-    _, job = plant_two_tenants(source)
-    refresh(databases, settings)
-    analytics.execute("UPDATE analytics.aggregate_metrics SET average_duration_ms = 1 WHERE period = 'month'")
+    _, job = plant_two_tenants(pipeline.source)
+    pipeline.refresh()
+    pipeline.analytics.execute(
+        "UPDATE analytics.aggregate_metrics SET average_duration_ms = 1 WHERE period = 'month'"
+    )
 
-    with paused(audit, databases, settings, FaultPoint.CELLS_STAGED) as slow:
-        slow.lose_lock(analytics)
-        change_job(source, job, status="FAILED")
-        refresh(databases, settings)
-        newer = everything(analytics)
-        slow.goes_on()
-        with pytest.raises(PublishConflict):
-            slow.result()
+    with overtaken(audit, pipeline, FaultPoint.CELLS_STAGED, PublishConflict):
+        pipeline.change_job(job, status="FAILED")
+        pipeline.refresh()
 
-    assert everything(analytics) == newer
-    audit(databases, settings)
-    assert differences(cells(analytics), cells_by_sql(source)) == []
+    pipeline.audit()
+    assert pipeline.differences() == []
 
 
 @dataclass
@@ -322,7 +258,7 @@ class Paused:
                 self.raised = failure
         self.reached.set()
 
-    def lose_lock(self, analytics: psycopg.Connection) -> None:
+    def lose_lock(self, analytics: Connection) -> None:
         """End the session that holds the lock."""
         (pid,) = analytics.execute(LOCKED).fetchone()
         analytics.execute("SELECT pg_terminate_backend(%s, 10000)", [pid])
@@ -340,15 +276,31 @@ class Paused:
 
 
 @contextmanager
-def paused(run: Run, databases: Databases, settings: Settings, point: FaultPoint) -> Iterator[Paused]:
+def paused(run: Run, pipeline: Pipeline, point: FaultPoint) -> Iterator[Paused]:
     """Start a run, and yield it when it stands still at a point."""
-    started = Paused(run, databases, settings, point)
+    started = Paused(run, pipeline.databases, pipeline.settings, point)
     assert started.reached.wait(timeout=60)
     assert started.raised is None
     try:
         yield started
     finally:
         started.goes_on()
+
+
+@contextmanager
+def overtaken(run: Run, pipeline: Pipeline, point: FaultPoint, *refused: type[Exception]) -> Iterator[None]:
+    """Start a run, and take its lock away at a point, so that the body overtakes it.
+
+    The run is refused afterwards, and leaves what the body published as it is.
+    """
+    with paused(run, pipeline, point) as slow:
+        slow.lose_lock(pipeline.analytics)
+        yield
+        newer = everything(pipeline.analytics)
+        slow.goes_on()
+        with pytest.raises(refused):
+            slow.result()
+    assert everything(pipeline.analytics) == newer
 
 
 def backfill(databases: Databases, settings: Settings, since: datetime, until: datetime) -> None:
@@ -374,7 +326,7 @@ def command(databases: Databases, settings: Settings, *arguments: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def plant_two_tenants(source: psycopg.Connection) -> tuple[Tenant, object]:
+def plant_two_tenants(source: Connection) -> tuple[Tenant, object]:
     """Insert two organizations with some jobs; return one of them, and one of its jobs."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     plant_jobs(source, neighbour, [{"completed_at": NOON + day * DAY} for day in range(3)])
@@ -382,12 +334,12 @@ def plant_two_tenants(source: psycopg.Connection) -> tuple[Tenant, object]:
     return tenant, job
 
 
-def everything(analytics: psycopg.Connection) -> object:
+def everything(analytics: Connection) -> object:
     """Every cell, and who has been published how."""
     return cells(analytics), find_watermarks(analytics, JOBS)
 
 
-def wait_until_somebody_waits(analytics: psycopg.Connection) -> None:
+def wait_until_somebody_waits(analytics: Connection) -> None:
     """Return when a session waits for another one's transaction to end."""
     deadline = time.monotonic() + 30
     waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"
@@ -396,7 +348,7 @@ def wait_until_somebody_waits(analytics: psycopg.Connection) -> None:
         time.sleep(0.01)
 
 
-def deadlocks(analytics: psycopg.Connection) -> int:
+def deadlocks(analytics: Connection) -> int:
     """How many deadlocks the database has counted."""
     return analytics.execute(
         "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"

@@ -3,12 +3,14 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import product
 from pathlib import Path
+from uuid import UUID
 
-import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.compute import engine as recompute
 from pipelines.compute.cells import cells_statement
@@ -20,27 +22,11 @@ from pipelines.postgres.connections import Databases, Run
 from pipelines.publish import recompute as rebuilding
 from pipelines.publish.publisher import Published
 from pipelines.publish.recompute import find_stale
-from pipelines.runs.refresh import extract_changes, rebuild, refresh
-from pipelines.runs.verify import verify
-from pipelines.settings import Settings, load_settings
 from pipelines.subjects.jobs import JOBS
 from tests.support import oracle
 from tests.support.oracle import cells_by_sql, differences
-from tests.support.planting import (
-    DAY,
-    HOUR,
-    MINUTE,
-    NOON,
-    Cell,
-    Key,
-    Tenant,
-    cells,
-    change_job,
-    plant_job,
-    plant_jobs,
-    plant_tenant,
-    row_versions,
-)
+from tests.support.pipeline import Pair, Pipeline
+from tests.support.planting import DAY, HOUR, MINUTE, NOON, Cell, Key, Tenant, cells, change_job
 from tests.support.restatement_oracle import figures
 
 DEFINITIONS = {
@@ -57,14 +43,14 @@ class Killed(BaseException):
     """Whoever catches failures does not catch this."""
 
 
-Define = Callable[[str], Settings]
+Define = Callable[[str], Pipeline]
 
 
 @pytest.fixture
-def define(databases: Databases, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Define:
-    """A function that gives settings with another rollup plan, and makes the oracle follow it."""
+def define(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Define:
+    """A function that gives a pipeline with another rollup plan, and makes the oracle follow it."""
 
-    def to(plan: str) -> Settings:
+    def to(plan: str) -> Pipeline:
         depths = {period: int(depth) for period, depth in (part.split("=") for part in plan.split())}
         combinations = [
             (period, chosen)
@@ -73,22 +59,18 @@ def define(databases: Databases, settings: Settings, monkeypatch: pytest.MonkeyP
             if sum(chosen) <= depth
         ]
         monkeypatch.setattr(oracle, "PLAN", combinations)
-        return load_settings(database_url=databases.analytics_url, home=settings.home, rollup_plan=plan)
+        return pipeline.having(rollup_plan=plan)
 
     return to
 
 
 @pytest.fixture
-def pair(databases: Databases, settings: Settings, source: psycopg.Connection) -> tuple[Tenant, Tenant]:
+def pair(pipeline: Pipeline) -> Pair:
     """Two refreshed organizations with jobs in five months, one of them far from UTC."""
-    tenants = plant_tenant(source), plant_tenant(source, "Neighbour")
-    source.execute(
-        "UPDATE orchestration.organizations SET time_zone = 'America/New_York' WHERE id = %s",
-        [tenants[0].organization],
-    )
+    tenants = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
+    pipeline.live_in(tenants[0], "America/New_York")
     for tenant in tenants:
-        plant_jobs(
-            source,
+        pipeline.plant_jobs(
             tenant,
             [
                 {
@@ -101,7 +83,7 @@ def pair(databases: Databases, settings: Settings, source: psycopg.Connection) -
                 for number in range(14)
             ],
         )
-    refresh(databases, settings)
+    pipeline.refresh()
     return tenants
 
 
@@ -119,53 +101,44 @@ def _small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("pair", "_small_ranges", "_small_portions")
 @pytest.mark.parametrize("plan", DEFINITIONS)
-def test_a_rebuild_needs_the_facts_alone(
-    define: Define,
-    databases: Databases,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-    plan: str,
-) -> None:
+def test_a_rebuild_needs_the_facts_alone(define: Define, pipeline: Pipeline, plan: str) -> None:
     """With a source that cannot be reached, every cell becomes what SQL says of the new definition."""
-    before = cells(analytics)
-    settings = define(DEFINITIONS[plan])
-    version = open_facts(settings).version
+    before = pipeline.cells()
+    other = define(DEFINITIONS[plan])
+    version = open_facts(other.settings).version
+    nowhere = Databases(pipeline.databases.analytics_url, "postgresql://127.0.0.1:1/nowhere")
 
-    report = rebuild(Databases(databases.analytics_url, "postgresql://127.0.0.1:1/nowhere"), settings)["jobs"]
+    report = replace(other, databases=nowhere).rebuild()["jobs"]
 
-    after = cells(analytics)
-    assert differences(after, cells_by_sql(source)) == []
-    assert {cell["definition_version"] for cell in after.values()} == {SECOND}
+    after = pipeline.cells()
+    assert differences(after, cells_by_sql(pipeline.source)) == []
+    assert versions(after) == {SECOND}
     assert report == Published(
         computed=len(after),
         written=len(after),
         deleted=len(before.keys() - after.keys()),
         restated=len(before.keys() ^ after.keys()),
     )
-    assert open_facts(settings).version == version
-    assert find_stale(Run(databases, settings), JOBS) == ()
-    verified = verify(databases, settings)
+    assert open_facts(other.settings).version == version
+    assert stale(other) == ()
+    verified = other.verify()
     assert (verified.differences, verified.cells_pending, verified.cells_compared) == ((), 0, len(after))
 
 
 @pytest.mark.usefixtures("pair")
 def test_another_percentile_is_another_definition(
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-    monkeypatch: pytest.MonkeyPatch,
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only the figures of that name change; a cell of jobs that all took as long stays as it was computed."""
     monkeypatch.setitem(vars(JOBS.measure("p90_duration_ms")), "share", 0.8)
     monkeypatch.setattr("pipelines.compute.cells.cells_statement", cells_statement.__wrapped__)
     monkeypatch.setitem(oracle.SHARES, "p90_duration_ms", oracle.Fraction(4, 5))
-    before = cells(analytics)
+    before = pipeline.cells()
 
-    rebuild(databases, settings)
+    pipeline.rebuild()
 
-    after = cells(analytics)
-    assert differences(after, cells_by_sql(source)) == []
+    after = pipeline.cells()
+    assert differences(after, cells_by_sql(pipeline.source)) == []
     changed = {key for key in after if figures(after[key]) != figures(before[key])}
     assert 0 < len(changed) < len(after)
     for key, cell in after.items():
@@ -175,258 +148,213 @@ def test_another_percentile_is_another_definition(
 
 
 @pytest.mark.usefixtures("pair")
-def test_without_a_new_definition_nothing_is_written(
-    databases: Databases, settings: Settings, define: Define, analytics: psycopg.Connection
-) -> None:
+def test_without_a_new_definition_nothing_is_written(pipeline: Pipeline, define: Define) -> None:
     """Neither at first nor a second time: every row stays the very row it was."""
-    before = row_versions(analytics)
-    unneeded = rebuild(databases, settings)["jobs"]
-    untouched = row_versions(analytics)
+    before = pipeline.row_versions()
+    unneeded = pipeline.rebuild()["jobs"]
+    untouched = pipeline.row_versions()
     other = define(DEFINITIONS["more dimensions"])
-    rebuild(databases, other)
-    rebuilt = row_versions(analytics)
+    other.rebuild()
+    rebuilt = pipeline.row_versions()
 
-    again = rebuild(databases, other)["jobs"]
+    again = other.rebuild()["jobs"]
 
     assert unneeded == again == Published()
     assert untouched == before
-    assert row_versions(analytics) == rebuilt
+    assert pipeline.row_versions() == rebuilt
 
 
 @pytest.mark.usefixtures("pair")
-def test_a_refresh_brings_everybody_to_the_current_definition(
-    databases: Databases,
-    define: Define,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-) -> None:
+def test_a_refresh_brings_everybody_to_the_current_definition(pipeline: Pipeline, define: Define) -> None:
     """Until then verify counts the cells as pending, old and new ones, and none as different."""
-    before = cells(analytics)
+    before = pipeline.cells()
     other = define(DEFINITIONS["some more, some fewer"])
-    expected = cells_by_sql(source)
+    expected = cells_by_sql(pipeline.source)
 
-    waiting = verify(databases, other)
-    report = refresh(databases, other)
+    waiting = other.verify()
+    report = other.refresh()
 
     assert (waiting.differences, waiting.cells_compared) == ((), 0)
     assert waiting.cells_pending == len(before.keys() | expected.keys())
     assert report.cells_written == len(expected)
-    assert differences(cells(analytics), expected) == []
-    assert verify(databases, other).cells_pending == 0
-    assert refresh(databases, other).cells_written == 0
+    assert differences(pipeline.cells(), expected) == []
+    assert other.verify().cells_pending == 0
+    assert other.refresh().cells_written == 0
 
 
 @pytest.mark.usefixtures("pair", "_small_ranges")
 @pytest.mark.parametrize("point", [FaultPoint.BEFORE_COMMIT, FaultPoint.AFTER_COMMIT])
-def test_a_killed_rebuild_goes_on_where_it_was(
-    databases: Databases,
-    define: Define,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-    point: FaultPoint,
-) -> None:
+def test_a_killed_rebuild_goes_on_where_it_was(pipeline: Pipeline, define: Define, point: FaultPoint) -> None:
     """Each range is wholly old or wholly new, what is done is not done again, and the end is right."""
-    old = cells(analytics)
+    old = pipeline.cells()
     other = define(DEFINITIONS["some more, some fewer"])
-    new = cells_by_sql(source)
+    new = cells_by_sql(pipeline.source)
 
     with killed_at(point, after=3), pytest.raises(Killed):
-        rebuild(databases, other)
+        other.rebuild()
 
-    check_ranges(analytics, old, new)
-    half = row_versions(analytics)
-    so_far = [key for key, cell in cells(analytics).items() if cell["definition_version"] == SECOND]
+    check_ranges(pipeline.analytics, old, new)
+    half = pipeline.row_versions()
+    so_far = [key for key, cell in pipeline.cells().items() if cell["definition_version"] == SECOND]
     assert so_far
-    assert verify(databases, other).differences == ()
+    assert other.verify().differences == ()
 
-    rest = rebuild(databases, other)["jobs"]
+    rest = other.rebuild()["jobs"]
 
-    assert differences(cells(analytics), new) == []
+    assert differences(pipeline.cells(), new) == []
     assert rest.computed == len(new) - len(so_far)
-    kept = row_versions(analytics)
+    kept = pipeline.row_versions()
     assert {key: kept[key] for key in so_far} == {key: half[key] for key in so_far}
-    assert find_stale(Run(databases, other), JOBS) == ()
+    assert stale(other) == ()
 
 
 @pytest.mark.usefixtures("_small_ranges")
 @pytest.mark.parametrize("ranges", [0, 2])
 def test_a_refresh_in_the_middle_of_a_rebuild_keeps_everything_right(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    define: Define,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-    ranges: int,
+    pair: Pair, pipeline: Pipeline, define: Define, ranges: int
 ) -> None:
     """Jobs change in ranges that are done and in others, and a refresh publishes them before the rest."""
     tenant, neighbour = pair
     other = define(DEFINITIONS["some more, some fewer"])
     with killed_at(FaultPoint.AFTER_COMMIT, after=ranges), pytest.raises(Killed):
-        rebuild(databases, other)
+        other.rebuild()
     for whose in (tenant, neighbour):
         for day in (0, 44, 132):
-            plant_job(source, whose, completed_at=NOON + day * DAY, workflow_id=whose.workflows[1])
-    move(source, tenant, NOON, 70 * DAY)
-    move(source, neighbour, NOON + 100 * DAY, -90 * DAY)
+            pipeline.plant_job(whose, completed_at=NOON + day * DAY, workflow_id=whose.workflows[1])
+    move(pipeline.source, tenant, NOON, 70 * DAY)
+    move(pipeline.source, neighbour, NOON + 100 * DAY, -90 * DAY)
 
     with killed_at(FaultPoint.REBUILD_SETTLED), pytest.raises(Killed):
-        refresh(databases, other)
+        other.refresh()
 
-    assert verify(databases, other).differences == ()
-    assert find_stale(Run(databases, other), JOBS) != ()
-    rebuild(databases, other)
-    assert differences(cells(analytics), cells_by_sql(source)) == []
-    assert refresh(databases, other).cells_written == 0
+    assert other.verify().differences == ()
+    assert stale(other) != ()
+    other.rebuild()
+    assert pipeline.differences() == []
+    assert other.refresh().cells_written == 0
 
 
 @pytest.mark.usefixtures("pair", "_small_ranges")
 @pytest.mark.parametrize("third", ["another", "the first again"])
 def test_a_definition_that_changes_during_a_rebuild_starts_over(
-    databases: Databases,
-    define: Define,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-    third: str,
+    pipeline: Pipeline, define: Define, third: str
 ) -> None:
     """Ranges of the abandoned definition are computed anew like those that it had not reached."""
     other = define(DEFINITIONS["some more, some fewer"])
     with killed_at(FaultPoint.AFTER_COMMIT, after=2), pytest.raises(Killed):
-        rebuild(databases, other)
+        other.rebuild()
     last = define(DEFINITIONS["fewer dimensions"] if third == "another" else "hour=1 day=2 week=3 month=3")
-    between = verify(databases, last)
+    between = last.verify()
 
-    refresh(databases, last)
+    last.refresh()
 
     assert between.differences == ()
-    assert differences(cells(analytics), cells_by_sql(source)) == []
-    assert len({cell["definition_version"] for cell in cells(analytics).values()}) == 1
-    assert find_stale(Run(databases, last), JOBS) == ()
-    assert refresh(databases, last).cells_written == 0
+    assert pipeline.differences() == []
+    assert len(versions(pipeline.cells())) == 1
+    assert stale(last) == ()
+    assert last.refresh().cells_written == 0
 
 
 @pytest.mark.usefixtures("_small_ranges")
 def test_a_definition_may_come_back_after_another_was_published(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    define: Define,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
+    pair: Pair, pipeline: Pipeline, define: Define
 ) -> None:
     """What was written by the one between counts as of neither, wherever the first rebuild had got to."""
     other = DEFINITIONS["more dimensions"]
     with killed_at(FaultPoint.AFTER_COMMIT, after=2), pytest.raises(Killed):
-        rebuild(databases, define(other))
+        define(other).rebuild()
     for whose in pair:
-        plant_job(source, whose, client_id=whose.clients[1], workflow_id=whose.workflows[1])
+        pipeline.plant_job(whose, client_id=whose.clients[1], workflow_id=whose.workflows[1])
     between = define("hour=1 day=2 week=3 month=3")
     with killed_at(FaultPoint.AFTER_COMMIT), pytest.raises(Killed):
-        refresh(databases, between.model_copy(update={"batch_organizations": 500}))
+        between.having(batch_organizations=500).refresh()
 
-    refresh(databases, define(other))
+    define(other).refresh()
 
-    assert differences(cells(analytics), cells_by_sql(source)) == []
-    assert find_stale(Run(databases, define(other)), JOBS) == ()
+    assert pipeline.differences() == []
+    assert stale(define(other)) == ()
 
 
-def test_who_has_unpublished_facts_waits(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    define: Define,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-) -> None:
+def test_who_has_unpublished_facts_waits(pair: Pair, pipeline: Pipeline, define: Define) -> None:
     """A rebuild shows nothing of what no publication has shown; the others are rebuilt at once."""
     tenant, neighbour = pair
-    plant_job(source, tenant)
-    extract_changes(databases, settings, Request())
-    before = row_versions(analytics, tenant.organization)
+    pipeline.plant_job(tenant)
+    pipeline.extract_changes(Request())
+    before = pipeline.row_versions(tenant.organization)
     other = define(DEFINITIONS["some more, some fewer"])
 
-    rebuild(databases, other)
+    other.rebuild()
 
-    assert find_stale(Run(databases, other), JOBS) == (tenant.organization,)
-    assert row_versions(analytics, tenant.organization) == before
-    assert {cell["definition_version"] for cell in cells(analytics, neighbour.organization).values()} == {
-        SECOND
-    }
-    refresh(databases, other)
-    assert find_stale(Run(databases, other), JOBS) == ()
-    assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert stale(other) == (tenant.organization,)
+    assert pipeline.row_versions(tenant.organization) == before
+    assert versions(pipeline.cells(neighbour.organization)) == {SECOND}
+    other.refresh()
+    assert stale(other) == ()
+    assert pipeline.differences() == []
 
 
 @pytest.mark.usefixtures("pair")
-def test_lost_facts_rebuild_nothing(
-    databases: Databases,
-    define: Define,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-    tmp_path: Path,
-) -> None:
+def test_lost_facts_rebuild_nothing(pipeline: Pipeline, define: Define, tmp_path: Path) -> None:
     """An empty folder does not mean that there are no jobs: cells stay until the source was read again."""
-    before = row_versions(analytics)
-    other = define(DEFINITIONS["some more, some fewer"]).model_copy(
-        update={"facts_url": str(tmp_path / "elsewhere")}
-    )
+    before = pipeline.row_versions()
+    other = define(DEFINITIONS["some more, some fewer"]).having(facts_url=str(tmp_path / "elsewhere"))
 
-    report = rebuild(databases, other)["jobs"]
+    report = other.rebuild()["jobs"]
 
     assert report == Published()
-    assert row_versions(analytics) == before
-    assert len(find_stale(Run(databases, other), JOBS)) == 2
-    refresh(databases, other)
-    assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert pipeline.row_versions() == before
+    assert len(stale(other)) == 2
+    other.refresh()
+    assert pipeline.differences() == []
 
 
 @pytest.mark.usefixtures("pair")
-def test_facts_that_turn_out_to_be_damaged_are_named(
-    databases: Databases,
-    settings: Settings,
-    define: Define,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-) -> None:
+def test_facts_that_turn_out_to_be_damaged_are_named(pipeline: Pipeline, define: Define) -> None:
     """No range is replaced by what damaged files say; a refresh puts them aside and finishes the rebuild."""
-    spoil(sorted(Path(settings.facts_location).rglob("*.parquet"))[0])
-    before = row_versions(analytics)
+    spoil(sorted(Path(pipeline.settings.facts_location).rglob("*.parquet"))[0])
+    before = pipeline.row_versions()
     other = define(DEFINITIONS["some more, some fewer"])
 
     with pytest.raises(FactsUnusable):
-        rebuild(databases, other)
+        other.rebuild()
 
-    assert row_versions(analytics) == before
-    refresh(databases, other)
-    assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert pipeline.row_versions() == before
+    other.refresh()
+    assert pipeline.differences() == []
 
 
 def test_one_that_cannot_be_rebuilt_does_not_stop_the_others(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    define: Define,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
+    pair: Pair, pipeline: Pipeline, define: Define
 ) -> None:
     """It is named, its cells stay, and the next rebuild tries again."""
     tenant, neighbour = pair
-    before = row_versions(analytics, tenant.organization)
+    before = pipeline.row_versions(tenant.organization)
     other = define(DEFINITIONS["some more, some fewer"])
 
-    with refused_rows(analytics, tenant):
-        report = rebuild(databases, other)["jobs"]
+    with refused_rows(pipeline.analytics, tenant):
+        report = other.rebuild()["jobs"]
 
     assert report.failed == {tenant.organization: "RaiseException"}
-    assert row_versions(analytics, tenant.organization) == before
-    assert {cell["definition_version"] for cell in cells(analytics, neighbour.organization).values()} == {
-        SECOND
-    }
-    assert analytics.execute(
+    assert pipeline.row_versions(tenant.organization) == before
+    assert versions(pipeline.cells(neighbour.organization)) == {SECOND}
+    assert pipeline.select(
         "SELECT organization_id, error_class FROM analytics.refresh_outcomes WHERE outcome = 'failed'"
-    ).fetchall() == [(tenant.organization, "RaiseException")]
-    rebuild(databases, other)
-    assert differences(cells(analytics), cells_by_sql(source)) == []
+    ) == [(tenant.organization, "RaiseException")]
+    other.rebuild()
+    assert pipeline.differences() == []
 
 
-def check_ranges(analytics: psycopg.Connection, old: dict[Key, Cell], new: oracle.Cells) -> None:
+def stale(pipeline: Pipeline) -> tuple[UUID, ...]:
+    """The organizations whose cells are of another definition."""
+    return find_stale(Run(pipeline.databases, pipeline.settings), JOBS)
+
+
+def versions(stored: dict[Key, Cell]) -> set[int]:
+    """The definitions of these cells."""
+    return {cell["definition_version"] for cell in stored.values()}
+
+
+def check_ranges(analytics: Connection, old: dict[Key, Cell], new: oracle.Cells) -> None:
     """Up to where an organization is its cells are new, from there on old: none missing, none left over."""
     reached: dict[object, datetime] = dict(
         analytics.execute(
@@ -436,16 +364,10 @@ def check_ranges(analytics: psycopg.Connection, old: dict[Key, Cell], new: oracl
     )
     stored = cells(analytics)
     done = {key for key in stored.keys() | old.keys() | new.keys() if key[2] < reached[key[0]]}
-    assert (
-        differences(
-            {key: cell for key, cell in stored.items() if key in done},
-            {key: cell for key, cell in new.items() if key in done},
-        )
-        == []
-    )
-    assert {key: cell for key, cell in stored.items() if key not in done} == {
-        key: cell for key, cell in old.items() if key not in done
-    }
+    rest = stored.keys() - done
+    found, expected = ({key: side[key] for key in side.keys() & done} for side in (stored, new))
+    assert differences(found, expected) == []
+    assert {key: stored[key] for key in rest} == {key: cell for key, cell in old.items() if key not in done}
 
 
 @contextmanager
@@ -465,7 +387,7 @@ def killed_at(point: FaultPoint, *, after: int = 0) -> Iterator[None]:
 
 
 @contextmanager
-def refused_rows(analytics: psycopg.Connection, tenant: Tenant) -> Iterator[None]:
+def refused_rows(analytics: Connection, tenant: Tenant) -> Iterator[None]:
     """Have the database refuse every cell of a tenant."""
     analytics.execute(
         "CREATE FUNCTION analytics.refuse() RETURNS trigger LANGUAGE plpgsql"
@@ -479,7 +401,7 @@ def refused_rows(analytics: psycopg.Connection, tenant: Tenant) -> Iterator[None
     analytics.execute("DROP FUNCTION analytics.refuse CASCADE")
 
 
-def move(source: psycopg.Connection, tenant: Tenant, since: datetime, so_far: timedelta) -> None:
+def move(source: Connection, tenant: Tenant, since: datetime, so_far: timedelta) -> None:
     """Have the tenant's next job after a moment have ended at another time."""
     row = source.execute(
         "SELECT id, completed_at FROM orchestration.jobs WHERE organization_id = %s AND completed_at >= %s"

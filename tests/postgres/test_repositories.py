@@ -29,8 +29,8 @@ from pipelines.postgres.connections import Databases
 from pipelines.query.metrics import AnalyticsRepository
 from pipelines.query.records import EACH, RangeFigures
 from pipelines.query.tenant import admit, reading_as
+from pipelines.runs.maintenance import retain
 from pipelines.runs.refresh import refresh
-from pipelines.runs.retention import retain
 from pipelines.settings import Settings, load_settings
 from pipelines.subjects.dimensions import NO_CLIENT
 from pipelines.subjects.rollup import Period

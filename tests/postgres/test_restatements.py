@@ -5,14 +5,12 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-import psycopg
 import pytest
+from psycopg import Connection
 
-from pipelines.postgres.connections import Databases
-from pipelines.runs.audit import audit
-from pipelines.runs.refresh import reconcile_created, refresh
-from pipelines.settings import Settings, Tier, load_settings
+from pipelines.settings import Tier
 from pipelines.subjects.restatements import Restated as Reasons
+from tests.support.pipeline import Pair, Pipeline
 from tests.support.planting import (
     DAY,
     HOUR,
@@ -21,13 +19,14 @@ from tests.support.planting import (
     Cell,
     Key,
     Tenant,
-    cells,
     change_job,
     plant_job,
     plant_jobs,
     plant_tenant,
 )
 from tests.support.restatement_oracle import Restated, changes, complete_through, restated
+
+TIMES = ("created_at", "started_at", "completed_at")
 
 # What is done to a job that counts, and why its cells are other ones afterwards.
 EDITS: dict[str, tuple[dict[str, Any], str]] = {
@@ -39,11 +38,7 @@ EDITS: dict[str, tuple[dict[str, Any], str]] = {
     "outcome": ({"status": "FAILED"}, "edited"),
     "moved to another day": ({"completed_at": NOON - 20 * HOUR, "started_at": NOON - 21 * HOUR}, "edited"),
     "its day of creation, and to another week": (
-        {
-            "created_at": NOON - 9 * DAY,
-            "started_at": NOON - 8 * DAY - HOUR,
-            "completed_at": NOON - 8 * DAY,
-        },
+        dict(zip(TIMES, (NOON - 9 * DAY, NOON - 8 * DAY - HOUR, NOON - 8 * DAY), strict=True)),
         "edited",
     ),
     "retried in one step": (
@@ -57,7 +52,7 @@ EDITS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.fixture
-def pair(source: psycopg.Connection) -> tuple[Tenant, Tenant]:
+def pair(source: Connection) -> Pair:
     """Two organizations with some jobs each, the second one a neighbour that must never be restated."""
     tenants = plant_tenant(source), plant_tenant(source, "Neighbour")
     for tenant in tenants:
@@ -65,211 +60,163 @@ def pair(source: psycopg.Connection) -> tuple[Tenant, Tenant]:
     return tenants
 
 
-def test_what_becomes_of_a_job_restates_its_cells(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-) -> None:
+def test_what_becomes_of_a_job_restates_its_cells(pair: Pair, pipeline: Pipeline) -> None:
     """Each cell that it left or entered is on record once, as it was and as it is; nobody else's is."""
     _, neighbour = pair
-    edited = {edit: plant_tenant(source, edit) for edit in EDITS}
+    edited = {edit: pipeline.plant_tenant(edit) for edit in EDITS}
     others = [{"completed_at": NOON + hour * HOUR} for hour in (0, 1, 30, 200)]
-    jobs = {edit: plant_jobs(source, tenant, [{}, *others])[0] for edit, tenant in edited.items()}
-    refresh(databases, settings)
-    before = cells(analytics)
-    first = restated(analytics)
+    jobs = {edit: pipeline.plant_jobs(tenant, [{}, *others])[0] for edit, tenant in edited.items()}
+    pipeline.refresh()
+    before = pipeline.cells()
+    first = restated(pipeline.analytics)
     for edit, tenant in edited.items():
-        change_job(source, jobs[edit], **with_ids(EDITS[edit][0], tenant))
+        pipeline.change_job(jobs[edit], **with_ids(EDITS[edit][0], tenant))
 
-    report = refresh(databases, settings)
+    report = pipeline.refresh()
 
-    after, owners = cells(analytics), {tenant.organization: edit for edit, tenant in edited.items()}
+    after, owners = pipeline.cells(), {tenant.organization: edit for edit, tenant in edited.items()}
     expected = {
         edit: changes(of(before, tenant), of(after, tenant), EDITS[edit][1])
         for edit, tenant in edited.items()
     }
     found: dict[str, dict[Key, list[Restated]]] = {edit: {} for edit in EDITS}
-    for key, rows in restated(analytics).items():
+    for key, rows in restated(pipeline.analytics).items():
         found[owners[key[0]]][key] = rows
     assert first == {}
     assert neighbour.organization in {key[0] for key in after}
     assert all(len(each) > 20 for each in expected.values())
     assert found == expected
     assert report.cells_restated == sum(map(len, expected.values()))
-    assert refresh(databases, settings).cells_restated == 0
-    assert len(restated(analytics)) == report.cells_restated
+    assert pipeline.refresh().cells_restated == 0
+    assert len(restated(pipeline.analytics)) == report.cells_restated
 
 
-def test_a_late_job_restates_the_cells_it_enters(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-) -> None:
+def test_a_late_job_restates_the_cells_it_enters(pair: Pair, pipeline: Pipeline) -> None:
     """Cells that nobody had published for that hour are on record too: there was none before."""
     tenant, _ = pair
-    refresh(databases, settings)
-    before = cells(analytics)
-    plant_job(source, tenant, completed_at=NOON + 5 * HOUR)
+    pipeline.refresh()
+    before = pipeline.cells()
+    pipeline.plant_job(tenant, completed_at=NOON + 5 * HOUR)
 
-    refresh(databases, settings)
+    pipeline.refresh()
 
-    expected = changes(before, cells(analytics), "late")
+    expected = changes(before, pipeline.cells(), "late")
     assert {key[0] for key in expected} == {tenant.organization}
     assert {key[1] for key in expected if expected[key][0].old is None} == {"hour"}
-    assert restated(analytics) == expected
+    assert restated(pipeline.analytics) == expected
 
 
-def test_a_retry_in_two_steps_is_restated_twice(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-) -> None:
+def test_a_retry_in_two_steps_is_restated_twice(pair: Pair, pipeline: Pipeline) -> None:
     """Both when the old outcome leaves its cell and when the new one enters another."""
     tenant, _ = pair
-    job = plant_job(source, tenant)
-    refresh(databases, settings)
-    seen = [cells(analytics)]
-    change_job(source, job, status="RUNNING", completed_at=None)
-    refresh(databases, settings)
-    seen.append(cells(analytics))
-    change_job(source, job, status="FAILED", completed_at=NOON + 3 * HOUR, started_at=NOON + 2 * HOUR)
+    job = pipeline.plant_job(tenant)
+    pipeline.refresh()
+    seen = [pipeline.cells()]
+    pipeline.change_job(job, status="RUNNING", completed_at=None)
+    pipeline.refresh()
+    seen.append(pipeline.cells())
+    pipeline.change_job(job, status="FAILED", completed_at=NOON + 3 * HOUR, started_at=NOON + 2 * HOUR)
 
-    refresh(databases, settings)
+    pipeline.refresh()
 
-    seen.append(cells(analytics))
+    seen.append(pipeline.cells())
     left, entered = changes(seen[0], seen[1], "retried"), changes(seen[1], seen[2], "retried")
     expected = {key: left.get(key, []) + entered.get(key, []) for key in left.keys() | entered.keys()}
     assert any(len(both) == 2 for both in expected.values())
-    assert restated(analytics) == expected
+    assert restated(pipeline.analytics) == expected
 
 
-def test_an_undeleted_job_was_edited(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-) -> None:
+def test_an_undeleted_job_was_edited(pair: Pair, pipeline: Pipeline) -> None:
     """It is no late one: it had been counted before."""
     tenant, _ = pair
-    job = plant_job(source, tenant)
-    refresh(databases, settings)
-    change_job(source, job, deleted_at=NOON)
-    refresh(databases, settings)
-    before, deleted = cells(analytics), restated(analytics)
-    change_job(source, job, deleted_at=None)
+    job = pipeline.plant_job(tenant)
+    pipeline.refresh()
+    pipeline.change_job(job, deleted_at=NOON)
+    pipeline.refresh()
+    before, deleted = pipeline.cells(), restated(pipeline.analytics)
+    pipeline.change_job(job, deleted_at=None)
 
-    refresh(databases, settings)
+    pipeline.refresh()
 
-    expected = changes(before, cells(analytics), "edited")
-    assert {key: rows[len(deleted.get(key, [])) :] for key, rows in restated(analytics).items()} == expected
+    expected = changes(before, pipeline.cells(), "edited")
+    assert {
+        key: rows[len(deleted.get(key, [])) :] for key, rows in restated(pipeline.analytics).items()
+    } == expected
 
 
-def test_what_a_digest_found_is_a_backfill(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-) -> None:
+def test_what_a_checksum_comparison_found_is_a_backfill(pair: Pair, pipeline: Pipeline) -> None:
     """A row that is gone from the source says no more why, only that somebody looked."""
-    settings = settings.model_copy(update={"extraction": Tier.INDEXED})
+    pipeline = pipeline.having(extraction=Tier.INDEXED)
     tenant, _ = pair
-    job = plant_job(source, tenant)
-    refresh(databases, settings)
-    before = cells(analytics)
-    source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [job])
-    refresh(databases, settings)
-    unseen = restated(analytics)
+    job = pipeline.plant_job(tenant)
+    pipeline.refresh()
+    before = pipeline.cells()
+    pipeline.delete_jobs(job)
+    pipeline.refresh()
+    unseen = restated(pipeline.analytics)
 
-    reconcile_created(databases, settings)
+    pipeline.reconcile_created()
 
-    expected = changes(before, cells(analytics), "backfill")
+    expected = changes(before, pipeline.cells(), "backfill")
     assert unseen == {}
     assert expected
-    assert restated(analytics) == expected
-    reconcile_created(databases, settings)
-    assert restated(analytics) == expected
+    assert restated(pipeline.analytics) == expected
+    pipeline.reconcile_created()
+    assert restated(pipeline.analytics) == expected
 
 
-def test_another_time_zone_restates_days_and_longer(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-) -> None:
+def test_another_time_zone_restates_days_and_longer(pair: Pair, pipeline: Pipeline) -> None:
     """Old days go and new ones come, all of them on record; hours are UTC and stay."""
     tenant, _ = pair
-    refresh(databases, settings)
-    before = cells(analytics)
-    live_in(source, tenant, "America/New_York")
+    pipeline.refresh()
+    before = pipeline.cells()
+    pipeline.live_in(tenant, "America/New_York")
 
-    refresh(databases, settings)
+    pipeline.refresh()
 
-    expected = changes(before, cells(analytics), "time_zone")
+    expected = changes(before, pipeline.cells(), "time_zone")
     assert {key[1] for key in expected} == {"day", "week", "month"}
     assert {rows[0].old is None for rows in expected.values()} == {True, False}
     assert {rows[0].new is None for rows in expected.values()} == {True, False}
-    assert restated(analytics) == expected
-    refresh(databases, settings)
-    assert restated(analytics) == expected
+    assert restated(pipeline.analytics) == expected
+    pipeline.refresh()
+    assert restated(pipeline.analytics) == expected
 
 
-def test_another_definition_restates_what_differs(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    analytics: psycopg.Connection,
-) -> None:
+def test_another_definition_restates_what_differs(pair: Pair, pipeline: Pipeline) -> None:
     """Combinations that are stored no longer, or only now, are on record; the others did not change."""
-    refresh(databases, settings)
-    before = cells(analytics)
-    other = load_settings(
-        database_url=databases.analytics_url, home=settings.home, rollup_plan="hour=1 day=3 week=1 month=3"
-    )
+    pipeline.refresh()
+    before = pipeline.cells()
+    other = pipeline.having(rollup_plan="hour=1 day=3 week=1 month=3")
 
-    refresh(databases, other)
+    other.refresh()
 
-    expected = changes(before, cells(analytics), "definition")
+    expected = changes(before, pipeline.cells(), "definition")
     assert {(key[0], key[1]) for key in expected} == {
         (tenant.organization, period) for tenant in pair for period in ("day", "week")
     }
-    assert restated(analytics) == expected
+    assert restated(pipeline.analytics) == expected
 
 
-def test_figures_that_somebody_else_wrote_drifted(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    analytics: psycopg.Connection,
-) -> None:
+def test_figures_that_somebody_else_wrote_drifted(pair: Pair, pipeline: Pipeline) -> None:
     """What readers saw before the audit repaired it is on record as it was."""
     tenant, _ = pair
-    refresh(databases, settings)
-    analytics.execute(
+    pipeline.refresh()
+    pipeline.analytics.execute(
         "UPDATE analytics.aggregate_metrics SET total_duration_ms = 5, max_duration_ms = 777e6"
         " WHERE organization_id = %s AND period = 'week'",
         [tenant.organization],
     )
-    before = cells(analytics)
+    before = pipeline.cells()
 
-    audit(databases, settings)
+    pipeline.audit()
 
-    expected = changes(before, cells(analytics), "drift")
+    expected = changes(before, pipeline.cells(), "drift")
     assert {rows[0].old["max_duration_ms"] for rows in expected.values() if rows[0].old} == {777e6}
-    assert restated(analytics) == expected
+    assert restated(pipeline.analytics) == expected
 
 
-def test_only_a_period_that_is_over_is_restated(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_only_a_period_that_is_over_is_restated(pipeline: Pipeline) -> None:
     """It ends by the organization's own clocks, and had to be over when it was last published."""
     # Complete through 2024-02-01 03:30 UTC: half past ten in the evening of January there, noon in Tokyo.
     over = {
@@ -281,97 +228,89 @@ def test_only_a_period_that_is_over_is_restated(
             ("month", NOON - 30 * DAY - 21 * HOUR),
         },
     }
-    tenants = {zone: plant_tenant(source, zone) for zone in over}
-    plant_job(source, plant_tenant(source, "Neighbour"))
+    tenants = {zone: pipeline.plant_tenant(zone) for zone in over}
+    pipeline.plant_job(pipeline.plant_tenant("Neighbour"))
     for zone, tenant in tenants.items():
-        live_in(source, tenant, zone)
-    refresh(databases, settings)
+        pipeline.live_in(tenant, zone)
+    pipeline.refresh()
     for zone, tenant in tenants.items():
-        complete_through(analytics, tenant, NOON + 15 * HOUR + 30 * MINUTE)
+        complete_through(pipeline.analytics, tenant, NOON + 15 * HOUR + 30 * MINUTE)
         # One in the hour before last, which for New York is the evening of a day that goes on; one in this.
         ended = [NOON + 14 * HOUR + MINUTE, NOON + 15 * HOUR + MINUTE]
         if zone != "America/New_York":
             ended.append(NOON - HOUR - 30 * MINUTE)
             over[zone].add(("hour", NOON - 2 * HOUR))
-        plant_jobs(source, tenant, [{"completed_at": moment} for moment in ended])
+        pipeline.plant_jobs(tenant, [{"completed_at": moment} for moment in ended])
 
-    refresh(databases, settings)
+    pipeline.refresh()
 
-    assert {key[:3] for key in restated(analytics)} == {
+    assert {key[:3] for key in restated(pipeline.analytics)} == {
         (tenants[zone].organization, *bucket) for zone, buckets in over.items() for bucket in buckets
     }
 
 
-def test_a_period_ends_with_its_last_moment(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_a_period_ends_with_its_last_moment(pipeline: Pipeline) -> None:
     """Complete through the very end means over; a microsecond less means open."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    refresh(databases, settings)
-    complete_through(analytics, tenant, NOON + HOUR)
-    complete_through(analytics, neighbour, NOON + HOUR - timedelta(microseconds=1))
-    plant_job(source, tenant)
-    plant_job(source, neighbour)
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
+    pipeline.refresh()
+    complete_through(pipeline.analytics, tenant, NOON + HOUR)
+    complete_through(pipeline.analytics, neighbour, NOON + HOUR - timedelta(microseconds=1))
+    pipeline.plant_job(tenant)
+    pipeline.plant_job(neighbour)
 
-    refresh(databases, settings)
+    pipeline.refresh()
 
-    assert {key[:3] for key in restated(analytics)} == {(tenant.organization, "hour", NOON)}
+    assert {key[:3] for key in restated(pipeline.analytics)} == {(tenant.organization, "hour", NOON)}
 
 
-def test_what_is_going_on_grows_without_a_word(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_what_is_going_on_grows_without_a_word(pipeline: Pipeline) -> None:
     """By the real clock: jobs that end now restate neither their hour nor anything longer."""
-    tenant, _ = plant_tenant(source), plant_job(source, plant_tenant(source, "Neighbour"))
-    refresh(databases, settings)
+    tenant, _ = pipeline.plant_tenant(), pipeline.plant_job(pipeline.plant_tenant("Neighbour"))
+    pipeline.refresh()
     for _ in range(3):
-        now = one(source, "SELECT now()")
-        plant_job(source, tenant, completed_at=now)
-        refresh(databases, settings)
-    (through,) = analytics.execute(
+        now = one(pipeline.source, "SELECT now()")
+        pipeline.plant_job(tenant, completed_at=now)
+        pipeline.refresh()
+    (through,) = pipeline.analytics.execute(
         "SELECT complete_through FROM analytics.watermarks WHERE subject = 'jobs' AND organization_id = %s",
         [tenant.organization],
     ).fetchone() or (now,)
 
     # Should an hour have ended just then, it alone may be on record.
     open_since = through.replace(minute=0, second=0, microsecond=0)
-    assert {key for key in restated(analytics) if key[2] >= open_since} == set()
-    assert {key[1] for key in restated(analytics)} <= ({"hour"} if now < open_since else set())
+    assert {key for key in restated(pipeline.analytics) if key[2] >= open_since} == set()
+    assert {key[1] for key in restated(pipeline.analytics)} <= ({"hour"} if now < open_since else set())
 
 
 def test_the_first_publication_and_an_unchanged_second_restate_nothing(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
+    pair: Pair, pipeline: Pipeline
 ) -> None:
     """History is published for the first time like anything else, also of one who comes later."""
-    refresh(databases, settings)
-    plant_job(source, plant_tenant(source, "Newcomer"))
+    pipeline.refresh()
+    pipeline.plant_job(pipeline.plant_tenant("Newcomer"))
 
-    refresh(databases, settings)
-    refresh(databases, settings, organization_ids=[pair[0].organization])
+    pipeline.refresh()
+    pipeline.refresh(organization_ids=[pair[0].organization])
 
-    assert restated(analytics) == {}
-
-
-Step = Callable[[psycopg.Connection, Tenant, list[UUID]], object]
+    assert restated(pipeline.analytics) == {}
 
 
-def late(source: psycopg.Connection, tenant: Tenant, _: list[UUID]) -> None:
+Step = Callable[[Connection, Tenant, list[UUID]], object]
+
+
+def late(source: Connection, tenant: Tenant, _: list[UUID]) -> None:
     plant_job(source, tenant)
 
 
-def edited(source: psycopg.Connection, _: Tenant, jobs: list[UUID]) -> None:
+def edited(source: Connection, _: Tenant, jobs: list[UUID]) -> None:
     change_job(source, jobs.pop(), status="FAILED")
 
 
-def retried(source: psycopg.Connection, _: Tenant, jobs: list[UUID]) -> None:
+def retried(source: Connection, _: Tenant, jobs: list[UUID]) -> None:
     change_job(source, jobs.pop(), status="RUNNING", completed_at=None)
 
 
-def deleted(source: psycopg.Connection, _: Tenant, jobs: list[UUID]) -> None:
+def deleted(source: Connection, _: Tenant, jobs: list[UUID]) -> None:
     change_job(source, jobs.pop(), deleted_at=NOON)
 
 
@@ -386,25 +325,19 @@ def deleted(source: psycopg.Connection, _: Tenant, jobs: list[UUID]) -> None:
     ],
 )
 def test_of_several_reasons_the_least_expected_is_told(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-    steps: list[Step],
-    reason: str,
+    pair: Pair, pipeline: Pipeline, steps: list[Step], reason: str
 ) -> None:
     """Jobs that change one cell together give it one reason, whatever came first."""
     tenant, _ = pair
-    jobs = list(plant_jobs(source, tenant, [{}, {}, {}, {}]))
-    refresh(databases, settings)
-    before = cells(analytics)
+    jobs = list(pipeline.plant_jobs(tenant, [{}, {}, {}, {}]))
+    pipeline.refresh()
+    before = pipeline.cells()
     for step in steps:
-        step(source, tenant, jobs)
+        step(pipeline.source, tenant, jobs)
 
-    refresh(databases, settings)
+    pipeline.refresh()
 
-    assert restated(analytics) == changes(before, cells(analytics), reason)
+    assert restated(pipeline.analytics) == changes(before, pipeline.cells(), reason)
 
 
 def test_every_reason_is_told_by_some_test() -> None:
@@ -428,14 +361,7 @@ def of(stored: dict[Key, Cell], tenant: Tenant) -> dict[Key, Cell]:
     return {key: cell for key, cell in stored.items() if key[0] == tenant.organization}
 
 
-def live_in(source: psycopg.Connection, tenant: Tenant, zone: str) -> None:
-    """Move an organization to another time zone."""
-    source.execute(
-        "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s", [zone, tenant.organization]
-    )
-
-
-def one(connection: psycopg.Connection, statement: str) -> Any:
+def one(connection: Connection, statement: str) -> Any:
     """The only value of the only row."""
     row = connection.execute(statement).fetchone()
     assert row

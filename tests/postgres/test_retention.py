@@ -5,93 +5,72 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import psycopg
 import pytest
+from psycopg import Connection
 
-from pipelines.postgres.connections import Databases
-from pipelines.runs.audit import audit
-from pipelines.runs.refresh import rebuild, reconcile, reconcile_created, refresh
-from pipelines.runs.retention import RetentionReport, retain
-from pipelines.runs.verify import verify
-from pipelines.settings import Settings, load_settings
+from pipelines.runs.maintenance import RetentionReport
+from pipelines.settings import Settings
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.restatements import Outcome
 from pipelines.subjects.steps import STEPS
 from tests.support.oracle import cells_by_sql, differences
-from tests.support.planting import (
-    DAY,
-    HOUR,
-    NOON,
-    Cell,
-    Key,
-    Tenant,
-    cells,
-    change_job,
-    new_id,
-    plant_job,
-    plant_jobs,
-    plant_tenant,
-    row_versions,
-)
+from tests.support.pipeline import Pair, Pipeline
+from tests.support.planting import DAY, HOUR, NOON, Cell, Key, Tenant, change_job, new_id, plant_job
 from tests.support.restatement_oracle import restated
 
 # Thirty days before this is in the afternoon of NOON's day, whose hours are then the oldest that are kept.
 NOW = NOON + 30 * DAY + 4 * HOUR
 MIDNIGHT = NOON.replace(hour=0)
 
-Keeping = Callable[..., Settings]
+Keeping = Callable[..., Pipeline]
 
 
 @pytest.fixture
-def keeping(settings: Settings) -> Keeping:
-    """A function that gives settings with nothing kept for ever but what it is not told of."""
+def keeping(pipeline: Pipeline) -> Keeping:
+    """A function that gives a pipeline which keeps for ever all but what it is told of."""
 
-    def with_limits(**days: int) -> Settings:
+    def with_limits(**days: int) -> Pipeline:
         limits = {f"keep_{name}": timedelta(days=count) for name, count in days.items()}
         off = dict.fromkeys(("keep_hours", "keep_restatements", "keep_outcomes"))
-        return settings.model_copy(update=off | limits)
+        return pipeline.having(**off | limits)
 
     return with_limits
 
 
 @pytest.fixture
-def pair(databases: Databases, settings: Settings, source: psycopg.Connection) -> tuple[Tenant, Tenant]:
+def pair(pipeline: Pipeline) -> Pair:
     """Two refreshed organizations with jobs around the midnight from which on hours are kept."""
-    tenants = plant_tenant(source), plant_tenant(source, "Neighbour")
+    tenants = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
     moments = [NOON - 40 * DAY, MIDNIGHT - timedelta(microseconds=1), MIDNIGHT, NOON, NOON + 9 * DAY]
     for tenant in tenants:
-        plant_jobs(source, tenant, [{"completed_at": moment} for moment in moments])
-    refresh(databases, settings)
+        pipeline.plant_jobs(tenant, [{"completed_at": moment} for moment in moments])
+    pipeline.refresh()
     return tenants
 
 
-def test_hourly_cells_go_by_whole_days(
-    pair: tuple[Tenant, Tenant], databases: Databases, keeping: Keeping, analytics: psycopg.Connection
-) -> None:
+def test_hourly_cells_go_by_whole_days(pair: Pair, pipeline: Pipeline, keeping: Keeping) -> None:
     """Those of the day that is kept in part all stay, and so does whatever is longer than an hour."""
-    before = row_versions(analytics)
+    before = pipeline.row_versions()
     gone = {key for key in before if key[1] == "hour" and key[2] < MIDNIGHT}
 
-    report = retain(databases, keeping(hours=30), now=NOW)
-    again = retain(databases, keeping(hours=30), now=NOW)
+    report = keeping(hours=30).retain(now=NOW)
+    again = keeping(hours=30).retain(now=NOW)
 
     assert {key[0] for key in gone} == {tenant.organization for tenant in pair}
     assert report == RetentionReport(len(gone), 0, 0)
     assert again == RetentionReport(0, 0, 0)
-    assert row_versions(analytics) == {key: row for key, row in before.items() if key not in gone}
+    assert pipeline.row_versions() == {key: row for key, row in before.items() if key not in gone}
 
 
 @pytest.mark.usefixtures("pair")
-def test_without_limits_nothing_goes(
-    databases: Databases, keeping: Keeping, analytics: psycopg.Connection
-) -> None:
+def test_without_limits_nothing_goes(pipeline: Pipeline, keeping: Keeping) -> None:
     """Settings that are off remove nothing, however old it is."""
-    before = row_versions(analytics)
+    before = pipeline.row_versions()
 
-    report = retain(databases, keeping(), now=NOW + 9_999 * DAY)
+    report = keeping().retain(now=NOW + 9_999 * DAY)
 
     assert report == RetentionReport(0, 0, 0)
-    assert row_versions(analytics) == before
+    assert pipeline.row_versions() == before
 
 
 def test_by_default_hours_are_kept_for_ever(settings: Settings) -> None:
@@ -100,130 +79,93 @@ def test_by_default_hours_are_kept_for_ever(settings: Settings) -> None:
     assert (settings.keep_restatements, settings.keep_outcomes) == (730 * DAY, 30 * DAY)
 
 
-WAYS: dict[str, Callable[[Databases, Settings], Any]] = {
-    "refresh": refresh,
-    "reconcile": lambda databases, settings: reconcile(
-        databases, settings, since=NOON - 99 * DAY, until=NOON + 99 * DAY
-    ),
-    "digest of everything": reconcile_created,
-    "rebuild of a new definition": lambda databases, settings: rebuild(
-        databases, _other_definition(settings)
-    ),
-    "refresh with a new definition": lambda databases, settings: refresh(
-        databases, _other_definition(settings)
-    ),
-    "facts lost": lambda databases, settings: (
-        shutil.rmtree(settings.facts_location),
-        refresh(databases, settings),
-    ),
-    "audit": audit,
+RANGE = {"since": NOON - 99 * DAY, "until": NOON + 99 * DAY}
+OTHER = {"rollup_plan": "hour=2 day=2 week=3 month=3"}
+WAYS: dict[str, Callable[[Pipeline], Any]] = {
+    "refresh": lambda pipeline: pipeline.refresh(),
+    "reconcile": lambda pipeline: pipeline.reconcile(**RANGE),
+    "checksums of everything": lambda pipeline: pipeline.reconcile_created(),
+    "rebuild of a new definition": lambda pipeline: pipeline.having(**OTHER).rebuild(),
+    "refresh with a new definition": lambda pipeline: pipeline.having(**OTHER).refresh(),
+    "facts lost": lambda pipeline: (shutil.rmtree(pipeline.settings.facts_location), pipeline.refresh()),
+    "audit": lambda pipeline: pipeline.audit(),
 }
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_what_was_removed_is_not_written_again(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    keeping: Keeping,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-    way: str,
+    pair: Pair, pipeline: Pipeline, keeping: Keeping, way: str
 ) -> None:
     """Whatever computes cells anew leaves hours alone that are gone, and verify does not miss them."""
-    retain(databases, keeping(hours=30), now=NOW)
-    removed = verify(databases, settings)
+    keeping(hours=30).retain(now=NOW)
+    removed = pipeline.verify()
 
-    WAYS[way](databases, settings)
-    late(source, pair)
-    refresh(databases, settings)
+    WAYS[way](pipeline)
+    late(pipeline.source, pair)
+    pipeline.refresh()
 
-    stored = cells(analytics)
+    stored = pipeline.cells()
     assert (removed.differences, removed.cells_pending) == ((), 0)
-    assert verify(databases, settings).differences == ()
+    assert pipeline.verify().differences == ()
     assert {key for key in stored if key[1] == "hour" and key[2] < MIDNIGHT} == set()
-    assert differences(stored, kept(cells_by_sql(source))) == []
+    assert differences(stored, kept(cells_by_sql(pipeline.source))) == []
 
 
 def test_a_late_job_of_a_removed_hour_counts_in_its_day(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    keeping: Keeping,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
+    pair: Pair, pipeline: Pipeline, keeping: Keeping
 ) -> None:
     """The day and what is longer are restated; the hour is not, for nobody ever saw it again."""
-    retain(databases, keeping(hours=30), now=NOW)
-    late(source, pair)
+    keeping(hours=30).retain(now=NOW)
+    late(pipeline.source, pair)
 
-    refresh(databases, settings)
+    pipeline.refresh()
 
-    found = restated(analytics)
+    found = restated(pipeline.analytics)
     assert {key[0] for key in found} == {tenant.organization for tenant in pair}
     assert {key[1] for key in found if key[2] < MIDNIGHT - DAY} == {"day", "week", "month"}
     assert {key[1:3] for key in found if key[1] == "hour"} == {("hour", NOON)}
 
 
 @pytest.mark.usefixtures("pair")
-def test_a_longer_retention_brings_nothing_back(
-    databases: Databases,
-    settings: Settings,
-    keeping: Keeping,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-) -> None:
+def test_a_longer_retention_brings_nothing_back(pipeline: Pipeline, keeping: Keeping) -> None:
     """What is gone is gone, also for an organization that is published for the first time afterwards."""
-    retain(databases, keeping(hours=30), now=NOW)
-    retain(databases, keeping(hours=300), now=NOW)
-    newcomer = plant_tenant(source, "Newcomer")
-    plant_jobs(source, newcomer, [{}, {"completed_at": MIDNIGHT - HOUR}])
+    keeping(hours=30).retain(now=NOW)
+    keeping(hours=300).retain(now=NOW)
+    newcomer = pipeline.plant_tenant("Newcomer")
+    pipeline.plant_jobs(newcomer, [{}, {"completed_at": MIDNIGHT - HOUR}])
 
-    refresh(databases, settings)
+    pipeline.refresh()
 
-    assert verify(databases, settings).differences == ()
-    assert {key[2] for key in cells(analytics, newcomer.organization) if key[1] == "hour"} == {NOON}
-    assert differences(cells(analytics), kept(cells_by_sql(source))) == []
+    assert pipeline.verify().differences == ()
+    assert {key[2] for key in pipeline.cells(newcomer.organization) if key[1] == "hour"} == {NOON}
+    assert differences(pipeline.cells(), kept(cells_by_sql(pipeline.source))) == []
 
 
-def test_old_restatements_go(
-    pair: tuple[Tenant, Tenant],
-    databases: Databases,
-    settings: Settings,
-    keeping: Keeping,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-) -> None:
+def test_old_restatements_go(pair: Pair, pipeline: Pipeline, keeping: Keeping) -> None:
     """Those written before the limit, of every organization; younger ones and all figures stay."""
     for _ in range(2):
-        late(source, pair)
-        refresh(databases, settings)
-    before, figures = restated(analytics), row_versions(analytics)
-    (limit,) = analytics.execute("SELECT max(restated_at) FROM analytics.restatements").fetchone() or ()
+        late(pipeline.source, pair)
+        pipeline.refresh()
+    before, figures = restated(pipeline.analytics), pipeline.row_versions()
+    ((limit,),) = pipeline.select("SELECT max(restated_at) FROM analytics.restatements")
 
-    report = retain(databases, keeping(restatements=100), now=limit + 100 * DAY)
+    report = keeping(restatements=100).retain(now=limit + 100 * DAY)
 
     assert report == RetentionReport(0, len(before), 0)
-    assert restated(analytics) == {key: rows[1:] for key, rows in before.items()}
+    assert restated(pipeline.analytics) == {key: rows[1:] for key, rows in before.items()}
     assert {key[0] for key in before} == {tenant.organization for tenant in pair}
-    assert row_versions(analytics) == figures
+    assert pipeline.row_versions() == figures
 
 
-def test_the_newest_outcome_of_each_organization_stays(
-    databases: Databases,
-    settings: Settings,
-    keeping: Keeping,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-) -> None:
+def test_the_newest_outcome_of_each_organization_stays(pipeline: Pipeline, keeping: Keeping) -> None:
     """However old it is, it says how the organization stands: that of its steps, and a failed one, too.
 
     One that was never published and was tried for long no more is gone from the source.
     """
-    tenant, neighbour, third = (plant_tenant(source).organization for _ in range(3))
-    refresh(databases, settings)
-    analytics.execute("TRUNCATE analytics.refresh_outcomes")
-    stranger = new_id()
+    tenant, neighbour, third = (pipeline.plant_tenant().organization for _ in range(3))
+    pipeline.refresh()
+    pipeline.analytics.execute("TRUNCATE analytics.refresh_outcomes")
+    unknown = new_id()
     planted = [
         (tenant, NOON - 3 * DAY, None),
         (tenant, NOON - 2 * DAY, "ValueError"),
@@ -233,44 +175,37 @@ def test_the_newest_outcome_of_each_organization_stays(
         (third, NOON - 8 * DAY, "ValueError"),
         (third, NOON + DAY, None),
         (third, NOON + 2 * DAY, None),
-        (stranger, NOON - DAY, "ValueError"),
+        (unknown, NOON - DAY, "ValueError"),
         (tenant, NOON - 5 * DAY, "KeyError"),
     ]
     for organization, finished_at, error_class in planted:
-        analytics.execute(
+        outcome = Outcome.FAILED if error_class else Outcome.PUBLISHED
+        subject = STEPS.name if error_class == "KeyError" else JOBS.name
+        pipeline.analytics.execute(
             "INSERT INTO analytics.refresh_outcomes VALUES (%s, %s, %s, %s, %s, 1, %s)",
-            [
-                new_id(),
-                organization,
-                Outcome.FAILED if error_class else Outcome.PUBLISHED,
-                error_class,
-                finished_at,
-                STEPS.name if error_class == "KeyError" else JOBS.name,
-            ],
+            [new_id(), organization, outcome, error_class, finished_at, subject],
         )
 
-    report = retain(databases, keeping(outcomes=7), now=NOON + 7 * DAY)
+    report = keeping(outcomes=7).retain(now=NOON + 7 * DAY)
 
-    stored = analytics.execute(
+    stored = pipeline.select(
         "SELECT organization_id, finished_at, error_class FROM analytics.refresh_outcomes ORDER BY 1, 2"
-    ).fetchall()
+    )
     assert stored == [planted[9], planted[2], planted[4], planted[6], planted[7]]
     assert report == RetentionReport(0, 0, 5)
 
 
-def test_the_limits_are_counted_from_now(
-    pair: tuple[Tenant, Tenant], databases: Databases, keeping: Keeping, analytics: psycopg.Connection
-) -> None:
+def test_the_limits_are_counted_from_now(pair: Pair, pipeline: Pipeline, keeping: Keeping) -> None:
     """Without a moment it is the present one, in whole days of UTC."""
     age = (datetime.now(UTC) - MIDNIGHT).days
 
-    retain(databases, keeping(hours=age), now=None)
+    keeping(hours=age).retain(now=None)
 
-    hours = {key[2] for key in cells(analytics, pair[0].organization) if key[1] == "hour"}
+    hours = {key[2] for key in pipeline.cells(pair[0].organization) if key[1] == "hour"}
     assert hours == {MIDNIGHT, NOON, NOON + 9 * DAY}
 
 
-def late(source: psycopg.Connection, tenants: tuple[Tenant, ...]) -> None:
+def late(source: Connection, tenants: tuple[Tenant, ...]) -> None:
     """Plant a job of long ago and one of NOON for each, and change one that is there."""
     for tenant in tenants:
         plant_job(source, tenant, completed_at=NOON - 40 * DAY)
@@ -280,10 +215,3 @@ def late(source: psycopg.Connection, tenants: tuple[Tenant, ...]) -> None:
 def kept(expected: Any) -> dict[Key, Cell]:
     """Without the hours that were removed."""
     return {key: cell for key, cell in expected.items() if key[1] != "hour" or key[2] >= MIDNIGHT}
-
-
-def _other_definition(settings: Settings) -> Settings:
-    """One that keeps more combinations of every hour."""
-    return load_settings(
-        database_url=settings.database_url, home=settings.home, rollup_plan="hour=2 day=2 week=3 month=3"
-    )

@@ -395,7 +395,9 @@ def test_a_sweep_decides_in_the_scan_of_the_jobs_alone(many: Many) -> None:
     assert int(scan[1]) == 0
 
 
-def test_a_digest_of_everything_reads_the_table_once_and_one_of_a_range_goes_by_the_index(many: Many) -> None:
+def test_checksums_of_everything_read_the_table_once_and_those_of_a_range_go_by_the_index(
+    many: Many,
+) -> None:
     """Bounds that are not asked for mislead nobody into an index, and those that are asked for are used."""
     believed = {
         "execmetrics.earliest": "2000-01-01Z",
@@ -589,8 +591,8 @@ def everything(url: str, settings: Settings, tenant: Tenant, job: UUID) -> dict[
             "organizations": names.organizations,
             "workflows": names.workflows,
             "clients": names.clients,
-            "digest": snapshot.checksums(earliest=EARLIEST, tolerance=timedelta(days=1)),
-            "digest of some": snapshot.checksums(
+            "checksums": snapshot.checksums(earliest=EARLIEST, tolerance=timedelta(days=1)),
+            "checksums of some": snapshot.checksums(
                 organization_ids=[tenant.organization],
                 created_since=date(2024, 1, 31),
                 completed=(NOON - 300 * DAY, NOON + 300 * DAY),
@@ -605,7 +607,7 @@ def everything(url: str, settings: Settings, tenant: Tenant, job: UUID) -> dict[
 
 
 def days_of(*days: tuple[Tenant, date]) -> pl.DataFrame:
-    """Organizations and days, as a digest gives them."""
+    """Organizations and days, as checksums give them."""
     return pl.DataFrame(
         [(tenant.organization.bytes, day) for tenant, day in days],
         schema={"organization_id": pl.Binary, "created_date": pl.Date},

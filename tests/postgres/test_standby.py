@@ -83,7 +83,7 @@ def source(pair: Pair) -> Iterator[Connection]:
 
 
 def test_a_standby_shows_what_its_primary_shows(pair: Pair, settings: Settings, source: Connection) -> None:
-    """To a role that may read the contract and no more: rows, digests, and a moment of the same history."""
+    """To a role that may read the contract and no more: rows, checksums, and a moment of the same history."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     jobs = [plant_job(source, who) for who in (tenant, neighbour, tenant)]
     source.execute("CREATE ROLE reader LOGIN")

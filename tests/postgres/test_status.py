@@ -2,29 +2,25 @@
 
 from datetime import UTC, datetime, timedelta
 
-import psycopg
 import pytest
 
 from pipelines.errors import SchemaMissing
 from pipelines.postgres.connections import Databases
-from pipelines.runs.audit import audit
-from pipelines.runs.refresh import refresh
 from pipelines.runs.status import OrganizationStatus, status
 from pipelines.settings import Settings, load_settings
-from tests.support.planting import DAY, MINUTE, NOON, Tenant, cells, plant_job, plant_jobs, plant_tenant
+from tests.support.pipeline import Pipeline
+from tests.support.planting import DAY, MINUTE, NOON
 
 
-def test_status_counts_each_organization_apart(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_status_counts_each_organization_apart(pipeline: Pipeline) -> None:
     """Jobs, cells and anomalies are those of the organization, under its name, the biggest first."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    plant_job(source, tenant, started_at=NOON + MINUTE)
-    plant_jobs(source, neighbour, [{"completed_at": NOON + day * DAY} for day in range(40)])
-    plant_job(source, neighbour, status="RUNNING", completed_at=None)
-    refresh(databases, settings)
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
+    pipeline.plant_job(tenant, started_at=NOON + MINUTE)
+    pipeline.plant_jobs(neighbour, [{"completed_at": NOON + day * DAY} for day in range(40)])
+    pipeline.plant_job(neighbour, status="RUNNING", completed_at=None)
+    pipeline.refresh()
 
-    found = status(databases, settings)
+    found = pipeline.status()
 
     assert [said.name for said in found.organizations] == ["Neighbour", "Acme"]
     assert [said.organization_id for said in found.organizations] == [
@@ -33,26 +29,24 @@ def test_status_counts_each_organization_apart(
     ]
     assert [(said.jobs, said.anomalies) for said in found.organizations] == [(40, 0), (1, 1)]
     assert [said.cells for said in found.organizations] == [
-        len(cells(analytics, neighbour.organization)),
+        len(pipeline.cells(neighbour.organization)),
         27,
     ]
-    assert (found.jobs, found.cells) == (41, len(cells(analytics)))
+    assert (found.jobs, found.cells) == (41, len(pipeline.cells()))
     assert found.cells_per_job == pytest.approx(found.cells / 41)
 
 
-def test_an_organization_is_complete_through_the_moment_it_was_read(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_an_organization_is_complete_through_the_moment_it_was_read(pipeline: Pipeline) -> None:
     """It is the source's clock in the snapshot, so a restricted run moves its own organization alone."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
     begun = datetime.now(UTC)
-    refresh(databases, settings)
-    before = by_name(databases, settings)
-    plant_job(source, tenant)
+    pipeline.refresh()
+    before = by_name(pipeline)
+    pipeline.plant_job(tenant)
 
-    refresh(databases, settings, organization_ids=[tenant.organization])
+    pipeline.refresh(organization_ids=[tenant.organization])
 
-    after = by_name(databases, settings)
+    after = by_name(pipeline)
     assert after["Neighbour"] == before["Neighbour"]
     assert after["Acme"].complete_through > before["Acme"].complete_through
     assert after["Acme"].cursor > before["Acme"].cursor
@@ -64,20 +58,18 @@ def test_an_organization_is_complete_through_the_moment_it_was_read(
     }
 
 
-def test_status_tells_the_time_zone_and_when_figures_were_verified(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_status_tells_the_time_zone_and_when_figures_were_verified(pipeline: Pipeline) -> None:
     """Each organization has its own zone; verified is one that an audit found right."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    live_in(source, tenant, "Asia/Kolkata")
-    plant_job(source, tenant)
-    plant_job(source, neighbour)
-    refresh(databases, settings)
-    before = by_name(databases, settings)
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
+    pipeline.live_in(tenant, "Asia/Kolkata")
+    pipeline.plant_job(tenant)
+    pipeline.plant_job(neighbour)
+    pipeline.refresh()
+    before = by_name(pipeline)
 
-    audit(databases, settings)
+    pipeline.audit()
 
-    after = by_name(databases, settings)
+    after = by_name(pipeline)
     assert {name: said.time_zone for name, said in before.items()} == {
         "Acme": "Asia/Kolkata",
         "Neighbour": "UTC",
@@ -86,23 +78,19 @@ def test_status_tells_the_time_zone_and_when_figures_were_verified(
     assert all(said.verified_at and said.verified_at > said.complete_through for said in after.values())
 
 
-def test_status_names_what_went_wrong_last(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_status_names_what_went_wrong_last(pipeline: Pipeline) -> None:
     """An organization that failed is named with the class of it until it is published again."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    plant_job(source, tenant)
-    plant_job(source, neighbour)
-    tolerant = settings.model_copy(update={"tolerated_failures_pct": 100})
-    refresh(databases, settings)
-    live_in(source, tenant, "Mars/Olympus_Mons")
-    refresh(databases, tolerant)
-    failing = by_name(databases, settings)
-    live_in(source, tenant, "Asia/Kolkata")
+    tenant, _ = pipeline.plant_pair()
+    tolerant = pipeline.having(tolerated_failures_pct=100)
+    pipeline.refresh()
+    pipeline.live_in(tenant, "Mars/Olympus_Mons")
+    tolerant.refresh()
+    failing = by_name(pipeline)
+    pipeline.live_in(tenant, "Asia/Kolkata")
 
-    refresh(databases, tolerant)
+    tolerant.refresh()
 
-    mended = by_name(databases, settings)
+    mended = by_name(pipeline)
     assert {name: said.failing for name, said in failing.items()} == {
         "Acme": "UnknownTimeZone",
         "Neighbour": None,
@@ -112,13 +100,11 @@ def test_status_names_what_went_wrong_last(
     assert mended["Acme"].complete_through == mended["Neighbour"].complete_through
 
 
-def test_a_database_that_was_never_refreshed_has_nothing_to_say(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_a_database_that_was_never_refreshed_has_nothing_to_say(pipeline: Pipeline) -> None:
     """Planted but unread organizations are not listed, and there is no ratio of nothing to nothing."""
-    plant_job(source, plant_tenant(source))
+    pipeline.plant_job(pipeline.plant_tenant())
 
-    found = status(databases, settings)
+    found = pipeline.status()
 
     assert (found.organizations, found.jobs, found.cells_per_job) == ((), 0, None)
 
@@ -131,13 +117,6 @@ def test_status_needs_the_tables(server: str, settings: Settings) -> None:
         status(Databases(server, server), bare)
 
 
-def live_in(source: psycopg.Connection, tenant: Tenant, zone: str) -> None:
-    """Move an organization to another time zone."""
-    source.execute(
-        "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s", [zone, tenant.organization]
-    )
-
-
-def by_name(databases: Databases, settings: Settings) -> dict[str, OrganizationStatus]:
+def by_name(pipeline: Pipeline) -> dict[str, OrganizationStatus]:
     """What is said of each organization."""
-    return {said.name: said for said in status(databases, settings).organizations}
+    return {said.name: said for said in pipeline.status().organizations}

@@ -10,11 +10,10 @@ from sqlalchemy.schema import CreateTable, MetaData
 
 from pipelines.calendars.local_ranges import LocalRange
 from pipelines.extract.request import Request
-from pipelines.postgres.connections import Databases, Run
+from pipelines.postgres.connections import Databases, Run, Stages
 from pipelines.postgres.snapshot import open_snapshot
 from pipelines.postgres.statements import body
 from pipelines.postgres.tables import metrics_table
-from pipelines.progress import Stages
 from pipelines.query.metrics import AnalyticsRepository
 from pipelines.query.tenant import admit, reading_as
 from pipelines.runs.refresh import refresh, refresh_subject

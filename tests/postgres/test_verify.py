@@ -3,30 +3,13 @@
 from datetime import timedelta
 from typing import Any
 
-import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.errors import InvalidRange, UnknownOrganization
-from pipelines.postgres.connections import Databases
-from pipelines.runs.audit import audit
-from pipelines.runs.refresh import refresh
-from pipelines.runs.verify import verify
-from pipelines.settings import Settings
 from tests.support.oracle import ALL
-from tests.support.planting import (
-    DAY,
-    HOUR,
-    MINUTE,
-    NOON,
-    Tenant,
-    cells,
-    change_job,
-    new_id,
-    plant_job,
-    plant_jobs,
-    plant_tenant,
-    without_constraints,
-)
+from tests.support.pipeline import Pipeline
+from tests.support.planting import DAY, HOUR, MINUTE, NOON, Tenant, new_id, plant_jobs, without_constraints
 
 # One figure each, changed by so little that a rounded comparison would miss it.
 WRONG = {
@@ -46,45 +29,39 @@ AT = "organization_id = %(organization_id)s AND period = %(period)s AND period_s
 TOTAL = f"{AT} AND workflow_id = %(all)s AND client_id = %(all)s AND initiator_type = 'all'"
 
 
-def test_a_refreshed_table_has_no_difference(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_a_refreshed_table_has_no_difference(pipeline: Pipeline) -> None:
     """Every cell is compared, of every tenant, anomalies and missing values included."""
-    without_constraints(source)
+    without_constraints(pipeline.source)
     for name in ("Acme", "Neighbour"):
-        tenant = plant_tenant(source, name)
-        plant_a_day(source, tenant)
-        plant_job(source, tenant, started_at=NOON + MINUTE)
-        plant_job(source, tenant, completed_at="infinity")
-        plant_job(source, tenant, client_id=None, initiator_type=None)
-    refresh(databases, settings)
+        tenant = pipeline.plant_tenant(name)
+        plant_a_day(pipeline.source, tenant)
+        pipeline.plant_job(tenant, started_at=NOON + MINUTE)
+        pipeline.plant_job(tenant, completed_at="infinity")
+        pipeline.plant_job(tenant, client_id=None, initiator_type=None)
+    pipeline.refresh()
 
-    report = verify(databases, settings)
+    report = pipeline.verify()
 
-    stored = analytics.execute("SELECT count(*) FROM analytics.aggregate_metrics").fetchone()[0]
+    stored = pipeline.analytics.execute("SELECT count(*) FROM analytics.aggregate_metrics").fetchone()[0]
     assert (report.organizations, report.cells_compared, report.cells_pending) == (2, stored, 0)
     assert report.differences == ()
 
 
 @pytest.mark.parametrize("column", WRONG)
-def test_a_wrong_figure_is_found(
-    column: str,
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-) -> None:
+def test_a_wrong_figure_is_found(column: str, pipeline: Pipeline) -> None:
     """A single changed figure is named with its cell, what is stored and what is expected."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    plant_a_day(source, tenant)
-    plant_a_day(source, neighbour)
-    refresh(databases, settings)
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
+    plant_a_day(pipeline.source, tenant)
+    plant_a_day(pipeline.source, neighbour)
+    pipeline.refresh()
     cell = cell_of(tenant)
-    before = analytics.execute(f"SELECT {column} FROM analytics.aggregate_metrics WHERE {TOTAL}", cell)
+    before = pipeline.analytics.execute(
+        f"SELECT {column} FROM analytics.aggregate_metrics WHERE {TOTAL}", cell
+    )
     expected = before.fetchone()[0]
-    analytics.execute(f"UPDATE analytics.aggregate_metrics SET {WRONG[column]} WHERE {TOTAL}", cell)
+    pipeline.analytics.execute(f"UPDATE analytics.aggregate_metrics SET {WRONG[column]} WHERE {TOTAL}", cell)
 
-    report = verify(databases, settings)
+    report = pipeline.verify()
 
     found = {difference.column: difference for difference in report.differences}
     assert column in found
@@ -97,21 +74,19 @@ def test_a_wrong_figure_is_found(
     assert difference.stored != difference.expected
 
 
-def test_a_missing_and_a_leftover_cell_are_found(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_a_missing_and_a_leftover_cell_are_found(pipeline: Pipeline) -> None:
     """A cell that is not there and one that should not be there differ as rows."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    plant_a_day(source, tenant)
-    plant_job(source, neighbour)
-    refresh(databases, settings)
-    analytics.execute(f"DELETE FROM analytics.aggregate_metrics WHERE {TOTAL}", cell_of(tenant))
-    analytics.execute(
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
+    plant_a_day(pipeline.source, tenant)
+    pipeline.plant_job(neighbour)
+    pipeline.refresh()
+    pipeline.analytics.execute(f"DELETE FROM analytics.aggregate_metrics WHERE {TOTAL}", cell_of(tenant))
+    pipeline.analytics.execute(
         f"UPDATE analytics.aggregate_metrics SET period_start = period_start + '1 day' WHERE {TOTAL}",
         cell_of(neighbour),
     )
 
-    differences = verify(databases, settings).differences
+    differences = pipeline.verify().differences
 
     assert {difference.column for difference in differences} == {"row"}
     found = {
@@ -126,24 +101,22 @@ def test_a_missing_and_a_leftover_cell_are_found(
     }
 
 
-def test_durations_that_should_be_null_are_found(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_durations_that_should_be_null_are_found(pipeline: Pipeline) -> None:
     """A cell that claims durations though no job is timed is wrong, and so is the reverse."""
-    untimed, timed = plant_tenant(source), plant_tenant(source, "Neighbour")
-    plant_job(source, untimed, started_at=NOON + MINUTE)
-    plant_job(source, timed)
-    refresh(databases, settings)
+    untimed, timed = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
+    pipeline.plant_job(untimed, started_at=NOON + MINUTE)
+    pipeline.plant_job(timed)
+    pipeline.refresh()
     durations = ("average", "min", "max", "median", "p90", "p95", "p99")
     for tenant, value in ((untimed, "1"), (timed, "NULL")):
-        analytics.execute(
+        pipeline.analytics.execute(
             f"UPDATE analytics.aggregate_metrics SET timed_executions = {int(value == '1')},"
             f" total_duration_ms = {int(value == '1')},"
             f" {', '.join(f'{name}_duration_ms = {value}' for name in durations)} WHERE {TOTAL}",
             cell_of(tenant),
         )
 
-    found = verify(databases, settings).differences
+    found = pipeline.verify().differences
 
     assert {(difference.organization_id, difference.column) for difference in found} == {
         (tenant.organization, column)
@@ -156,172 +129,152 @@ def test_durations_that_should_be_null_are_found(
     }
 
 
-def test_cells_of_later_rows_are_pending(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_cells_of_later_rows_are_pending(pipeline: Pipeline) -> None:
     """A row written after the horizon is not yet published: both its old and its new cells wait."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    plant_job(source, neighbour)
-    job = plant_job(source, tenant)
-    plant_job(source, tenant, completed_at=NOON + 60 * DAY)
-    refresh(databases, settings)
-    change_job(source, job, completed_at=NOON + HOUR)
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
+    pipeline.plant_job(neighbour)
+    job = pipeline.plant_job(tenant)
+    pipeline.plant_job(tenant, completed_at=NOON + 60 * DAY)
+    pipeline.refresh()
+    pipeline.change_job(job, completed_at=NOON + HOUR)
 
-    report = verify(databases, settings)
+    report = pipeline.verify()
 
     # It left 4 cells of an hour and enters 4; the 23 of day, week and month are touched too.
     assert (report.cells_pending, report.differences) == (31, ())
     assert report.cells_compared == 54
-    refresh(databases, settings)
-    assert verify(databases, settings).cells_pending == 0
+    pipeline.refresh()
+    assert pipeline.verify().cells_pending == 0
 
 
-def test_a_job_on_its_way_to_another_organization_is_pending_for_both(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_a_job_on_its_way_to_another_organization_is_pending_for_both(pipeline: Pipeline) -> None:
     """Whoever is asked for, the cells that the job is leaving wait for the next refresh."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    job = plant_job(source, tenant)
-    plant_job(source, neighbour)
-    refresh(databases, settings)
-    change_job(
-        source,
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
+    job = pipeline.plant_job(tenant)
+    pipeline.plant_job(neighbour)
+    pipeline.refresh()
+    pipeline.change_job(
         job,
         organization_id=neighbour.organization,
         workflow_id=neighbour.workflows[0],
         client_id=neighbour.clients[0],
     )
 
-    both = verify(databases, settings)
-    left = verify(databases, settings, organization_ids=[tenant.organization])
-    entered = verify(databases, settings, organization_ids=[neighbour.organization])
+    both = pipeline.verify()
+    left = pipeline.verify(organization_ids=[tenant.organization])
+    entered = pipeline.verify(organization_ids=[neighbour.organization])
 
     assert (both.differences, left.differences, entered.differences) == ((), (), ())
     assert (left.cells_pending, entered.cells_pending) == (27, 27)
 
 
-def test_a_wrong_histogram_is_found(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_a_wrong_histogram_is_found(pipeline: Pipeline) -> None:
     """One job in another bucket, in one hour or day, differs; and the audit puts it right."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
     for whose in (tenant, neighbour):
         taken = [MINUTE, MINUTE, 61 * MINUTE, 0 * MINUTE]
-        plant_jobs(source, whose, [{"started_at": NOON - each} for each in taken])
-    refresh(databases, settings)
+        pipeline.plant_jobs(whose, [{"started_at": NOON - each} for each in taken])
+    pipeline.refresh()
     kept = {
         (key[1], tuple(cell["histogram_buckets"]), tuple(cell["histogram_counts"]))
-        for key, cell in cells(analytics).items()
+        for key, cell in pipeline.cells().items()
         if cell["histogram_buckets"]
     }
     # The bucket b of a duration of d microseconds is the least with d <= 1.02 ** b.
     expected = ((-1, 905, 1113), (1, 2, 1))
     assert kept == {("hour", *expected), ("day", *expected)}
-    before = verify(databases, settings).differences
-    changed = analytics.execute(
+    before = pipeline.verify().differences
+    changed = pipeline.analytics.execute(
         "UPDATE analytics.aggregate_metrics SET histogram_counts[1] = 7 WHERE organization_id = %s"
         " AND period = 'hour' AND histogram_counts IS NOT NULL",
         [tenant.organization],
     ).rowcount
 
-    found = verify(databases, settings).differences
+    found = pipeline.verify().differences
 
     assert before == ()
     assert {(each.organization_id, each.period, each.column) for each in found} == {
         (tenant.organization, "hour", "histogram_counts")
     }
     assert len(found) == changed == 4
-    audit(databases, settings)
-    assert verify(databases, settings).differences == ()
+    pipeline.audit()
+    assert pipeline.verify().differences == ()
 
 
-def test_a_row_deleted_for_good_is_a_difference(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_a_row_deleted_for_good_is_a_difference(pipeline: Pipeline) -> None:
     """Nothing announces it, so a refresh would not repair it: it is shown until a reconcile does."""
-    tenant = plant_tenant(source)
-    plant_job(source, plant_tenant(source, "Neighbour"))
-    job = plant_job(source, tenant)
-    refresh(databases, settings)
-    source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [job])
+    tenant = pipeline.plant_beside_a_neighbour()
+    job = pipeline.plant_job(tenant)
+    pipeline.refresh()
+    pipeline.delete_jobs(job)
 
-    report = verify(databases, settings)
+    report = pipeline.verify()
 
     assert len(report.differences) == 27
     assert {difference.organization_id for difference in report.differences} == {tenant.organization}
 
 
-def test_a_range_selects_by_the_start_of_the_period(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_a_range_selects_by_the_start_of_the_period(pipeline: Pipeline) -> None:
     """A day that begins in [since, until) is compared whole, whatever the hours of the bounds."""
-    tenant = plant_tenant(source)
-    plant_job(source, plant_tenant(source, "Neighbour"))
-    plant_jobs(source, tenant, [{"completed_at": NOON + day * DAY} for day in range(-1, 3)])
-    refresh(databases, settings)
+    tenant = pipeline.plant_beside_a_neighbour()
+    pipeline.plant_jobs(tenant, [{"completed_at": NOON + day * DAY} for day in range(-1, 3)])
+    pipeline.refresh()
     day = NOON.replace(hour=0)
 
-    report = verify(databases, settings, since=day, until=day + DAY)
+    report = pipeline.verify(since=day, until=day + DAY)
 
-    stored = analytics.execute(
+    stored = pipeline.analytics.execute(
         "SELECT count(*) FROM analytics.aggregate_metrics WHERE period_start >= %s AND period_start < %s",
         [day, day + DAY],
     ).fetchone()[0]
     assert (report.cells_compared, report.differences) == (stored, ())
-    analytics.execute(
+    pipeline.analytics.execute(
         "UPDATE analytics.aggregate_metrics SET max_duration_ms = max_duration_ms + 1 WHERE period = 'day'"
         " AND period_start = ANY(%s)",
         [[day - DAY, day + DAY]],
     )
-    assert verify(databases, settings, since=day, until=day + DAY).differences == ()
-    assert verify(databases, settings, until=day).differences
-    assert verify(databases, settings, since=day + DAY).differences
+    assert pipeline.verify(since=day, until=day + DAY).differences == ()
+    assert pipeline.verify(until=day).differences
+    assert pipeline.verify(since=day + DAY).differences
 
 
-def test_only_the_organization_asked_for_is_compared(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_only_the_organization_asked_for_is_compared(pipeline: Pipeline) -> None:
     """A neighbour's wrong figure does not show in another's report."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    plant_job(source, tenant)
-    plant_job(source, neighbour)
-    refresh(databases, settings)
-    analytics.execute(
+    tenant, neighbour = pipeline.plant_pair()
+    pipeline.refresh()
+    pipeline.analytics.execute(
         f"UPDATE analytics.aggregate_metrics SET {WRONG['max_duration_ms']} WHERE {TOTAL}", cell_of(neighbour)
     )
 
-    mine = verify(databases, settings, organization_ids=[tenant.organization])
-    theirs = verify(databases, settings, organization_ids=[neighbour.organization])
+    mine = pipeline.verify(organization_ids=[tenant.organization])
+    theirs = pipeline.verify(organization_ids=[neighbour.organization])
 
     assert (mine.organizations, mine.cells_compared, mine.differences) == (1, 27, ())
     assert len(theirs.differences) == 1
 
 
-def test_verify_refuses_what_it_cannot_compare(databases: Databases, settings: Settings) -> None:
+def test_verify_refuses_what_it_cannot_compare(pipeline: Pipeline) -> None:
     """An organization that was never published and an empty range are refused by name."""
-    stranger = new_id()
+    unknown = new_id()
 
-    with pytest.raises(UnknownOrganization, match=str(stranger)):
-        verify(databases, settings, organization_ids=[stranger])
+    with pytest.raises(UnknownOrganization, match=str(unknown)):
+        pipeline.verify(organization_ids=[unknown])
     with pytest.raises(InvalidRange):
-        verify(databases, settings, since=NOON, until=NOON)
+        pipeline.verify(since=NOON, until=NOON)
 
 
-def test_verify_knows_the_tolerance_of_the_settings(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_verify_knows_the_tolerance_of_the_settings(pipeline: Pipeline) -> None:
     """A believed future is compared like any other time."""
-    tenant = plant_tenant(source)
-    plant_job(source, plant_tenant(source, "Neighbour"))
-    plant_job(source, tenant, completed_at=NOON + timedelta(days=40_000))
-    believing = settings.model_copy(update={"future_tolerance": None})
-    refresh(databases, believing)
+    tenant = pipeline.plant_beside_a_neighbour()
+    pipeline.plant_job(tenant, completed_at=NOON + timedelta(days=40_000))
+    believing = pipeline.having(future_tolerance=None)
+    believing.refresh()
 
-    assert verify(databases, believing).differences == ()
-    assert len(verify(databases, settings).differences) == 27
+    assert believing.verify().differences == ()
+    assert len(pipeline.verify().differences) == 27
 
 
-def plant_a_day(source: psycopg.Connection, tenant: Tenant) -> None:
+def plant_a_day(source: Connection, tenant: Tenant) -> None:
     """Insert six jobs of one day, of different durations, two of them failed."""
     plant_jobs(
         source,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.calendars.wall_clock import WallClock
+from pipelines.calendars.moments import WallClock
 from pipelines.errors import RangeNotStored
 from pipelines.query.cover import Cover, Span
 from pipelines.subjects.rollup import Period

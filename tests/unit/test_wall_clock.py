@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.calendars.calendar import OFFSET_COLUMNS, Calendar
-from pipelines.calendars.wall_clock import WallClock
+from pipelines.calendars.moments import WallClock
 from pipelines.subjects.rollup import Period
 from tests.support.oracle import bucket
 from tests.support.zone_offsets import FIRST, offsets_of

@@ -9,8 +9,8 @@ from pipelines.extract.request import CompletedIn
 from pipelines.postgres.connections import Run
 from pipelines.publish.recompute import repair_range
 from pipelines.query.metrics import AnalyticsRepository
+from pipelines.runs.maintenance import retain
 from pipelines.runs.refresh import rebuild, refresh
-from pipelines.runs.retention import retain
 from pipelines.state.lock import refresh_lock
 from pipelines.subjects.jobs import JOBS
 from tests.postgres.api.conftest import QUESTIONS, RANGE, Api
@@ -169,5 +169,5 @@ def test_definitions_have_a_tag_too(shared: Api) -> None:
 def repair(api: Api, tenant: Tenant) -> None:
     """Make a tenant's cells what the facts say."""
     everything = CompletedIn(NOON - 9 * DAY, NOON + 9 * DAY)
-    with refresh_lock(api.databases, api.settings):
+    with refresh_lock(Run(api.databases, api.settings)):
         repair_range(Run(api.databases, api.settings), JOBS, [tenant.organization], everything)

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import dagster as dg
-import psycopg
+from psycopg import Connection
 
 from tests.postgres.cli.conftest import Execmetrics, server_processes, started
 from tests.support.planting import plant_job, plant_tenant
@@ -40,7 +40,7 @@ def test_the_demo_shows_the_bad_deployment_and_does_so_again(embedded_home: Path
     assert max(done) > "2026-06-30"
 
 
-def test_the_demo_writes_nothing_beside_others(execmetrics: Execmetrics, source: psycopg.Connection) -> None:
+def test_the_demo_writes_nothing_beside_others(execmetrics: Execmetrics, source: Connection) -> None:
     """Databases that serve somebody are refused, and left as they were."""
     plant_job(source, plant_tenant(source))
 

@@ -3,28 +3,20 @@
 import re
 from datetime import UTC, datetime
 
-import psycopg
 import pytest
+from psycopg import Connection
 
-from pipelines.cli.explain import _BECAUSE, _NOT_ON_RECORD
+from pipelines.cli.reports import _BECAUSE, _NOT_ON_RECORD
 from pipelines.runs.explain import Evidence, Occasion
 from pipelines.subjects.restatements import Restated
 from tests.postgres.cli.conftest import Ended, Execmetrics
-from tests.support.planting import (
-    DAY,
-    MINUTE,
-    NOON,
-    Tenant,
-    change_job,
-    plant_job,
-    plant_tenant,
-)
+from tests.support.planting import DAY, MINUTE, NOON, Tenant, change_job, plant_job, plant_tenant
 
 NIL = "00000000-0000-0000-0000-000000000000"
 
 
 @pytest.fixture
-def tenant(source: psycopg.Connection, execmetrics: Execmetrics) -> Tenant:
+def tenant(source: Connection, execmetrics: Execmetrics) -> Tenant:
     """A refreshed organization with a job, and a neighbour with another; a late one comes afterwards."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     plant_job(source, tenant, client_id=None, initiator_type=None)
@@ -127,7 +119,7 @@ def test_dimensions_have_words(
 
 
 def test_a_cell_without_jobs_is_told_as_gone(
-    execmetrics: Execmetrics, source: psycopg.Connection, tenant: Tenant
+    execmetrics: Execmetrics, source: Connection, tenant: Tenant
 ) -> None:
     """It has no figures, only what it was."""
     job = plant_job(source, tenant, completed_at=NOON + 9 * DAY)
@@ -143,9 +135,7 @@ def test_a_cell_without_jobs_is_told_as_gone(
     assert "a job was deleted." in ended.stdout
 
 
-def test_a_growing_cell_is_told_as_such(
-    execmetrics: Execmetrics, source: psycopg.Connection, tenant: Tenant
-) -> None:
+def test_a_growing_cell_is_told_as_such(execmetrics: Execmetrics, source: Connection, tenant: Tenant) -> None:
     """Nothing is restated while its period is open."""
     now = datetime.now(UTC)
     plant_job(source, tenant, completed_at=now - MINUTE)
@@ -158,9 +148,7 @@ def test_a_growing_cell_is_told_as_such(
     assert "No restatement of it is on record." in ended.stdout
 
 
-def test_facts_that_differ_are_told(
-    execmetrics: Execmetrics, analytics: psycopg.Connection, tenant: Tenant
-) -> None:
+def test_facts_that_differ_are_told(execmetrics: Execmetrics, analytics: Connection, tenant: Tenant) -> None:
     """A cell that somebody else wrote to counts other jobs than the facts."""
     analytics.execute(
         "UPDATE analytics.aggregate_metrics"

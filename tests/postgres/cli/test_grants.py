@@ -8,14 +8,15 @@ from itertools import count
 
 import psycopg
 import pytest
+from psycopg import Connection
 from psycopg.errors import InsufficientPrivilege
 
 from pipelines.postgres.connections import Databases
 from pipelines.runs.audit import audit
-from pipelines.runs.dry_run import dry_run as preview
+from pipelines.runs.dry_run import dry_run
 from pipelines.runs.explain import CellName, explain
+from pipelines.runs.maintenance import retain
 from pipelines.runs.refresh import rebuild, reconcile, refresh
-from pipelines.runs.retention import retain
 from pipelines.runs.status import status
 from pipelines.runs.verify import verify
 from pipelines.settings import Settings
@@ -23,6 +24,7 @@ from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.rollup import Period, grouping_sets
 from tests.conftest import with_user
 from tests.postgres.cli.conftest import Execmetrics
+from tests.support.pipeline import Pipeline
 from tests.support.planting import DAY, MINUTE, NOON, change_job, plant_job, plant_tenant
 from tests.support.postgres_catalog import tables_of
 
@@ -61,7 +63,7 @@ def roles(execmetrics: Execmetrics, databases: Databases) -> Iterator[Roles]:
 
 
 def test_a_reader_and_a_writer_are_enough_for_the_whole_pipeline(
-    roles: Roles, source: psycopg.Connection, settings: Settings
+    roles: Roles, source: Connection, settings: Settings
 ) -> None:
     """With the source reader and the writer alone, everything a run does can be done and verified."""
     apart = Databases(analytics_url=roles.writer, source_url=roles.source_reader)
@@ -77,7 +79,7 @@ def test_a_reader_and_a_writer_are_enough_for_the_whole_pipeline(
     source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [gone])
     source.execute("UPDATE orchestration.workflows SET name = 'renamed'")
 
-    proposed = preview(apart, settings, **everything)
+    proposed = dry_run(apart, settings, **everything)
     refreshed = refresh(apart, settings)
     reconciled = reconcile(apart, settings, **everything)
     other = settings.model_copy(
@@ -111,9 +113,7 @@ def test_a_reader_and_a_writer_are_enough_for_the_whole_pipeline(
         "CREATE TEMPORARY TABLE mine ()",
     ],
 )
-def test_the_source_reader_cannot_reach_the_payload(
-    roles: Roles, source: psycopg.Connection, statement: str
-) -> None:
+def test_the_source_reader_cannot_reach_the_payload(roles: Roles, source: Connection, statement: str) -> None:
     """It reads the contract's columns and nothing else, and it writes nothing."""
     plant_job(source, plant_tenant(source))
 
@@ -129,26 +129,22 @@ def test_the_writer_cannot_reach_the_source(roles: Roles) -> None:
     assert all(refused(roles.writer, statement) for statement in forbidden)
 
 
-def test_the_dashboard_reader_reads_one_tenant_and_writes_nothing(
-    roles: Roles, databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_the_dashboard_reader_reads_one_tenant_and_writes_nothing(roles: Roles, pipeline: Pipeline) -> None:
     """Every table and view of the aggregates can be read, of the tenant that is named; none is changed."""
-    tenant = plant_tenant(source)
-    plant_job(source, tenant)
-    plant_job(source, plant_tenant(source, "Neighbour"))
-    refresh(databases, settings)
-    tables = tables_of(source, "analytics")
+    tenant, _ = pipeline.plant_pair()
+    pipeline.refresh()
+    tables = tables_of(pipeline.source, "analytics")
 
     with psycopg.connect(roles.dashboard_reader, autocommit=True) as reader:
         for table in tables:
             reader.execute(f"SELECT * FROM {table}")
 
-    nobody = replace(databases, analytics_url=roles.dashboard_reader)
+    nobody = replace(pipeline.databases, analytics_url=roles.dashboard_reader)
     asking = f"&options=-c%20execmetrics.organization_id%3D{tenant.organization}"
-    as_tenant = replace(databases, analytics_url=f"{roles.dashboard_reader}{asking}")
-    assert status(nobody, settings).jobs == 0
-    assert status(as_tenant, settings).jobs == 1
-    assert explain(as_tenant, settings, CellName(tenant.organization, Period.DAY, NOON)).rows == 1
+    as_tenant = replace(pipeline.databases, analytics_url=f"{roles.dashboard_reader}{asking}")
+    assert status(nobody, pipeline.settings).jobs == 0
+    assert status(as_tenant, pipeline.settings).jobs == 1
+    assert explain(as_tenant, pipeline.settings, CellName(tenant.organization, Period.DAY, NOON)).rows == 1
     for table in tables:
         assert refused(roles.dashboard_reader, f"DELETE FROM {table}")
         assert refused(roles.dashboard_reader, f"INSERT INTO {table} DEFAULT VALUES")

@@ -3,8 +3,8 @@
 import gzip
 from pathlib import Path
 
-import psycopg
 import pytest
+from psycopg import Connection
 
 from tests.postgres.cli.conftest import Execmetrics
 
@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_an_import_says_what_each_file_brought(
-    execmetrics: Execmetrics, source: psycopg.Connection, folder: Path
+    execmetrics: Execmetrics, source: Connection, folder: Path
 ) -> None:
     """Rows and written rows of each table, and the files that no table takes yet."""
     first, again = execmetrics("import", str(folder), "--json"), execmetrics("import", str(folder))
@@ -69,7 +69,7 @@ def test_an_import_says_what_each_file_brought(
     ],
 )
 def test_a_bad_file_imports_nothing(
-    execmetrics: Execmetrics, source: psycopg.Connection, folder: Path, find: str, replace: str, sentence: str
+    execmetrics: Execmetrics, source: Connection, folder: Path, find: str, replace: str, sentence: str
 ) -> None:
     """The file, the line and the column are named, its value is not, and no table has a row of it."""
     write(folder / "jobs.csv.gz", [line.replace(find, replace) for line in TRACE["jobs"]])

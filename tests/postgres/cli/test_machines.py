@@ -9,8 +9,8 @@ from pathlib import Path
 
 import duckdb
 import polars as pl
-import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.errors import EngineFailed, ProcessExhausted
 from pipelines.postgres.failures import meaning_of
@@ -30,7 +30,7 @@ HOMES: dict[str, tuple[Callable[[Path], object], str, str]] = {
 
 
 @pytest.fixture(autouse=True)
-def planted(source: psycopg.Connection) -> None:
+def planted(source: Connection) -> None:
     """Two tenants with a job each, so that there is something to write."""
     for _ in range(2):
         plant_job(source, plant_tenant(source))

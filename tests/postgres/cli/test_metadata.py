@@ -1,7 +1,7 @@
 """`execmetrics metadata` syncs, checks and reconciles, and says so in a table or in one JSON document."""
 
-import psycopg
 import pytest
+from psycopg import Connection
 
 from tests.postgres.cli.conftest import Execmetrics
 from tests.support.metadata_oracle import copies, wrong
@@ -18,9 +18,7 @@ SYNCED = {
 }
 
 
-def test_sync_check_and_reconcile_say_what_they_did(
-    execmetrics: Execmetrics, source: psycopg.Connection
-) -> None:
+def test_sync_check_and_reconcile_say_what_they_did(execmetrics: Execmetrics, source: Connection) -> None:
     """Drift ends a check with 1, and nothing else does; reconciling names it and is done with 0."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     job, theirs = plant_job(source, tenant), plant_job(source, neighbour)
@@ -64,7 +62,7 @@ def test_sync_check_and_reconcile_say_what_they_did(
     assert wrong(source) == []
 
 
-def test_one_organization_can_be_named(execmetrics: Execmetrics, source: psycopg.Connection) -> None:
+def test_one_organization_can_be_named(execmetrics: Execmetrics, source: Connection) -> None:
     """`--organization`, an id or a name, leaves everybody else alone; one that nobody knows is refused."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     job, _ = plant_job(source, tenant), plant_job(source, neighbour)
@@ -85,7 +83,7 @@ def test_one_organization_can_be_named(execmetrics: Execmetrics, source: psycopg
 
 @pytest.mark.parametrize("command", ["sync", "check", "reconcile"])
 def test_a_source_of_somebody_elses_is_left_alone(
-    execmetrics: Execmetrics, source: psycopg.Connection, command: str
+    execmetrics: Execmetrics, source: Connection, command: str
 ) -> None:
     """One sentence, and exit code 0: there was nothing to do."""
     plant_job(source, plant_tenant(source))

@@ -21,7 +21,7 @@ from pipelines.postgres.connections import Databases
 from pipelines.postgres.migrations import migrate
 from pipelines.settings import load_settings
 from tests.postgres.cli.conftest import PROGRAM, server_processes, started
-from tests.support.planting import plant_job, plant_tenant
+from tests.support.pipeline import Pipeline
 from tests.support.standby_server import wait_until
 
 # What is slow to import, each of which some command needs.
@@ -68,14 +68,12 @@ def test_psql_opens_the_embedded_database(embedded_home: Path) -> None:
 
 
 @pytest.mark.parametrize("no_color", ["", "1"])
-def test_progress_is_drawn_on_a_terminal_only(
-    databases: Databases, source: psycopg.Connection, tmp_path: Path, no_color: str
-) -> None:
+def test_progress_is_drawn_on_a_terminal_only(pipeline: Pipeline, tmp_path: Path, no_color: str) -> None:
     """A watcher of stderr sees the stages, in colour unless NO_COLOR is set; stdout is the document alone."""
-    plant_job(source, plant_tenant(source))
+    pipeline.plant_job(pipeline.plant_tenant())
     ours, theirs = pty.openpty()
     environment = {
-        "EXECMETRICS_DATABASE_URL": databases.analytics_url,
+        "EXECMETRICS_DATABASE_URL": pipeline.databases.analytics_url,
         "NO_COLOR": no_color,
         "TERM": "xterm-256color",
     }

@@ -2,26 +2,22 @@
 
 from datetime import UTC, datetime
 
-import psycopg
 import pytest
+from psycopg import Connection
 
 from pipelines.extract.request import Request
 from pipelines.facts.folder import set_aside
-from pipelines.postgres.connections import Databases
-from pipelines.runs.refresh import extract_changes
-from pipelines.settings import Settings
 from tests.postgres.cli.conftest import Execmetrics
+from tests.support.pipeline import Pipeline, live_in
 from tests.support.planting import (
     DAY,
     MINUTE,
     NOON,
-    cells,
     change_job,
     plant_job,
     plant_jobs,
     plant_lines,
     plant_tenant,
-    row_versions,
 )
 
 NIL = "00000000-0000-0000-0000-000000000000"
@@ -47,35 +43,33 @@ STAGES = {
 }
 
 
-def test_a_refresh_reports_what_it_did(
-    execmetrics: Execmetrics, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_a_refresh_reports_what_it_did(execmetrics: Execmetrics, pipeline: Pipeline) -> None:
     """The document has the figures of the pass and the seconds of each stage; stderr stays empty."""
-    plant_job(source, plant_tenant(source))
-    plant_job(source, plant_tenant(source, "Neighbour"))
+    pipeline.plant_job(pipeline.plant_tenant())
+    pipeline.plant_job(pipeline.plant_tenant("Neighbour"))
 
     ended = execmetrics("refresh", "--json")
 
     assert (ended.exit_code, ended.stderr) == (0, "")
     assert set(ended.document) == REFRESHED
     assert ended.document["rows_read"] == 2
-    assert ended.document["cells_written"] == len(cells(analytics))
+    assert ended.document["cells_written"] == len(pipeline.cells())
     assert (ended.document["cells_restated"], ended.document["failed"]) == (0, [])
     assert set(ended.document["seconds"]) == STAGES
 
 
-def test_steps_are_reported_beside_the_jobs(
-    execmetrics: Execmetrics, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_steps_are_reported_beside_the_jobs(execmetrics: Execmetrics, pipeline: Pipeline) -> None:
     """Lines read and cells written; `verify` names a figure that differs, and exits with 1."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
     for each in (tenant, neighbour):
-        plant_lines(source, each, plant_job(source, each), [{"step_name": "send"}, {"step_name": "open"}])
+        plant_lines(
+            pipeline.source, each, pipeline.plant_job(each), [{"step_name": "send"}, {"step_name": "open"}]
+        )
 
     refreshed = execmetrics("refresh", "--json").document["steps"]
     shown = execmetrics("refresh").stdout
     right = execmetrics("verify")
-    analytics.execute(
+    pipeline.analytics.execute(
         "UPDATE analytics.aggregate_step_metrics SET warned_executions = 1, completed_executions = 0"
         " WHERE organization_id = %s AND step_name = 'send' AND period = 'month'",
         [tenant.organization],
@@ -93,13 +87,11 @@ def test_steps_are_reported_beside_the_jobs(
     assert {each["organization_id"] for each in document["differences"]} == {str(tenant.organization)}
 
 
-def test_a_refresh_can_be_of_one_organization(
-    execmetrics: Execmetrics, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_a_refresh_can_be_of_one_organization(execmetrics: Execmetrics, pipeline: Pipeline) -> None:
     """`--organization` may be given several times, and everybody else stays as they were."""
-    one, other, neighbour = (plant_tenant(source, name) for name in ("One", "Other", "Neighbour"))
+    one, other, neighbour = (pipeline.plant_tenant(name) for name in ("One", "Other", "Neighbour"))
     for tenant in (one, other, neighbour):
-        plant_job(source, tenant)
+        pipeline.plant_job(tenant)
 
     ended = execmetrics(
         *("refresh", "--organization", str(one.organization), "--organization", str(other.organization))
@@ -107,9 +99,9 @@ def test_a_refresh_can_be_of_one_organization(
 
     assert ended.exit_code == 0
     assert "cells written" in ended.stdout
-    assert cells(analytics, one.organization)
-    assert cells(analytics, other.organization)
-    assert not cells(analytics, neighbour.organization)
+    assert pipeline.cells(one.organization)
+    assert pipeline.cells(other.organization)
+    assert not pipeline.cells(neighbour.organization)
 
 
 @pytest.mark.parametrize(
@@ -121,32 +113,26 @@ def test_a_refresh_can_be_of_one_organization(
     ],
 )
 def test_a_reconciled_range_is_exact(
-    execmetrics: Execmetrics,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-    since: str,
-    until: str,
+    execmetrics: Execmetrics, pipeline: Pipeline, since: str, until: str
 ) -> None:
     """A job that was deleted from the source leaves the cells when its completion is in the range."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    gone, just_before, just_after = plant_jobs(
-        source, tenant, [{}, {"completed_at": NOON - DAY}, {"completed_at": NOON + DAY}]
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
+    gone, just_before, just_after = pipeline.plant_jobs(
+        tenant, [{}, {"completed_at": NOON - DAY}, {"completed_at": NOON + DAY}]
     )
-    plant_job(source, neighbour)
+    pipeline.plant_job(neighbour)
     execmetrics("refresh")
-    source.execute("DELETE FROM orchestration.jobs WHERE id = any(%s)", [[gone, just_before, just_after]])
+    pipeline.delete_jobs(gone, just_before, just_after)
 
     ended = execmetrics("reconcile", "--since", since, "--until", until, "--json")
 
     assert ended.exit_code == 0
     assert set(ended.document) == REFRESHED
     assert ended.document["facts_deleted"] == 1
-    assert cells(analytics, neighbour.organization)
+    assert pipeline.cells(neighbour.organization)
 
 
-def test_a_bare_date_is_each_organizations_own_day(
-    execmetrics: Execmetrics, source: psycopg.Connection
-) -> None:
+def test_a_bare_date_is_each_organizations_own_day(execmetrics: Execmetrics, source: Connection) -> None:
     """What was deleted leaves the cells of the organization where it was that day, and of no other.
 
     The same dates compare and explain the same days, and a name says which organization is meant.
@@ -157,10 +143,7 @@ def test_a_bare_date_is_each_organizations_own_day(
     evening = datetime(2024, 1, 31, 19, 30, tzinfo=UTC)
     gone, lines = [], []
     for name, tenant in tenants.items():
-        source.execute(
-            "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s",
-            [zones[name], tenant.organization],
-        )
+        live_in(source, tenant, zones[name])
         kept, lost = plant_jobs(source, tenant, [{"completed_at": evening}, {"completed_at": evening}])
         lines += plant_lines(
             source, tenant, kept, [{"step_name": "fetch", "timestamp": evening} for _ in range(2)]
@@ -204,16 +187,13 @@ def test_a_bare_date_is_each_organizations_own_day(
 
 
 def test_organizations_that_failed_are_named(
-    execmetrics: Execmetrics, source: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+    execmetrics: Execmetrics, source: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the class of the failure, in the document and in the table; the others are published."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     plant_job(source, tenant)
     plant_job(source, neighbour)
-    source.execute(
-        "UPDATE orchestration.organizations SET time_zone = 'Mars/Olympus_Mons' WHERE id = %s",
-        [tenant.organization],
-    )
+    live_in(source, tenant, "Mars/Olympus_Mons")
     refused = execmetrics("refresh")
     monkeypatch.setenv("EXECMETRICS_TOLERATED_FAILURES_PCT", "100")
 
@@ -232,22 +212,20 @@ def test_organizations_that_failed_are_named(
     assert str(neighbour.organization) not in table.stdout
 
 
-def test_a_dry_run_prints_what_would_change(
-    execmetrics: Execmetrics, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_a_dry_run_prints_what_would_change(execmetrics: Execmetrics, pipeline: Pipeline) -> None:
     """How many cells of which organization, and the largest changes; the tables stay as they were."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    jobs = plant_jobs(source, tenant, [{}, {}, {}])
-    plant_job(source, neighbour)
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
+    jobs = pipeline.plant_jobs(tenant, [{}, {}, {}])
+    pipeline.plant_job(neighbour)
     execmetrics("refresh")
-    source.execute("DELETE FROM orchestration.jobs WHERE id = any(%s)", [list(jobs[:2])])
-    before = row_versions(analytics)
+    pipeline.delete_jobs(*jobs[:2])
+    before = pipeline.row_versions()
     arguments = ("reconcile", "--since", "2024-01-31", "--until", "2024-02-01", "--dry-run")
 
     document, table = execmetrics(*arguments, "--json"), execmetrics(*arguments)
 
     assert (document.exit_code, table.exit_code) == (0, 0)
-    assert row_versions(analytics) == before
+    assert pipeline.row_versions() == before
     (said,) = document.document["organizations"]
     largest = said["jobs"].pop("largest")
     assert said["organization_id"] == str(tenant.organization)
@@ -263,20 +241,17 @@ def test_a_dry_run_prints_what_would_change(
     assert str(neighbour.organization) not in table.stdout
 
 
-def test_many_deletions_want_to_be_accepted(
-    execmetrics: Execmetrics, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_many_deletions_want_to_be_accepted(execmetrics: Execmetrics, pipeline: Pipeline) -> None:
     """A dry run says so, a reconcile ends with 1 and keeps everything, and the option lets it pass."""
-    tenant = plant_tenant(source)
-    plant_job(source, plant_tenant(source, "Neighbour"))
-    plant_jobs(source, tenant, [{"completed_at": NOON + second * MINUTE / 60} for second in range(1_001)])
+    tenant = pipeline.plant_beside_a_neighbour()
+    pipeline.plant_jobs(tenant, [{"completed_at": NOON + second * MINUTE / 60} for second in range(1_001)])
     execmetrics("refresh")
-    source.execute("DELETE FROM orchestration.jobs WHERE organization_id = %s", [tenant.organization])
-    before = row_versions(analytics)
+    pipeline.delete_jobs_of(tenant)
+    before = pipeline.row_versions()
     arguments = ("reconcile", "--since", "2024-01-31", "--until", "2024-02-01")
 
     dry, refused = execmetrics(*arguments, "--dry-run"), execmetrics(*arguments)
-    kept = row_versions(analytics)
+    kept = pipeline.row_versions()
     accepted = execmetrics(*arguments, "--accept-deletes", "--json")
 
     assert "1,001 of its jobs are gone from the source." in dry.stdout
@@ -285,18 +260,14 @@ def test_many_deletions_want_to_be_accepted(
     assert f"{tenant.organization} DeletesNotAccepted" in refused.stderr
     assert kept == before
     assert accepted.exit_code == 0
-    assert not cells(analytics, tenant.organization)
+    assert not pipeline.cells(tenant.organization)
 
 
 def test_a_rebuild_says_what_it_did(
-    execmetrics: Execmetrics,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-    monkeypatch: pytest.MonkeyPatch,
+    execmetrics: Execmetrics, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing while the definition is the same; else its cells, with a source that is out of reach."""
-    for name in ("Acme", "Neighbour"):
-        plant_job(source, plant_tenant(source, name))
+    pipeline.plant_pair()
     execmetrics("refresh")
     monkeypatch.setenv("EXECMETRICS_SOURCE_URL", "postgresql://127.0.0.1:1/nowhere")
     unneeded = execmetrics("rebuild")
@@ -316,30 +287,23 @@ def test_a_rebuild_says_what_it_did(
         "steps_waiting": [],
     }
     assert again.document["cells_computed"] == 0
-    assert len(cells(analytics)) == 50
+    assert len(pipeline.cells()) == 50
 
 
 def test_a_rebuild_that_cannot_finish_says_who_waits(
-    execmetrics: Execmetrics,
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-    monkeypatch: pytest.MonkeyPatch,
+    execmetrics: Execmetrics, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Facts that no refresh has published yet are not shown, and steps are rebuilt; until then, exit 1."""
-    tenant = plant_tenant(source)
-    plant_job(source, tenant)
-    plant_job(source, plant_tenant(source, "Neighbour"))
+    tenant, _ = pipeline.plant_pair()
     execmetrics("refresh")
-    analytics.execute(
+    pipeline.analytics.execute(
         "UPDATE analytics.watermarks SET definition_version = 0"
         " WHERE subject = 'steps' AND organization_id = %s",
         [tenant.organization],
     )
     steps_alone = execmetrics("rebuild")
-    plant_job(source, tenant)
-    extract_changes(databases, settings, Request())
+    pipeline.plant_job(tenant)
+    pipeline.extract_changes(Request())
     monkeypatch.setenv("EXECMETRICS_ROLLUP_PLAN", "hour=1 day=3 week=3 month=3")
 
     document, table = execmetrics("rebuild", "--json"), execmetrics("rebuild")
@@ -353,16 +317,14 @@ def test_a_rebuild_that_cannot_finish_says_who_waits(
     assert execmetrics("rebuild").exit_code == 0
 
 
-def test_status_counts_cells_per_job(
-    execmetrics: Execmetrics, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_status_counts_cells_per_job(execmetrics: Execmetrics, pipeline: Pipeline) -> None:
     """Each organization has its progress and its cost, and so have all; facts set aside are named."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    plant_job(source, tenant)
-    plant_jobs(source, neighbour, [{}, {}])
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
+    pipeline.plant_job(tenant)
+    pipeline.plant_jobs(neighbour, [{}, {}])
     execmetrics("refresh")
 
-    aside = set_aside(settings.facts_location)
+    aside = set_aside(pipeline.settings.facts_location)
 
     ended, table = execmetrics("status", "--json"), execmetrics("status")
 
@@ -398,7 +360,7 @@ def test_status_counts_cells_per_job(
     assert datetime.fromisoformat(biggest["complete_through"]).utcoffset() is not None
 
 
-def test_a_name_is_shown_as_it_is(execmetrics: Execmetrics, source: psycopg.Connection) -> None:
+def test_a_name_is_shown_as_it_is(execmetrics: Execmetrics, source: Connection) -> None:
     """Markup in a tenant's name is text, and control characters do not reach the terminal."""
     plant_job(source, plant_tenant(source, "[red]Acme[/red] :smile: \x1b[31m"))
     execmetrics("refresh")
@@ -410,7 +372,7 @@ def test_a_name_is_shown_as_it_is(execmetrics: Execmetrics, source: psycopg.Conn
     assert "1 jobs of 1 organizations in 27 cells, 27.00 per job." in ended.stdout
 
 
-def test_verify_agrees(execmetrics: Execmetrics, source: psycopg.Connection) -> None:
+def test_verify_agrees(execmetrics: Execmetrics, source: Connection) -> None:
     """Without differences the exit code is 0, and the cells that wait for a refresh are counted apart."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     changing = plant_job(source, tenant)
@@ -434,15 +396,11 @@ def test_verify_agrees(execmetrics: Execmetrics, source: psycopg.Connection) -> 
     }
 
 
-def test_verify_prints_each_difference(
-    execmetrics: Execmetrics, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_verify_prints_each_difference(execmetrics: Execmetrics, pipeline: Pipeline) -> None:
     """A figure that differs makes the exit code 1 and is named with its cell, stored and expected."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    plant_job(source, tenant)
-    plant_job(source, neighbour)
+    tenant, _ = pipeline.plant_pair()
     execmetrics("refresh")
-    analytics.execute(
+    pipeline.analytics.execute(
         "UPDATE analytics.aggregate_metrics SET total_duration_ms = 5"
         " WHERE organization_id = %s AND period = 'hour' AND initiator_type <> 'all'",
         [tenant.organization],
@@ -466,7 +424,7 @@ def test_verify_prints_each_difference(
 
 
 def test_verify_prints_a_line_for_a_cell_and_what_mends_it(
-    execmetrics: Execmetrics, source: psycopg.Connection
+    execmetrics: Execmetrics, source: Connection
 ) -> None:
     """The cells with most jobs too many come first, the longest of them before others; the rest is counted.
 
@@ -497,15 +455,11 @@ def test_verify_prints_a_line_for_a_cell_and_what_mends_it(
     assert (mended.exit_code, right.exit_code) == (0, 0)
 
 
-def test_verify_can_look_at_a_part(
-    execmetrics: Execmetrics, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_verify_can_look_at_a_part(execmetrics: Execmetrics, pipeline: Pipeline) -> None:
     """A range and an organization leave other cells out, wrong ones included."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    plant_job(source, tenant)
-    plant_job(source, neighbour)
+    tenant, neighbour = pipeline.plant_pair()
     execmetrics("refresh")
-    analytics.execute(
+    pipeline.analytics.execute(
         "UPDATE analytics.aggregate_metrics SET total_duration_ms = 5"
         " WHERE organization_id = %s OR period = 'month'",
         [neighbour.organization],
@@ -531,9 +485,7 @@ def test_migrate_says_what_became_of_each_schema(execmetrics: Execmetrics) -> No
     assert "analytics: nothing to do" in lines.stdout
 
 
-def test_a_log_has_its_months_as_soon_as_it_is_migrated(
-    execmetrics: Execmetrics, source: psycopg.Connection
-) -> None:
+def test_a_log_has_its_months_as_soon_as_it_is_migrated(execmetrics: Execmetrics, source: Connection) -> None:
     """`migrate` makes the partitions of this month and the next three, and finds them the next time."""
     first, again = execmetrics("migrate", "--json"), execmetrics("migrate", "--json")
 

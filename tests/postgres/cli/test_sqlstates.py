@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import psycopg
 import pytest
+from psycopg import Connection
 
 from tests.postgres.cli.conftest import Execmetrics
 from tests.support.planting import plant_job, plant_tenant
@@ -48,7 +48,7 @@ STATES = {
 
 
 @pytest.fixture
-def failing(source: psycopg.Connection) -> Callable[[str], None]:
+def failing(source: Connection) -> Callable[[str], None]:
     """A function that has whoever reads the organizations of a source fail with an SQLSTATE."""
     plant_job(source, plant_tenant(source))
 
@@ -102,7 +102,7 @@ def test_what_the_server_said_is_told_without_what_a_row_holds(
 
 
 def test_a_refused_session_is_told_with_the_servers_words(
-    execmetrics: Execmetrics, source: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    execmetrics: Execmetrics, source: Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A database or a role that is not there is named by the server, the password by nobody."""
     address = source.info.host

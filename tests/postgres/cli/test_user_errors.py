@@ -1,7 +1,7 @@
 """A mistake ends with one plain sentence on stderr and the exit code that says whose it is."""
 
-import psycopg
 import pytest
+from psycopg import Connection
 
 from tests.postgres.cli.conftest import Execmetrics
 from tests.support.planting import plant_job, plant_tenant
@@ -58,7 +58,7 @@ NOBODY = "12345678-0000-4000-8000-000000000000"
     ],
 )
 def test_a_mistake_is_told_in_a_sentence(
-    execmetrics: Execmetrics, source: psycopg.Connection, arguments: str, sentence: str
+    execmetrics: Execmetrics, source: Connection, arguments: str, sentence: str
 ) -> None:
     """Exit code 2, one line on stderr, nothing on stdout."""
     plant_job(source, plant_tenant(source))
@@ -111,7 +111,7 @@ def test_a_setting_that_does_not_work_is_named_without_its_secret(
     ],
 )
 def test_an_empty_database_is_told_apart(
-    execmetrics: Execmetrics, analytics: psycopg.Connection, command: str
+    execmetrics: Execmetrics, analytics: Connection, command: str
 ) -> None:
     """Without our tables the sentence is what to do about it."""
     analytics.execute("DROP SCHEMA analytics CASCADE")
@@ -122,9 +122,7 @@ def test_an_empty_database_is_told_apart(
     assert "run `execmetrics migrate` first" in ended.stderr
 
 
-def test_a_source_without_jobs_table_is_told_apart(
-    execmetrics: Execmetrics, source: psycopg.Connection
-) -> None:
+def test_a_source_without_jobs_table_is_told_apart(execmetrics: Execmetrics, source: Connection) -> None:
     """What is absent from the source is named."""
     source.execute("ALTER TABLE orchestration.jobs RENAME COLUMN completed_at TO ended_at")
 
@@ -135,7 +133,7 @@ def test_a_source_without_jobs_table_is_told_apart(
 
 
 def test_another_run_is_waited_for_and_then_named(
-    execmetrics: Execmetrics, analytics: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+    execmetrics: Execmetrics, analytics: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run that cannot begin is no mistake of the user: exit code 1."""
     analytics.execute("SELECT pg_advisory_lock(hashtextextended('execution-metrics refresh', 0))")

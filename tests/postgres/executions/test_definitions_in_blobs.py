@@ -17,7 +17,7 @@ from pipelines.errors import (
 )
 from pipelines.executions.blobs import BlobStore
 from pipelines.postgres.connections import Databases
-from pipelines.runs.blob_sweep import SweepReport, sweep_blobs
+from pipelines.runs.maintenance import SweepReport, sweep_blobs
 from pipelines.settings import Settings
 from tests.postgres.executions.conftest import Begin
 from tests.support.planting import Tenant, new_id

@@ -13,7 +13,7 @@ from pipelines.errors import LogPartitionsInUse
 from pipelines.executions import log_partitions
 from pipelines.executions.log_archive import Month
 from pipelines.executions.log_partitions import find_months
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.postgres.migrations import downgrade
 from pipelines.runs.checks import lines_without_a_month
 from pipelines.runs.log_retention import LogsReport, keep_logs
@@ -85,12 +85,12 @@ def test_lines_that_came_before_their_month_are_moved_into_it(
         job = plant_job(source, tenant)
         write(begin, tenant, job, [NOON, NOON - 400 * DAY, NOON + 40 * DAY, far])
     before = everything(source)
-    unsorted = lines_without_a_month(databases, settings)
+    unsorted = lines_without_a_month(Run(databases, settings))
 
     report = keep()
 
     assert unsorted == 8
-    assert (report.lines_moved, lines_without_a_month(databases, settings)) == (6, 2)
+    assert (report.lines_moved, lines_without_a_month(Run(databases, settings))) == (6, 2)
     assert everything(source) == before
     assert set(where(source).values()) == {
         "execution_logs_2022_12",
@@ -252,13 +252,13 @@ def test_without_logs_of_ours_nothing_is_done(
 
     try:
         said = [keep_logs(each, settings).left_alone for each in (theirs, read_only)]
-        counted = [lines_without_a_month(each, settings) for each in (theirs, read_only)]
+        counted = [lines_without_a_month(Run(each, settings)) for each in (theirs, read_only)]
     finally:
         with psycopg.connect(server, autocommit=True) as admin:
             admin.execute(f"DROP ROLE {reader}")
     downgrade(databases, settings, branch="orchestration", revision="orchestration_0001")
     said.append(keep_logs(databases, settings).left_alone)
-    counted.append(lines_without_a_month(databases, settings))
+    counted.append(lines_without_a_month(Run(databases, settings)))
 
     assert said == [
         "The source's execution_logs were made by another program, which keeps them itself.",

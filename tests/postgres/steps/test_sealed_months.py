@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pipelines.facts.folder import set_aside
-from pipelines.runs.fact_maintenance import tidy_facts
-from pipelines.runs.log_retention import keep_logs
+from pipelines.postgres.connections import Run
+from pipelines.runs.log_retention import keep_logs, why_unpublished
+from pipelines.runs.maintenance import tidy_facts
 from pipelines.runs.refresh import reconcile, reconcile_created
 from pipelines.runs.status import status
-from pipelines.runs.steps_published import why_unpublished
 from tests.postgres.steps.conftest import Place
 from tests.support.planting import DAY, HOUR, NOON
 
@@ -43,7 +43,7 @@ def test_a_month_may_go_once_it_is_published(month: Place) -> None:
 
 def unpublished(month: Place) -> str | None:
     """Why January may not go yet."""
-    return why_unpublished(month.databases, month.settings, JANUARY, FEBRUARY)
+    return why_unpublished(Run(month.databases, month.settings), JANUARY, FEBRUARY)
 
 
 def test_retention_waits_for_the_metrics_and_seals_them(month: Place) -> None:

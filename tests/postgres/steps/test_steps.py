@@ -13,6 +13,7 @@ import pytest
 
 from pipelines.errors import TooManyFailures
 from pipelines.facts.fact_table import open_facts
+from pipelines.postgres.connections import Run
 from pipelines.runs.checks import standing_failures
 from pipelines.runs.dry_run import dry_run
 from pipelines.runs.refresh import FailedOrganization, reconcile_created, refresh
@@ -271,7 +272,7 @@ def test_guarded_deletes_of_steps_stand_until_they_are_accepted(place: Place, pa
 def failing(place: Place, settings: Settings) -> list[tuple[object, str, str]]:
     """What stands as broken, and is in the status too."""
     said = {each.organization_id: each for each in status(place.databases, settings).organizations}
-    standing = standing_failures(place.databases, settings)
+    standing = standing_failures(Run(place.databases, settings))
     in_status = {key: each.steps_failing for key, each in said.items() if each.failing or each.steps_failing}
     assert in_status == {each.organization_id: each.error_class for each in standing}
     return [(each.organization_id, str(each.subject), each.error_class) for each in standing]

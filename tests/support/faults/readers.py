@@ -17,7 +17,7 @@ PERIODS = ("hour", "day", "week", "month")
 
 
 class Sight(NamedTuple):
-    """What is shown of one organization: how many jobs each period counts, and a digest of all figures."""
+    """What is shown of one organization: how many jobs each period counts, and a checksum of all figures."""
 
     hour: int
     day: int

@@ -11,9 +11,8 @@ import psycopg
 from pipelines.extract.request import Request
 from pipelines.fault_points import FaultPoint
 from pipelines.runs.audit import audit
-from pipelines.runs.fact_maintenance import tidy_facts
+from pipelines.runs.maintenance import retain, tidy_facts
 from pipelines.runs.refresh import extract_changes, rebuild, reconcile, refresh
-from pipelines.runs.retention import retain
 from pipelines.settings import load_settings
 from tests.support.faults.history import SINCE, UNTIL, History
 from tests.support.faults.starting_point import Place
@@ -28,7 +27,7 @@ def refreshes(place: Place) -> object:
 
 
 def reconciles(place: Place) -> object:
-    """The same, with a digest."""
+    """The same, with a checksum comparison."""
     return reconcile(place.databases, place.settings, since=SINCE, until=UNTIL)
 
 
@@ -85,7 +84,7 @@ def goes_on(history: History, _place: Place) -> None:
 
 
 def loses_jobs(history: History, _place: Place) -> None:
-    """And let jobs go that only a digest misses."""
+    """And let jobs go that only a checksum comparison misses."""
     history.goes_on()
     history.loses_jobs()
 

@@ -11,7 +11,7 @@ from pipelines.compute import engine
 from pipelines.fault_points import FaultPoint
 from pipelines.postgres.connections import Databases
 from pipelines.publish import publisher, recompute
-from pipelines.runs.fact_maintenance import tidy_facts
+from pipelines.runs.maintenance import tidy_facts
 from pipelines.runs.refresh import RefreshReport, rebuild, reconcile, reconcile_created, refresh
 from pipelines.settings import Settings, Tier
 from tests.support.faults.runs import kill
@@ -39,7 +39,7 @@ MEANWHILE = (
 class Run:
     """What was asked of the engine; no `only` is everybody.
 
-    A digest covers jobs `completed` in a range, `created` since a day, or `everything`.
+    A checksum comparison covers jobs `completed` in a range, `created` since a day, or `everything`.
     """
 
     kind: str
@@ -61,7 +61,7 @@ class Run:
             "one organization": cls(kind, one),
             "range": cls(kind, some, completed=(since, until)),
             "created since": cls(kind, some, created=since.date()),
-            "digest": cls(kind, some, everything=True),
+            "checksums": cls(kind, some, everything=True),
             "indexed": cls(kind, one if number % 5 == 0 else frozenset(), lookback=lookback),
         }.get(kind, cls(kind, lookback=lookback))
 

@@ -13,8 +13,8 @@ Organizations = frozenset[UUID]
 class Unseen:
     """Changes by what reveals them; each has the organizations it concerns and the tick it was made at.
 
-    `written` rows are revealed by reading them, `deleted` ones by a digest, new `owners` to a run of
-    everybody, and an `affected` organization needs no more than being published.
+    `written` rows are revealed by reading them, `deleted` ones by a checksum comparison, new `owners` to a
+    run of everybody, and an `affected` organization needs no more than being published.
     """
 
     tick: int = 0

@@ -1,4 +1,4 @@
-"""A digest counts the rows that count, by the very rules and hashes that judge them when they are read."""
+"""Checksums count the rows that count, by the very rules and hashes that judge them when they are read."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -8,22 +8,20 @@ from typing import Any
 from uuid import UUID
 
 import polars as pl
-import psycopg
 import pytest
+from psycopg import Connection
 from psycopg.types.json import Jsonb
 
 from pipelines.extract.validation import with_verdict
-from pipelines.postgres.connections import Databases
-from pipelines.settings import Settings
 from pipelines.source.selections import Swept
 from pipelines.source.snapshot import SourceSnapshot, open_source
+from tests.support.pipeline import Pipeline
 from tests.support.planting import (
     DAY,
     HOUR,
     MINUTE,
     NOON,
     Tenant,
-    change_job,
     new_id,
     plant_job,
     plant_jobs,
@@ -86,7 +84,7 @@ TIMES = [NOON + days * DAY - HOUR * 12 + ends for days in (-1, 0, 1, 40) for end
 
 
 @pytest.fixture
-def tenants(source: psycopg.Connection) -> list[Tenant]:
+def tenants(source: Connection) -> list[Tenant]:
     """Three organizations, one of them with a reserved id, and jobs of every kind that counts or does not."""
     without_constraints(source)
     source.execute("INSERT INTO orchestration.organizations (id, name) VALUES (%s, 'Nil')", [NIL])
@@ -107,21 +105,19 @@ def tenants(source: psycopg.Connection) -> list[Tenant]:
     [None, (NOON - DAY, NOON), (NOON, NOON + MICROSECOND)],
     ids=["ever", "before noon", "at noon"],
 )
-def test_a_digest_says_what_the_counted_rows_add_up_to(
+def test_checksums_say_what_the_counted_rows_add_up_to(
     tolerance: timedelta | None,
     completed: tuple[datetime, datetime] | None,
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
+    pipeline: Pipeline,
     tenants: list[Tenant],
 ) -> None:
     """For every kind of row, it counts what the judgement counts; limits leave out what lies outside."""
     for tenant in tenants:
-        plant_job(source, tenant, completed_at=datetime.now(UTC) + 2 * DAY)
+        pipeline.plant_job(tenant, completed_at=datetime.now(UTC) + 2 * DAY)
     one, other, nil = (tenant.organization for tenant in tenants)
-    with open_source(databases.source_url, settings) as snapshot:
+    with open_source(pipeline.databases.source_url, pipeline.settings) as snapshot:
         for who, since in product(((), (one,), (other, nil), (new_id(),)), (None, date(2024, 1, 31))):
-            digest = snapshot.checksums(
+            found = snapshot.checksums(
                 organization_ids=who,
                 created_since=since,
                 completed=completed,
@@ -135,52 +131,45 @@ def test_a_digest_says_what_the_counted_rows_add_up_to(
                 within = completed is None or completed[0] <= row["completed_at"] < completed[1]
                 return mine and recent and within
 
-            assert as_sums(digest) == sums_of_counted(snapshot, tolerance, asked_for)
-            assert digest.columns == ["organization_id", "created_date", "rows", "low", "high"]
+            assert as_sums(found) == sums_of_counted(snapshot, tolerance, asked_for)
+            assert found.columns == ["organization_id", "created_date", "rows", "low", "high"]
 
 
-def test_every_planted_kind_is_on_the_side_it_should_be(
-    databases: Databases, settings: Settings, tenants: list[Tenant]
-) -> None:
+def test_every_planted_kind_is_on_the_side_it_should_be(pipeline: Pipeline, tenants: list[Tenant]) -> None:
     """The rows above are what they are said to be: some count and some do not, in each organization."""
-    with open_source(databases.source_url, settings) as snapshot:
-        digest = snapshot.checksums(earliest=EARLIEST, tolerance=timedelta(days=1))
+    with open_source(pipeline.databases.source_url, pipeline.settings) as snapshot:
+        found = snapshot.checksums(earliest=EARLIEST, tolerance=timedelta(days=1))
 
-    counted = dict(digest.group_by("organization_id").agg(pl.col("rows").sum()).iter_rows())
+    counted = dict(found.group_by("organization_id").agg(pl.col("rows").sum()).iter_rows())
     assert counted == {
         tenant.organization.bytes: len(COUNTED) + len(TIMES)
         for tenant in tenants
         if tenant.organization != NIL
     }
-    days = set(digest.filter(pl.col("organization_id") == tenants[0].organization.bytes)["created_date"])
+    days = set(found.filter(pl.col("organization_id") == tenants[0].organization.bytes)["created_date"])
     assert {at.date() for at in TIMES} <= days
 
 
 @pytest.mark.parametrize(("past", "counted"), [(0 * HOUR, 1), (MICROSECOND, 0)])
 def test_the_future_begins_a_microsecond_after_the_tolerance(
-    past: timedelta,
-    counted: int,
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
+    past: timedelta, counted: int, pipeline: Pipeline
 ) -> None:
     """The clock of the snapshot decides, to the microsecond, as it does for rows."""
-    tenant = plant_tenant(source)
-    plant_job(source, plant_tenant(source, "Neighbour"))
+    tenant = pipeline.plant_beside_a_neighbour()
     due = datetime.now(UTC) + 3 * DAY
-    plant_job(source, tenant, completed_at=due)
+    pipeline.plant_job(tenant, completed_at=due)
 
-    with open_source(databases.source_url, settings) as snapshot:
+    with open_source(pipeline.databases.source_url, pipeline.settings) as snapshot:
         tolerance = due - snapshot.moment.extracted_at - past
-        digest = snapshot.checksums(
+        found = snapshot.checksums(
             organization_ids=[tenant.organization], earliest=EARLIEST, tolerance=tolerance
         )
         rows = sums_of_counted(
             snapshot, tolerance, lambda row: row["organization_id"] == tenant.organization.bytes
         )
 
-    assert digest["rows"].sum() == counted
-    assert as_sums(digest) == rows
+    assert found["rows"].sum() == counted
+    assert as_sums(found) == rows
 
 
 @pytest.mark.parametrize(
@@ -197,90 +186,80 @@ def test_the_future_begins_a_microsecond_after_the_tolerance(
     ],
     ids=str,
 )
-def test_whatever_can_move_a_figure_changes_the_digest(
-    change: dict[str, Any], databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_whatever_can_move_a_figure_changes_the_checksums(change: dict[str, Any], pipeline: Pipeline) -> None:
     """And changed back it is what it was; the neighbour's never changes."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    plant_jobs(source, tenant, [{}, {}])
-    plant_job(source, neighbour)
-    job = plant_job(source, tenant)
-    before = digests(databases, settings)
-    values = source.execute(
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
+    pipeline.plant_jobs(tenant, [{}, {}])
+    pipeline.plant_job(neighbour)
+    job = pipeline.plant_job(tenant)
+    before = checksums(pipeline)
+    values = pipeline.source.execute(
         f"SELECT {', '.join(change)} FROM orchestration.jobs WHERE id = %s", [job]
     ).fetchone()
 
-    change_job(source, job, **change)
+    pipeline.change_job(job, **change)
 
-    changed = digests(databases, settings)
+    changed = checksums(pipeline)
     assert changed != before
     assert of(changed, neighbour) == of(before, neighbour)
-    change_job(source, job, **dict(zip(change, values, strict=True)))
-    assert digests(databases, settings) == before
+    pipeline.change_job(job, **dict(zip(change, values, strict=True)))
+    assert checksums(pipeline) == before
 
 
-def test_what_moves_no_figure_changes_no_digest(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_what_moves_no_figure_changes_no_checksum(pipeline: Pipeline) -> None:
     """Another payload, a renamed workflow and a row that was only written anew are all the same jobs."""
-    tenant = plant_tenant(source)
-    plant_job(source, plant_tenant(source, "Neighbour"))
-    job = plant_job(source, tenant)
-    before = digests(databases, settings)
+    tenant = pipeline.plant_beside_a_neighbour()
+    job = pipeline.plant_job(tenant)
+    before = checksums(pipeline)
 
-    change_job(source, job, result=Jsonb({"other": "payload"}))
-    source.execute("UPDATE orchestration.workflows SET name = 'renamed', deleted_at = now()")
+    pipeline.change_job(job, result=Jsonb({"other": "payload"}))
+    pipeline.source.execute("UPDATE orchestration.workflows SET name = 'renamed', deleted_at = now()")
 
-    assert digests(databases, settings) == before
+    assert checksums(pipeline) == before
 
 
 @pytest.mark.parametrize("table", ["workflows", "clients"])
-def test_a_workflow_or_client_that_changes_hands_changes_the_digest(
-    table: str, databases: Databases, settings: Settings, source: psycopg.Connection
+def test_a_workflow_or_client_that_changes_hands_changes_the_checksums(
+    table: str, pipeline: Pipeline
 ) -> None:
     """Its jobs stop to count although none of them was written."""
-    without_constraints(source)
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    plant_job(source, tenant)
-    plant_job(source, tenant, workflow_id=tenant.workflows[1], client_id=tenant.clients[1])
-    plant_job(source, neighbour)
-    before = digests(databases, settings)
+    without_constraints(pipeline.source)
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
+    pipeline.plant_job(tenant)
+    pipeline.plant_job(tenant, workflow_id=tenant.workflows[1], client_id=tenant.clients[1])
+    pipeline.plant_job(neighbour)
+    before = checksums(pipeline)
     moved = (tenant.workflows if table == "workflows" else tenant.clients)[0]
 
-    source.execute(
+    pipeline.source.execute(
         f"UPDATE orchestration.{table} SET organization_id = %s WHERE id = %s",
         [neighbour.organization, moved],
     )
 
-    after = digests(databases, settings)
+    after = checksums(pipeline)
     assert [sums[0] for sums in of(before, tenant).values()] == [2]
     assert [sums[0] for sums in of(after, tenant).values()] == [1]
     assert of(after, neighbour) == of(before, neighbour)
 
 
-def test_a_deleted_row_is_missed_whichever_it_was(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_a_deleted_row_is_missed_whichever_it_was(pipeline: Pipeline) -> None:
     """A row that was deleted for good is seen in the day that it was created on, and only there."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    plant_job(source, neighbour)
-    jobs = [plant_job(source, tenant, created_at=NOON - days * DAY) for days in (0, 0, 1)]
-    before = digests(databases, settings)
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
+    pipeline.plant_job(neighbour)
+    jobs = [pipeline.plant_job(tenant, created_at=NOON - days * DAY) for days in (0, 0, 1)]
+    before = checksums(pipeline)
 
-    source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [jobs[1]])
+    pipeline.delete_jobs(jobs[1])
 
-    after = digests(databases, settings)
+    after = checksums(pipeline)
     differing = {key for key in before if before[key] != after.get(key)}
     assert differing == {(tenant.organization.bytes, NOON.date())}
 
 
-def test_sums_of_many_hashes_fit(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_sums_of_many_hashes_fit(pipeline: Pipeline) -> None:
     """The two sums of a day with thirty thousand jobs are those of its rows, and no number overflows."""
-    tenant = plant_tenant(source)
-    plant_job(source, plant_tenant(source, "Neighbour"))
-    source.execute(
+    tenant = pipeline.plant_beside_a_neighbour()
+    pipeline.source.execute(
         "INSERT INTO orchestration.jobs (id, organization_id, workflow_id, status,"
         " created_at, started_at, completed_at)"
         " SELECT gen_random_uuid(), %s, %s, 'COMPLETED', %s, %s, %s + n * interval '1 microsecond'"
@@ -288,12 +267,12 @@ def test_sums_of_many_hashes_fit(
         [tenant.organization, tenant.workflows[0], NOON, NOON, NOON],
     )
 
-    with open_source(databases.source_url, settings) as snapshot:
-        digest = as_sums(snapshot.checksums(earliest=EARLIEST, tolerance=timedelta(days=1)))
+    with open_source(pipeline.databases.source_url, pipeline.settings) as snapshot:
+        found = as_sums(snapshot.checksums(earliest=EARLIEST, tolerance=timedelta(days=1)))
         rows = sums_of_counted(snapshot, timedelta(days=1), lambda _: True)
 
-    assert digest == rows
-    assert digest[tenant.organization.bytes, NOON.date()][0] == 30_000
+    assert found == rows
+    assert found[tenant.organization.bytes, NOON.date()][0] == 30_000
 
 
 Sums = dict[tuple[bytes, date], tuple[int, int, int]]
@@ -317,17 +296,17 @@ def sums_of_counted(
     return {key: (jobs, low, high) for key, (jobs, low, high) in sums.items()}
 
 
-def as_sums(digest: pl.DataFrame) -> Sums:
-    """A digest, by organization and day."""
-    return {(organization, day): tuple(sums) for organization, day, *sums in digest.iter_rows()}
+def as_sums(found: pl.DataFrame) -> Sums:
+    """Checksums, by organization and day."""
+    return {(organization, day): tuple(sums) for organization, day, *sums in found.iter_rows()}
 
 
-def digests(databases: Databases, settings: Settings) -> Sums:
-    """The digest of everything there is."""
-    with open_source(databases.source_url, settings) as snapshot:
+def checksums(pipeline: Pipeline) -> Sums:
+    """The checksums of everything there is."""
+    with open_source(pipeline.databases.source_url, pipeline.settings) as snapshot:
         return as_sums(snapshot.checksums(earliest=EARLIEST, tolerance=timedelta(days=1)))
 
 
-def of(digest: Sums, tenant: Tenant) -> Sums:
+def of(found: Sums, tenant: Tenant) -> Sums:
     """One organization's days."""
-    return {key: sums for key, sums in digest.items() if key[0] == tenant.organization.bytes}
+    return {key: sums for key, sums in found.items() if key[0] == tenant.organization.bytes}

@@ -28,9 +28,9 @@ def test_recent_deletes_are_followed_every_night_and_old_ones_every_week(
     neighbours = row_versions(analytics, neighbour.organization)
     source.execute("DELETE FROM orchestration.jobs WHERE id = any(%s)", [[recent, old]])
 
-    night = said_by("nightly_digest")
+    night = said_by("nightly_checksums")
     left = {key[2].year for key in cells(analytics, tenant.organization) if key[1] == "month"}
-    week = said_by("weekly_digest")
+    week = said_by("weekly_checksums")
 
     assert (night["facts_deleted"], week["facts_deleted"]) == (1, 1)
     assert left == {(today - 400 * DAY).year}

@@ -1,0 +1,130 @@
+"""A test's databases and settings, and what is planted, run and found in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from psycopg import Connection
+
+from pipelines.extract.request import Extraction, Request
+from pipelines.postgres.connections import Databases
+from pipelines.publish.publisher import Published
+from pipelines.runs import audit, dry_run, maintenance, refresh, verify
+from pipelines.runs.status import Status, status
+from pipelines.settings import Settings, load_settings
+from tests.support import oracle, planting
+from tests.support.planting import Cell, Key, Tenant
+
+
+def live_in(source: Connection, tenant: Tenant, zone: str | None) -> None:
+    """Move an organization to another time zone."""
+    values = [zone, tenant.organization]
+    source.execute("UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s", values)
+
+
+# A tenant, and a neighbour that must not change.
+Pair = tuple[Tenant, Tenant]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The databases and settings of a test, and connections to both that commit every statement."""
+
+    databases: Databases
+    settings: Settings
+    source: Connection
+    analytics: Connection
+
+    def having(self, **settings: Any) -> Pipeline:
+        """The same with other settings."""
+        given = {name: getattr(self.settings, name) for name in self.settings.model_fields_set}
+        return replace(self, settings=load_settings(**given | settings))
+
+    def refresh(self, **asked: Any) -> refresh.RefreshReport:
+        return refresh.refresh(self.databases, self.settings, **asked)
+
+    def reconcile(self, **asked: Any) -> refresh.RefreshReport:
+        return refresh.reconcile(self.databases, self.settings, **asked)
+
+    def reconcile_created(self, **asked: Any) -> refresh.RefreshReport:
+        return refresh.reconcile_created(self.databases, self.settings, **asked)
+
+    def extract_changes(self, request: Request) -> Extraction:
+        return refresh.extract_changes(self.databases, self.settings, request)
+
+    def dry_run(self, **asked: Any) -> tuple[dry_run.OrganizationDryRun, ...]:
+        return dry_run.dry_run(self.databases, self.settings, **asked)
+
+    def rebuild(self) -> dict[str, Published]:
+        return refresh.rebuild(self.databases, self.settings)
+
+    def verify(self, **asked: Any) -> verify.VerifyReport:
+        return verify.verify(self.databases, self.settings, **asked)
+
+    def audit(self, **asked: Any) -> audit.AuditReport:
+        return audit.audit(self.databases, self.settings, **asked)
+
+    def retain(self, **asked: Any) -> maintenance.RetentionReport:
+        return maintenance.retain(self.databases, self.settings, **asked)
+
+    def tidy_facts(self) -> maintenance.TidyReport:
+        return maintenance.tidy_facts(self.databases, self.settings)
+
+    def status(self) -> Status:
+        return status(self.databases, self.settings)
+
+    def plant_tenant(self, name: str = "Acme", **more: Any) -> Tenant:
+        return planting.plant_tenant(self.source, name, **more)
+
+    def plant_beside_a_neighbour(self) -> Tenant:
+        """A tenant, and a neighbour that has a job."""
+        tenant = self.plant_tenant()
+        self.plant_job(self.plant_tenant("Neighbour"))
+        return tenant
+
+    def plant_pair(self) -> Pair:
+        """A tenant and a neighbour with a job each."""
+        pair = self.plant_tenant(), self.plant_tenant("Neighbour")
+        for each in pair:
+            self.plant_job(each)
+        return pair
+
+    def plant_job(self, tenant: Tenant, **columns: Any) -> UUID:
+        return planting.plant_job(self.source, tenant, **columns)
+
+    def plant_jobs(self, tenant: Tenant, many: Sequence[dict[str, Any]]) -> tuple[UUID, ...]:
+        return planting.plant_jobs(self.source, tenant, many)
+
+    def change_job(self, job_id: UUID, **columns: Any) -> None:
+        planting.change_job(self.source, job_id, **columns)
+
+    def delete_jobs(self, *job_ids: UUID) -> None:
+        self.source.execute("DELETE FROM orchestration.jobs WHERE id = any(%s)", [list(job_ids)])
+
+    def delete_jobs_of(self, tenant: Tenant) -> None:
+        self.source.execute(
+            "DELETE FROM orchestration.jobs WHERE organization_id = %s", [tenant.organization]
+        )
+
+    def live_in(self, tenant: Tenant, zone: str) -> None:
+        live_in(self.source, tenant, zone)
+
+    def select(self, query: str, values: Any = None) -> list[tuple[Any, ...]]:
+        """The rows of a query on the database of the aggregates."""
+        return self.analytics.execute(query, values).fetchall()
+
+    def cells(self, organization: UUID | None = None) -> dict[Key, Cell]:
+        return planting.cells(self.analytics, organization)
+
+    def row_versions(self, organization: UUID | None = None) -> dict[Key, Key]:
+        return planting.row_versions(self.analytics, organization)
+
+    def listed(self, organization: UUID | None = None) -> set[tuple[UUID, str, str]]:
+        return planting.listed(self.analytics, organization)
+
+    def differences(self) -> list[str]:
+        """How the stored cells differ from SQL on the source."""
+        return oracle.differences(self.cells(), oracle.cells_by_sql(self.source))
