@@ -127,16 +127,18 @@ RETURNING job_id
 
 -- name: judge_blobs
 -- Which blobs are named by no row, and which belong to organizations that this database does not know.
--- Takes: organization_ids uuid[] and "references" text[], side by side.
+-- Takes: "references" text[], which begin with the id of the organization.
 -- Gives: a row for each: reference, is_known (its organization is), is_named (by a workflow, deleted or not).
 SELECT
     blobs.reference,
-    EXISTS (SELECT FROM orchestration.organizations AS o WHERE o.id = blobs.organization_id) AS is_known,
+    EXISTS (
+        SELECT FROM orchestration.organizations AS o WHERE o.id = split_part(blobs.reference, '/', 1)::uuid
+    ) AS is_known,
     named.reference IS NOT NULL AS is_named
-FROM unnest(%(organization_ids)s::uuid[], %(references)s::text[]) AS blobs (organization_id, reference)
+FROM unnest(%(references)s::text[]) AS blobs (reference)
 LEFT JOIN (
-    SELECT DISTINCT organization_id, definition_reference AS reference FROM orchestration.workflows
-) AS named ON named.organization_id = blobs.organization_id AND named.reference = blobs.reference
+    SELECT DISTINCT definition_reference AS reference FROM orchestration.workflows
+) AS named ON named.reference = blobs.reference
 
 -- name: own_blobs
 -- Keep blobs from being written until this transaction has ended, unless somebody is writing one.

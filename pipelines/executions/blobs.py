@@ -19,13 +19,10 @@ from pipelines.facts.object_stores import settle, store_at
 from pipelines.postgres.failures import said_of
 from pipelines.settings import Settings, located
 
-DEFINITIONS: Final = "definitions"
-
 _NO_STORE: Final = "EXECMETRICS_BLOBS_URL is not the URL of an object store."
 
-_REFERENCE: Final = re.compile(
-    rf"([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})/{DEFINITIONS}/[0-9a-f]{{64}}"
-)
+# The organization that a definition belongs to, and the hash of the definition.
+_REFERENCE: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/definitions/[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -35,15 +32,6 @@ class Blob:
     reference: str
     size_bytes: int
     sha256: str
-
-
-@dataclass(frozen=True)
-class StoredBlob:
-    """A blob as the store lists it."""
-
-    organization_id: UUID
-    reference: str
-    size_bytes: int
 
 
 class BlobStore:
@@ -68,12 +56,12 @@ class BlobStore:
 
     def keep(self, organization_id: UUID, content: bytes) -> Blob:
         """Write a definition so that it outlives a power cut, also one that is there already."""
-        digest = sha256(content).hexdigest()
-        reference = f"{organization_id}/{DEFINITIONS}/{digest}"
+        checksum = sha256(content).hexdigest()
+        reference = f"{organization_id}/definitions/{checksum}"
         with _using():
             obstore.put(self._store, reference, content)
             settle(self._location, reference)
-        return Blob(reference, len(content), digest)
+        return Blob(reference, len(content), checksum)
 
     def read(self, blob: Blob) -> bytes:
         """What it holds. Raises `BlobDamaged` unless that is what was written."""
@@ -88,15 +76,15 @@ class BlobStore:
             raise BlobDamaged
         return content
 
-    def find_written_before(self, moment: datetime) -> tuple[StoredBlob, ...]:
-        """The definitions that were written, or written again, before a moment."""
+    def find_written_before(self, moment: datetime) -> dict[str, int]:
+        """The definitions that were written, or written again, before a moment, and their sizes in bytes."""
         with _using():
-            return tuple(
-                StoredBlob(UUID(named[1]), each["path"], each["size"])
+            return {
+                each["path"]: each["size"]
                 for page in obstore.list(self._store)
                 for each in page
-                if each["last_modified"] < moment and (named := _REFERENCE.fullmatch(each["path"]))
-            )
+                if each["last_modified"] < moment and _REFERENCE.fullmatch(each["path"])
+            }
 
     def delete(self, references: Sequence[str]) -> None:
         """Remove blobs; one that is gone already is gone."""

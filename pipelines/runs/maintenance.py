@@ -141,21 +141,17 @@ def sweep_blobs(databases: Databases, settings: Settings, *, grace: timedelta = 
     if not has_definitions(databases, settings):
         return SweepReport(0, 0, 0)
     blobs = BlobStore.of(settings)
-    old = {blob.reference: blob for blob in blobs.find_written_before(datetime.now(UTC) - grace)}
+    old = blobs.find_written_before(datetime.now(UTC) - grace)
     with connect(databases.source_url, settings) as connection:
         # Until the end: what is about to be removed is not written again, and named, meanwhile.
         ((owned,),) = (row.values() for row in rows(connection, "executions/own_blobs", {}))
         if not owned:
             raise BlobsInUse
-        values = {
-            "organization_ids": [blob.organization_id for blob in old.values()],
-            "references": list(old),
-        }
-        judged = rows(connection, "executions/judge_blobs", values)
+        judged = rows(connection, "executions/judge_blobs", {"references": list(old)})
         orphans = [row["reference"] for row in judged if row["is_known"] and not row["is_named"]]
         blobs.delete(orphans)
     return SweepReport(
         blobs_removed=len(orphans),
-        bytes_removed=sum(old[reference].size_bytes for reference in orphans),
+        bytes_removed=sum(old[reference] for reference in orphans),
         blobs_of_unknown_organizations=sum(not row["is_known"] for row in judged),
     )

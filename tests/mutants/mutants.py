@@ -227,7 +227,7 @@ MUTANTS = (
         Python("pipelines.extract.reading", "Reading._guarded").replace(
             "self._request.accept_deletes", "True"
         ),
-        test="tests/postgres/test_isolation.py::test_a_mass_deletion_is_not_believed",
+        test="tests/postgres/test_isolation.py::test_a_mass_deletion_is_guarded",
     ),
     Mutant(
         "a restatement tells the first reason that comes",
@@ -281,7 +281,7 @@ MUTANTS = (
         Python("pipelines.extract.request", "Request.settled_since").replace(
             "... if self.created_since else None", '... if self.created_since else "-infinity"'
         ),
-        test="tests/postgres/test_isolation.py::test_withheld_deletes_stand_until_they_were_looked_for_again",
+        test="tests/postgres/test_isolation.py::test_guarded_deletes_stand_until_they_were_looked_for_again",
     ),
     Mutant(
         "one that lags takes everybody along",

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from itertools import product
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +11,7 @@ import psycopg
 import pytest
 
 from pipelines.errors import AnalyticsQueryError
+from pipelines.executions.metadata import SyncReport
 from pipelines.postgres.connections import Databases
 from pipelines.query.executions import ExecutionMetadata, ExecutionMetadataRepository
 from pipelines.query.tenant import admit, reading_as
@@ -20,6 +23,8 @@ from tests.support.planting import MINUTE, NOON, Tenant, new_id, plant_job, plan
 from tests.support.query_plans import Recorded, plan_of
 
 Opened = Callable[[Tenant], Any]
+Sync = Callable[[], SyncReport]
+Pair = tuple[Tenant, Tenant]
 
 MANY = """
     INSERT INTO orchestration.jobs (id, organization_id, workflow_id, client_id, status, created_at)
@@ -28,6 +33,18 @@ MANY = """
         (%(clients)s::uuid[])[1 + number %% 40], 'PENDING', %(noon)s + number * interval '1 minute'
     FROM generate_series(1, 1500) AS jobs (number)
 """
+
+
+@pytest.fixture
+def tenants(source: psycopg.Connection) -> Pair:
+    """The tenant that asks, and its neighbour."""
+    return plant_tenant(source), plant_tenant(source, "Neighbour")
+
+
+@pytest.fixture
+def sync(databases: Databases, settings: Settings) -> Sync:
+    """A function that copies what changed."""
+    return partial(sync_metadata, databases, settings)
 
 
 @pytest.fixture
@@ -45,13 +62,13 @@ def opened(databases: Databases, settings: Settings) -> Opened:
 
 @pytest.mark.every_postgres
 def test_an_execution_is_told_with_its_names(
-    databases: Databases, settings: Settings, source: psycopg.Connection, opened: Opened
+    tenants: Pair, sync: Sync, source: psycopg.Connection, opened: Opened
 ) -> None:
     """Each column of its row; None for another tenant's, a deleted one and one that is not copied yet."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    tenant, neighbour = tenants
     job, deleted = plant_jobs(source, tenant, [{}, {"deleted_at": NOON, "client_id": None}])
     plant_job(source, neighbour)
-    sync_metadata(databases, settings)
+    sync()
     later = plant_job(source, tenant)
     synced_at, last_synced_at = source.execute(
         "SELECT s.synced_at, m.last_synced_at FROM orchestration.execution_metadata_syncs AS s"
@@ -90,25 +107,15 @@ def test_an_execution_is_told_with_its_names(
 
 @pytest.mark.every_postgres
 def test_pages_follow_each_other(
-    databases: Databases, settings: Settings, source: psycopg.Connection, opened: Opened
+    tenants: Pair, sync: Sync, source: psycopg.Connection, opened: Opened
 ) -> None:
     """The newest first, each once, though many share a moment and some have one that no calendar holds."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    moments = [
-        NOON,
-        NOON,
-        NOON,
-        NOON + MINUTE,
-        NOON - MINUTE,
-        "infinity",
-        "infinity",
-        "-infinity",
-        "20000-01-01",
-    ]
+    tenant, neighbour = tenants
+    moments = [*[NOON] * 3, NOON + MINUTE, NOON - MINUTE, *["infinity"] * 2, "-infinity", "20000-01-01"]
     jobs = plant_jobs(source, tenant, [{"created_at": moment} for moment in moments])
     plant_job(source, tenant, deleted_at="infinity")
     plant_job(source, neighbour)
-    sync_metadata(databases, settings)
+    sync()
 
     with opened(tenant) as executions:
         everything = executions.find_recent()
@@ -129,22 +136,15 @@ def test_pages_follow_each_other(
 
 
 def test_a_list_can_be_narrowed(
-    databases: Databases, settings: Settings, source: psycopg.Connection, opened: Opened
+    tenants: Pair, sync: Sync, source: psycopg.Connection, opened: Opened
 ) -> None:
     """To a workflow, a client, those without one, a status, and all of these; a neighbour's is nobody's."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    tenant, neighbour = tenants
     for one in (tenant, neighbour):
-        plant_jobs(
-            source,
-            one,
-            [
-                {"workflow_id": workflow, "client_id": client, "status": status}
-                for workflow in one.workflows
-                for client in (*one.clients, None)
-                for status in ("COMPLETED", "FAILED")
-            ],
-        )
-    sync_metadata(databases, settings)
+        every = product(one.workflows, (*one.clients, None), ("COMPLETED", "FAILED"))
+        names = ("workflow_id", "client_id", "status")
+        plant_jobs(source, one, [dict(zip(names, values, strict=True)) for values in every])
+    sync()
     workflow, client = tenant.workflows[1], tenant.clients[0]
 
     with opened(tenant) as executions:
@@ -168,18 +168,14 @@ def test_a_list_can_be_narrowed(
 
 @pytest.mark.every_postgres
 def test_a_page_is_read_from_the_index_of_its_question(
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    opened: Opened,
-    monkeypatch: pytest.MonkeyPatch,
+    sync: Sync, source: psycopg.Connection, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One query each, which looks at the rows of the page and at hardly any other, and sorts nothing."""
     tenants = [plant_tenant(source, f"Tenant {number}", workflows=20, clients=40) for number in range(6)]
     for tenant in tenants:
         values = {"workflows": list(tenant.workflows), "clients": list(tenant.clients), "noon": NOON}
         source.execute(MANY, values | {"organization": tenant.organization})
-    sync_metadata(databases, settings)
+    sync()
     source.execute("VACUUM (ANALYZE) orchestration.execution_metadata")
     tenant = tenants[3]
     with opened(tenant) as executions:

@@ -1,5 +1,6 @@
 """An import brings a trace into the source, whole and once."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -8,12 +9,12 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from pipelines.devtools.trace_import import import_trace
+from pipelines.devtools.trace_import import ImportReport, import_trace
 from pipelines.errors import InvalidTrace, SchemaMissing, SourceMissing
 from pipelines.postgres.connections import Databases
 from pipelines.postgres.migrations import downgrade
 from pipelines.settings import Settings
-from tests.support.planting import plant_job, plant_tenant
+from tests.support.planting import new_id, plant_job, plant_tenant
 from tests.support.small_traces import (
     ANOTHER_JOB,
     CLIENT,
@@ -36,16 +37,22 @@ LOGS = f"""job_id,seq,level,timestamp,step_name,duration_ms
 {THEIR_JOB},0,FATAL,2024-01-31T10:00:00Z,,
 """
 
+Load = Callable[..., ImportReport]
+
 pytestmark = pytest.mark.every_postgres
 
 
-def test_a_trace_arrives_with_the_names_of_the_source(
-    databases: Databases, settings: Settings, source: psycopg.Connection, tmp_path: Path
-) -> None:
+@pytest.fixture
+def load(databases: Databases, settings: Settings, tmp_path: Path) -> Load:
+    """A function that imports the small trace, with the files given instead of its own."""
+    return lambda **files: import_trace(write_trace(tmp_path / str(new_id()), **files), databases, settings)
+
+
+def test_a_trace_arrives_with_the_names_of_the_source(load: Load, source: psycopg.Connection) -> None:
     """`job_id` becomes `id` and so on; what is empty is NULL; times keep their microseconds."""
     before = source.execute("SELECT now()").fetchone()[0]
 
-    report = import_trace(write_trace(tmp_path / "trace"), databases, settings)
+    report = load()
 
     assert [(table.name, table.rows, table.rows_written) for table in report.tables] == [
         ("organizations", 2, 2),
@@ -75,39 +82,34 @@ def test_a_trace_arrives_with_the_names_of_the_source(
     assert [row["time_zone"] for row in rows(source, "organizations")] == ["UTC", "UTC"]
 
 
-def test_the_same_trace_again_writes_nothing(
-    databases: Databases, settings: Settings, source: psycopg.Connection, tmp_path: Path
-) -> None:
+def test_the_same_trace_again_writes_nothing(load: Load, source: psycopg.Connection) -> None:
     """Not one row gets a new version, however the same values are spelt."""
-    import_trace(write_trace(tmp_path / "trace"), databases, settings)
+    load()
     before = versions(source)
-    respelt = write_trace(
-        tmp_path / "respelt",
-        organizations=FILES["organizations"]
+    respelt = {
+        "organizations": FILES["organizations"]
         .upper()
         .replace("ORGANIZATION_ID,NAME", "organization_id,name")
         .replace("ACME", "Acme")
         .replace("NEIGHBOUR", "Neighbour"),
-        workflows=FILES["workflows"].replace("\n", "\r\n"),
-        clients="\ufeff" + FILES["clients"].replace("Dr. Who", '"Dr. Who"'),
-        jobs=edited("jobs", "2024-01-31T08:00:00.000Z", "2024-01-31 10:00:00+02:00"),
-    )
+        "workflows": FILES["workflows"].replace("\n", "\r\n"),
+        "clients": "\ufeff" + FILES["clients"].replace("Dr. Who", '"Dr. Who"'),
+        "jobs": edited("jobs", "2024-01-31T08:00:00.000Z", "2024-01-31 10:00:00+02:00"),
+    }
 
-    reports = [import_trace(folder, databases, settings) for folder in (tmp_path / "trace", respelt)]
+    reports = [load(), load(**respelt)]
 
     assert [sum(table.rows_written for table in report.tables) for report in reports] == [0, 0]
     assert versions(source) == before
 
 
-def test_a_changed_row_is_the_only_one_written(
-    databases: Databases, settings: Settings, source: psycopg.Connection, tmp_path: Path
-) -> None:
+def test_a_changed_row_is_the_only_one_written(load: Load, source: psycopg.Connection) -> None:
     """A later trace of the same jobs brings what changed, with a new `updated_at`, and nothing else."""
-    import_trace(write_trace(tmp_path / "trace"), databases, settings)
+    load()
     before = versions(source)
     retried = edited("jobs", ",,,RUNNING,", f",{CLIENT},USER,PENDING,")
 
-    report = import_trace(write_trace(tmp_path / "later", jobs=retried), databases, settings)
+    report = load(jobs=retried)
 
     after = versions(source)
     assert {key for key in after if after[key] != before[key]} == {("jobs", UUID(ANOTHER_JOB))}
@@ -117,15 +119,13 @@ def test_a_changed_row_is_the_only_one_written(
     assert changed["updated_at"] > rows(source, "jobs")[0]["updated_at"]
 
 
-def test_rows_that_a_trace_does_not_mention_stay(
-    databases: Databases, settings: Settings, source: psycopg.Connection, tmp_path: Path
-) -> None:
+def test_rows_that_a_trace_does_not_mention_stay(load: Load, source: psycopg.Connection) -> None:
     """Several traces, and whatever was there before them, share one database."""
     tenant = plant_tenant(source, "Somebody else")
     job = plant_job(source, tenant)
     before = versions(source)
 
-    import_trace(write_trace(tmp_path / "trace"), databases, settings)
+    load()
 
     after = versions(source)
     assert {key: after[key] for key in before} == before
@@ -147,19 +147,12 @@ def test_files_of_tables_that_do_not_exist_are_named_as_ignored(
     assert [table.name for table in report.tables] == list(TABLES)
 
 
-def test_a_log_arrives_in_its_months(
-    databases: Databases, settings: Settings, source: psycopg.Connection, tmp_path: Path
-) -> None:
+def test_a_log_arrives_in_its_months(load: Load, source: psycopg.Connection) -> None:
     """`seq` becomes `sequence`, the organization is that of the job, and each month has its partition."""
-    folder = write_trace(tmp_path / "trace", execution_logs=LOGS)
+    report = load(execution_logs=LOGS)
 
-    report = import_trace(folder, databases, settings)
-
-    assert (report.tables[-1].name, report.tables[-1].rows_written, report.ignored) == (
-        "execution_logs",
-        3,
-        (),
-    )
+    logs = report.tables[-1]
+    assert (logs.name, logs.rows_written, report.ignored) == ("execution_logs", 3, ())
     assert source.execute(
         "SELECT organization_id, job_id, sequence, level::text, timestamp, step_name, message, duration_ms,"
         " tableoid::regclass::text FROM orchestration.execution_logs ORDER BY timestamp"
@@ -180,16 +173,13 @@ def test_a_log_arrives_in_its_months(
 
 
 def test_the_same_log_again_writes_nothing_and_a_changed_line_is_the_only_one_written(
-    databases: Databases, settings: Settings, source: psycopg.Connection, tmp_path: Path
+    load: Load, source: psycopg.Connection
 ) -> None:
     """Also one that has another time now, for which it moves to another month."""
-    import_trace(write_trace(tmp_path / "trace", execution_logs=LOGS), databases, settings)
+    load(execution_logs=LOGS)
     moved = LOGS.replace("2024-02-01T00:00:00Z", "2024-03-01T00:00:00Z")
 
-    again, changed = (
-        import_trace(write_trace(tmp_path / name, execution_logs=text), databases, settings)
-        for name, text in (("again", LOGS), ("moved", moved))
-    )
+    again, changed = load(execution_logs=LOGS), load(execution_logs=moved)
 
     assert (again.tables[-1].rows_written, changed.tables[-1].rows_written) == (0, 1)
     assert source.execute(
@@ -200,30 +190,24 @@ def test_the_same_log_again_writes_nothing_and_a_changed_line_is_the_only_one_wr
     ]
 
 
-def test_columns_that_the_source_does_not_have_are_left_out(
-    databases: Databases, settings: Settings, source: psycopg.Connection, tmp_path: Path
-) -> None:
+def test_columns_that_the_source_does_not_have_are_left_out(load: Load, source: psycopg.Connection) -> None:
     """A payload in the file stays in the file."""
     lines = FILES["jobs"].splitlines()
     with_payload = "\n".join([f"{lines[0]},result", *(f"{line},Jane Doe" for line in lines[1:])])
 
-    import_trace(write_trace(tmp_path / "trace", jobs=with_payload), databases, settings)
+    load(jobs=with_payload)
 
     assert {row["result"] for row in rows(source, "jobs")} == {None}
 
 
-def test_optional_columns_are_read_when_they_are_there(
-    databases: Databases, settings: Settings, source: psycopg.Connection, tmp_path: Path
-) -> None:
+def test_optional_columns_are_read_when_they_are_there(load: Load, source: psycopg.Connection) -> None:
     """Time zones and deletions arrive; a trace of only the required columns is complete too."""
     with_zone = f"organization_id,name,time_zone,deleted_at\n{ORGANIZATION},Acme,Europe/Amsterdam,\n"
     with_zone += f"{NEIGHBOUR},Neighbour,,2024-02-01T00:00:00Z\n"
     bare_jobs = "job_id,organization_id,workflow_id,status,created_at\n"
     bare_jobs += f"{JOB},{ORGANIZATION},{WORKFLOW},PENDING,2024-01-31T08:00:00Z\n"
 
-    import_trace(
-        write_trace(tmp_path / "trace", organizations=with_zone, jobs=bare_jobs), databases, settings
-    )
+    load(organizations=with_zone, jobs=bare_jobs)
 
     assert [(row["time_zone"], row["deleted_at"]) for row in rows(source, "organizations")] == [
         ("Europe/Amsterdam", None),
@@ -232,42 +216,24 @@ def test_optional_columns_are_read_when_they_are_there(
     assert [(row["status"], row["client_id"]) for row in rows(source, "jobs")] == [("PENDING", None)]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "tab\there",
-        "line\nbreak",
-        "\\N",
-        "\\.",
-        "a\\tb",
-        'O\'Brien, "Bob"',
-        "Łódź 😀",
-        "  padded  ",
-        "carriage\rreturn",
-        "%(name)s",
-        "NULL",
-    ],
-)
-def test_a_name_arrives_as_it_was_written(
-    databases: Databases, settings: Settings, source: psycopg.Connection, tmp_path: Path, name: str
-) -> None:
+NAMES = ["tab\there", "line\nbreak", "\\N", "\\.", "a\\tb", 'O\'Brien, "Bob"', "Łódź 😀", "  padded  "]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "carriage\rreturn", "%(name)s", "NULL"])
+def test_a_name_arrives_as_it_was_written(load: Load, source: psycopg.Connection, name: str) -> None:
     """Whatever a name holds, COPY's own signs included, is the name that is stored."""
     quoted = '"' + name.replace('"', '""') + '"'
 
-    import_trace(
-        write_trace(tmp_path / "trace", clients=edited("clients", "Dr. Who", quoted)), databases, settings
-    )
+    load(clients=edited("clients", "Dr. Who", quoted))
 
     assert [row["name"] for row in rows(source, "clients")] == [name, "Dr. No"]
 
 
-def test_empty_files_are_a_trace_without_rows(
-    databases: Databases, settings: Settings, source: psycopg.Connection, tmp_path: Path
-) -> None:
+def test_empty_files_are_a_trace_without_rows(load: Load, source: psycopg.Connection) -> None:
     """Headers alone import nothing and fail nothing."""
     headers = {table: FILES[table].partition("\n")[0] for table in TABLES}
 
-    report = import_trace(write_trace(tmp_path / "trace", **headers), databases, settings)
+    report = load(**headers)
 
     assert [(table.rows, table.rows_written) for table in report.tables] == [(0, 0)] * 4
     assert versions(source) == {}
@@ -283,34 +249,31 @@ def test_empty_files_are_a_trace_without_rows(
         {"execution_logs": LOGS.replace("FATAL", "GRAVE")},
     ],
 )
-def test_a_wrong_trace_imports_nothing(
-    databases: Databases, settings: Settings, source: psycopg.Connection, tmp_path: Path, wrong: dict
-) -> None:
+def test_a_wrong_trace_imports_nothing(load: Load, source: psycopg.Connection, wrong: dict) -> None:
     """One wrong line in the last file keeps the good files out too, and rows that were there stay."""
     plant_job(source, plant_tenant(source, "Somebody else"))
     before = versions(source)
 
     with pytest.raises(InvalidTrace, match="nothing was imported"):
-        import_trace(write_trace(tmp_path / "trace", **wrong), databases, settings)
+        load(**wrong)
 
     assert versions(source) == before
 
 
 def test_a_trace_that_contradicts_the_database_imports_nothing(
-    databases: Databases, settings: Settings, source: psycopg.Connection, tmp_path: Path
+    load: Load, source: psycopg.Connection
 ) -> None:
     """A workflow with jobs cannot move to another tenant: the broken rule is named, values are not."""
-    import_trace(write_trace(tmp_path / "trace"), databases, settings)
+    load()
     before = versions(source)
-    moved = write_trace(
-        tmp_path / "moved",
-        workflows=edited("workflows", f"{THEIR_WORKFLOW},{NEIGHBOUR}", f"{THEIR_WORKFLOW},{ORGANIZATION}"),
-        clients=edited("clients", "Dr. Who", "Jane Doe"),
-        jobs=FILES["jobs"].replace(FILES["jobs"].splitlines()[-1], ""),
-    )
+    moved = {
+        "workflows": edited("workflows", f"{THEIR_WORKFLOW},{NEIGHBOUR}", f"{THEIR_WORKFLOW},{ORGANIZATION}"),
+        "clients": edited("clients", "Dr. Who", "Jane Doe"),
+        "jobs": FILES["jobs"].replace(FILES["jobs"].splitlines()[-1], ""),
+    }
 
     with pytest.raises(InvalidTrace) as refusal:
-        import_trace(moved, databases, settings)
+        load(**moved)
 
     assert str(refusal.value).endswith(
         "It contradicts rows that are in the database already (jobs_workflow_is_of_the_same_organization);"
@@ -337,13 +300,9 @@ def test_a_source_without_tables_says_what_to_do(
 def test_progress_is_told(databases: Databases, settings: Settings, tmp_path: Path) -> None:
     """Whoever waits hears how many rows were read, and how many have been loaded so far."""
     told: list[tuple[str, int]] = []
+    trace = write_trace(tmp_path / "trace")
 
-    import_trace(
-        write_trace(tmp_path / "trace"),
-        databases,
-        settings,
-        on_progress=lambda stage, done: told.append((stage, done)),
-    )
+    import_trace(trace, databases, settings, on_progress=lambda stage, done: told.append((stage, done)))
 
     assert told == [("read", 9), ("load", 2), ("load", 4), ("load", 6), ("load", 9)]
 

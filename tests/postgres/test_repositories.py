@@ -43,7 +43,7 @@ JOBS = 150
 
 ZONES = ["UTC", "America/New_York", "Asia/Kolkata", "Pacific/Chatham"]
 
-Repository = Callable[[Tenant], AnalyticsRepository]
+Tenants = dict[str, Tenant]
 
 # What is true of a range, said of the source alone.
 TRUTH = """
@@ -68,6 +68,7 @@ TRUTH = """
 
 NOT_VISIBLE = {"workflow_id": WorkflowNotVisible, "client_id": ClientNotVisible}
 INITIATORS = ("USER", "SCHEDULE", "unknown")
+DIMENSIONS = ("workflow_id", "client_id", "initiator_type")
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Planted:
     """A database whose jobs are in its aggregates, and its tenants by their zone."""
 
     url: str
-    tenants: dict[str, Tenant]
+    tenants: Tenants
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +128,7 @@ def repository(databases: Databases, settings: Settings) -> Iterator[Callable[[T
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_counts_and_means_of_any_hours_are_those_of_the_jobs(
-    zone: str, tenants: dict[str, Tenant], repository: Any, source: psycopg.Connection
+    zone: str, tenants: Tenants, repository: Any, source: psycopg.Connection
 ) -> None:
     """From hour to hour, for the whole tenant and for each workflow, across days, weeks and months."""
     chance, tenant = Random(zone), tenants[zone]
@@ -136,15 +137,12 @@ def test_counts_and_means_of_any_hours_are_those_of_the_jobs(
             since = NOON + chance.randrange(-24 * 40, 24 * 40) * HOUR
             until = since + chance.choice([1, 7, 30, 24 * 7, 24 * 31, 24 * 80]) * HOUR
             for workflow in (None, *tenant.workflows):
-                found = metrics.get_total(since=since, until=until, workflow_id=workflow)
-
-                true = truth(source, tenant, since, until, workflow)
-                assert_counted(found, true, (since, until, workflow))
+                asked(metrics, source, tenant, since, until, workflow_id=workflow)
 
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_any_days_are_told_by_two_dimensions(
-    zone: str, tenants: dict[str, Tenant], repository: Any, source: psycopg.Connection
+    zone: str, tenants: Tenants, repository: Any, source: psycopg.Connection
 ) -> None:
     """From one local midnight to another, the figures of each pair are those of its jobs."""
     chance, tenant, clocks = Random(zone), tenants[zone], ZoneInfo(zone)
@@ -153,17 +151,13 @@ def test_any_days_are_told_by_two_dimensions(
             first = date(2023, 12, 25) + chance.randrange(40) * DAY
             last = first + chance.choice([1, 2, 6, 7, 30, 45]) * DAY
             since, until = (datetime(*day.timetuple()[:3], tzinfo=clocks) for day in (first, last))
-            found = metrics.get_total(since=since, until=until, **named)
-
-            true = truth(source, tenant, since, until, *named.values())
             exact = last - first == DAY or (last - first == 7 * DAY and first.weekday() == 0)
-            assert_counted(found, true, (named, since, until))
-            assert_percentiles(found, true, (named, since, until), exact=exact)
+            asked(metrics, source, tenant, since, until, exact=exact, **named)
 
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_weeks_and_months_are_told_by_three_dimensions(
-    zone: str, tenants: dict[str, Tenant], repository: Any, source: psycopg.Connection
+    zone: str, tenants: Tenants, repository: Any, source: psycopg.Connection
 ) -> None:
     """Counts and means of any; percentiles of one, and of more none at all rather than wrong ones."""
     tenant, clocks = tenants[zone], ZoneInfo(zone)
@@ -177,13 +171,8 @@ def test_weeks_and_months_are_told_by_three_dimensions(
     timed = 0
     with repository(tenant) as metrics:
         for (since, until, exact), named in product(ranges, combinations(tenant, 3)):
-            found = metrics.get_total(since=since, until=until, **named)
-
-            true = truth(source, tenant, since, until, *named.values())
-            assert_counted(found, true, (named, since, until))
-            if exact:
-                assert_percentiles(found, true, (named, since, until), exact=True)
-            else:
+            found, true = asked(metrics, source, tenant, since, until, exact=exact or None, **named)
+            if not exact:
                 timed += true["timed"]
                 assert figures_of(found) == [None] * 4
                 assert (found.estimated, found.relative_error) == (False, None)
@@ -193,7 +182,7 @@ def test_weeks_and_months_are_told_by_three_dimensions(
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_percentiles_are_exact_for_what_is_stored_and_close_otherwise(
-    zone: str, tenants: dict[str, Tenant], repository: Any, source: psycopg.Connection
+    zone: str, tenants: Tenants, repository: Any, source: psycopg.Connection
 ) -> None:
     """One bucket's are the stored ones; over others the answer says how far off it may be, and is not."""
     tenant, clocks = tenants[zone], ZoneInfo(zone)
@@ -212,15 +201,13 @@ def test_percentiles_are_exact_for_what_is_stored_and_close_otherwise(
     ]
     with repository(tenant) as metrics:
         for (since, until), workflow in product(buckets + others, (None, tenant.workflows[0])):
-            found = metrics.get_total(since=since, until=until, workflow_id=workflow)
-
-            true = truth(source, tenant, since, until, workflow)
-            assert_percentiles(found, true, (since, until), exact=(since, until) in buckets)
+            exact = (since, until) in buckets
+            asked(metrics, source, tenant, since, until, exact=exact, workflow_id=workflow)
 
 
 @pytest.mark.changes_the_planted
 def test_missing_histograms_are_not_made_up_for(
-    tenants: dict[str, Tenant], repository: Any, analytics: psycopg.Connection
+    tenants: Tenants, repository: Any, analytics: psycopg.Connection
 ) -> None:
     """While some cells are of an older definition, no percentile is told of the jobs of the others."""
     tenant = tenants["UTC"]
@@ -249,7 +236,7 @@ def test_missing_histograms_are_not_made_up_for(
 @pytest.mark.parametrize("kind", ["workflow", "client"])
 def test_every_workflow_and_client_is_told_with_its_name(
     kind: str,
-    tenants: dict[str, Tenant],
+    tenants: Tenants,
     repository: Any,
     source: psycopg.Connection,
     databases: Databases,
@@ -287,7 +274,7 @@ def test_every_workflow_and_client_is_told_with_its_name(
 
 
 def test_every_initiator_is_told_that_started_a_job(
-    tenants: dict[str, Tenant], repository: Any, source: psycopg.Connection
+    tenants: Tenants, repository: Any, source: psycopg.Connection
 ) -> None:
     """The slowest first, `unknown` among them; where nothing was started there is none."""
     tenant = tenants["Pacific/Chatham"]
@@ -307,7 +294,7 @@ def test_every_initiator_is_told_that_started_a_job(
 
 
 def test_each_is_told_of_a_part_of_the_jobs(
-    tenants: dict[str, Tenant], repository: Any, source: psycopg.Connection
+    tenants: Tenants, repository: Any, source: psycopg.Connection
 ) -> None:
     """Workflows of one client, clients of one initiator and so on: each row is that of the jobs of both."""
     tenant, clocks = tenants["America/New_York"], ZoneInfo("America/New_York")
@@ -341,7 +328,7 @@ def test_each_is_told_of_a_part_of_the_jobs(
 
 @pytest.mark.changes_the_planted
 def test_who_is_no_workflow_or_client_of_the_tenant_is_not_visible(
-    tenants: dict[str, Tenant],
+    tenants: Tenants,
     repository: Any,
     source: psycopg.Connection,
     databases: Databases,
@@ -371,7 +358,7 @@ def test_who_is_no_workflow_or_client_of_the_tenant_is_not_visible(
 
 
 def test_stored_rows_are_told_without_sentinels(
-    tenants: dict[str, Tenant], repository: Any, analytics: psycopg.Connection
+    tenants: Tenants, repository: Any, analytics: psycopg.Connection
 ) -> None:
     """All together is None, jobs without a client are said to be, and a page goes on where the last ended."""
     tenant = tenants["America/New_York"]
@@ -383,12 +370,8 @@ def test_stored_rows_are_told_without_sentinels(
         first = metrics.get_metrics(**asked, workflow_id=EACH, client_id=EACH, rows=5)
         last = first[-1]
         client = NO_CLIENT if last.has_no_client else last.client_id
-        rest = metrics.get_metrics(
-            **asked,
-            workflow_id=EACH,
-            client_id=EACH,
-            after=(last.period_start, last.workflow_id, client, "all"),
-        )
+        after = (last.period_start, last.workflow_id, client, "all")
+        rest = metrics.get_metrics(**asked, workflow_id=EACH, client_id=EACH, after=after)
 
     stored = cells(analytics, tenant.organization)
     assert {
@@ -411,7 +394,7 @@ def test_stored_rows_are_told_without_sentinels(
     assert first + rest == by_client
 
 
-def test_what_is_not_stored_is_refused_in_a_sentence(tenants: dict[str, Tenant], repository: Any) -> None:
+def test_what_is_not_stored_is_refused_in_a_sentence(tenants: Tenants, repository: Any) -> None:
     """Half an hour, a range without extent or zone, a measure that nobody keeps."""
     with repository(tenants["UTC"]) as metrics:
         with pytest.raises(RangeNotStored, match="whole UTC hours, whole days and weeks and months"):
@@ -435,7 +418,7 @@ def test_what_is_not_stored_is_refused_in_a_sentence(tenants: dict[str, Tenant],
 
 @pytest.mark.changes_the_planted
 def test_hours_that_were_removed_are_not_taken_for_none(
-    tenants: dict[str, Tenant], repository: Any, databases: Databases, settings: Settings
+    tenants: Tenants, repository: Any, databases: Databases, settings: Settings
 ) -> None:
     """No row is told and no zero, but since when hours are kept; days are as they were."""
     tenant, kept_since = tenants["UTC"], (NOON - DAY).replace(hour=0)
@@ -455,14 +438,10 @@ def test_hours_that_were_removed_are_not_taken_for_none(
         assert metrics.get_total(since=day, until=day + 2 * DAY)["total_executions"] > 0
 
 
-def test_nobody_sees_a_neighbour_whatever_is_asked(
-    tenants: dict[str, Tenant], databases: Databases, settings: Settings
-) -> None:
+def test_nobody_sees_a_neighbour_whatever_is_asked(tenants: Tenants, repository: Any) -> None:
     """Each question of each tenant counts its own jobs; names and completeness are its own."""
     for tenant in tenants.values():
-        identity = admit(tenant.organization)
-        with reading_as(databases.analytics_url, settings, identity) as connection:
-            metrics = AnalyticsRepository(connection, identity)
+        with repository(tenant) as metrics:
             whole = {"since": NOON - 99 * DAY, "until": NOON + 99 * DAY}
             hours = {end: at.replace(minute=0) for end, at in whole.items()}
             workflows = metrics.get_breakdown("workflow_id", **hours)
@@ -478,18 +457,13 @@ def test_nobody_sees_a_neighbour_whatever_is_asked(
         assert (complete.time_zone, complete.organization_name) == (zone, f"Acme of {zone}")
 
 
-def test_one_who_was_never_published_has_nothing(databases: Databases, settings: Settings) -> None:
+def test_one_who_was_never_published_has_nothing(repository: Any) -> None:
     """No row is no error: zero jobs, no names, and completeness of nothing."""
-    identity = admit(new_id())
+    asked = {"since": NOON, "until": NOON + DAY}
 
-    with reading_as(databases.analytics_url, settings, identity) as connection:
-        metrics = AnalyticsRepository(connection, identity)
-        stats = metrics.get_total(since=NOON, until=NOON + DAY)
-        shown = [
-            metrics.get_breakdown("workflow_id", since=NOON, until=NOON + DAY),
-            metrics.get_breakdown("client_id", since=NOON, until=NOON + DAY),
-            metrics.get_breakdown("initiator_type", since=NOON, until=NOON + DAY),
-        ]
+    with repository(Tenant(new_id(), (), ())) as metrics:
+        stats = metrics.get_total(**asked)
+        shown = [metrics.get_breakdown(each, **asked) for each in DIMENSIONS]
         complete = metrics.get_completeness()
 
     assert (stats["total_executions"], stats["average_duration_ms"], complete) == (0, None, None)
@@ -499,32 +473,20 @@ def test_one_who_was_never_published_has_nothing(databases: Databases, settings:
 @pytest.mark.changes_the_planted
 @pytest.mark.parametrize("many", [1, 1_000 if EVERYTHING else 100])
 def test_many_are_asked_for_in_one_query(
-    many: int, databases: Databases, settings: Settings, source: psycopg.Connection
+    many: int, databases: Databases, settings: Settings, source: psycopg.Connection, repository: Any
 ) -> None:
     """However many there are: no workflow, client or initiator costs a query of its own, and no name."""
     tenant = plant_tenant(source, workflows=many, clients=many)
-    each = zip(tenant.workflows, tenant.clients, range(many), strict=True)
-    plant_jobs(
-        source,
-        tenant,
-        [
-            {"workflow_id": workflow, "client_id": client, "initiator_type": f"Type {number}"}
-            for workflow, client, number in each
-        ],
-    )
+    types = [f"Type {number}" for number in range(many)]
+    each = zip(tenant.workflows, tenant.clients, types, strict=True)
+    plant_jobs(source, tenant, [dict(zip(DIMENSIONS, values, strict=True)) for values in each])
     refresh(databases, settings)
-    identity = admit(tenant.organization)
     asked = {"since": NOON - DAY, "until": NOON + DAY}
 
-    with reading_as(databases.analytics_url, settings, identity) as connection:
-        metrics = AnalyticsRepository(connection, identity)
+    with repository(tenant) as metrics:
         metrics.get_total(**asked)
-        with counted(connection) as statements:
-            found = [
-                metrics.get_breakdown("workflow_id", **asked),
-                metrics.get_breakdown("client_id", **asked),
-                metrics.get_breakdown("initiator_type", **asked),
-            ]
+        with counted(metrics._connection) as statements:
+            found = [metrics.get_breakdown(each, **asked) for each in DIMENSIONS]
             metrics.get_total(**asked, workflow_id=tenant.workflows[0])
             metrics.get_total(**asked, client_id=tenant.clients[0])
 
@@ -532,18 +494,13 @@ def test_many_are_asked_for_in_one_query(
     assert statements == [5]
 
 
-def test_the_drivers_words_stay_behind(
-    tenants: dict[str, Tenant], databases: Databases, settings: Settings
-) -> None:
+def test_the_drivers_words_stay_behind(tenants: Tenants, repository: Any) -> None:
     """What went wrong in the database is for its operator, not for whoever asked."""
-    identity = admit(tenants["UTC"].organization)
-
-    with reading_as(databases.analytics_url, settings, identity) as connection:
-        metrics = AnalyticsRepository(connection, identity)
-        connection.execute("SET LOCAL role = 'pg_signal_backend'")
+    with repository(tenants["UTC"]) as metrics:
+        metrics._connection.execute("SET LOCAL role = 'pg_signal_backend'")
         with pytest.raises(AnalyticsQueryError) as failed:
             metrics.get_breakdown("workflow_id", since=NOON - 99 * DAY, until=NOON + 99 * DAY)
-        connection.rollback()
+        metrics._connection.rollback()
 
     assert isinstance(failed.value.__cause__, psycopg.Error)
     assert "permission" in str(failed.value.__cause__)
@@ -592,15 +549,8 @@ def truth(
     initiator: str | None = None,
 ) -> dict[str, Any]:
     """What the source says of a range."""
-    values = {
-        "organization": tenant.organization,
-        "since": since,
-        "until": until,
-        "workflow": workflow,
-        "client": client,
-        "initiator": initiator,
-        "no_client": NO_CLIENT,
-    }
+    values = {"organization": tenant.organization, "since": since, "until": until}
+    values |= {"workflow": workflow, "client": client, "initiator": initiator, "no_client": NO_CLIENT}
     with source.cursor(row_factory=dict_row) as cursor:
         found = cursor.execute(TRUTH, values).fetchone()
     assert found
@@ -616,6 +566,25 @@ def combinations(tenant: Tenant, dimensions: int) -> list[dict[str, Any]]:
     }
     every = [dict(zip(named, values, strict=True)) for values in product(*named.values())]
     return [each for each in every if sum(value is not None for value in each.values()) == dimensions]
+
+
+def asked(
+    metrics: AnalyticsRepository,
+    source: psycopg.Connection,
+    tenant: Tenant,
+    since: datetime,
+    until: datetime,
+    *,
+    exact: bool | None = None,
+    **named: Any,
+) -> tuple[RangeFigures, dict[str, Any]]:
+    """The figures of a range and the truth, once compared: percentiles too, if they are exact or close."""
+    found = metrics.get_total(since=since, until=until, **named)
+    true = truth(source, tenant, since, until, **by_truth(named))
+    assert_counted(found, true, (named, since, until))
+    if exact is not None:
+        assert_percentiles(found, true, (named, since, until), exact=exact)
+    return found, true
 
 
 def assert_counted(found: RangeFigures, true: dict[str, Any], where: Any) -> None:
@@ -651,9 +620,4 @@ def by_truth(named: dict[str, Any]) -> dict[str, Any]:
 
 def figures_of(found: RangeFigures) -> list[float | None]:
     """The four of them."""
-    return [
-        found["median_duration_ms"],
-        found["p90_duration_ms"],
-        found["p95_duration_ms"],
-        found["p99_duration_ms"],
-    ]
+    return [found[f"{name}_duration_ms"] for name in ("median", "p90", "p95", "p99")]

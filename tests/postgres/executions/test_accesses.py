@@ -9,13 +9,13 @@ from psycopg.errors import InsufficientPrivilege
 
 from pipelines.errors import AccessNotLogged, AccessUnexplained, JobNotVisible, SchemaMissing
 from pipelines.executions.transactions import AccessLog
-from pipelines.executions.unit_of_work import UnitOfWork, unit_of_work
+from pipelines.executions.unit_of_work import UnitOfWork
 from pipelines.postgres.connections import Databases
 from pipelines.postgres.grants import grants
 from pipelines.query.tenant import admit
 from pipelines.settings import Settings
 from tests.conftest import with_database, with_user
-from tests.postgres.executions.conftest import Begin, plant_screenshot
+from tests.postgres.executions.conftest import Begin, plant_child, plant_screenshot
 from tests.support.log_lines import line
 from tests.support.planting import Tenant, new_id, plant_job
 
@@ -34,15 +34,8 @@ def job(source: psycopg.Connection, acme: Tenant) -> object:
     """A job with a result, a screenshot, rules and an error in its log."""
     job = plant_job(source, acme)
     plant_screenshot(source, acme, job)
-    source.execute(
-        "INSERT INTO orchestration.execution_rag_rules (organization_id, job_id) VALUES (%s, %s)",
-        [acme.organization, job],
-    )
-    source.execute(
-        "INSERT INTO orchestration.execution_logs (organization_id, job_id, sequence, level)"
-        " VALUES (%s, %s, 0, 'ERROR')",
-        [acme.organization, job],
-    )
+    plant_child(source, acme, job, "execution_rag_rules")
+    plant_child(source, acme, job, "execution_logs", sequence=0, level="ERROR")
     return job
 
 
@@ -106,19 +99,10 @@ def test_the_log_is_written_before_the_rows_are_read(
 
 @pytest.mark.parametrize(("accessed_by", "purpose"), [("", "treatment"), ("dr.who", ""), (" ", "\n")])
 def test_an_access_is_somebodys_and_for_something(
-    databases: Databases, settings: Settings, acme: Tenant, accessed_by: str, purpose: str
+    begin: Begin, acme: Tenant, accessed_by: str, purpose: str
 ) -> None:
     """Otherwise the unit of work does not begin."""
-    with (
-        pytest.raises(AccessUnexplained),
-        unit_of_work(
-            databases.source_url,
-            settings,
-            admit(acme.organization),
-            accessed_by=accessed_by,
-            purpose=purpose,
-        ),
-    ):
+    with pytest.raises(AccessUnexplained), begin(acme, reader=(accessed_by, purpose)):
         pass
 
 
@@ -175,13 +159,10 @@ def application(source: psycopg.Connection, databases: Databases, settings: Sett
 
 @pytest.mark.every_postgres
 def test_an_application_can_work_and_only_add_to_the_log(
-    application: str, source: psycopg.Connection, settings: Settings, acme: Tenant
+    application: str, source: psycopg.Connection, begin: Begin, acme: Tenant
 ) -> None:
     """What `execmetrics grants` prints for it is enough for every repository, and no more."""
-    started = unit_of_work(
-        application, settings, admit(acme.organization), accessed_by="dr.who", purpose="treatment"
-    )
-    with started as work:
+    with begin(acme, application) as work:
         workflow = work.workflows.create("Intake")
         work.workflows.create_definition(workflow.id, {"steps": ["x" * 1_048_576]})
         job = work.jobs.create(workflow.id, result={"patient": "private"})

@@ -191,9 +191,8 @@ def test_the_store_can_be_a_bucket(settings: Settings, monkeypatch: pytest.Monke
 
         assert bucket.objects == {f"folder/{blob.reference}": b"content"}
         assert store.read(blob) == b"content"
-        assert store.find_written_before(WRITTEN) == ()
-        (found,) = store.find_written_before(WRITTEN + timedelta(seconds=1))
-        assert (found.reference, found.size_bytes) == (blob.reference, 7)
+        assert store.find_written_before(WRITTEN) == {}
+        assert store.find_written_before(WRITTEN + timedelta(seconds=1)) == {blob.reference: 7}
         store.delete([blob.reference])
         with pytest.raises(BlobDamaged):
             store.read(blob)

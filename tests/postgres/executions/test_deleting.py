@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from pipelines.errors import JobNotVisible, WorkflowNotVisible
-from tests.postgres.executions.conftest import Begin, plant_screenshot
+from tests.postgres.executions.conftest import Begin, plant_child, plant_screenshot
 from tests.support.planting import NOON, Tenant, plant_job
 
 CHILDREN = ("execution_logs", "execution_screenshots", "execution_rag_rules", "execution_metadata")
@@ -17,22 +17,11 @@ def plant_execution(source: psycopg.Connection, tenant: Tenant) -> UUID:
     """A job with a row in every table of its children."""
     job = plant_job(source, tenant)
     plant_screenshot(source, tenant, job)
-    owner = [tenant.organization, job]
-    source.execute(
-        "INSERT INTO orchestration.execution_logs (organization_id, job_id, sequence, level)"
-        " VALUES (%s, %s, 0, 'INFO')",
-        owner,
-    )
-    source.execute(
-        "INSERT INTO orchestration.execution_rag_rules (organization_id, job_id) VALUES (%s, %s)", owner
-    )
-    source.execute(
-        "INSERT INTO orchestration.execution_metadata (organization_id, job_id, workflow_id, workflow_name,"
-        " client_id, client_name, status, created_at, last_synced_at)"
-        " SELECT organization_id, id, workflow_id, 'Intake', client_id, 'Clinic', status, created_at, now()"
-        " FROM orchestration.jobs WHERE organization_id = %s AND id = %s",
-        owner,
-    )
+    plant_child(source, tenant, job, "execution_logs", sequence=0, level="INFO")
+    plant_child(source, tenant, job, "execution_rag_rules")
+    named = {"workflow_id": tenant.workflows[0], "workflow_name": "Intake", "status": "COMPLETED"}
+    named |= {"client_id": tenant.clients[0], "client_name": "Clinic"}
+    plant_child(source, tenant, job, "execution_metadata", **named, created_at=NOON, last_synced_at=NOON)
     return job
 
 

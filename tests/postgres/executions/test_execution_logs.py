@@ -4,11 +4,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import hypothesis
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import strategies as st
 
 from pipelines.errors import (
     ExecutionQueryError,
@@ -19,9 +16,9 @@ from pipelines.errors import (
 )
 from pipelines.executions.execution_logs import LogLine, NewLogLine
 from pipelines.subjects.steps import Level
-from tests.postgres.executions.conftest import Begin
-from tests.support.log_lines import all_pages, line, lines
-from tests.support.planting import DAY, MINUTE, NOON, Tenant, change_job, new_id, plant_job
+from tests.postgres.executions.conftest import Begin, count_rows, write_lines
+from tests.support.log_lines import line
+from tests.support.planting import DAY, NOON, Tenant, change_job, new_id, plant_job
 
 pytestmark = pytest.mark.every_postgres
 
@@ -46,9 +43,7 @@ def test_a_line_comes_back_as_it_was_written(
         line(job, 0, message=None),
         line(job, 2, timestamp=datetime(1969, 1, 1, tzinfo=UTC), metadata={}, step_name=""),
     ]
-    with begin(neighbour) as work:
-        work.logs.create_many([line(theirs)])
-        work.commit()
+    write_lines(begin, neighbour, [line(theirs)])
 
     with begin(acme) as work:
         count = work.logs.create_many(written)
@@ -79,7 +74,7 @@ def test_lines_of_another_tenants_job_cannot_be_written(
             with pytest.raises(ExecutionQueryError):
                 work.commit()
 
-    assert stored(source) == 0
+    assert count_rows(source, "execution_logs") == 0
 
 
 def test_a_failure_of_the_caller_leaves_no_line_behind(
@@ -98,7 +93,7 @@ def test_a_failure_of_the_caller_leaves_no_line_behind(
         with pytest.raises(ExecutionQueryError):
             work.commit()
 
-    assert stored(source) == 0
+    assert count_rows(source, "execution_logs") == 0
     ((data,),) = source.execute("SHOW data_directory").fetchall()
     log = (Path(data) / "server.log").read_text("utf-8", errors="replace")
     assert "COPY from stdin failed" in log
@@ -132,7 +127,7 @@ def test_a_line_that_cannot_be_stored_stores_nothing(
     ):
         work.logs.create_many([line(job), line(job, metadata="x" * 20)])
 
-    assert stored(source) == 0
+    assert count_rows(source, "execution_logs") == 0
 
 
 def test_a_tenant_sees_only_its_own_lines(
@@ -141,9 +136,7 @@ def test_a_tenant_sees_only_its_own_lines(
     """Of a neighbour's job there are no lines, no counts, nothing to delete; who asked is written down."""
     mine, theirs = plant_job(source, acme), plant_job(source, neighbour)
     for tenant, job in ((acme, mine), (neighbour, theirs)):
-        with begin(tenant) as work:
-            work.logs.create_many([line(job, level=level) for level in Level])
-            work.commit()
+        write_lines(begin, tenant, [line(job, level=level) for level in Level])
 
     with begin(acme) as work:
         found = work.logs.find_by_job(theirs), work.logs.find_errors_by_job(theirs)
@@ -157,7 +150,7 @@ def test_a_tenant_sees_only_its_own_lines(
     assert own == dict.fromkeys(Level, 1)
     accesses = source.execute("SELECT job_id FROM orchestration.phi_access_log ORDER BY id").fetchall()
     assert accesses == [(theirs,)] * 3 + [(mine,)]
-    assert stored(source) == 12
+    assert count_rows(source, "execution_logs") == 12
 
 
 def test_lines_are_chosen_by_level_and_time(
@@ -165,9 +158,7 @@ def test_lines_are_chosen_by_level_and_time(
 ) -> None:
     """A range begins with its first moment and ends before its last; errors begin at ERROR, or at WARN."""
     job, theirs = plant_job(source, acme), plant_job(source, neighbour)
-    with begin(neighbour) as work:
-        work.logs.create_many([line(theirs, level=Level.ERROR)])
-        work.commit()
+    write_lines(begin, neighbour, [line(theirs, level=Level.ERROR)])
     with begin(acme) as work:
         work.logs.create_many(
             [
@@ -202,9 +193,7 @@ def test_lines_are_chosen_by_level_and_time(
 def test_a_deleted_jobs_lines_are_not_there(source: psycopg.Connection, begin: Begin, acme: Tenant) -> None:
     """Unless deleted ones are asked for; deleting the lines works either way, and is for good."""
     job, another = plant_job(source, acme), plant_job(source, acme)
-    with begin(acme) as work:
-        work.logs.create_many([line(job), line(another, level=Level.ERROR)])
-        work.commit()
+    write_lines(begin, acme, [line(job), line(another, level=Level.ERROR)])
     change_job(source, another, deleted_at=NOON)
 
     with begin(acme) as work:
@@ -218,39 +207,6 @@ def test_a_deleted_jobs_lines_are_not_there(source: psycopg.Connection, begin: B
     assert source.execute("SELECT job_id FROM orchestration.execution_logs").fetchall() == [(job,)]
 
 
-# Every example has jobs of its own.
-@hypothesis.settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    moments=st.lists(st.sampled_from([NOON, NOON + MINUTE, NOON + 2 * DAY]), max_size=9),
-    rows=st.integers(1, 5),
-    errors=st.booleans(),
-)
-def test_pages_are_the_whole(
-    source: psycopg.Connection,
-    begin: Begin,
-    acme: Tenant,
-    neighbour: Tenant,
-    moments: list[datetime],
-    rows: int,
-    errors: bool,
-) -> None:
-    """Whatever their size and however many lines have the same time: no line is left out or told twice."""
-    job, theirs = plant_job(source, acme), plant_job(source, neighbour)
-    # Two lines of one place but for their ids.
-    said = [each for each in lines(job, moments, level=Level.ERROR) for _ in range(2)]
-    with begin(neighbour) as work:
-        work.logs.create_many(lines(theirs, moments, level=Level.ERROR))
-        work.commit()
-    with begin(acme) as work:
-        work.logs.create_many(said)
-        find = work.logs.find_errors_by_job if errors else work.logs.find_by_job
-        whole = find(job)
-        paged = list(all_pages(lambda **page: find(job, **page), rows))
-
-    assert len(whole) == len(said)
-    assert paged == list(whole) == sorted(whole, key=lambda each: each.place, reverse=True)
-
-
 def without_id(each: object) -> dict:
     """The columns of a line but for its id."""
     return {name: value for name, value in vars(each).items() if name != "id"}
@@ -259,8 +215,3 @@ def without_id(each: object) -> dict:
 def levels(found: tuple[LogLine, ...]) -> list[str]:
     """The levels of lines, in their order."""
     return [each.level.value for each in found]
-
-
-def stored(source: psycopg.Connection) -> int:
-    """How many lines anybody can see."""
-    return source.execute("SELECT count(*) FROM orchestration.execution_logs").fetchone()[0]

@@ -18,7 +18,7 @@ from pipelines.postgres.connections import Databases
 from pipelines.runs.log_retention import LogsReport, keep_logs
 from pipelines.settings import Settings
 from pipelines.subjects.steps import Level
-from tests.postgres.executions.conftest import Begin
+from tests.postgres.executions.conftest import Begin, write_lines
 from tests.support.log_lines import all_pages, line, lines
 from tests.support.planting import DAY, MINUTE, NOON, Tenant, change_job, plant_job
 
@@ -114,7 +114,8 @@ def test_an_archive_shows_a_tenant_nobody_elses_lines(
     assert source.execute("SELECT count(*) FROM orchestration.phi_access_log").fetchone() == (5,)
 
 
-@hypothesis.settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.every_postgres
+@hypothesis.settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     moments=st.lists(
         st.sampled_from([NOON - MINUTE, NOON, Month(2024, 2).start - timedelta(microseconds=1)]), max_size=5
@@ -138,13 +139,9 @@ def test_pages_go_on_across_the_border(
 ) -> None:
     """No line is left out or told twice, also where lines of an archived month came after it was archived."""
     job, theirs = plant_job(source, acme), plant_job(source, neighbour)
-    with begin(neighbour) as work:
-        work.logs.create_many(lines(theirs, moments + later, level=Level.ERROR))
-        work.commit()
+    write_lines(begin, neighbour, lines(theirs, moments + later, level=Level.ERROR))
     for some, archived in ((moments + later, True), (late, False)):
-        with begin(acme) as work:
-            work.logs.create_many([each for each in lines(job, some, level=Level.ERROR) for _ in range(2)])
-            work.commit()
+        write_lines(begin, acme, [each for each in lines(job, some, level=Level.ERROR) for _ in range(2)])
         if archived:
             archive()
 
@@ -168,9 +165,7 @@ def test_lines_that_come_after_the_archive_are_added_to_it(
 ) -> None:
     """The month is made again, archived with what there was, and dropped again; the old file goes later."""
     archive()
-    with begin(acme) as work:
-        work.logs.create_many([line(jobs[0], 9, level=Level.ERROR)])
-        work.commit()
+    write_lines(begin, acme, [line(jobs[0], 9, level=Level.ERROR)])
     before = answers(begin, acme, jobs[0])
 
     report = archive()

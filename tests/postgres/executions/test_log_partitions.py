@@ -19,7 +19,7 @@ from pipelines.runs.checks import lines_without_a_month
 from pipelines.runs.log_retention import LogsReport, keep_logs
 from pipelines.settings import Settings
 from tests.conftest import CreateDatabase, with_user
-from tests.postgres.executions.conftest import Begin
+from tests.postgres.executions.conftest import Begin, write_lines
 from tests.support.log_lines import lines
 from tests.support.planting import DAY, MINUTE, NOON, Tenant, new_id, plant_job
 
@@ -61,7 +61,7 @@ def test_a_line_is_in_the_month_it_was_written_in(
     keep()
     job = plant_job(source, acme)
     moments = [FEBRUARY.start - timedelta(microseconds=1), FEBRUARY.start, FEBRUARY.end]
-    write(begin, acme, job, moments)
+    write_lines(begin, acme, lines(job, moments))
 
     assert where(source) == {
         moments[0]: "execution_logs_2024_01",
@@ -83,7 +83,7 @@ def test_lines_that_came_before_their_month_are_moved_into_it(
     far = datetime(2031, 5, 1, tzinfo=UTC)
     for tenant in (acme, neighbour):
         job = plant_job(source, tenant)
-        write(begin, tenant, job, [NOON, NOON - 400 * DAY, NOON + 40 * DAY, far])
+        write_lines(begin, tenant, lines(job, [NOON, NOON - 400 * DAY, NOON + 40 * DAY, far]))
     before = everything(source)
     unsorted = lines_without_a_month(Run(databases, settings))
 
@@ -105,7 +105,7 @@ def test_the_key_and_the_cascade_hold_in_every_month(
 ) -> None:
     """A month that was made later, around lines that were there, is no way around the rules."""
     job = plant_job(source, acme)
-    write(begin, acme, job, [NOON, NOON + 40 * DAY])
+    write_lines(begin, acme, lines(job, [NOON, NOON + 40 * DAY]))
     keep()
 
     with pytest.raises(psycopg.errors.ForeignKeyViolation):
@@ -159,7 +159,7 @@ def test_a_table_in_use_is_left_for_the_next_run(
     """A transaction that stays open is not waited for long; nothing was moved, and later all of it is."""
     monkeypatch.setattr(log_partitions, "_PAUSES_S", (0.01,))
     job = plant_job(source, acme)
-    write(begin, acme, job, [NOON])
+    write_lines(begin, acme, lines(job, [NOON]))
     with psycopg.connect(databases.source_url) as writer:
         partial_insert(writer, acme, job, 7)()
 
@@ -180,7 +180,7 @@ def test_old_months_are_dropped_whole(
     """A month goes once all of it is older than the setting, and its end is on record."""
     job = plant_job(source, acme)
     keep()
-    write(begin, acme, job, [NOON, NOON + 20 * DAY])
+    write_lines(begin, acme, lines(job, [NOON, NOON + 20 * DAY]))
 
     kept = keep(now=FEBRUARY.start + 10 * DAY - MINUTE, keep_logs=10 * DAY)
     dropped = keep(now=FEBRUARY.start + 10 * DAY, keep_logs=10 * DAY)
@@ -314,13 +314,6 @@ def leave_a_build_behind(source: psycopg.Connection, tenant: Tenant, job: UUID) 
             "CREATE UNIQUE INDEX CONCURRENTLY execution_logs_2024_01_by_step"
             " ON orchestration.execution_logs_2024_01 (job_id)"
         )
-
-
-def write(begin: Begin, tenant: Tenant, job: UUID, moments: list[datetime]) -> None:
-    """Write a line at each moment, and commit."""
-    with begin(tenant) as work:
-        work.logs.create_many(lines(job, moments))
-        work.commit()
 
 
 def partial_insert(

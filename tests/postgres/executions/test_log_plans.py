@@ -40,49 +40,29 @@ BY_LEVEL, BY_TIME, OF_PROBLEMS = (
 Ask = Callable[[ExecutionLogRepository, UUID], object]
 
 # A question, by which of the indexes it is searched, and in which months; 0 is the default partition.
+IN_MARCH = {"since": MARCH, "until": APRIL}
 QUESTIONS: dict[str, tuple[Ask, tuple[str, ...], tuple[int, ...]]] = {
-    "a month": (
-        lambda logs, job: logs.find_by_job(job, since=MARCH, until=APRIL),
-        (BY_TIME,),
-        (3,),
-    ),
+    "a month": (lambda logs, job: logs.find_by_job(job, **IN_MARCH), (BY_TIME,), (3,)),
     "the first page": (
         lambda logs, job: logs.find_by_job(job, since=MARCH, rows=10),
-        (BY_TIME,),
-        (0, 3, 4, 5, 6, 7),
+        *((BY_TIME,), (0, 3, 4, 5, 6, 7)),
     ),
     "the next page": (
         lambda logs, job: logs.find_by_job(job, after=LinePlace(MARCH, 0, job), rows=10),
-        (BY_TIME,),
-        (0, 1, 2, 3),
+        *((BY_TIME,), (0, 1, 2, 3)),
     ),
     "a level": (
-        lambda logs, job: logs.find_by_job(job, level=Level.INFO, since=MARCH, until=APRIL),
-        (BY_LEVEL,),
-        (3,),
+        lambda logs, job: logs.find_by_job(job, level=Level.INFO, **IN_MARCH),
+        *((BY_LEVEL,), (3,)),
     ),
-    "errors": (
-        lambda logs, job: logs.find_errors_by_job(job, since=MARCH, until=APRIL),
-        (OF_PROBLEMS, BY_LEVEL),
-        (3,),
-    ),
+    "errors": (lambda logs, job: logs.find_errors_by_job(job, **IN_MARCH), (OF_PROBLEMS, BY_LEVEL), (3,)),
     "errors and warnings": (
-        lambda logs, job: logs.find_errors_by_job(job, with_warnings=True, since=MARCH, until=APRIL),
-        (OF_PROBLEMS,),
-        (3,),
+        lambda logs, job: logs.find_errors_by_job(job, with_warnings=True, **IN_MARCH),
+        *((OF_PROBLEMS,), (3,)),
     ),
-    "counts": (
-        lambda logs, job: logs.get_level_counts(job, since=MARCH, until=APRIL),
-        (BY_LEVEL, BY_TIME),
-        (3,),
-    ),
-    "all of it": (
-        lambda logs, job: logs.delete_by_job(job),
-        (BY_LEVEL, BY_TIME),
-        tuple(range(8)),
-    ),
+    "counts": (lambda logs, job: logs.get_level_counts(job, **IN_MARCH), (BY_LEVEL, BY_TIME), (3,)),
+    "all of it": (lambda logs, job: logs.delete_by_job(job), (BY_LEVEL, BY_TIME), tuple(range(8))),
 }
-
 
 PARTITION = re.compile(r"execution_logs_(default|\d{4}_\d\d)")
 EMPTY = ("execution_logs_2024_07", "execution_logs_default")

@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.errors import ExecutionQueryError, RowRefused, UnitOfWorkEnded, UnitOfWorkNested
 from pipelines.subjects.jobs import Status
-from tests.postgres.executions.conftest import Begin
+from tests.postgres.executions.conftest import Begin, count_rows
 from tests.support.planting import Tenant
 
 
@@ -16,9 +16,9 @@ def test_what_is_committed_is_kept_together(source: psycopg.Connection, begin: B
     with begin(acme) as work:
         work.jobs.create(acme.workflows[0])
         work.jobs.create(acme.workflows[1])
-        before = jobs(source)
+        before = count_rows(source, "jobs")
         work.commit()
-        after = jobs(source)
+        after = count_rows(source, "jobs")
 
     assert (before, after) == (0, 2)
 
@@ -31,7 +31,7 @@ def test_without_a_commit_nothing_is_kept(source: psycopg.Connection, begin: Beg
         work.jobs.create(acme.workflows[0])
         raise KeyError
 
-    assert jobs(source) == 0
+    assert count_rows(source, "jobs") == 0
 
 
 def test_a_unit_of_work_is_committed_once(source: psycopg.Connection, begin: Begin, acme: Tenant) -> None:
@@ -47,7 +47,7 @@ def test_a_unit_of_work_is_committed_once(source: psycopg.Connection, begin: Beg
         work.jobs.find_by_id(acme.workflows[0])
 
     assert work.ended
-    assert jobs(source) == 1
+    assert count_rows(source, "jobs") == 1
 
 
 def test_after_a_refusal_nothing_can_be_committed(
@@ -61,7 +61,7 @@ def test_after_a_refusal_nothing_can_be_committed(
         with pytest.raises(ExecutionQueryError):
             work.commit()
 
-    assert jobs(source) == 0
+    assert count_rows(source, "jobs") == 0
 
 
 def test_units_of_work_are_not_nested(
@@ -77,9 +77,4 @@ def test_units_of_work_are_not_nested(
             another.jobs.create(acme.workflows[0])
             another.commit()
 
-    assert jobs(source) == 2
-
-
-def jobs(source: psycopg.Connection) -> int:
-    """How many jobs anybody can see."""
-    return source.execute("SELECT count(*) FROM orchestration.jobs").fetchone()[0]
+    assert count_rows(source, "jobs") == 2
