@@ -23,7 +23,7 @@ LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('execmetrics migrate', 0))
 
 
 def test_two_migrations_at_once_wait_for_each_other(bare: Databases, patience: Settings) -> None:
-    """Whoever comes second waits, finds the work done and changes nothing."""
+    """The second one waits, finds the work done and changes nothing."""
     with ThreadPoolExecutor(2) as pool, psycopg.connect(bare.analytics_url) as first:
         first.execute(LOCK)
         longer = load_settings(home=patience.home, lock_timeout=30)
