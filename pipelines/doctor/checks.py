@@ -182,9 +182,9 @@ def _findings_of_all(tables: Sequence[Examined], catalog: SourceCatalog) -> Iter
 def _findings_of(table: Examined, catalog: SourceCatalog) -> Iterator[Finding]:
     """Yield what is wrong with a table of the contract, its view and what the view reads."""
     if table.actual is None:
-        yield from _no_actual(table)
+        yield from _missing_relation(table)
     else:
-        yield from _actual_columns(table, table.actual)
+        yield from _differences_of(table, table.actual)
         if table.in_the_way:
             return
         yield from _rights_of_the_view(table, table.actual, catalog)
@@ -198,7 +198,7 @@ def _findings_of(table: Examined, catalog: SourceCatalog) -> Iterator[Finding]:
         yield from _missing_indexes(table, catalog)
 
 
-def _no_actual(table: Examined) -> Iterator[Finding]:
+def _missing_relation(table: Examined) -> Iterator[Finding]:
     if len(table.candidates) > 1:
         names = [each.name for each in table.candidates]
         where = ", ".join(quoted(table.said.schema, name) for name in names)
@@ -245,7 +245,7 @@ def _otherwise(columns: Mapping[str, Column]) -> Mapping[str, list[str]]:
     return found
 
 
-def _actual_columns(table: Examined, actual: Relation) -> Iterator[Finding]:
+def _differences_of(table: Examined, actual: Relation) -> Iterator[Finding]:
     """What a relation of the contract's name has otherwise than the contract."""
     sql, remedy = table.view, ""
     if table.in_the_way:

@@ -181,8 +181,8 @@ def _number_of(failure: BaseException) -> int | None:
     if isinstance(failure, OSError) and failure.errno:
         return failure.errno
     words = str(failure)
-    if said := _NUMBER.search(words):
-        return int(said[1] or said[2])
+    if found := _NUMBER.search(words):
+        return int(found[1] or found[2])
     return next((number for number in _BY_NUMBER if words.endswith(os.strerror(number))), None)
 
 
