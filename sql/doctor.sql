@@ -18,10 +18,7 @@ ORDER BY needed.signature
 -- Takes: relations bigint[] and readers text[], side by side.
 -- Gives: one row per such pair: relation, reader, restricted (whether a restrictive policy is among the reasons,
 --        which no further policy undoes).
-SELECT
-    asked.relation::bigint AS relation,
-    asked.reader,
-    coalesce(bool_or(NOT p.polpermissive), false) AS restricted
+SELECT asked.relation::bigint AS relation, asked.reader, coalesce(bool_or(NOT p.polpermissive), false) AS restricted
 FROM unnest(%(relations)s::oid[], %(readers)s::text[]) AS asked (relation, reader)
 INNER JOIN pg_class AS c ON c.oid = asked.relation AND c.relrowsecurity
 INNER JOIN pg_roles AS r ON r.rolname = asked.reader AND NOT r.rolsuper AND NOT r.rolbypassrls
@@ -31,8 +28,7 @@ LEFT JOIN pg_policy AS p
     )
 WHERE c.relforcerowsecurity OR NOT pg_has_role(r.oid, c.relowner, 'USAGE')
 GROUP BY asked.relation, asked.reader
-HAVING
-    NOT coalesce(bool_and(p.polpermissive) AND bool_or(pg_get_expr(p.polqual, p.polrelid) = 'true'), false)
+HAVING NOT coalesce(bool_and(p.polpermissive) AND bool_or(pg_get_expr(p.polqual, p.polrelid) = 'true'), false)
 
 -- name: plan_of_lookup
 -- How the server would look jobs up by one column, if it could choose any index.
@@ -122,15 +118,10 @@ SELECT
         SELECT jsonb_agg(each) FROM (
             SELECT
                 a.attrelid::bigint AS oid,
-                coalesce(
-                    array_agg(DISTINCT a.attname) FILTER (
-                        WHERE NOT has_column_privilege(
-                            CASE WHEN f.asks_its_reader THEN %(role)s::text ELSE f.owner END::name,
-                            a.attrelid, a.attnum, 'SELECT'
-                        )
-                    ),
-                    '{}'
-                ) AS unreadable
+                coalesce(array_agg(DISTINCT a.attname) FILTER (WHERE NOT has_column_privilege(
+                    CASE WHEN f.asks_its_reader THEN %(role)s::text ELSE f.owner END::name,
+                    a.attrelid, a.attnum, 'SELECT'
+                )), '{}') AS unreadable
             FROM pg_rewrite AS r
             INNER JOIN pg_depend AS d
                 ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass

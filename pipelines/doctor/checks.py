@@ -149,11 +149,11 @@ def examine(databases: Databases, settings: Settings, said: Said, *, role: str |
 
 
 def _found(table: Examined) -> TableFound:
-    relation = table.model or table.there
-    own = table.own if table.model else table.there.columns if table.there else {}
+    relation = table.model or table.actual
+    own = table.own if table.model else table.actual.columns if table.actual else {}
     columns = {name: own[name].name if name in own else None for name in contract_columns(table.table)}
     read_from = quoted(relation.schema, relation.name) if relation else None
-    return TableFound(table.table, read_from, bool(relation and relation is not table.there), columns)
+    return TableFound(table.table, read_from, bool(relation and relation is not table.actual), columns)
 
 
 def _findings_of_all(tables: Sequence[Examined], catalog: SourceCatalog) -> Iterator[Finding]:
@@ -181,15 +181,15 @@ def _findings_of_all(tables: Sequence[Examined], catalog: SourceCatalog) -> Iter
 
 def _findings_of(table: Examined, catalog: SourceCatalog) -> Iterator[Finding]:
     """Yield what is wrong with a table of the contract, its view and what the view reads."""
-    if table.there is None:
-        yield from _nothing_there(table)
+    if table.actual is None:
+        yield from _missing_relation(table)
     else:
-        yield from _columns_there(table, table.there)
+        yield from _differences_of(table, table.actual)
         if table.in_the_way:
             return
-        yield from _rights_of_the_view(table, table.there, catalog)
+        yield from _rights_of_the_view(table, table.actual, catalog)
         own = () if table.is_table else table.own.items()
-        left_out = [column.name for name, column in own if leaves_out(table.there.definition, name)]
+        left_out = [column.name for name, column in own if leaves_out(table.actual.definition, name)]
         if left_out:
             yield Finding("column_left_out", ", ".join(map(table.of_model, left_out)), table.view)
     yield from _nullable_columns(table)
@@ -198,7 +198,7 @@ def _findings_of(table: Examined, catalog: SourceCatalog) -> Iterator[Finding]:
         yield from _missing_indexes(table, catalog)
 
 
-def _nothing_there(table: Examined) -> Iterator[Finding]:
+def _missing_relation(table: Examined) -> Iterator[Finding]:
     if len(table.candidates) > 1:
         names = [each.name for each in table.candidates]
         where = ", ".join(quoted(table.said.schema, name) for name in names)
@@ -245,41 +245,41 @@ def _otherwise(columns: Mapping[str, Column]) -> Mapping[str, list[str]]:
     return found
 
 
-def _columns_there(table: Examined, there: Relation) -> Iterator[Finding]:
+def _differences_of(table: Examined, actual: Relation) -> Iterator[Finding]:
     """What a relation of the contract's name has otherwise than the contract."""
     sql, remedy = table.view, ""
     if table.in_the_way:
         # It bears the contract's name by chance.
-        sql = (write("ALTER TABLE {} SET SCHEMA {};", there, _SCHEMA_OF_PRISMA),)
+        sql = (write("ALTER TABLE {} SET SCHEMA {};", actual, _SCHEMA_OF_PRISMA),)
         remedy = "Tell the application where its table is then, and look again: a view takes its place."
     elif not sql:
         remedy = f"Say what the view is to read: --table {table.table}=NAME"
-    if there.kind is Kind.VIEW and not there.columns.keys() >= set(ROW_VERSION):
-        versions = [name for name in ROW_VERSION if name not in there.columns]
+    if actual.kind is Kind.VIEW and not actual.columns.keys() >= set(ROW_VERSION):
+        versions = [name for name in ROW_VERSION if name not in actual.columns]
         yield Finding("no_row_version", _of_contract(table, versions), sql, remedy)
     wanted = contract_columns(table.table)
-    missing = [name for name in wanted if name not in there.columns]
+    missing = [name for name in wanted if name not in actual.columns]
     if missing and table.is_table and not table.in_the_way:
-        added = (as_contract_has(there, name) for name in missing)
+        added = (as_contract_has(actual, name) for name in missing)
         yield Finding("missing_column", _of_contract(table, missing), tuple(filter(None, added)))
     elif missing:
         yield Finding("missing_column", _of_contract(table, missing), sql, remedy)
-    present = {name: there.columns[name] for name in wanted if name not in missing}
+    present = {name: actual.columns[name] for name in wanted if name not in missing}
     for what, names in _otherwise(present).items():
         yield Finding(what, _of_contract(table, names), sql, remedy)
 
 
-def _rights_of_the_view(table: Examined, there: Relation, catalog: SourceCatalog) -> Iterator[Finding]:
-    for read in there.reads:
-        if read.unreadable and there.asks_its_reader:
-            reset = write("ALTER VIEW {} RESET (security_invoker);", there)
+def _rights_of_the_view(table: Examined, actual: Relation, catalog: SourceCatalog) -> Iterator[Finding]:
+    for read in actual.reads:
+        if read.unreadable and actual.asks_its_reader:
+            reset = write("ALTER VIEW {} RESET (security_invoker);", actual)
             yield Finding("view_asks_its_reader", table.name, (reset,))
         elif read.unreadable:
             relation = catalog.relation(read.oid)
             columns = SQL(", ").join(map(Identifier, sorted(read.unreadable)))
-            granted = write("GRANT SELECT ({}) ON {} TO {};", columns, relation, there.owner)
+            granted = write("GRANT SELECT ({}) ON {} TO {};", columns, relation, actual.owner)
             where = quoted(relation.schema, relation.name)
-            detail = f"It is {there.owner}, who owns the view {table.name}."
+            detail = f"It is {actual.owner}, who owns the view {table.name}."
             yield Finding("missing_privilege", where, (granted,), detail=detail)
 
 
@@ -314,10 +314,10 @@ def _missing_indexes(table: Examined, catalog: SourceCatalog) -> Iterator[Findin
 
 def _served(table: Examined, relation: Relation, name: str, column: Column, catalog: SourceCatalog) -> bool:
     """Whether an index serves a lookup, as the planner says; as the catalog does before there is a view."""
-    there = table.there
-    if there and name in there.columns and not differs(name, there.columns[name]):
+    actual = table.actual
+    if actual and name in actual.columns and not differs(name, actual.columns[name]):
         # Whoever may not read the column cannot ask, and hears of that first.
-        can_be_asked = there.usable and there.columns[name].readable
+        can_be_asked = actual.usable and actual.columns[name].readable
         made_of_it = name not in table.planned
         return not (can_be_asked and made_of_it) or catalog.finds_by_index(name) is not False
     if column.holds is held_by(name):
@@ -328,11 +328,11 @@ def _served(table: Examined, relation: Relation, name: str, column: Column, cata
 
 def _unknown_statuses(table: Examined, catalog: SourceCatalog) -> Iterator[Finding]:
     """Yield what the view does not translate: labels by name, of words in rows how many there are."""
-    relation = table.there or table.model
-    column = (table.there.columns if table.there else table.columns).get("status")
+    relation = table.actual or table.model
+    column = (table.actual.columns if table.actual else table.columns).get("status")
     if relation is None or column is None:
         return
-    translated = words_translated(table.there.definition) if table.there else {}
+    translated = words_translated(table.actual.definition) if table.actual else {}
     # The view says what a label means: what somebody said, or whatever it is.
     untranslated = {
         label: meant

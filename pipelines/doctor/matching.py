@@ -86,14 +86,14 @@ class Planned(NamedTuple):
 class Examined:
     """A table of the contract in a source, as `role` reads it.
 
-    `there` has the contract's name by now; `model` is the table of which a view can be made, with its `own`
+    `actual` has the contract's name by now; `model` is the table of which a view can be made, with its `own`
     columns by the contract's names. An `ambiguous` name could mean several columns. The organizations of jobs
     can be told from `workflows`.
     """
 
     table: str
     role: str
-    there: Relation | None
+    actual: Relation | None
     candidates: Sequence[Relation]
     model: Relation | None
     own: Mapping[str, Column]
@@ -109,7 +109,7 @@ class Examined:
     @property
     def is_table(self) -> bool:
         """Whether it is read without a view."""
-        return self.there is not None and self.there.kind in TABLES
+        return self.actual is not None and self.actual.kind in TABLES
 
     @property
     def missing(self) -> list[str]:
@@ -153,15 +153,15 @@ class Examined:
     @cached_property
     def view(self) -> tuple[str, ...]:
         """The statements that make the view, or make it anew; none when something has to be said first."""
-        model, there = self.model, self.there
-        if model is None or self.is_table or (there and there.kind is Kind.FOREIGN_TABLE):
+        model, actual = self.model, self.actual
+        if model is None or self.is_table or (actual and actual.kind is Kind.FOREIGN_TABLE):
             return ()
         if self.ambiguous or self.unusable or set(self.missing) - self.planned.keys():
             return ()
         added = [statement for planned in self.planned.values() for statement in planned.sql]
-        schema = [] if there else [views.write("CREATE SCHEMA IF NOT EXISTS {};", ORCHESTRATION)]
+        schema = [] if actual else [views.write("CREATE SCHEMA IF NOT EXISTS {};", ORCHESTRATION)]
         statuses = self.statuses if self.table == "jobs" else {}
-        made = list(views.create_view(self.table, model, self.columns, statuses, there))
+        made = list(views.create_view(self.table, model, self.columns, statuses, actual))
         # Rights go with a view that is dropped.
         dropped = len(made) > 1 and not model.owned
         granted = views.grant_reading(self.role, [self.table]) if dropped else ()
@@ -170,12 +170,12 @@ class Examined:
     @cached_property
     def in_the_way(self) -> bool:
         """Whether it is a table that a view has to replace, and cannot while it bears that name."""
-        there = self.there
-        if there is None or not self.is_table:
+        actual = self.actual
+        if actual is None or not self.is_table:
             return False
         for name in contract_columns(self.table):
-            column = there.columns.get(name)
-            if column is None and (name in self.own or as_contract_has(there, name) is None):
+            column = actual.columns.get(name)
+            if column is None and (name in self.own or as_contract_has(actual, name) is None):
                 return True
             if column is not None and differs(name, column):
                 return True
@@ -184,30 +184,30 @@ class Examined:
     @property
     def can_be_granted(self) -> bool:
         """Whether it is there to stay, or will be."""
-        return bool(self.view) or (self.there is not None and not self.in_the_way)
+        return bool(self.view) or (self.actual is not None and not self.in_the_way)
 
     def unreadable(self) -> Iterator[str]:
         """Yield what the role may not read of what is there, or of the view that is to be."""
-        there = self.there
-        if there is None:
+        actual = self.actual
+        if actual is None:
             if self.view and self.model and not self.model.owned:
                 yield self.name
         elif not self.in_the_way:
-            wanted = [there.columns[name] for name in SOURCE_COLUMNS[self.table] if name in there.columns]
-            missing = [f"{self.name}.{each.name}" for each in wanted if not (there.usable and each.readable)]
+            wanted = [actual.columns[name] for name in SOURCE_COLUMNS[self.table] if name in actual.columns]
+            missing = [f"{self.name}.{each.name}" for each in wanted if not (actual.usable and each.readable)]
             yield from [self.name] if len(missing) == len(wanted) else missing
 
     def readers(self) -> Iterator[tuple[int, str]]:
         """Yield who reads which relation, as far as row-level security is concerned: oid and role."""
-        if self.there is None:
+        if self.actual is None:
             if self.model:
                 # The view will belong to whoever owns the table.
                 yield self.model.oid, self.model.owner
         elif not self.is_table:
-            reader = self.role if self.there.asks_its_reader else self.there.owner
-            yield from ((read.oid, reader) for read in self.there.reads)
+            reader = self.role if self.actual.asks_its_reader else self.actual.owner
+            yield from ((read.oid, reader) for read in self.actual.reads)
         elif not self.in_the_way:
-            yield self.there.oid, self.role
+            yield self.actual.oid, self.role
 
     def local_clocks(self) -> Iterator[str]:
         """Yield the columns without zone that the server fills in by the clock of the session."""
@@ -249,19 +249,20 @@ def examined(
 ) -> Examined:
     """Find what is meant by a table of the contract; raises `InvalidMapping`."""
     by_oid = {relation.oid: relation for relation in relations}
-    there = next((each for each in relations if (each.schema, each.name) == (ORCHESTRATION, table)), None)
-    candidates = [each for each in _find_tables(table, relations, said) if each is not there]
-    if there and there.reads and table not in said.tables:
+    actual = next((each for each in relations if (each.schema, each.name) == (ORCHESTRATION, table)), None)
+    candidates = [each for each in _find_tables(table, relations, said) if each is not actual]
+    if actual and actual.reads and table not in said.tables:
         # What the view reads is known, whatever it is called.
-        read = [by_oid[each.oid] for each in there.reads if by_oid[each.oid].kind in TABLES]
+        read = [by_oid[each.oid] for each in actual.reads if by_oid[each.oid].kind in TABLES]
         candidates = [each for each in candidates if each in read] or read or candidates
-    model = there if there and there.kind in TABLES else candidates[0] if len(candidates) == 1 else None
-    if there and model and there is not model:
-        said = said.with_choices_of(table, there.definition, model)
+    candidate = candidates[0] if len(candidates) == 1 else None
+    model = actual if actual and actual.kind in TABLES else candidate
+    if actual and model and actual is not model:
+        said = said.with_choices_of(table, actual.definition, model)
     names = contract_columns(table) if model else []
     columns = {name: _find_columns(table, name, model, said) for name in names if model}
     found = Examined(
-        *(table, role, there, candidates, model),
+        *(table, role, actual, candidates, model),
         own={name: columns[0] for name, columns in columns.items() if len(columns) == 1},
         ambiguous={name: [each.name for each in several] for name, several in columns.items() if several[1:]},
         workflows=workflows,
@@ -294,11 +295,11 @@ def differs(name: str, column: Column) -> bool:
 
 def _find_tables(table: str, relations: Iterable[Relation], said: Said) -> list[Relation]:
     """The tables that may be meant by one of the contract, which is right when there is one."""
-    there = [relation for relation in relations if relation.schema == said.schema and relation.kind in TABLES]
+    tables = [each for each in relations if each.schema == said.schema and each.kind in TABLES]
     named = said.tables.get(table)
     if named is None:
-        return [each for each in there if _plain(each.name) in (table, table.removesuffix("s"))]
-    found = [relation for relation in there if relation.name == named]
+        return [each for each in tables if _plain(each.name) in (table, table.removesuffix("s"))]
+    found = [relation for relation in tables if relation.name == named]
     if not found:
         raise InvalidMapping(f"The schema {said.schema!r} has no table {named!r}.")
     return found

@@ -130,12 +130,12 @@ def leaves_out(definition: str, name: str) -> bool:
     return f"{_absent(name)} AS {name}" in definition
 
 
-def columns_read(definition: str, there: Collection[str]) -> dict[str, str]:
+def columns_read(definition: str, actual: Collection[str]) -> dict[str, str]:
     """Which of a table's columns a view, as PostgreSQL prints it, shows under which name.
 
     What is made of none of them, or of several, is left out.
     """
-    read = {name: set(_columns_in(expression, there)) for name, expression in _selected(definition)}
+    read = {name: set(_columns_in(expression, actual)) for name, expression in _selected(definition)}
     return {name: columns.pop() for name, columns in read.items() if len(columns) == 1}
 
 
@@ -161,10 +161,10 @@ def _selected(definition: str) -> Iterator[tuple[str, list[str]]]:
             item.append(token)
 
 
-def _columns_in(expression: Sequence[str], there: Collection[str]) -> Iterator[str]:
+def _columns_in(expression: Sequence[str], actual: Collection[str]) -> Iterator[str]:
     for before, token, after in zip(("", *expression), expression, (*expression[1:], ""), strict=False):
         # Neither the name of a type or of a function, nor that of the table.
-        if before != "::" and after not in ("(", ".") and _unquoted(token) in there:
+        if before != "::" and after not in ("(", ".") and _unquoted(token) in actual:
             yield _unquoted(token)
 
 
@@ -214,8 +214,8 @@ def _can_be_replaced(table: str, view: Relation) -> bool:
     """Whether `CREATE OR REPLACE VIEW` takes the new one: its first columns have to stay what they are."""
     versions = {"xmin": "xid", "tableoid": "oid"}
     wanted = [(name, versions.get(name) or DECLARED[held_by(name)]) for name in SOURCE_COLUMNS[table]]
-    there = [(column.name, column.declared) for column in view.columns.values()]
-    return view.kind is Kind.VIEW and there == wanted[: len(there)]
+    actual = [(column.name, column.declared) for column in view.columns.values()]
+    return view.kind is Kind.VIEW and actual == wanted[: len(actual)]
 
 
 def _shortened(name: str) -> str:

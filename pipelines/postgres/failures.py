@@ -149,8 +149,8 @@ def words_of(failure: BaseException, url: str = "") -> str:
     failure = getattr(failure, "orig", failure)
     if _meaning_by_machine(failure):
         return _words_of_the_machine(failure)
-    told = getattr(getattr(failure, "diag", None), "message_primary", None) or str(failure)
-    lines = [line.strip() for line in told.splitlines() if line.strip()]
+    said = getattr(getattr(failure, "diag", None), "message_primary", None) or str(failure)
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     words = _DRIVERS_PREFIX.sub("", lines[0]) if lines else type(failure).__name__
     sqlstate = sqlstate_of(failure)
     if sqlstate is not None and not sqlstate.startswith(_QUOTING_NAMES):
@@ -181,8 +181,8 @@ def _number_of(failure: BaseException) -> int | None:
     if isinstance(failure, OSError) and failure.errno:
         return failure.errno
     words = str(failure)
-    if told := _NUMBER.search(words):
-        return int(told[1] or told[2])
+    if found := _NUMBER.search(words):
+        return int(found[1] or found[2])
     return next((number for number in _BY_NUMBER if words.endswith(os.strerror(number))), None)
 
 
@@ -192,9 +192,9 @@ def _words_of_the_machine(failure: BaseException) -> str:
         place = f": {failure.filename}" if failure.filename else ""
         return f"{failure.strerror}{place}"
     # Before what only its makers understand, and without the colours of a terminal.
-    told = re.sub(r"\x1b\[\d*m|↳", "", str(failure).partition("\n\nDebug source")[0])
-    told = re.sub(r"<\?xml.*?\?>|<Error>.*?<Code>(.*?)</Code>.*", r"\1", told, flags=re.DOTALL)
-    lines = [line.strip() for line in told.splitlines() if line.strip()]
+    said = re.sub(r"\x1b\[\d*m|↳", "", str(failure).partition("\n\nDebug source")[0])
+    said = re.sub(r"<\?xml.*?\?>|<Error>.*?<Code>(.*?)</Code>.*", r"\1", said, flags=re.DOTALL)
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     if is_panic(failure):
         # Whatever it was busy with may be quoted.
         lines = [re.sub(r"""["'`].*["'`]""", "…", line) for line in lines[:1]]

@@ -80,7 +80,7 @@ class RoleGrants:
         for statement in self.statements:
             of_schema = f'"{ORCHESTRATION}"' in statement and not statement.startswith("DO ")
             missing_yet = self.of == "source" and of_schema
-            statements.append(_if_there("jobs", SQL(statement.rstrip(";"))) if missing_yet else statement)
+            statements.append(_if_table("jobs", SQL(statement.rstrip(";"))) if missing_yet else statement)
         return replace(self, statements=tuple(statements))
 
 
@@ -121,16 +121,17 @@ def _selecting(table: str, columns: Sequence[str]) -> Composed:
 def _of_logs(role: str) -> Iterator[str]:
     """Statements that do nothing in a source that has no such table."""
     for table, columns in (*STEP_SOURCE_COLUMNS.items(), *MONTHS_COLUMNS.items()):
-        yield _if_there(table, SQL("GRANT {} TO {}").format(_selecting(table, columns), Identifier(role)))
+        granted = SQL("GRANT {} TO {}").format(_selecting(table, columns), Identifier(role))
+        yield _if_table(table, granted)
 
 
-def _if_there(table: str, statement: SQL | Composed) -> str:
-    there = SQL("to_regclass({}) IS NOT NULL").format(Literal(f"{ORCHESTRATION}.{table}"))
-    return _only_if(there, statement)
+def _if_table(table: str, statement: SQL | Composed) -> str:
+    condition = SQL("to_regclass({}) IS NOT NULL").format(Literal(f"{ORCHESTRATION}.{table}"))
+    return _only_if(condition, statement)
 
 
-def _only_if(there: Composed, statement: SQL | Composed) -> str:
-    return SQL("DO $$ BEGIN IF {} THEN {}; END IF; END $$;").format(there, statement).as_string()
+def _only_if(condition: Composed, statement: SQL | Composed) -> str:
+    return SQL("DO $$ BEGIN IF {} THEN {}; END IF; END $$;").format(condition, statement).as_string()
 
 
 def _privileges(schema: str, on: Mapping[str, LiteralString]) -> Iterator[Composed]:

@@ -31,7 +31,7 @@ _NEEDED: Final = ("postgres", "initdb", "pg_ctl")
 
 @dataclass(frozen=True)
 class Account:
-    """Whom the server runs as; it owns the server's files."""
+    """The account that the server runs as, which owns the server's files."""
 
     uid: int
     gid: int

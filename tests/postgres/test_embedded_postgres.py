@@ -147,7 +147,7 @@ def test_a_killed_holder_counts_as_gone(used_home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "delay_s", [0.1, *(pytest.param(delay_s, marks=pytest.mark.only_in_everything) for delay_s in (0.0, 0.6))]
+    "delay_s", [0.1, *(pytest.param(each, marks=pytest.mark.only_in_everything) for each in (0.0, 0.6))]
 )
 def test_an_interrupted_start_leaves_no_server(embedded_home: Path, delay_s: float) -> None:
     """Ctrl-C at any moment of the start ends with no server, and the next start works."""
@@ -175,8 +175,7 @@ def test_a_killed_server_comes_back_with_its_data(used_home: Path) -> None:
             answer = execute(again, "SELECT answer FROM kept")
         busy.close()
 
-    assert answer == 42
-    assert servers_below(used_home) == []
+    assert (answer, servers_below(used_home)) == (42, [])
 
 
 @LINUX
@@ -189,8 +188,7 @@ def test_a_zombie_is_not_taken_for_a_server(used_home: Path) -> None:
         with running(used_home) as url:
             answer = execute(url, "SELECT 1")
 
-    assert answer == 1
-    assert servers_below(used_home) == []
+    assert (answer, servers_below(used_home)) == (1, [])
 
 
 def test_a_reused_process_number_is_not_taken_for_a_server(used_home: Path) -> None:
@@ -205,8 +203,7 @@ def test_a_reused_process_number_is_not_taken_for_a_server(used_home: Path) -> N
     with running(used_home) as url:
         answer = execute(url, "SELECT 1")
 
-    assert answer == 1
-    assert sleeper.poll() is None
+    assert (answer, sleeper.poll()) == (1, None)
     sleeper.kill()
     sleeper.wait()
 

@@ -15,6 +15,7 @@ from pipelines.query.tenant import admit, read_as, reading_as
 from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings
 from pipelines.subjects.dimensions import NO_CLIENT
+from tests.conftest import with_user
 from tests.support.planting import (
     DAY,
     HOUR,
@@ -28,17 +29,11 @@ from tests.support.planting import (
 )
 
 # Which column says whose a row is.
-OWNED = {
-    "aggregate_metrics": "organization_id",
-    "restatements": "organization_id",
-    "watermarks": "organization_id",
-    "refresh_outcomes": "organization_id",
-    "job_anomalies": "organization_id",
-    "aggregate_step_metrics": "organization_id",
-    "organizations": "id",
-    "workflows": "organization_id",
-    "clients": "organization_id",
-}
+OWNED = dict.fromkeys(
+    ("aggregate_metrics", "aggregate_step_metrics", "restatements", "watermarks", "refresh_outcomes"),
+    "organization_id",
+) | {"job_anomalies": "organization_id", "workflows": "organization_id", "clients": "organization_id"}
+OWNED["organizations"] = "id"
 VIEWS = ("org_totals_v1", "by_workflow_v1", "by_client_v1", "by_initiator_v1", "aggregate_metrics_v1")
 
 
@@ -66,9 +61,7 @@ def reader_url(databases: Databases, settings: Settings) -> Iterator[str]:
             if granted.purpose == "dashboard_reader":
                 for statement in granted.statements:
                     owner.execute(statement.replace("DATABASE execmetrics", f"DATABASE {owner.info.dbname}"))
-        address, _, options = databases.analytics_url.partition("?")
-        kept = [each for each in options.split("&") if not each.startswith("user=")]
-        yield f"{address}?{'&'.join([*kept, f'user={role}'])}"
+        yield with_user(databases.analytics_url, role)
         owner.execute(f"DROP OWNED BY {role}")
         owner.execute(f"DROP ROLE {role}")
 
@@ -98,12 +91,10 @@ def test_a_reader_sees_one_tenant_or_nobody(reader_url: str, tenants: list[Tenan
             assert count(reader, table) == 0
         for tenant in tenants:
             read_as_after(reader, tenant.organization)
-            for table in OWNED:
-                seen = reader.execute(f"SELECT DISTINCT {OWNED[table]} FROM analytics.{table}").fetchall()
+            for table in (*OWNED, *VIEWS):
+                owner = OWNED.get(table, "organization_id")
+                seen = reader.execute(f"SELECT DISTINCT {owner} FROM analytics.{table}").fetchall()
                 assert seen == [(tenant.organization,)], table
-            for view in VIEWS:
-                seen = reader.execute(f"SELECT DISTINCT organization_id FROM analytics.{view}").fetchall()
-                assert seen == [(tenant.organization,)], view
 
 
 @pytest.mark.every_postgres
@@ -156,9 +147,8 @@ def test_a_reader_cannot_write(reader_url: str, tenants: list[Tenant]) -> None:
     """Not even its own rows."""
     for forbidden in ("DELETE FROM analytics.watermarks", "UPDATE analytics.workflows SET name = ''"):
         with psycopg.connect(reader_url) as reader:
-            reader.execute(
-                "SELECT set_config('execmetrics.organization_id', %s, true)", [str(tenants[0].organization)]
-            )
+            mine = str(tenants[0].organization)
+            reader.execute("SELECT set_config('execmetrics.organization_id', %s, true)", [mine])
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 reader.execute(forbidden)
 
@@ -168,16 +158,13 @@ def test_a_sum_over_a_slice_counts_each_job_once(
 ) -> None:
     """What a dashboard adds up by default is right within a period; no sentinel is shown as an id."""
     tenant = tenants[1].organization
-    (jobs,) = source.execute(
-        "SELECT count(*) FROM orchestration.jobs WHERE organization_id = %s", [tenant]
-    ).fetchone()
+    counted = "SELECT count(*) FROM orchestration.jobs WHERE organization_id = %s"
+    jobs = source.execute(counted, [tenant]).fetchone()
     with psycopg.connect(reader_url) as reader:
         read_as_after(reader, tenant)
         for view in VIEWS[:4]:
-            summed = reader.execute(
-                f"SELECT sum(total_executions) FROM analytics.{view} WHERE period = 'day'"
-            ).fetchone()
-            assert summed == (jobs,), view
+            summed = f"SELECT sum(total_executions) FROM analytics.{view} WHERE period = 'day'"
+            assert reader.execute(summed).fetchone() == jobs, view
         cube = reader.execute(
             "SELECT sum(total_executions) FROM analytics.aggregate_metrics_v1"
             " WHERE period = 'month' AND workflow_is_all AND NOT client_is_all AND initiator_is_all"
@@ -186,16 +173,14 @@ def test_a_sum_over_a_slice_counts_each_job_once(
             "SELECT DISTINCT client_id, client_name FROM analytics.by_client_v1 ORDER BY client_name"
         ).fetchall()
 
-    assert cube == (jobs,)
+    assert cube == jobs
     assert [(client, name) for client, name in shown if client is None] == [(None, "No client")]
     assert UUID(int=2**128 - 1) not in {client for client, _ in shown}
 
 
 def count(reader: Connection, table: str) -> int:
     """How many rows are shown."""
-    row = reader.execute(f"SELECT count(*) FROM analytics.{table}").fetchone()
-    assert row
-    return int(row[0])
+    return reader.execute(f"SELECT count(*) FROM analytics.{table}").fetchone()[0]
 
 
 def read_as_after(connection: Connection, organization: UUID) -> None:

@@ -19,58 +19,40 @@ from tests.conftest import CreateDatabase, system_15, with_database
 from tests.support.oracle import cells_by_sql, differences
 from tests.support.planting import cells, change_job, plant_job, plant_tenant
 
-PLAIN = "SELECT j.*, j.xmin AS xmin, j.tableoid AS tableoid FROM app.jobs AS j"
 TIMES = (
     "j.id, j.organization_id, j.workflow_id, j.client_id, j.initiator_type, j.created_at, j.started_at,"
     " j.completed_at, j.updated_at, j.deleted_at"
 )
+VERSION = "j.xmin AS xmin, j.tableoid AS tableoid FROM app.jobs AS j"
+LOOKED_UP = "(SELECT o.status FROM app.{} AS o WHERE o.id = j.id) AS status"
 
 # What the contract's jobs are, and whether `xmin` tells which of them changed.
 JOBS = {
-    "a view of a table": (f"VIEW orchestration.jobs AS {PLAIN} WHERE j.created_at < 'infinity'", True),
+    "a view of a table": (
+        f"VIEW orchestration.jobs AS SELECT j.*, {VERSION} WHERE j.created_at < 'infinity'",
+        True,
+    ),
     "a view of a view": (
-        f"VIEW app.below AS {PLAIN};"
+        f"VIEW app.below AS SELECT j.*, {VERSION};"
         " CREATE VIEW orchestration.jobs AS SELECT b.*, b.tableoid AS t FROM app.below AS b",
         True,
     ),
-    "a join": (
-        f"VIEW orchestration.jobs AS SELECT {TIMES}, s.status, j.xmin AS xmin, j.tableoid AS tableoid"
-        " FROM app.jobs AS j JOIN app.states AS s ON s.id = j.id",
-        False,
-    ),
-    "a table beside a lookup": (
-        f"VIEW orchestration.jobs AS SELECT {TIMES}, (SELECT s.status FROM app.states AS s WHERE s.id = j.id)"
-        " AS status, j.xmin AS xmin, j.tableoid AS tableoid FROM app.jobs AS j",
-        False,
-    ),
-    "a table beside itself": (
-        f"VIEW orchestration.jobs AS SELECT {TIMES}, (SELECT o.status FROM app.jobs AS o WHERE o.id = j.id)"
-        " AS status, j.xmin AS xmin, j.tableoid AS tableoid FROM app.jobs AS j",
-        False,
-    ),
-    "a view that calls a function": (
-        f"VIEW orchestration.jobs AS SELECT {TIMES}, app.status_of(j.id) AS status, j.xmin AS xmin,"
-        " j.tableoid AS tableoid FROM app.jobs AS j",
-        False,
-    ),
+    **{
+        kind: (f"VIEW orchestration.jobs AS SELECT {TIMES}, {selected}", False)
+        for kind, selected in {
+            "a join": f"s.status, {VERSION} JOIN app.states AS s ON s.id = j.id",
+            "a table beside a lookup": f"{LOOKED_UP.format('states')}, {VERSION}",
+            "a table beside itself": f"{LOOKED_UP.format('jobs')}, {VERSION}",
+            "a view that calls a function": f"app.status_of(j.id) AS status, {VERSION}",
+            "a made-up version": "j.status, '7'::xid AS xmin, j.tableoid AS tableoid FROM app.jobs AS j",
+            "no version in some rows": "j.status, j.tableoid AS tableoid, CASE WHEN j.initiator_type = 'USER'"
+            " THEN '0'::xid ELSE j.xmin END AS xmin FROM app.jobs AS j",
+            "a function": "j.status, '7'::xid AS xmin, 7::oid AS tableoid FROM app.all_jobs() AS j",
+        }.items()
+    },
     "one row of several": (
-        f"VIEW orchestration.jobs AS SELECT DISTINCT ON (j.id) {TIMES}, j.status, j.xmin AS xmin,"
-        " j.tableoid AS tableoid FROM app.jobs AS j ORDER BY j.id, j.updated_at DESC",
-        False,
-    ),
-    "a made-up version": (
-        f"VIEW orchestration.jobs AS SELECT {TIMES}, j.status, '7'::xid AS xmin, j.tableoid AS tableoid"
-        " FROM app.jobs AS j",
-        False,
-    ),
-    "no version in some rows": (
-        f"VIEW orchestration.jobs AS SELECT {TIMES}, j.status, j.tableoid AS tableoid,"
-        " CASE WHEN j.initiator_type = 'USER' THEN '0'::xid ELSE j.xmin END AS xmin FROM app.jobs AS j",
-        False,
-    ),
-    "a function": (
-        "VIEW orchestration.jobs AS"
-        " SELECT j.*, '7'::xid AS xmin, 7::oid AS tableoid FROM app.all_jobs() AS j",
+        f"VIEW orchestration.jobs AS SELECT DISTINCT ON (j.id) {TIMES}, j.status, {VERSION}"
+        " ORDER BY j.id, j.updated_at DESC",
         False,
     ),
     "a materialized view": (
@@ -88,14 +70,11 @@ def application(source: Connection) -> None:
     plant_job(source, neighbour)
     source.execute("CREATE SCHEMA app; ALTER TABLE orchestration.jobs SET SCHEMA app")
     source.execute("CREATE TABLE app.states AS SELECT id, status FROM app.jobs")
-    source.execute(
-        "CREATE FUNCTION app.status_of(uuid) RETURNS app.jobs.status%TYPE STABLE LANGUAGE sql"
-        " AS 'SELECT status FROM app.jobs WHERE id = $1'"
-    )
-    source.execute(
-        "CREATE FUNCTION app.all_jobs() RETURNS SETOF app.jobs STABLE LANGUAGE sql"
-        " AS 'SELECT * FROM app.jobs'"
-    )
+    source.execute("""
+        CREATE FUNCTION app.status_of(uuid) RETURNS app.jobs.status%TYPE STABLE LANGUAGE sql
+            AS 'SELECT status FROM app.jobs WHERE id = $1';
+        CREATE FUNCTION app.all_jobs() RETURNS SETOF app.jobs STABLE LANGUAGE sql AS 'SELECT * FROM app.jobs'
+    """)
 
 
 @pytest.mark.every_postgres
@@ -114,9 +93,8 @@ def test_a_relation_is_believed_when_its_rows_are_those_of_one_table(
 
         assert refreshed == status(databases, settings).read_whole, kind
         assert (refreshed == {}) is told, (kind, refreshed)
-        assert [refreshed[each] in why for each, why in zip(refreshed, doctored.values(), strict=True)] == [
-            True
-        ] * len(refreshed), kind
+        for relation, why in zip(refreshed, doctored.values(), strict=True):
+            assert refreshed[relation] in why, kind
         source.execute(f"DROP {'MATERIALIZED VIEW' if 'MATER' in definition else 'VIEW'} orchestration.jobs")
         source.execute("DROP VIEW IF EXISTS app.below")
 
@@ -197,11 +175,8 @@ def make_foreign(server: str, source: Connection, remote: str) -> None:
 @pytest.mark.parametrize(
     ("done", "named"),
     [
-        (
-            "ALTER TABLE orchestration.jobs ALTER completed_at TYPE timestamp",
-            "jobs.completed_at is timestamp",
-        ),
-        ("ALTER TABLE orchestration.clients ALTER deleted_at TYPE date", "clients.deleted_at is date"),
+        ("jobs ALTER completed_at TYPE timestamp", "jobs.completed_at is timestamp"),
+        ("clients ALTER deleted_at TYPE date", "clients.deleted_at is date"),
     ],
 )
 def test_a_column_of_another_type_is_refused_by_name(
@@ -209,7 +184,7 @@ def test_a_column_of_another_type_is_refused_by_name(
 ) -> None:
     """It could be misread; the words name the column, its type and who prints what mends it."""
     plant_job(source, plant_tenant(source))
-    source.execute(done)
+    source.execute(f"ALTER TABLE orchestration.{done}")
 
     with pytest.raises(SourceUnfit, match=named):
         refresh(databases, settings)

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, partial
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -42,6 +43,9 @@ Opened = Callable[[], AbstractContextManager[SourceSnapshot]]
 CIRCLE = 2**32
 MICROSECOND = timedelta(microseconds=1)
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+
+# What every frame of jobs has.
+SCHEMA = pl.Schema(schema_of(JOBS.fact.columns) | dict.fromkeys(FLAGS, pl.Boolean()))
 
 
 @pytest.fixture
@@ -134,21 +138,14 @@ def test_transaction_ids_are_compared_on_their_circle(opened: Opened, source: Co
         for circles in (0, 1, 7)
     }
 
-    with opened() as snapshot:
-        alone = {
-            horizon: ids(snapshot, Swept({tenant.organization: horizon}, only_listed=True))
-            for horizon in horizons
-        }
-        # A neighbour's lowest horizon lets every row pass the first test: its own horizon decides.
-        in_company = {
-            horizon: ids(snapshot, Swept({tenant.organization: horizon, neighbour.organization: 3}))
-            for horizon in horizons
-        }
+    alone = read(opened, *(Swept({tenant.organization: each}, only_listed=True) for each in horizons))
+    # A neighbour's lowest horizon lets every row pass the first test: its own horizon decides.
+    in_company = read(
+        opened, *(Swept({tenant.organization: each, neighbour.organization: 3}) for each in horizons)
+    )
 
-    assert alone == {horizon: [job] if found else [] for horizon, found in horizons.items()}
-    assert in_company == {
-        horizon: [job, theirs] if found else [theirs] for horizon, found in horizons.items()
-    }
+    assert alone == [[job] if found else [] for found in horizons.values()]
+    assert in_company == [[job, theirs] if found else [theirs] for found in horizons.values()]
 
 
 def test_a_horizon_that_is_too_far_behind_reads_everything(opened: Opened, source: Connection) -> None:
@@ -174,15 +171,11 @@ def test_each_organization_has_its_own_horizon(opened: Opened, source: Connectio
     second = [plant_job(source, tenant) for tenant in tenants]
     with opened() as snapshot:
         late = snapshot.moment.horizon
-        horizons = {
-            tenants[0].organization: early,
-            tenants[1].organization: late,
-            tenants[2].organization: None,
-        }
+    horizons = {tenant.organization: each for tenant, each in zip(tenants, (early, late, None), strict=False)}
 
-        everybody = ids(snapshot, Swept(horizons))
-        listed = ids(snapshot, Swept(horizons, only_listed=True))
-        nobody = ids(snapshot, Swept({}, only_listed=True))
+    everybody, listed, nobody = read(
+        opened, Swept(horizons), Swept(horizons, only_listed=True), Swept({}, only_listed=True)
+    )
 
     assert everybody == sorted([second[0], first[2], second[2], first[3], second[3]])
     assert listed == sorted([second[0], first[2], second[2]])
@@ -193,24 +186,15 @@ def test_by_index_come_the_rows_that_were_updated_since(opened: Opened, source: 
     """From each organization's moment on; one that is not listed has the earliest, unless it is left out."""
     tenants = [plant_tenant(source, f"Tenant {number}") for number in range(3)]
     times = [NOON - HOUR - MICROSECOND, NOON - HOUR, NOON - MICROSECOND, NOON, NOON + DAY]
-    jobs = {
-        (number, at): plant_job(source, tenant, updated_at=at)
-        for number, tenant in enumerate(tenants)
-        for at in times
-    }
+    jobs = [[plant_job(source, tenant, updated_at=at) for at in times] for tenant in tenants]
     since = {tenants[0].organization: NOON - HOUR, tenants[1].organization: NOON}
 
-    with opened() as snapshot:
-        everybody = ids(snapshot, Indexed(since))
-        listed = ids(snapshot, Indexed(since, only_listed=True))
-        nobody = ids(snapshot, Indexed({}, only_listed=True))
-        all_of_them = ids(snapshot, Indexed({}))
+    everybody, listed = read(opened, Indexed(since), Indexed(since, only_listed=True))
+    all_of_them, nobody = read(opened, Indexed({}), Indexed({}, only_listed=True))
 
-    of_the_listed = [jobs[0, at] for at in times[1:]] + [jobs[1, at] for at in times[3:]]
-    assert listed == sorted(of_the_listed)
-    assert everybody == sorted(of_the_listed + [jobs[2, at] for at in times[1:]])
-    assert nobody == []
-    assert all_of_them == sorted(jobs.values())
+    assert listed == sorted([*jobs[0][1:], *jobs[1][3:]])
+    assert everybody == sorted([*listed, *jobs[2][1:]])
+    assert (all_of_them, nobody) == (sorted(chain(*jobs)), [])
 
 
 def test_a_row_updated_at_the_end_of_time_is_always_found(opened: Opened, source: Connection) -> None:
@@ -220,12 +204,13 @@ def test_a_row_updated_at_the_end_of_time_is_always_found(opened: Opened, source
     late = plant_job(source, tenant, updated_at="infinity")
     early = plant_job(source, tenant, updated_at="-infinity")
 
-    with opened() as snapshot:
-        by_index = ids(snapshot, Indexed({tenant.organization: NOON + DAY}, only_listed=True))
-        swept = ids(snapshot, Swept({tenant.organization: None}, only_listed=True))
+    by_index, swept = read(
+        opened,
+        Indexed({tenant.organization: NOON + DAY}, only_listed=True),
+        Swept({tenant.organization: None}, only_listed=True),
+    )
 
-    assert by_index == [late]
-    assert swept == [late, early]
+    assert (by_index, swept) == ([late], [late, early])
 
 
 def test_days_are_the_days_of_creation_in_utc(opened: Opened, source: Connection) -> None:
@@ -239,14 +224,10 @@ def test_days_are_the_days_of_creation_in_utc(opened: Opened, source: Connection
     theirs = [plant_job(source, neighbour, created_at=at, status="RUNNING") for at in times]
     days = days_of((tenant, date(2024, 2, 29)), (neighbour, date(2024, 3, 1)), (neighbour, date(2024, 2, 28)))
 
-    with opened() as snapshot:
-        found = ids(snapshot, CreatedOn(days))
-        one = ids(snapshot, CreatedOn(days[:1]))
-        none = ids(snapshot, CreatedOn(days.clear()))
+    found, one, none = read(opened, CreatedOn(days), CreatedOn(days[:1]), CreatedOn(days.clear()))
 
     assert found == sorted([mine[1], mine[2], theirs[0], theirs[3]])
-    assert one == [mine[1], mine[2]]
-    assert none == []
+    assert (one, none) == ([mine[1], mine[2]], [])
 
 
 def test_any_number_of_ids_can_be_looked_up(opened: Opened, source: Connection) -> None:
@@ -256,12 +237,9 @@ def test_any_number_of_ids_can_be_looked_up(opened: Opened, source: Connection) 
     jobs = plant_jobs(source, tenant, [{}, {"status": "PENDING"}, {"deleted_at": NOON}])
     unknown = [UUID(int=number) for number in range(1, 25_001)]
 
-    with opened() as snapshot:
-        found = ids(snapshot, Listed([jobs[0], *unknown, *jobs]))
-        none = ids(snapshot, Listed([]))
+    found, none = read(opened, Listed([jobs[0], *unknown, *jobs]), Listed([]))
 
-    assert found == sorted(jobs)
-    assert none == []
+    assert (found, none) == (sorted(jobs), [])
 
 
 def test_the_jobs_of_workflows_and_clients_come_whoever_owns_them(opened: Opened, source: Connection) -> None:
@@ -275,11 +253,11 @@ def test_the_jobs_of_workflows_and_clients_come_whoever_owns_them(opened: Opened
     plant_job(source, neighbour)
     workflows, clients = [neighbour.workflows[1]], [tenant.clients[1]]
 
-    with opened() as snapshot:
-        assert ids(snapshot, OfOwners(workflows, clients)) == [by_workflow, by_client, theirs]
-        assert ids(snapshot, OfOwners(workflow_ids=workflows)) == [by_workflow, theirs]
-        assert ids(snapshot, OfOwners(client_ids=clients)) == [by_client, theirs]
-        assert ids(snapshot, OfOwners()) == []
+    both = read(opened, OfOwners(workflows, clients), OfOwners(workflow_ids=workflows))
+    one_or_none = read(opened, OfOwners(client_ids=clients), OfOwners())
+
+    assert both == [[by_workflow, by_client, theirs], [by_workflow, theirs]]
+    assert one_or_none == [[by_client, theirs], []]
 
 
 def test_names_come_with_those_that_changed(opened: Opened, source: Connection) -> None:
@@ -395,23 +373,15 @@ def test_a_sweep_decides_in_the_scan_of_the_jobs_alone(many: Many) -> None:
     assert int(scan[1]) == 0
 
 
-def test_checksums_of_everything_read_the_table_once_and_those_of_a_range_go_by_the_index(
-    many: Many,
-) -> None:
+def test_checksums_of_everything_read_the_table_once_and_of_a_range_the_index(many: Many) -> None:
     """Bounds that are not asked for mislead nobody into an index, and those that are asked for are used."""
-    believed = {
-        "execmetrics.earliest": "2000-01-01Z",
-        "execmetrics.latest": "infinity",
-        "execmetrics.reserved_ids": "{}",
-        "execmetrics.reserved_initiators": "{}",
-    }
-    an_hour = {
-        "execmetrics.completed_since": "2024-01-20 00:00Z",
-        "execmetrics.completed_until": "2024-01-20 01:00Z",
-    }
+    reserved = {"reserved_ids": [], "reserved_initiators": []}
+    shared = SessionSettings(earliest=EARLIEST, latest="infinity", **reserved).texts()
+    hours = [f"2024-01-20 0{hour}:00Z" for hour in (0, 1)]
+    an_hour = {"execmetrics.completed_since": hours[0], "execmetrics.completed_until": hours[1]}
 
-    everything_planned = explained(many.source, checksums_statement([]), believed)
-    a_range_planned = explained(many.source, checksums_statement(["completed_in"]), believed | an_hour)
+    everything_planned = explained(many.source, checksums_statement([]), shared)
+    a_range_planned = explained(many.source, checksums_statement(["completed_in"]), shared | an_hour)
 
     assert "Seq Scan on jobs" in everything_planned
     assert "Hash" in everything_planned
@@ -499,13 +469,11 @@ def test_every_read_of_a_snapshot_sees_the_same_moment(opened: Opened, source: C
         source.execute("UPDATE orchestration.organizations SET name = 'renamed'")
         seen = ids(snapshot, listed), ids(snapshot, Listed([job, later]))
         names = snapshot.names(listed).organizations["name"].to_list()
-        counted = snapshot.checksums(
-            organization_ids=[tenant.organization], earliest=EARLIEST, tolerance=None
-        )["rows"].sum()
+        mine = [tenant.organization]
+        checksums = snapshot.checksums(organization_ids=mine, earliest=EARLIEST, tolerance=None)
 
     assert seen == ([job], [job])
-    assert names == ["Acme"]
-    assert counted == 1
+    assert (names, checksums["rows"].sum()) == (["Acme"], 1)
 
 
 def test_settings_arrive_as_they_were_given(opened: Opened) -> None:
@@ -557,11 +525,17 @@ def test_a_snapshot_is_read_only(databases: Databases, settings: Settings, sourc
             snapshot.rows_of("DELETE FROM orchestration.jobs RETURNING id")
 
 
+def read(opened: Opened, *asked: Asked) -> list[list[UUID]]:
+    """The jobs that each of them selects in one snapshot."""
+    with opened() as snapshot:
+        return [ids(snapshot, each) for each in asked]
+
+
 def ids(snapshot: SourceSnapshot, asked: Asked) -> list[UUID]:
     """The jobs that are read, sorted; every frame has the columns that are promised."""
     found: list[UUID] = []
     for frame in snapshot.jobs(asked):
-        assert frame.schema == pl.Schema(schema_of(JOBS.fact.columns) | dict.fromkeys(FLAGS, pl.Boolean()))
+        assert frame.schema == SCHEMA
         found += uuids(frame["job_id"])
     return sorted(found)
 
@@ -578,12 +552,7 @@ def everything(url: str, settings: Settings, tenant: Tenant, job: UUID) -> dict[
     }
     with open_source(url, settings) as snapshot:
         read = {
-            name: pl.concat(
-                [
-                    pl.DataFrame(schema=(schema_of(JOBS.fact.columns) | dict.fromkeys(FLAGS, pl.Boolean()))),
-                    *snapshot.jobs(each),
-                ]
-            )
+            name: pl.concat([pl.DataFrame(schema=SCHEMA), *snapshot.jobs(each)])
             for name, each in asked.items()
         }
         names = snapshot.names(Swept({}))
@@ -607,7 +576,7 @@ def everything(url: str, settings: Settings, tenant: Tenant, job: UUID) -> dict[
 
 
 def days_of(*days: tuple[Tenant, date]) -> pl.DataFrame:
-    """Organizations and days, as checksums give them."""
+    """Organizations and days, as checksums differ by them."""
     return pl.DataFrame(
         [(tenant.organization.bytes, day) for tenant, day in days],
         schema={"organization_id": pl.Binary, "created_date": pl.Date},
@@ -646,34 +615,25 @@ def plant_many(source: Connection, *tenants: Tenant, jobs: int = 40_000) -> None
         source.execute(
             "INSERT INTO orchestration.jobs (id, organization_id, workflow_id, client_id, status,"
             " created_at, started_at, completed_at, updated_at)"
-            " SELECT gen_random_uuid(), %(organization)s, %(workflow)s, %(client)s, 'COMPLETED', t, t, t,"
-            " updated_at FROM ("
-            " SELECT timestamptz '2024-01-01Z' + n * interval '35 days' / %(jobs)s AS t,"
-            " timestamptz '2024-01-01Z' + random() * interval '35 days' AS updated_at"
-            " FROM generate_series(1, %(jobs)s) AS n) AS times",
-            {
-                "organization": tenant.organization,
-                "workflow": tenant.workflows[0],
-                "client": tenant.clients[0],
-                "jobs": jobs,
-            },
+            " SELECT gen_random_uuid(), %s, %s, %s, 'COMPLETED', t, t, t,"
+            " timestamptz '2024-01-01Z' + random() * interval '35 days' FROM generate_series("
+            "timestamptz '2024-01-01Z', '2024-02-05Z', interval '35 days' / %s) AS t",
+            [tenant.organization, tenant.workflows[0], tenant.clients[0], jobs],
         )
     source.execute("VACUUM ANALYZE orchestration.jobs, orchestration.workflows, orchestration.clients")
 
 
 def cut_into_parts(source: Connection) -> None:
     """Put a table of two partitions in the place of the jobs, with the same rows and rights."""
-    source.execute("ALTER TABLE orchestration.jobs RENAME TO whole")
-    source.execute(
-        "CREATE TABLE orchestration.jobs (LIKE orchestration.whole INCLUDING DEFAULTS)"
-        " PARTITION BY RANGE (created_at)"
-    )
-    source.execute(
-        "CREATE TABLE orchestration.jobs_until_2024 PARTITION OF orchestration.jobs"
-        " FOR VALUES FROM (MINVALUE) TO ('2025-01-01Z')"
-    )
-    source.execute("CREATE TABLE orchestration.jobs_later PARTITION OF orchestration.jobs DEFAULT")
-    source.execute("INSERT INTO orchestration.jobs SELECT * FROM orchestration.whole")
+    source.execute("""
+        ALTER TABLE orchestration.jobs RENAME TO whole;
+        CREATE TABLE orchestration.jobs (LIKE orchestration.whole INCLUDING DEFAULTS)
+            PARTITION BY RANGE (created_at);
+        CREATE TABLE orchestration.jobs_until_2024 PARTITION OF orchestration.jobs
+            FOR VALUES FROM (MINVALUE) TO ('2025-01-01Z');
+        CREATE TABLE orchestration.jobs_later PARTITION OF orchestration.jobs DEFAULT;
+        INSERT INTO orchestration.jobs SELECT * FROM orchestration.whole
+    """)
 
 
 def behind_a_view(source: Connection) -> None:

@@ -2,13 +2,13 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
-import polars as pl
 import psycopg
 import pytest
 from psycopg import Connection
@@ -143,11 +143,8 @@ def test_a_standby_that_is_behind_says_so(pair: Pair, settings: Settings, source
         wait_until(lambda: standby.execute("SELECT pg_get_wal_replay_pause_state() = 'paused'").fetchone()[0])
         before = clock(source)
         unseen = plant_job(source, tenant)
-        wait_until(
-            lambda: standby.execute("SELECT pg_last_wal_receive_lsn() > pg_last_wal_replay_lsn()").fetchone()[
-                0
-            ]
-        )
+        received = "SELECT pg_last_wal_receive_lsn() > pg_last_wal_replay_lsn()"
+        wait_until(lambda: standby.execute(received).fetchone()[0])
 
         with open_source(pair.standby, settings) as behind:
             assert unseen not in ids(behind, Swept({}))
@@ -226,6 +223,27 @@ def test_a_read_that_is_in_the_way_of_the_standby_can_be_tried_again(
         assert ids(again, Swept({})) == [job]
 
 
+def test_a_whole_refresh_works_through_a_standby(pair: Pair, source: Connection, tmp_path: Path) -> None:
+    """Aggregates on the primary, jobs read from the standby: what it has replayed is in the table."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    job = plant_job(source, tenant)
+    plant_job(source, neighbour)
+    databases = Databases(analytics_url=pair.primary, source_url=pair.standby)
+    settings = load_settings(home=tmp_path / "home")
+    pair.catch_up()
+    first = refresh(databases, settings)
+    change_job(source, job, status="FAILED")
+    pair.catch_up()
+
+    second = refresh(databases, settings)
+
+    assert (first.facts_inserted, second.facts_updated, second.facts_inserted) == (2, 1, 0)
+    assert differences(cells(source), cells_by_sql(source)) == []
+    assert verify(databases, settings).differences == ()
+    reconciled = reconcile_created(databases, settings)
+    assert (reconciled.cells_written, reconciled.cells_deleted) == (0, 0)
+
+
 def in_the_way(url: str, settings: Settings, when: str, conflict: Callable[[], None]) -> None:
     """Read from the standby while it has to forget what is read."""
     with open_source(url, settings) as snapshot:
@@ -237,24 +255,15 @@ def in_the_way(url: str, settings: Settings, when: str, conflict: Callable[[], N
             for _ in snapshot.jobs(Swept({})):
                 conflict()
         else:
-            with meanwhile(conflict):
+            timer = threading.Timer(0.5, conflict)
+            timer.start()
+            try:
                 snapshot.rows_of("SELECT count(*) FROM orchestration.jobs, pg_sleep(60)")
+            finally:
+                timer.join()
 
 
-@contextmanager
-def meanwhile(act: Callable[[], None]) -> Iterator[None]:
-    """Do something in another thread."""
-    timer = threading.Timer(0.5, act)
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.join()
-
-
-def everything(
-    url: str, settings: Settings
-) -> tuple[list[UUID], list[tuple[object, ...]], pl.DataFrame, int, str]:
+def everything(url: str, settings: Settings) -> tuple[Any, ...]:
     """What a server shows, but for the time."""
     with open_source(url, settings) as snapshot:
         return (
@@ -280,24 +289,3 @@ def moment(url: str, settings: Settings) -> Moment:
 def clock(source: Connection) -> datetime:
     """The primary's time."""
     return source.execute("SELECT clock_timestamp()").fetchone()[0]
-
-
-def test_a_whole_refresh_works_through_a_standby(pair: Pair, source: Connection, tmp_path: Path) -> None:
-    """Aggregates on the primary, jobs read from the standby: what it has replayed is in the table."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    job = plant_job(source, tenant)
-    plant_job(source, neighbour)
-    databases = Databases(analytics_url=pair.primary, source_url=pair.standby)
-    settings = load_settings(home=tmp_path / "home")
-    pair.catch_up()
-    first = refresh(databases, settings)
-    change_job(source, job, status="FAILED")
-    pair.catch_up()
-
-    second = refresh(databases, settings)
-
-    assert (first.facts_inserted, second.facts_updated, second.facts_inserted) == (2, 1, 0)
-    assert differences(cells(source), cells_by_sql(source)) == []
-    assert verify(databases, settings).differences == ()
-    reconciled = reconcile_created(databases, settings)
-    assert (reconciled.cells_written, reconciled.cells_deleted) == (0, 0)

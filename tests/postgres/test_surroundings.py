@@ -19,55 +19,40 @@ from tests.support.oracle import cells_by_sql, differences
 from tests.support.planting import NOON, cells, change_job, plant_job, plant_tenant
 
 # What an administrator may have set for a role. Times are short, and long enough to say hello.
+TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+OFF = ("array_nulls", "standard_conforming_strings", "backslash_quote", "row_security", "enable_seqscan")
+ON = ("quote_all_identifiers", "transform_null_equals", "exit_on_error", "default_transaction_deferrable")
 OF_ROLES: Mapping[str, str] = {
+    **dict.fromkeys((*TIMEOUTS, "idle_session_timeout"), "200ms"),
+    **dict.fromkeys((*OFF, "synchronize_seqscans"), "off"),
+    **dict.fromkeys((*ON, "default_transaction_read_only"), "on"),
     "client_encoding": "LATIN1",
     "DateStyle": "German",
     "IntervalStyle": "sql_standard",
     "TimeZone": "Asia/Kathmandu",
     "search_path": "nowhere",
-    "statement_timeout": "200ms",
-    "lock_timeout": "200ms",
-    "idle_in_transaction_session_timeout": "200ms",
-    "idle_session_timeout": "200ms",
     "default_transaction_isolation": "serializable",
-    "default_transaction_read_only": "on",
-    "default_transaction_deferrable": "on",
-    "array_nulls": "off",
-    "quote_all_identifiers": "on",
-    "standard_conforming_strings": "off",
-    "backslash_quote": "off",
-    "transform_null_equals": "on",
     "bytea_output": "escape",
     "extra_float_digits": "-15",
     "xmlbinary": "hex",
-    "row_security": "off",
-    "exit_on_error": "on",
     "client_min_messages": "error",
     "plan_cache_mode": "force_generic_plan",
-    "enable_seqscan": "off",
-    "synchronize_seqscans": "off",
 }
 
 # What a shell or a container may have set for whoever runs in it.
 OF_SHELLS: Mapping[str, str] = {
+    **dict.fromkeys(("http_proxy", "HTTPS_PROXY", "ALL_PROXY"), "http://192.0.2.1:9"),
+    **dict.fromkeys(("PGTZ", "TZ"), "Asia/Kathmandu"),
+    **dict.fromkeys(("PGCONNECT_TIMEOUT", "PGPORT"), "1"),
+    **dict.fromkeys(("PGHOST", "PGUSER", "PGDATABASE"), "nowhere.invalid"),
     "PGCLIENTENCODING": "LATIN1",
     "PGOPTIONS": "-c search_path=nowhere -c default_transaction_read_only=on",
     "PGDATESTYLE": "German",
-    "PGTZ": "Asia/Kathmandu",
     "PGGEQO": "off",
     "PGAPPNAME": "psql",
-    "PGCONNECT_TIMEOUT": "1",
-    "PGPORT": "1",
-    "PGHOST": "nowhere.invalid",
-    "PGUSER": "nobody",
-    "PGDATABASE": "nowhere",
     "PGSSLMODE": "require",
     "LC_ALL": "de_DE.UTF-8",
     "LANGUAGE": "de",
-    "TZ": "Asia/Kathmandu",
-    "http_proxy": "http://192.0.2.1:9",
-    "HTTPS_PROXY": "http://192.0.2.1:9",
-    "ALL_PROXY": "http://192.0.2.1:9",
 }
 
 

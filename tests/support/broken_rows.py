@@ -51,6 +51,10 @@ BROKEN: Mapping[str, Mapping[str, list[Change]]] = {
     "jobs": {
         "id_is_not_reserved": [{"id": ALL}, {"id": NO_CLIENT}],
         "result_is_at_most_a_mebibyte": [{"result": TOO_LARGE}],
+        "finished_has_completed_at": [{"status": "COMPLETED"}, {"status": "FAILED"}],
+        "initiator_type_is_not_reserved": [{"initiator_type": "all"}],
+        "workflow_is_of_the_same_organization": [{"workflow_id": "theirs"}, {"workflow_id": NOBODY}],
+        "client_is_of_the_same_organization": [{"client_id": "theirs"}, {"client_id": NOBODY}],
     },
     "execution_logs": {
         "job_is_of_the_same_organization": [{"job_id": "theirs"}, {"job_id": NOBODY}],

@@ -56,10 +56,8 @@ def test_a_refresh_runs_on_what_doctor_prints(
     assert "Nothing to mend" in healthy.stdout
     assert refresh(databases, settings).facts_inserted == 4
     assert_true(databases, settings, source, analytics)
-    assert {key[0] for key in cells(analytics)} == {
-        as_uuid(tenant.organization),
-        as_uuid(neighbour.organization),
-    }
+    organizations = {as_uuid(each.organization) for each in (tenant, neighbour)}
+    assert {key[0] for key in cells(analytics)} == organizations
     assert listed(analytics) == {(as_uuid(backwards), "negative_duration", "not_timed")}
 
     plant_job(source, neighbour, completed=NOON - HOUR)

@@ -34,10 +34,8 @@ def test_names_are_guessed_whatever_their_case_and_underscores(
     assert document["findings"] == []
     jobs = document["tables"][-1]
     assert jobs["read_from"] == '"public"."jobs"'
-    assert (jobs["columns"]["organization_id"], jobs["columns"]["workflow_id"]) == (
-        "organization_id",
-        "workflowId",
-    )
+    found = [jobs["columns"][name] for name in ("organization_id", "workflow_id")]
+    assert found == ["organization_id", "workflowId"]
     assert "timezone" not in definition(source).partition("completed_at")[0].rpartition(",")[2]
 
 
@@ -104,10 +102,8 @@ def test_what_could_be_several_columns_is_asked_for(doctor: Doctor, mend: Mend, 
     mend("--column", "jobs.completed_at=completedAt")
 
     assert "completed_at" in told["ambiguous_column"]["where"]
-    assert (told["no_contract_view"]["where"], told["no_contract_view"]["sql"]) == (
-        '"orchestration"."jobs"',
-        [],
-    )
+    view = told["no_contract_view"]
+    assert (view["where"], view["sql"]) == ('"orchestration"."jobs"', [])
     assert doctor("--json").document["findings"] == []
     assert '"completedAt"' in definition(source)
 
@@ -129,10 +125,9 @@ def test_what_was_said_before_holds_until_it_is_forgotten(
     mend()
 
     kept = definition(source)
-    assert "'ARCHIVED'" in kept
-    assert "WHEN 'TIMED_OUT'::text THEN 'FAILED'::text" in kept
-    assert "WHEN 'it''s'::text THEN 'COMPLETED'::text" in kept
-    assert '"triggeredBy"' in kept
+    translated = "TIMED_OUT'::text THEN 'FAILED'", "it''s'::text THEN 'COMPLETED'"
+    for part in (*translated, "'ARCHIVED'", '"triggeredBy"'):
+        assert part in kept
     assert doctor("--json").document["findings"] == []
     # Another choice takes the place of the one before, and all of them go when that is said.
     mend("--status", "TIMED_OUT=CANCELLED")
@@ -206,10 +201,8 @@ def test_words_of_rows_are_counted_and_never_printed(doctor: Doctor, mend: Mend,
     assert "2 such words are in 3 jobs" in document.document["findings"][0]["why"]
     assert "Jane" not in ended.stdout + ended.stderr + document.stdout
     assert doctor("--json").document["findings"] == []
-    counted = source.execute(
-        "SELECT status, count(*) FROM orchestration.jobs GROUP BY 1 ORDER BY 1"
-    ).fetchall()
-    assert counted == [("COMPLETED", 1), ("FAILED", 2), ("RUNNING", 1)]
+    translated = source.execute("SELECT status FROM orchestration.jobs ORDER BY 1").fetchall()
+    assert [status for (status,) in translated] == ["COMPLETED", "FAILED", "FAILED", "RUNNING"]
 
 
 def test_rows_that_a_restrictive_policy_hides_are_not_shown_by_another_policy(
@@ -227,11 +220,8 @@ def test_rows_that_a_restrictive_policy_hides_are_not_shown_by_another_policy(
     ended = doctor("--json")
 
     (finding,) = ended.document["findings"]
-    assert (ended.exit_code, finding["what"], finding["sql"]) == (
-        1,
-        "hidden_rows",
-        ['ALTER ROLE "owner_of_tests" BYPASSRLS;'],
-    )
+    assert (ended.exit_code, finding["what"]) == (1, "hidden_rows")
+    assert finding["sql"] == ['ALTER ROLE "owner_of_tests" BYPASSRLS;']
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ LEVELS = ["TRACE", *BEFORE, "FATAL"]
 
 
 def test_levels_are_added_while_the_logs_are_locked(databases: Databases, patience: Settings) -> None:
-    """Whoever writes logs need not stop for it: no table is locked, however long somebody holds one."""
+    """Writers of logs need not stop for it: no table is locked, however long somebody holds one."""
     downgrade(databases, patience, branch="orchestration", revision="orchestration_0002")
     before = levels(databases)
     with psycopg.connect(databases.source_url) as holder:

@@ -58,7 +58,7 @@ def test_everything_has_a_comment(databases: Databases, schema: str) -> None:
 
 
 def test_a_figure_is_explained_alike_in_the_table_and_in_every_view(databases: Databases) -> None:
-    """Whoever reads a view in a BI tool is told what the table says."""
+    """A reader of a view in a BI tool finds the comment of the table."""
     told: dict[str, set[str | None]] = {}
     for kind, name, _, comment in things(databases.analytics_url, "analytics"):
         column = name.rpartition(".")[2]

@@ -23,10 +23,11 @@ LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('execmetrics migrate', 0))
 
 
 def test_two_migrations_at_once_wait_for_each_other(bare: Databases, patience: Settings) -> None:
-    """Whoever comes second waits, finds the work done and changes nothing."""
+    """The second one waits, finds the work done and changes nothing."""
     with ThreadPoolExecutor(2) as pool, psycopg.connect(bare.analytics_url) as first:
         first.execute(LOCK)
-        both = [pool.submit(migrate, bare, longer(patience)) for _ in range(2)]
+        longer = load_settings(home=patience.home, lock_timeout=30)
+        both = [pool.submit(migrate, bare, longer) for _ in range(2)]
         wait_until(lambda: waiting(bare) == 2)
         nothing_yet = things(bare.analytics_url, "analytics")
         first.commit()
@@ -68,8 +69,7 @@ def test_a_table_in_use_blocks_the_migration_and_nothing_is_changed(
     A migration gives up when it has waited for the table, or when EXECMETRICS_STATEMENT_TIMEOUT is over.
     """
     monkeypatch.setattr(migrations, "_TABLE_PATIENCE", table_patience)
-    limit = load_settings(statement_timeout=statement_timeout).statement_timeout
-    hurried = patience.model_copy(update={"statement_timeout": limit})
+    hurried = load_settings(home=patience.home, lock_timeout=1, statement_timeout=statement_timeout)
     before = things(databases.analytics_url, "analytics")
     with psycopg.connect(databases.analytics_url) as reader:
         reader.execute("SELECT FROM analytics.aggregate_metrics")
@@ -95,9 +95,8 @@ def test_a_newer_schema_is_left_to_a_newer_version(
         with pytest.raises(SchemaNewer, match="migrated by a newer execution-metrics"):
             attempt()
 
-    assert analytics.execute("SELECT version_num FROM analytics.alembic_version").fetchone() == (
-        "analytics_9999",
-    )
+    stored = analytics.execute("SELECT version_num FROM analytics.alembic_version").fetchone()
+    assert stored == ("analytics_9999",)
 
 
 def test_a_schema_that_is_not_there_says_what_to_run(bare: Databases, patience: Settings) -> None:
@@ -109,8 +108,7 @@ def test_a_schema_that_is_not_there_says_what_to_run(bare: Databases, patience: 
 def test_a_source_of_another_program_is_left_alone(bare: Databases, patience: Settings) -> None:
     """Tables that Prisma made stay as they are, asked for or not; analytics is made beside them."""
     with psycopg.connect(bare.source_url) as prisma:
-        prisma.execute("CREATE SCHEMA orchestration")
-        prisma.execute("CREATE TABLE orchestration._prisma_migrations (id text PRIMARY KEY)")
+        prisma.execute("CREATE SCHEMA orchestration; CREATE TABLE orchestration._prisma_migrations (id text)")
         prisma.execute("CREATE TABLE orchestration.jobs (id uuid PRIMARY KEY, status text)")
     before = things(bare.source_url, "orchestration")
 
@@ -149,8 +147,7 @@ def test_a_source_in_another_database_is_touched_only_when_asked(
 def test_a_table_of_the_same_name_that_is_not_ours_is_kept(bare: Databases, patience: Settings) -> None:
     """Somebody's own analytics.aggregate_metrics is never replaced; the migration undoes itself."""
     with psycopg.connect(bare.analytics_url) as other:
-        other.execute("CREATE SCHEMA analytics")
-        other.execute("CREATE TABLE analytics.aggregate_metrics (mine text)")
+        other.execute("CREATE SCHEMA analytics; CREATE TABLE analytics.aggregate_metrics (mine text)")
     before = things(bare.analytics_url, "analytics")
 
     with pytest.raises(MigrationRefused, match=r"A table of the same name is there that is not ours\.$"):
@@ -165,28 +162,20 @@ def test_a_role_without_the_right_to_create_is_refused(bare: Databases, patience
     with psycopg.connect(bare.analytics_url, autocommit=True) as admin:
         admin.execute("DROP ROLE IF EXISTS execmetrics_reader_only")
         admin.execute("CREATE ROLE execmetrics_reader_only LOGIN")
-    try:
         url = f"{bare.analytics_url}&user=execmetrics_reader_only"
-
-        with pytest.raises(MigrationRefused, match=r"may not create or change these tables\.$"):
-            migrate(Databases(url, url), patience)
-    finally:
-        with psycopg.connect(bare.analytics_url, autocommit=True) as admin:
+        try:
+            with pytest.raises(MigrationRefused, match=r"may not create or change these tables\.$"):
+                migrate(Databases(url, url), patience)
+        finally:
             admin.execute("DROP ROLE execmetrics_reader_only")
 
     assert things(bare.analytics_url, "analytics") == []
 
 
-def longer(settings: Settings) -> Settings:
-    """The same settings with the patience of half a minute."""
-    return settings.model_copy(update={"lock_timeout": load_settings(lock_timeout=30).lock_timeout})
-
-
 def waiting(databases: Databases) -> int:
     """How many sessions of this database wait for an advisory lock."""
     with psycopg.connect(databases.analytics_url) as connection:
-        row = connection.execute(
+        return connection.execute(
             "SELECT count(*) FROM pg_locks JOIN pg_database AS d ON d.oid = database"
             " WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()"
-        ).fetchone()
-    return 0 if row is None else row[0]
+        ).fetchone()[0]
