@@ -108,7 +108,7 @@ MUTANTS = (
         test="tests/postgres/test_refresh.py::test_a_reassigned_job_leaves_one_cell_and_enters_another",
     ),
     Mutant(
-        "the digest ignores who owns a workflow",
+        "the checksums ignore who owns a workflow",
         "a workflow that changed hands makes no day differ",
         Sql("source_jobs/checksums").remove("AND coalesce(w.organization_id = j.organization_id, true)"),
         test="tests/postgres/test_digest.py::test_a_digest_says_what_the_counted_rows_add_up_to",
@@ -276,7 +276,7 @@ MUTANTS = (
         test="tests/postgres/test_reconcile.py::test_cells_that_somebody_changed_are_put_right",
     ),
     Mutant(
-        "a refresh forgives what a digest withheld",
+        "a refresh forgives what a reconcile held back",
         "nobody hears of deletes that wait to be accepted",
         Python("pipelines.extract.request", "Request.settled_since").replace(
             "... if self.created_since else None", '... if self.created_since else "-infinity"'
@@ -321,8 +321,8 @@ MUTANTS = (
         test="tests/postgres/test_owners.py::test_until_then_its_cells_are_pending",
     ),
     Mutant(
-        "a stranger that a digest meets is read in part",
-        "its older jobs are missing until the next digest of all",
+        "an orphan organization that checksums find is read in part",
+        "its older jobs are missing until all checksums are compared again",
         Python("pipelines.extract.jobs", "JobReading._read_days").remove("self._read_orphans()"),
         test="tests/postgres/test_no_change_is_missed.py"
         "::test_an_organization_without_a_row_is_read_whole_when_a_digest_meets_it",

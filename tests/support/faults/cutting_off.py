@@ -11,7 +11,7 @@ from pipelines.fault_points import FaultPoint, watched_by
 from pipelines.runs.refresh import refresh
 from pipelines.runs.verify import verify
 from tests.support.faults.history import History
-from tests.support.faults.runs import Killed, struck_at
+from tests.support.faults.runs import Killed, recorded, struck_at
 from tests.support.faults.scenarios import Scenario
 from tests.support.faults.starting_point import Place, Published, StartingPoint, by_organization
 from tests.support.oracle import differences
@@ -76,6 +76,18 @@ class Witness:
 
     def _published(self) -> Published:
         return by_organization(self._place.published(), self._rows, self._owners)
+
+
+def prepared(
+    scenario: Scenario, history: History, place: Place
+) -> tuple[list[FaultPoint], StartingPoint, Witness]:
+    """Bring a place to where a run begins; give what the run passes, and who knows how it is to be after."""
+    scenario.prepared(history, place)
+    beginning, witness = StartingPoint(place), Witness(scenario, history, place)
+    with recorded() as points:
+        scenario.run(place)
+    witness.sees_the_end()
+    return points, beginning, witness
 
 
 def cut_off(scenario: Scenario, history: History, place: Place) -> CutOff:

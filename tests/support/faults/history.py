@@ -144,7 +144,7 @@ class History:
         )
 
     def loses_jobs(self) -> None:
-        """Delete jobs for good, which only a digest can find."""
+        """Delete jobs for good, which only checksums can find."""
         self.source.execute(
             "DELETE FROM orchestration.jobs WHERE id = ANY(%s)", [[self.acmes[6], self.boreals[4]]]
         )

@@ -28,7 +28,7 @@ def refreshes(place: Place) -> object:
 
 
 def reconciles(place: Place) -> object:
-    """The same, with a digest."""
+    """The same, and compare checksums."""
     return reconcile(place.databases, place.settings, since=SINCE, until=UNTIL)
 
 
@@ -85,7 +85,7 @@ def goes_on(history: History, _place: Place) -> None:
 
 
 def loses_jobs(history: History, _place: Place) -> None:
-    """And let jobs go that only a digest misses."""
+    """And let jobs go that only checksums miss."""
     history.goes_on()
     history.loses_jobs()
 

@@ -22,7 +22,7 @@ WRONGER = (
     "of a reserved workflow",
     "initiated by all",
     "archived",
-    "moves to a stranger",
+    "moves to an unknown organization",
 )
 TRANSACTIONS = ("insert and wait", "change and wait", "commit", "commit", "roll back")
 GONE = ("job deleted", "client deleted", "workflow deleted")
@@ -53,27 +53,27 @@ CHANGES = Profile(
     "changes",
     histories=50,
     writes=COME + WORK * 2 + EDITS + DELETES + BEHIND + ZONES + GONE + ("negative", "no zone"),
-    runs=("sweep",) * 6 + ("one organization", "range", "digest", "created since", "verify"),
+    runs=("sweep",) * 6 + ("one organization", "range", "checksums", "created since", "verify"),
 )
 CRASHES = Profile(
     "crashes",
     histories=50,
     writes=COME + WORK * 2 + EDITS + DELETES + ZONES + GONE + ("plan", "plan", *SPOILING, "copied"),
-    runs=("sweep",) * 7 + ("one organization", "digest", "rebuild", "tidy"),
+    runs=("sweep",) * 7 + ("one organization", "checksums", "rebuild", "tidy"),
     killed=7,
 )
 TIERS = Profile(
     "tiers",
     histories=50,
     writes=COME + WORK + EDITS + DELETES + BEHIND * 4 + GONE + TRANSACTIONS * 2,
-    runs=("indexed",) * 6 + ("indexed and due", "one organization", "range", "digest", "sweep"),
+    runs=("indexed",) * 6 + ("indexed and due", "one organization", "range", "checksums", "sweep"),
     meanwhile=6,
 )
 ANOMALIES = Profile(
     "anomalies",
     histories=50,
     writes=COME + WORK + EDITS + DELETES + WRONG + WRONGER + ("repaired",) * 5 + HANDED_OVER + GONE[1:],
-    runs=("sweep",) * 6 + ("indexed", "one organization", "digest", "range"),
+    runs=("sweep",) * 6 + ("indexed", "one organization", "checksums", "range"),
     loose=True,
 )
 PROFILES = {profile.name: profile for profile in (CHANGES, CRASHES, TIERS, ANOMALIES)}

@@ -39,7 +39,7 @@ MEANWHILE = (
 class Run:
     """What was asked of the engine; no `only` is everybody.
 
-    A digest covers jobs `completed` in a range, `created` since a day, or `everything`.
+    Checksums cover jobs `completed` in a range, `created` since a day, or `everything`.
     """
 
     kind: str
@@ -61,7 +61,7 @@ class Run:
             "one organization": cls(kind, one),
             "range": cls(kind, some, completed=(since, until)),
             "created since": cls(kind, some, created=since.date()),
-            "digest": cls(kind, some, everything=True),
+            "checksums": cls(kind, some, everything=True),
             "indexed": cls(kind, one if number % 5 == 0 else frozenset(), lookback=lookback),
         }.get(kind, cls(kind, lookback=lookback))
 

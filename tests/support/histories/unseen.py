@@ -13,7 +13,7 @@ Organizations = frozenset[UUID]
 class Unseen:
     """Changes by what reveals them; each has the organizations it concerns and the tick it was made at.
 
-    `written` rows are revealed by reading them, `deleted` ones by a digest, new `owners` to a run of
+    `written` rows are revealed by reading them, `deleted` ones by checksums, new `owners` to a run of
     everybody, and an `affected` organization needs no more than being published.
     """
 
