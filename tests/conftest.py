@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -120,8 +121,14 @@ def pytest_configure_node(node: object) -> None:
     node.workerinput["folder"] = str(node.config.stash[_FOLDER])
 
 
+def pytest_sessionstart() -> None:
+    """Keep what is compiled of the tests: that is a quarter of a worker's time to begin."""
+    sys.dont_write_bytecode = False
+
+
 def pytest_collection_finish() -> None:
-    """Never look again for garbage in what was imported."""
+    """Never look again for garbage in what was imported, and keep no more of what is compiled."""
+    sys.dont_write_bytecode = "PYTHONDONTWRITEBYTECODE" in os.environ
     gc.collect()
     gc.freeze()
 
@@ -181,14 +188,9 @@ def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
             with _alone(made):
                 if not (made / "postgres").exists():
                     with embedded_postgres.running(made, options=UNSAFE_BUT_FAST, programs=programs) as url:
-                        _make_template(url)
+                        make_template(url)
             copy_server(made, home)
-            url = servers.enter_context(
-                embedded_postgres.running(home, options=UNSAFE_BUT_FAST, programs=programs)
-            )
-            maintenance = with_database(url, "postgres")
-            _admins[maintenance] = servers.enter_context(psycopg.connect(maintenance, autocommit=True))
-            return maintenance
+            return servers.enter_context(running_server(home, programs))
 
         yield started
 
@@ -216,6 +218,15 @@ def create_shared_database() -> Iterator[Callable[..., str]]:
             return servers.enter_context(creating_databases(server))
 
         yield lambda server, *template: on(server)(*template)
+
+
+@contextmanager
+def running_server(home: Path, programs: Path | None = None) -> Iterator[str]:
+    """Start a server, and yield the URL of its maintenance database."""
+    with embedded_postgres.running(home, options=UNSAFE_BUT_FAST, programs=programs) as url:
+        maintenance = with_database(url, "postgres")
+        with psycopg.connect(maintenance, autocommit=True) as _admins[maintenance]:
+            yield maintenance
 
 
 @contextmanager
@@ -340,8 +351,8 @@ def with_user(url: str, name: str) -> str:
     return f"{address}?{'&'.join([*kept, 'user=' + name.replace(' ', '%20')])}"
 
 
-def _make_template(url: str) -> None:
-    """Migrated by an owner who is no superuser, as in production: row-level security holds for it."""
+def make_template(url: str) -> None:
+    """Make a template of a server's; its owner is no superuser, so that row-level security holds for it."""
     with psycopg.connect(with_database(url, "postgres"), autocommit=True) as admin:
         admin.execute(f"CREATE ROLE {OWNER} LOGIN CREATEDB CREATEROLE")
         admin.execute(f"GRANT pg_signal_backend, pg_read_all_stats, pg_read_all_settings TO {OWNER}")

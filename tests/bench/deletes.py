@@ -1,61 +1,36 @@
-"""What it costs a refresh to notice hard deletes: the sweep with its count of jobs, beside sweeps without."""
+"""What it costs a refresh to notice hard deletes: the sweep with its count, beside the sweep alone."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 from statistics import median
 from time import perf_counter
-
-import psycopg
 
 from pipelines.devtools.generated_month import GeneratedMonth
 from pipelines.settings import Settings
 from pipelines.source.selections import Swept
 from pipelines.source.snapshot import open_source
 
-HERE = Path(__file__).resolve().parent
-
 _ROUNDS = 5
 
 
-@dataclass(frozen=True)
-class Sweeps:
-    """Seconds, medians: a sweep that finds nothing, the count of it, and the sweep as it was before."""
-
-    sweep: float
-    counting: float
-    before: float
-
-
-def measure_sweeps(url: str, settings: Settings, month: GeneratedMonth) -> Sweeps:
-    """Look for changes where there are none, in turns."""
-    with open_source(url, settings) as source, psycopg.connect(url) as connection:
-        horizon = source.moment.horizon
-        asked = Swept(dict.fromkeys(month.organization_ids, horizon))
-        before = (HERE / "swept_before.sql").read_text()
-        timed: dict[str, list[float]] = {"sweep": [], "counting": [], "before": []}
+def measure_sweeps(url: str, settings: Settings, month: GeneratedMonth) -> tuple[float, float]:
+    """Look for changes where there are none, in turns; give a sweep's seconds and its count's, medians."""
+    taken: dict[str, list[float]] = {"sweep": [], "count": []}
+    with open_source(url, settings) as source:
+        asked = Swept(dict.fromkeys(month.organization_ids, source.moment.horizon))
         for _ in range(_ROUNDS):
-            for name, act in (
-                ("sweep", lambda: list(source.jobs(asked))),
-                ("counting", lambda: source.census(asked)),
-                ("before", lambda: connection.execute(before, {"horizon": horizon}).fetchall()),
-            ):
-                timed[name].append(_seconds(act))
-    return Sweeps(*(median(timed[name]) for name in ("sweep", "counting", "before")))
+            begun = perf_counter()
+            list(source.jobs(asked))
+            swept = perf_counter()
+            source.census(asked)
+            taken["sweep"].append(swept - begun)
+            taken["count"].append(perf_counter() - swept)
+    return median(taken["sweep"]), median(taken["count"])
 
 
-def sentences(sweeps: Sweeps) -> Iterator[str]:
+def sentences(swept: tuple[float, float]) -> Iterator[str]:
     """The figures as ratios."""
-    both = sweeps.counting + sweeps.sweep
+    sweep, count = swept
     yield (
-        f"A sweep that counts, for hard deletes, takes {sweeps.counting:.2f} s where nothing changed and"
-        f" {both:.2f} s else: {sweeps.counting / sweeps.sweep:.1f}x and {both / sweeps.sweep:.1f}x the sweep"
-        f" alone, {sweeps.counting / sweeps.before:.1f}x and {both / sweeps.before:.1f}x the sweep as it was"
-        " before it counted."
+        f"A sweep that counts, for hard deletes, takes {count:.2f} s where nothing changed and"
+        f" {count + sweep:.2f} s else: {count / sweep:.1f}x and {1 + count / sweep:.1f}x the sweep alone."
     )
-
-
-def _seconds(act: Callable[[], Sequence[object] | object]) -> float:
-    begun = perf_counter()
-    act()
-    return perf_counter() - begun

@@ -22,22 +22,15 @@ from pipelines.subjects.rollup import Period
 _ROLE: Final = "bench_reader"
 _DAYS: Final = 30
 
-Question = Callable[[AnalyticsRepository, datetime, datetime], object]
+Question = Callable[..., object]
 
 # The rows of a chart, then what its tiles and tables add up.
 QUESTIONS: Final[Mapping[str, Question]] = {
-    "the days": lambda metrics, since, until: metrics.get_metrics(
-        period=Period.DAY, since=since, until=until
-    ),
-    "the hours": lambda metrics, since, until: metrics.get_metrics(
-        period=Period.HOUR, since=since, until=until
-    ),
-    "counts and means": lambda metrics, since, until: metrics.get_total(since=since, until=until),
-    "percentiles": lambda metrics, since, until: metrics.get_total(since=since, until=until),
-    "all workflows": lambda metrics, since, until: metrics.get_breakdown(
-        "workflow_id", since=since, until=until
-    ),
-    "all clients": lambda metrics, since, until: metrics.get_breakdown("client_id", since=since, until=until),
+    "the days": lambda metrics, **days: metrics.get_metrics(period=Period.DAY, **days),
+    "the hours": lambda metrics, **days: metrics.get_metrics(period=Period.HOUR, **days),
+    "counts, means and percentiles": lambda metrics, **days: metrics.get_total(**days),
+    "all workflows": lambda metrics, **days: metrics.get_breakdown("workflow_id", **days),
+    "all clients": lambda metrics, **days: metrics.get_breakdown("client_id", **days),
 }
 
 
@@ -75,7 +68,7 @@ def _milliseconds(connection: Connection, tenant: Tenant, question: Question, un
         zone = ZoneInfo(metrics.get_completeness().time_zone)
         last = datetime(until.year, until.month, until.day, tzinfo=zone)
         begun = time.perf_counter()
-        question(metrics, last - timedelta(days=_DAYS), last)
+        question(metrics, since=last - timedelta(days=_DAYS), until=last)
         return (time.perf_counter() - begun) * 1000
 
 

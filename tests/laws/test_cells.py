@@ -54,13 +54,6 @@ def test_the_order_of_the_jobs_is_irrelevant(
 
 @fast
 @given(jobs=some_jobs)
-def test_twice_is_once(jobs: list[Job], aggregate: Aggregate) -> None:
-    """Computing again gives the very same doubles."""
-    assert aggregate(jobs) == aggregate(jobs)
-
-
-@fast
-@given(jobs=some_jobs)
 def test_a_tenants_cells_do_not_depend_on_its_neighbours(jobs: list[Job], aggregate: Aggregate) -> None:
     """Organizations computed one by one give what they give together."""
     apart: dict = {}

@@ -38,7 +38,8 @@ WHERE sale.customer_id = %(customer_id)s AND sale.paid
 SELECT sale.id FROM shop.sales AS sale WHERE sale.paid AND sale.customer_id = 0
 """
 CHANGE, TAXES = Python("pipelines.till", "Till.change"), Python("pipelines.till", "TAXES")
-TOTAL, PAID = Python("pipelines.till", "Till.total"), Sql("shop/sales")
+TOTAL, TWICE = Python("pipelines.till", "Till.total"), Python("pipelines.till", "Twice")
+PAID = Sql("shop/sales")
 
 
 def test_the_whole_suite_tells_two_hundred_histories() -> None:
@@ -144,51 +145,31 @@ def test_how_a_statement_is_written_makes_no_difference(tmp_path: Path) -> None:
     ("change", "reason"),
     [
         (Python("pipelines.shop", "Till.total").remove("raise ..."), "module pipelines.shop is gone"),
-        (
-            Python("pipelines.till", "total").remove("raise ..."),
-            "module pipelines.till has no definition of total",
-        ),
-        (
-            CHANGE.replace("due - paid", "0"),
-            "Till.change of module pipelines.till has no place like `due - paid`",
-        ),
+        (Python("pipelines.till", "total").remove("raise ..."), "pipelines.till has no definition of total"),
+        (CHANGE.replace("due - paid", "0"), "Till.change of module pipelines.till has no place like"),
         # It is an expression, and no statement of its own.
         (CHANGE.remove("self.total(prices)"), "has no place like `self.total(prices)`"),
         (Sql("shop/refunds").remove("AND sale.paid"), "statement shop/refunds is gone"),
         # What a comment says is no SQL.
         (PAID.remove("were paid"), "statement shop/sales has no place like `were paid`"),
+        (TOTAL.replace("price", "0"), "Till.total of module pipelines.till has 2 places like `price`"),
+        (PAID.replace("sale", "sold"), "statement shop/sales has 5 places like `sale`"),
+        (TWICE.remove("pass"), "module pipelines.till has 2 definitions of Twice"),
     ],
 )
 def test_a_mutant_without_its_place_says_so(change: Change, reason: str, tmp_path: Path) -> None:
-    """The message names the mutant, the function or the statement, and what is not found in it."""
-    make_product(tmp_path)
+    """The message names the mutant, the function or the statement, and what is not found in it.
+
+    A place that is there twice is not guessed, and nothing is written.
+    """
+    till = f"{TILL}\nclass Twice:\n    pass\nclass Twice:\n    pass\n"
+    make_product(tmp_path, till)
 
     with pytest.raises(LookupError) as gone:
         Mutant("of the till", "the change", change, test="").apply(tmp_path)
 
     assert str(gone.value).startswith('The mutant "of the till" cannot be made: ')
     assert reason in str(gone.value)
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (TOTAL.replace("price", "0"), "Till.total of module pipelines.till has 2 places like `price`"),
-        (PAID.replace("sale", "sold"), "statement shop/sales has 5 places like `sale`"),
-        (
-            Python("pipelines.till", "Twice").remove("pass"),
-            "module pipelines.till has 2 definitions of Twice",
-        ),
-    ],
-)
-def test_a_place_that_is_there_twice_is_refused(change: Change, reason: str, tmp_path: Path) -> None:
-    """The place that is meant is not guessed, and nothing is written."""
-    till = f"{TILL}\nclass Twice:\n    pass\nclass Twice:\n    pass\n"
-    make_product(tmp_path, till)
-
-    with pytest.raises(LookupError, match=reason):
-        Mutant("of the till", "the change", change, test="").apply(tmp_path)
-
     assert (tmp_path / "pipelines/till.py").read_text("utf-8") == till
 
 
@@ -196,7 +177,6 @@ def test_a_place_that_is_there_twice_is_refused(change: Change, reason: str, tmp
     ("test", "killed_by", "reason"),
     [
         ("def test(): assert 1 == 2", "test", ""),
-        ("def test(): raise ValueError('of the product')", "test", ""),
         ("def test(): pass", None, "it survived"),
         ("def test(): unknown()", None, "the copy cannot run (NameError)"),
         ("import unknown\ndef test(): pass", None, "the copy cannot run (ModuleNotFoundError)"),

@@ -29,7 +29,13 @@ class Started:
     processes: Sequence[psutil.Process]
 
 
-@pytest.mark.parametrize(("number", "name"), [(signal.SIGINT, "everything"), (signal.SIGTERM, "nobody")])
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [
+        (signal.SIGTERM, "everything"),
+        pytest.param(signal.SIGINT, "nobody", marks=pytest.mark.only_in_everything),
+    ],
+)
 def test_a_run_that_is_stopped_leaves_nothing(tmp_path: Path, number: signal.Signals, name: str) -> None:
     """Told to the first process alone, as by a supervisor."""
     with running(name, tmp_path, workers=1) as main:

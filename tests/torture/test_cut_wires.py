@@ -9,11 +9,11 @@ import pytest
 from pipelines.errors import CommitUnknown, DatabaseUnreachable, ExecutionMetricsError
 from pipelines.postgres.connections import Databases
 from pipelines.runs.refresh import refresh
-from tests.support.faults.cutting_off import Witness
+from tests.support.faults.cutting_off import prepared
 from tests.support.faults.history import History
 from tests.support.faults.runs import recorded
 from tests.support.faults.scenarios import SCENARIOS
-from tests.support.faults.starting_point import Place, StartingPoint
+from tests.support.faults.starting_point import Place
 from tests.support.faults.wires import Cut, Rule, Wire, laid
 from tests.support.sampling import EVERYTHING
 from tests.torture.conftest import Tell
@@ -30,10 +30,9 @@ def analytics_wire(place: Place) -> Iterator[Wire]:
 
 def test_a_lost_answer_to_a_commit_is_looked_up(history: History, place: Place, analytics_wire: Wire) -> None:
     """The pass goes on as if the answer had come, and does nothing twice."""
-    beginning, witness = prepared(history, place)
-    with recorded() as undisturbed:
-        reference = refresh(place.databases, place.settings)
-    witness.sees_the_end()
+    undisturbed, beginning, witness = prepared(REFRESH, history, place)
+    beginning.again()
+    reference = refresh(place.databases, place.settings)
     for number in range(2):
         beginning.again()
         analytics_wire.told(Rule(number, Cut.AFTER, only_publications=True))
@@ -52,9 +51,7 @@ def test_a_commit_that_never_arrived_is_not_taken_for_made(
     history: History, place: Place, analytics_wire: Wire
 ) -> None:
     """The run says that the database does not answer; what it had published before stays published."""
-    beginning, witness = prepared(history, place)
-    refresh(place.databases, place.settings)
-    witness.sees_the_end()
+    _, beginning, witness = prepared(REFRESH, history, place)
     for number in range(2):
         beginning.again()
         analytics_wire.told(Rule(number, Cut.BEFORE, only_publications=True))
@@ -72,9 +69,7 @@ def test_a_commit_that_nobody_can_be_asked_about_is_called_unknown(
     history: History, place: Place, analytics_wire: Wire
 ) -> None:
     """When the server cannot be reached to look, the message says so, and the next run finds out."""
-    beginning, witness = prepared(history, place)
-    refresh(place.databases, place.settings)
-    witness.sees_the_end()
+    _, beginning, witness = prepared(REFRESH, history, place)
     beginning.again()
     analytics_wire.told(Rule(0, Cut.AFTER, only_publications=True, then_refuse=True))
 
@@ -88,9 +83,7 @@ def test_a_commit_that_nobody_can_be_asked_about_is_called_unknown(
 
 def test_a_wire_may_be_cut_at_any_statement(history: History, place: Place, tell: Tell) -> None:
     """A sentence or success; for each organization before or after; and the next run heals."""
-    beginning, witness = prepared(history, place)
-    refresh(place.databases, place.settings)
-    witness.sees_the_end()
+    _, beginning, witness = prepared(REFRESH, history, place)
     for side in ("analytics_url", "source_url"):
         with laid(getattr(place.databases, side)) as wire:
             wired = replace(place.databases, **{side: wire.url})
@@ -117,12 +110,6 @@ def test_a_wire_may_be_cut_at_any_statement(history: History, place: Place, tell
                     witness.sees_before_or_after()
                     witness.sees_it_heal()
                 tell(f"{side} cut at {ended.total()} of {statements} statements, {cut} each: {dict(ended)}.")
-
-
-def prepared(history: History, place: Place) -> tuple[StartingPoint, Witness]:
-    """Bring a place to where a refresh begins."""
-    REFRESH.prepared(history, place)
-    return StartingPoint(place), Witness(REFRESH, history, place)
 
 
 def by_way_of(wire: Wire, place: Place) -> Databases:

@@ -17,16 +17,14 @@ from pipelines.postgres.migrations import migrate
 from pipelines.runs.refresh import refresh
 from pipelines.settings import load_settings
 from tests.conftest import UNSAFE_BUT_FAST, with_database
-from tests.support.faults.cutting_off import Witness
+from tests.support.faults.cutting_off import prepared
 from tests.support.faults.history import History
-from tests.support.faults.runs import recorded, struck_at
+from tests.support.faults.runs import struck_at
 from tests.support.faults.scenarios import SCENARIOS
-from tests.support.faults.starting_point import Place, StartingPoint
+from tests.support.faults.starting_point import Place
 from tests.support.planting import NOON
 from tests.support.sampling import EVERYTHING
 from tests.torture.conftest import Tell
-
-REFRESH = SCENARIOS["refresh"]
 
 # The machine does not crash with the server, so that only what it has not handed over is lost.
 CRASH_SAFE = {name: value for name, value in UNSAFE_BUT_FAST.items() if name != "synchronous_commit"}
@@ -104,11 +102,7 @@ def strike_everywhere(
     afterwards: Callable[[], object] = lambda: None,
 ) -> Counter[str]:
     """Refresh from the same state again and again, and strike at another point each time; count the ends."""
-    REFRESH.prepared(history, place)
-    beginning, witness = StartingPoint(place), Witness(REFRESH, history, place)
-    with recorded() as passed:
-        refresh(place.databases, place.settings)
-    witness.sees_the_end()
+    passed, beginning, witness = prepared(SCENARIOS["refresh"], history, place)
     ended: Counter[str] = Counter()
     for occurrence, point in enumerate(passed):
         if point not in points or not (EVERYTHING or point not in passed[:occurrence]):

@@ -1,8 +1,12 @@
 """Whoever reads throughout sees the old figures or the new ones of an organization, and never a hole."""
 
+import threading
 import time
 from collections import defaultdict
-from contextlib import suppress
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -11,12 +15,102 @@ from pipelines.fault_points import FaultPoint, watched_by
 from pipelines.runs.refresh import rebuild
 from pipelines.settings import load_settings
 from tests.support.faults.history import History
-from tests.support.faults.readers import NOTHING, Sight, look, reading
 from tests.support.faults.runs import Killed, struck_at
 from tests.support.faults.scenarios import damage_facts, reconciles, refreshes
 from tests.support.faults.starting_point import Place
+from tests.support.oracle import ALL
 from tests.support.planting import NOON, plant_job
 from tests.torture.conftest import Tell
+
+PERIODS = ("hour", "day", "week", "month")
+
+
+class Sight(NamedTuple):
+    """What is shown of one organization: how many jobs each period counts, and a checksum of all figures."""
+
+    hour: int
+    day: int
+    week: int
+    month: int
+    figures: str
+
+
+NOTHING = Sight(0, 0, 0, 0, "")
+
+Sights = dict[UUID, Sight]
+
+_TOTAL = "coalesce(sum(total_executions) FILTER (WHERE total AND period = '{}'), 0)"
+
+AT_ONCE = f"""
+SELECT
+    organization_id,
+    {", ".join(map(_TOTAL.format, PERIODS))},
+    md5(string_agg(shown::text, '' ORDER BY period, period_start, workflow_id, client_id, initiator_type))
+FROM
+    analytics.aggregate_metrics AS shown,
+    LATERAL (SELECT workflow_id = %(all)s AND client_id = %(all)s AND initiator_type = 'all') AS of (total)
+GROUP BY organization_id
+"""
+
+ONE_PERIOD = """
+SELECT organization_id, sum(total_executions) FROM analytics.aggregate_metrics
+WHERE period = %(period)s AND workflow_id = %(all)s AND client_id = %(all)s AND initiator_type = 'all'
+GROUP BY organization_id
+"""
+
+
+def look(analytics: psycopg.Connection) -> Sights:
+    """Read everything in one statement."""
+    rows = analytics.execute(AT_ONCE, {"all": ALL}).fetchall()
+    return {key: Sight(*map(int, counts), figures) for key, *counts, figures in rows}
+
+
+def look_closely(analytics: psycopg.Connection) -> Sights:
+    """Read period by period, in one transaction that sees one moment."""
+    counts: dict[UUID, dict[str, int]] = defaultdict(dict)
+    with analytics.transaction():
+        for period in PERIODS:
+            rows = analytics.execute(ONE_PERIOD, {"period": period, "all": ALL})
+            for key, total in rows:
+                counts[key][period] = int(total)
+            time.sleep(0.005)
+        figures = {key: sight.figures for key, sight in look(analytics).items()}
+    return {
+        key: Sight(*(counts[key].get(period, 0) for period in PERIODS), figures.get(key, ""))
+        for key in counts.keys() | figures.keys()
+    }
+
+
+class Reader:
+    """Looks again and again, by turns in one statement and closely; `seen` is all that each saw."""
+
+    def __init__(self) -> None:
+        self.seen: dict[UUID, set[Sight]] = defaultdict(set)
+        self.looks = 0
+
+    def read(self, url: str, enough: threading.Event) -> None:
+        """Look until it is enough."""
+        with psycopg.connect(url, autocommit=True) as one, psycopg.connect(url) as other:
+            other.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            while not enough.is_set():
+                for sights in (look(one), look_closely(other)):
+                    self.looks += 1
+                    for key in self.seen.keys() | sights.keys():
+                        self.seen[key].add(sights.get(key, NOTHING))
+
+
+@contextmanager
+def reading(url: str) -> Iterator[Reader]:
+    """Yield a reader at work."""
+    reader, enough = Reader(), threading.Event()
+    with ThreadPoolExecutor(1) as thread:
+        done = thread.submit(reader.read, url, enough)
+        try:
+            yield reader
+        finally:
+            enough.set()
+        done.result()
+
 
 KILLS = range(18, 60, 7)
 

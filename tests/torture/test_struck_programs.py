@@ -13,11 +13,10 @@ from pipelines.errors import DatabaseExhausted, ExecutionMetricsError
 from pipelines.facts.fact_table import FactsNotWritten
 from pipelines.fault_points import FaultPoint
 from pipelines.runs.refresh import refresh
-from tests.support.faults.cutting_off import Witness
+from tests.support.faults.cutting_off import prepared
 from tests.support.faults.history import History
-from tests.support.faults.runs import recorded
 from tests.support.faults.scenarios import SCENARIOS
-from tests.support.faults.starting_point import Place, StartingPoint
+from tests.support.faults.starting_point import Place
 from tests.support.places import ROOT
 from tests.support.planting import NOON
 from tests.support.sampling import EVERYTHING
@@ -35,7 +34,7 @@ KILLS = [
 
 def test_a_killed_program_leaves_nothing_half_done(history: History, place: Place, tell: Tell) -> None:
     """Nothing of it cleans up: neither a lock nor a transaction nor half a commit of facts is left."""
-    points, beginning, witness = prepared(history, place)
+    points, beginning, witness = prepared(REFRESH, history, place)
     chosen = range(len(points)) if EVERYTHING else [occurrence_of(points, *kill) for kill in KILLS]
     for occurrence in chosen:
         beginning.again()
@@ -50,7 +49,7 @@ def test_a_killed_program_leaves_nothing_half_done(history: History, place: Plac
 
 def test_facts_for_which_there_is_no_room(history: History, place: Place) -> None:
     """Neither half a file nor half a commit counts, and the message says what is missing."""
-    points, beginning, witness = prepared(history, place)
+    points, beginning, witness = prepared(REFRESH, history, place)
     for size in [0, 1_500, 5_000] if EVERYTHING else [1_500]:
         beginning.again()
 
@@ -78,7 +77,7 @@ def test_a_backlog_for_which_there_is_no_room(history: History, place: Place) ->
         " SELECT gen_random_uuid(), %s, %s, 'PENDING', %s FROM generate_series(1, 120000)",
         [history.acme.organization, history.acme.workflows[0], NOON],
     )
-    points, beginning, witness = prepared(history, place)
+    points, beginning, witness = prepared(REFRESH, history, place)
     beginning.again()
 
     ended = struck(place, "full", occurrence_of(points, FaultPoint.SNAPSHOT_OPENED, 0), 10_000)
@@ -91,7 +90,7 @@ def test_a_backlog_for_which_there_is_no_room(history: History, place: Place) ->
 
 def test_a_database_without_room(history: History, place: Place) -> None:
     """It concerns everybody, so nobody is blamed: what was committed before stays, and the rest waits."""
-    _, beginning, witness = prepared(history, place)
+    _, beginning, witness = prepared(REFRESH, history, place)
     beginning.again()
 
     with without_room_for(history, place), pytest.raises(DatabaseExhausted):
@@ -99,16 +98,6 @@ def test_a_database_without_room(history: History, place: Place) -> None:
 
     assert witness.sees_before_or_after() not in (witness.before, witness.after)
     witness.sees_it_heal()
-
-
-def prepared(history: History, place: Place) -> tuple[list[FaultPoint], StartingPoint, Witness]:
-    """Bring a place to where a refresh begins, and find out what the refresh does."""
-    REFRESH.prepared(history, place)
-    beginning, witness = StartingPoint(place), Witness(REFRESH, history, place)
-    with recorded() as points:
-        refresh(place.databases, place.settings)
-    witness.sees_the_end()
-    return points, beginning, witness
 
 
 def occurrence_of(points: list[FaultPoint], point: FaultPoint, number: int) -> int:

@@ -147,12 +147,6 @@ def test_buckets_follow_each_other_without_a_gap(period: Period, zone: str, mome
     assert [end for _, end in pairwise(ordered)] == ends(zone, period, ordered[:-1])
 
 
-@given(zone=zones, moment=moments)
-def test_hours_are_utc_everywhere(zone: str, moment: datetime) -> None:
-    """Whatever the clocks on the wall show, an hour is one of UTC."""
-    assert starts(zone, Period.HOUR, [moment]) == [moment.replace(minute=0, second=0, microsecond=0)]
-
-
 def test_organizations_share_a_frame_but_not_a_zone() -> None:
     """Each row goes by the clocks of its own organization; one that nobody placed lives in UTC."""
     rows = [(zone, at("2024-06-30 23:30")) for zone in (*ZONES, "nobody", *reversed(ZONES))]

@@ -1,6 +1,5 @@
 """The nouns of the product: periods, sentinels, and which combinations are stored."""
 
-from itertools import pairwise
 from uuid import UUID
 
 import polars as pl
@@ -9,29 +8,7 @@ from pipelines.frames import schema_of
 from pipelines.subjects import dimensions as sentinels
 from pipelines.subjects.anomalies import EFFECTS, Effect, Reason
 from pipelines.subjects.jobs import FINISHED, FLAGS, JOBS, UNFINISHED, Status
-from pipelines.subjects.rollup import TOTAL, TRUNCATIONS, Period, grouping_sets
-
-
-def test_the_plan_keeps_27_combinations() -> None:
-    """Hours keep the total and each dimension, days every pair too, weeks and months all of them."""
-    sizes = {period.value: len(masks) for period, masks in JOBS.rollup.items()}
-
-    assert sizes == {"hour": 4, "day": 7, "week": 8, "month": 8}
-    assert sum(sizes.values()) == 27
-
-
-def test_no_combination_is_kept_twice() -> None:
-    """A mask twice would count its jobs twice, and every period keeps the total."""
-    for masks in JOBS.rollup.values():
-        assert len(set(masks)) == len(masks)
-        assert masks[0] == TOTAL
-
-
-def test_a_longer_period_keeps_at_least_what_a_shorter_one_does() -> None:
-    """Whoever looks at a day broken down somehow finds its month broken down the same way."""
-    kept = [set(JOBS.rollup[period]) for period in (Period.HOUR, Period.DAY, Period.WEEK, Period.MONTH)]
-
-    assert all(shorter <= longer for shorter, longer in pairwise(kept))
+from pipelines.subjects.rollup import grouping_sets
 
 
 def test_masks_come_fewest_dimensions_first() -> None:
@@ -40,21 +17,11 @@ def test_masks_come_fewest_dimensions_first() -> None:
     assert grouping_sets(JOBS.dimension_columns, 3)[-1] == frozenset(JOBS.dimension_columns)
 
 
-def test_every_period_has_a_bucket() -> None:
-    """The four periods of the contract, and no other."""
-    assert [period.value for period in Period] == ["hour", "day", "week", "month"]
-    assert TRUNCATIONS.keys() == set(Period) == JOBS.rollup.keys()
-
-
 def test_sentinels_have_the_values_of_the_contract() -> None:
-    """Dashboards have them written down."""
+    """Dashboards have them written down; all but `unknown`, which shares the cell of NULL, are reserved."""
     assert UUID("00000000-0000-0000-0000-000000000000") == sentinels.ALL_WORKFLOWS == sentinels.ALL_CLIENTS
     assert UUID("ffffffff-ffff-ffff-ffff-ffffffffffff") == sentinels.NO_CLIENT
     assert (sentinels.ALL_INITIATORS, sentinels.UNKNOWN_INITIATOR) == ("all", "unknown")
-
-
-def test_every_sentinel_but_unknown_is_reserved() -> None:
-    """A literal `unknown` shares the cell of NULL; the others could not be told from real values."""
     assert {UUID(int=0), UUID(int=2**128 - 1)} == sentinels.RESERVED_IDS
     assert {"all"} == sentinels.RESERVED_INITIATORS
 

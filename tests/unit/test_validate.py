@@ -48,7 +48,7 @@ GOOD: dict[str, Any] = {
     ],
 )
 def test_a_good_row_counts(harmless: dict[str, Any]) -> None:
-    """Missing clients, zero durations and the edges of the believed time are no anomalies."""
+    """Missing clients, zero durations and the edges of the accepted time are no anomalies."""
     assert verdict(harmless) == (set(), True)
 
 
@@ -85,31 +85,26 @@ def test_a_spoilt_row_does_not_count(reason: str, spoilt: dict[str, Any]) -> Non
     assert verdict(spoilt) == ({reason}, False)
 
 
-def test_a_negative_duration_still_counts() -> None:
-    """Clocks of two servers disagree; the job happened."""
-    assert verdict({"started_at": NOW}) == ({"negative_duration"}, True)
+ODD = {"missing_timestamp": True, "infinite_timestamp": True, "workflow_id": NIL, "foreign_client": True}
 
 
-def test_every_reason_is_given() -> None:
-    """Two reasons are two rows, and the one that forbids counting wins."""
-    assert verdict({"started_at": NOW, "foreign_client": True}) == (
-        {"negative_duration", "foreign_client"},
-        False,
-    )
-
-
-@pytest.mark.parametrize("status", ["PENDING", "RUNNING", "CANCELLED"])
-def test_an_unfinished_row_is_neither_counted_nor_listed(status: str) -> None:
-    """Whatever is odd about it is nobody's business yet."""
-    odd = {"missing_timestamp": True, "infinite_timestamp": True, "workflow_id": NIL, "foreign_client": True}
-
-    assert verdict({"status": status, **odd}) == (set(), False)
-
-
-def test_a_deleted_row_is_neither_counted_nor_listed() -> None:
-    """Not even one of an unheard-of status."""
-    assert verdict({"deleted": True}) == (set(), False)
-    assert verdict({"deleted": True, "status": "ARCHIVED", "started_at": NOW}) == (set(), False)
+@pytest.mark.parametrize(
+    ("reasons", "counts", "spoilt"),
+    [
+        # Clocks of two servers disagree; the job happened.
+        ({"negative_duration"}, True, {"started_at": NOW}),
+        # Two reasons are two rows, and the one that forbids counting wins.
+        ({"negative_duration", "foreign_client"}, False, {"started_at": NOW, "foreign_client": True}),
+        # Whatever is odd about an unfinished row is nobody's business yet.
+        *((set(), False, ODD | {"status": status}) for status in ("PENDING", "RUNNING", "CANCELLED")),
+        # A deleted row is neither counted nor listed, not even one of an unheard-of status.
+        (set(), False, {"deleted": True}),
+        (set(), False, {"deleted": True, "status": "ARCHIVED", "started_at": NOW}),
+    ],
+)
+def test_every_reason_is_given(reasons: set[str], counts: bool, spoilt: dict[str, Any]) -> None:
+    """A negative duration alone still counts; unfinished and deleted rows are neither counted nor listed."""
+    assert verdict(spoilt) == (reasons, counts)
 
 
 def test_without_a_tolerance_any_future_counts() -> None:
@@ -160,64 +155,43 @@ def test_a_row_that_does_not_count_says_why_it_left(why: str | None, changed: di
     assert kept["gone"].to_list() == [None, why]
 
 
+NO_START = {"started_at": None, "missing_timestamp": True}
+NO_END = {"completed_at": None, "missing_timestamp": True}
+OUT_OF_RANGE = {"timestamp_out_of_range": True}
+FAR = datetime(9924, 1, 1, tzinfo=UTC)
+OF_CENTURIES = {"started_at": FAR, "completed_at": FAR - timedelta(milliseconds=250_000_000_000_000)}
+OLD, OLDER, NINETIES = (datetime(year, 1, 1, tzinfo=UTC) for year in (999, 998, 1999))
+SOON = datetime(2031, 1, 1, tzinfo=UTC)
+LAST = datetime.max.replace(tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
     ("reason", "detail", "spoilt"),
     [
         ("negative_duration", "duration_ms=-3600000", {"started_at": NOW}),
-        (
-            "negative_duration",
-            "duration_ms=-0.001",
-            {"started_at": NOW - HOUR + timedelta(microseconds=1)},
-        ),
-        (
-            "negative_duration",
-            "duration_ms=-250000000000000",
-            {
-                "started_at": datetime(9924, 1, 1, tzinfo=UTC),
-                "completed_at": datetime(9924, 1, 1, tzinfo=UTC)
-                - timedelta(milliseconds=250_000_000_000_000),
-            },
-        ),
-        (
-            "future_timestamp",
-            "completed_at=2031-01-01T00:00:00+00:00",
-            {"completed_at": datetime(2031, 1, 1, tzinfo=UTC)},
-        ),
-        (
-            "future_timestamp",
-            "completed_at=9999-12-31T23:59:59.999999+00:00",
-            {"completed_at": datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)},
-        ),
+        ("negative_duration", "duration_ms=-0.001", {"started_at": NOW - HOUR + timedelta(microseconds=1)}),
+        ("negative_duration", "duration_ms=-250000000000000", OF_CENTURIES),
+        ("future_timestamp", "completed_at=2031-01-01T00:00:00+00:00", {"completed_at": SOON}),
+        ("future_timestamp", "completed_at=9999-12-31T23:59:59.999999+00:00", {"completed_at": LAST}),
         (
             "timestamp_out_of_range",
             "completed_at=0999-01-01T00:00:00+00:00",
-            {"started_at": datetime(998, 1, 1, tzinfo=UTC), "completed_at": datetime(999, 1, 1, tzinfo=UTC)},
+            {"started_at": OLDER, "completed_at": OLD},
         ),
         (
             "timestamp_out_of_range",
             "completed_at=1999-01-01T00:00:00+00:00",
-            {"started_at": None, "missing_timestamp": True, "completed_at": datetime(1999, 1, 1, tzinfo=UTC)},
+            NO_START | {"completed_at": NINETIES},
         ),
-        ("timestamp_out_of_range", "", {"completed_at": None, "timestamp_out_of_range": True}),
-        ("timestamp_out_of_range", "", {"started_at": None, "timestamp_out_of_range": True}),
-        ("timestamp_out_of_range", "", {"created_at": None, "timestamp_out_of_range": True}),
-        ("missing_timestamp", "started_at", {"started_at": None, "missing_timestamp": True}),
-        (
-            "missing_timestamp",
-            "started_at",
-            {"started_at": None, "missing_timestamp": True, "completed_at": datetime(1999, 1, 1, tzinfo=UTC)},
+        *(
+            ("timestamp_out_of_range", "", OUT_OF_RANGE | {column: None})
+            for column in ("completed_at", "started_at", "created_at")
         ),
-        ("missing_timestamp", "completed_at", {"completed_at": None, "missing_timestamp": True}),
-        (
-            "missing_timestamp",
-            "started_at, completed_at",
-            {"started_at": None, "completed_at": None, "missing_timestamp": True},
-        ),
-        (
-            "missing_timestamp",
-            "",
-            {"started_at": None, "completed_at": None, "missing_timestamp": True, "infinite_timestamp": True},
-        ),
+        ("missing_timestamp", "started_at", NO_START),
+        ("missing_timestamp", "started_at", NO_START | {"completed_at": NINETIES}),
+        ("missing_timestamp", "completed_at", NO_END),
+        ("missing_timestamp", "started_at, completed_at", NO_START | NO_END),
+        ("missing_timestamp", "", NO_START | NO_END | {"infinite_timestamp": True}),
         ("infinite_timestamp", "", {"completed_at": None, "infinite_timestamp": True}),
         ("unknown_status", "", {"status": "SECRET"}),
         ("reserved_identifier", "", {"initiator_type": "all"}),

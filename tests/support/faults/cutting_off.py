@@ -7,14 +7,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from pipelines.fault_points import FaultPoint
+from pipelines.fault_points import FaultPoint, watched_by
 from pipelines.runs.refresh import refresh
 from pipelines.runs.verify import verify
 from tests.support.faults.history import History
-from tests.support.faults.published import Published, by_organization
 from tests.support.faults.runs import Killed, recorded, struck_at
 from tests.support.faults.scenarios import Scenario
-from tests.support.faults.starting_point import Place, StartingPoint
+from tests.support.faults.starting_point import Place, Published, StartingPoint, by_organization
 from tests.support.oracle import differences
 from tests.support.planting import cells
 from tests.support.sampling import EVERYTHING
@@ -79,21 +78,31 @@ class Witness:
         return by_organization(self._place.published(), self._rows, self._owners)
 
 
-def cut_off(scenario: Scenario, history: History, place: Place, *, every: int = 1) -> CutOff:
-    """Cut the scenario's run off at each point that it passes, from the same state each time.
-
-    In a sample, at `every` so many of them, and once at those that no other run passes.
-    """
+def prepared(
+    scenario: Scenario, history: History, place: Place
+) -> tuple[list[FaultPoint], StartingPoint, Witness]:
+    """Bring a place to where a run begins; give what the run passes, and who knows how it is to be after."""
     scenario.prepared(history, place)
     beginning, witness = StartingPoint(place), Witness(scenario, history, place)
     with recorded() as points:
         scenario.run(place)
     witness.sees_the_end()
+    return points, beginning, witness
+
+
+def cut_off(scenario: Scenario, history: History, place: Place) -> CutOff:
+    """Cut the scenario's run off at each point that it passes, from the same state each time.
+
+    In a sample, once between any two commits: at the last point, where most of the work is under way.
+    """
+    scenario.prepared(history, place)
+    beginning, witness = StartingPoint(place), Witness(scenario, history, place)
+    points, committed = _watched_run(scenario, place)
+    witness.sees_the_end()
     fired: Counter[FaultPoint] = Counter()
     healed: list[Any] = []
     for occurrence, point in enumerate(points):
-        enough = point in fired or point not in scenario.alone_passes
-        if not EVERYTHING and occurrence % every and enough:
+        if not EVERYTHING and committed[occurrence] in committed[occurrence + 1 :]:
             continue
         beginning.again()
         with struck_at(occurrence) as passed, pytest.raises(Killed):
@@ -103,8 +112,25 @@ def cut_off(scenario: Scenario, history: History, place: Place, *, every: int = 
         left = witness.sees_before_or_after(), place.facts()
         # In a sample, what several kills left behind is healed once if it is the very same.
         if EVERYTHING or left not in healed:
-            witness.sees_it_heal(thoroughly=True)
+            # The second state is the first in which a part is done.
+            witness.sees_it_heal(thoroughly=EVERYTHING or len(healed) == 1)
             healed.append(left)
     assert witness.before != witness.after
-    assert fired.keys() >= scenario.alone_passes
+    assert {*points} >= scenario.alone_passes
     return CutOff(fired, len(healed))
+
+
+def _watched_run(scenario: Scenario, place: Place) -> tuple[list[FaultPoint], list[Any]]:
+    """Run without a cut; give the points that were passed, and what was committed by then."""
+    points: list[FaultPoint] = []
+    committed: list[Any] = []
+    with psycopg.connect(place.databases.analytics_url, autocommit=True) as analytics:
+
+        def watch(point: FaultPoint) -> None:
+            points.append(point)
+            rows = analytics.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text").fetchone()
+            committed.append((rows, sorted(place.settings.home.rglob("*.json"))))
+
+        with watched_by(watch):
+            scenario.run(place)
+    return points, committed

@@ -1,18 +1,48 @@
-"""A state of aggregates and facts that can be had again as often as one likes."""
+"""What is published and the facts behind it: looked at by organization, and put back as often as needed."""
 
 import shutil
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import polars as pl
 import psycopg
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
+from psycopg.rows import dict_row
 
 from pipelines.postgres.connections import Databases
 from pipelines.settings import Settings
-from tests.support.faults.published import Rows, published
+
+# What a publication writes in one transaction; the column that says for whom is the first.
+TABLES = {
+    "aggregate_metrics": "organization_id",
+    "restatements": "organization_id",
+    "watermarks": "organization_id",
+    "refresh_outcomes": "organization_id",
+    "job_anomalies": "job_id",
+    "organizations": "id",
+    "workflows": "id",
+    "clients": "id",
+}
+
+# These are another run's, and another moment's, when the same work is done again.
+OF_THE_RUN = {
+    "computed_at", "restated_at", "extracted_at", "complete_through", "published_at", "swept_at",
+    "checkpoint", "finished_at", "first_seen_at", "last_seen_at", "run_id", "facts_table_id",
+    "old_computed_at", "guarded_at",
+}  # fmt: skip
+# Told in a transaction of its own, or by a clock.
+LEFT_OUT = {"milliseconds", "verified_at", "audited_at"}
+
+# Steps are published in transactions of their own.
+_OF_JOBS = dict.fromkeys(("refresh_outcomes", "restatements", "watermarks"), "WHERE subject = 'jobs'")
+
+Rows = dict[str, list[dict[str, Any]]]
+Published = dict[UUID, Rows]
 
 
 @dataclass(frozen=True)
@@ -23,9 +53,15 @@ class Place:
     settings: Settings
 
     def published(self) -> Rows:
-        """Every row that readers may look into."""
-        with psycopg.connect(self.databases.analytics_url) as analytics:
-            return published(analytics)
+        """Every row of every table that readers may look into, as of one moment."""
+        with psycopg.connect(self.databases.analytics_url, row_factory=dict_row) as analytics:
+            analytics.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            return {
+                table: analytics.execute(
+                    f"SELECT * FROM analytics.{table} {_OF_JOBS.get(table, '')}"
+                ).fetchall()
+                for table in TABLES
+            }
 
     def facts(self) -> tuple[Any, ...]:
         """All that a later run will find in the home: rows by version, and how many files of each kind."""
@@ -66,3 +102,27 @@ class StartingPoint:
             for name in self._tables:
                 analytics.execute(f"DELETE FROM analytics.{name}")
                 analytics.execute(f"INSERT INTO analytics.{name} TABLE kept.{name}")
+
+
+def by_organization(rows: Rows, before: Rows, owners: Mapping[UUID, UUID]) -> Published:
+    """The same for each organization; what was not there `before` of times and runs is called new.
+
+    `owners` says whose each job, workflow and client is: one that changes hands is published with the
+    organization from which the change is found again until that one is published.
+    """
+    known = {repr(row[name]) for each in before.values() for row in each for name in OF_THE_RUN & row.keys()}
+    found: Published = defaultdict(lambda: {table: [] for table in TABLES})
+    for table, column in TABLES.items():
+        for row in rows[table]:
+            owner = owners.get(row[column], row.get("organization_id", row[column]))
+            found[owner][table].append(
+                {
+                    name: value if name not in OF_THE_RUN or value is None or repr(value) in known else "new"
+                    for name, value in row.items()
+                    if name not in LEFT_OUT
+                }
+            )
+    for each in found.values():
+        for table in TABLES:
+            each[table].sort(key=repr)
+    return dict(found)

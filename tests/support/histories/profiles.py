@@ -22,7 +22,7 @@ WRONGER = (
     "of a reserved workflow",
     "initiated by all",
     "archived",
-    "moves to a stranger",
+    "moves to an unknown organization",
 )
 TRANSACTIONS = ("insert and wait", "change and wait", "commit", "commit", "roll back")
 GONE = ("job deleted", "client deleted", "workflow deleted")

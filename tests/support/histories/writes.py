@@ -12,7 +12,7 @@ from tests.support.histories.world import NOWHERE, ORGANIZATIONS, ZONES
 from tests.support.oracle import ALL
 from tests.support.planting import DAY, MINUTE, NOON
 
-STRANGER = UUID(int=(0xC << 120) + 1)
+UNKNOWN = UUID(int=(0xC << 120) + 1)
 
 # No workflow of anybody, for an organization that has handed over all of its own.
 _NO_WORKFLOW = UUID(int=0xE)
@@ -143,8 +143,8 @@ class Writers:
             yield "initiator_type", "all"
         elif what == "archived":
             yield "status", "ARCHIVED"
-        elif what == "moves to a stranger":
-            yield "organization_id", STRANGER
+        elif what == "moves to an unknown organization":
+            yield "organization_id", UNKNOWN
         elif what in ("of a foreign workflow", "for a foreign client"):
             column = "workflow_id" if what == "of a foreign workflow" else "client_id"
             books = self._source.books
