@@ -1,11 +1,5 @@
 -- The list of source rows that cannot be taken at face value.
 
--- name: clear_anomalies
--- Empty the staging table within its transaction.
--- Takes: the table staged_anomalies.
--- Gives: nothing that is read.
-TRUNCATE staged_anomalies
-
 -- name: copy_anomalies
 -- Copy anomalies into the staging table.
 -- Takes: rows as text, columns in this order.
@@ -47,7 +41,7 @@ SELECT job_id, organization_id, reason
 FROM analytics.job_anomalies
 
 -- name: stage_anomalies
--- Where anomalies wait to be listed or taken off the list; emptied by each commit, gone with the session.
+-- Where anomalies wait to be listed; emptied by each commit, gone with the session.
 -- Takes: nothing.
 -- Gives: the empty table staged_anomalies.
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_anomalies (
@@ -56,8 +50,8 @@ CREATE TEMPORARY TABLE IF NOT EXISTS staged_anomalies (
 
 -- name: unlist_anomalies
 -- Take jobs off the list whose row has been repaired.
--- Takes: the table staged_anomalies.
+-- Takes: job_ids uuid[] and reasons text[], in the same order.
 -- Gives: one row per job and reason.
 DELETE FROM analytics.job_anomalies AS listed
-USING staged_anomalies AS healed
+USING unnest(%(job_ids)s::uuid[], %(reasons)s::text[]) AS healed (job_id, reason)
 WHERE listed.job_id = healed.job_id AND listed.reason = healed.reason

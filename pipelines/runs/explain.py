@@ -151,7 +151,7 @@ def explain(
         clock = calendar.clock_of(name.organization_id)
         found = _found(analytics, name, _starts(clock, name))
         values = {"organization_id": name.organization_id, "subject": name.subject.name}
-        text = subject_statement("explain/records", name.subject)
+        text = subject_statement("state/publication_records", name.subject)
         records = _Records(*analytics.execute(text, values).fetchall()[0])
         if found is None:
             raise CellNotFound(_hint(analytics, settings, clock, name))
@@ -204,7 +204,7 @@ def _found(analytics: Connection, name: CellName, starts: Sequence[datetime]) ->
         **name.dimensions,
     }
     cells = analytics.execute(subject_statement("publish/cell", name.subject), values).fetchall()
-    restatements = analytics.execute(statement("explain/restatements"), values).fetchall()
+    restatements = analytics.execute(statement("state/restatements_of_a_cell"), values).fetchall()
     for start in starts:
         cell = next((row for row in cells if row[0] == start), (start, None, None))
         changes = tuple(_restatement(name.subject, *row[1:]) for row in restatements if row[0] == start)

@@ -6,7 +6,7 @@ from typing import Final
 import polars as pl
 from psycopg import Connection
 
-from pipelines.frames import id_series
+from pipelines.frames import id_series, uuids
 from pipelines.postgres.copying import copy_frame
 from pipelines.postgres.statements import statement
 
@@ -28,22 +28,15 @@ def find_listed(connection: Connection) -> pl.DataFrame:
 
 def list_anomalies(connection: Connection, found: pl.DataFrame, seen_at: datetime) -> None:
     """List each `job_id, organization_id, reason, effect, detail`; a listed one keeps its first sight."""
-    if found.is_empty():
-        return
-    _stage(connection, found)
-    connection.execute(statement("anomalies/list_anomalies"), {"seen_at": seen_at})
+    if not found.is_empty():
+        connection.execute(statement("anomalies/stage_anomalies"))
+        staged = found.select(*_STAGED).sort("job_id", "reason")
+        copy_frame(connection, statement("anomalies/copy_anomalies"), staged)
+        connection.execute(statement("anomalies/list_anomalies"), {"seen_at": seen_at})
 
 
 def unlist_anomalies(connection: Connection, healed: pl.DataFrame) -> None:
     """Take each `job_id, organization_id, reason` off the list."""
-    if healed.is_empty():
-        return
-    _stage(connection, healed.with_columns(effect=pl.lit(""), detail=pl.lit("")))
-    connection.execute(statement("anomalies/unlist_anomalies"))
-    connection.execute(statement("anomalies/clear_anomalies"))
-
-
-def _stage(connection: Connection, rows: pl.DataFrame) -> None:
-    connection.execute(statement("anomalies/stage_anomalies"))
-    staged = rows.select(*_STAGED).sort("job_id", "reason")
-    copy_frame(connection, statement("anomalies/copy_anomalies"), staged)
+    if not healed.is_empty():
+        values = {"job_ids": uuids(healed["job_id"]), "reasons": healed["reason"].to_list()}
+        connection.execute(statement("anomalies/unlist_anomalies"), values)

@@ -301,7 +301,7 @@ MUTANTS = (
         "the audit cannot be passed by those that it cannot repair",
         "one organization keeps the others from being looked at",
         Sql("watermarks/audit_order").replace("published.audited_at", "published.verified_at"),
-        test="tests/postgres/test_audit.py::test_deletes_that_are_withheld_are_left_and_hold_nobody_up",
+        test="tests/postgres/test_audit.py::test_deletes_that_are_guarded_are_left_and_hold_nobody_up",
     ),
     Mutant(
         "the audit repairs from facts that nobody published",

@@ -217,13 +217,7 @@ def test_a_row_repaired_in_another_organization_leaves_the_list(pipeline: Pipeli
     tenant, other = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
     job = pipeline.plant_job(tenant, started_at=None)
     pipeline.refresh()
-    pipeline.change_job(
-        job,
-        organization_id=other.organization,
-        workflow_id=other.workflows[0],
-        client_id=other.clients[0],
-        started_at=NOON - MINUTE,
-    )
+    pipeline.give_job(job, other, started_at=NOON - MINUTE)
 
     pipeline.refresh(organization_ids=[other.organization])
     pipeline.refresh()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
+from pipelines.postgres.tables import METADATA
 from pipelines.runs import audit as audits
 from pipelines.runs.audit import AuditReport
 from tests.support import restatement_oracle
@@ -51,12 +52,8 @@ def test_a_cycle_over_right_cells_finds_nothing(pipeline: Pipeline) -> None:
     reports = cycle(pipeline)
 
     assert [report.found for report in reports] == [()] * SLICES
-    assert sorted(key for report in reports for key in report.verified) == sorted(
-        row[0]
-        for row in pipeline.analytics.execute(
-            "SELECT organization_id FROM analytics.watermarks WHERE subject = 'jobs'"
-        )
-    )
+    known = pipeline.select("SELECT organization_id FROM analytics.watermarks WHERE subject = 'jobs'")
+    assert sorted(key for report in reports for key in report.verified) == sorted(key for (key,) in known)
     assert pipeline.row_versions() == before
     assert unverified(pipeline.analytics) == 0
     assert restated(pipeline.analytics) == []
@@ -96,9 +93,8 @@ def test_what_the_facts_do_not_know_is_read_again(tenants: list[Tenant], pipelin
 
     reports = cycle(pipeline)
 
-    assert {difference.organization_id for report in reports for difference in report.found} == {
-        tenants[0].organization
-    }
+    found = {difference.organization_id for report in reports for difference in report.found}
+    assert found == {tenants[0].organization}
     assert [report.unrepaired for report in reports] == [()] * SLICES
     assert pipeline.differences() == []
     assert pipeline.row_versions(tenants[1].organization) == neighbours
@@ -135,7 +131,7 @@ def test_drift_in_a_period_that_goes_on_is_on_record_too(pipeline: Pipeline) -> 
     }
 
 
-def test_deletes_that_are_withheld_are_left_and_hold_nobody_up(pipeline: Pipeline) -> None:
+def test_deletes_that_are_guarded_are_left_and_hold_nobody_up(pipeline: Pipeline) -> None:
     """The audit tells what it could not repair, and everybody else has a turn before it comes again."""
     culprit, *others = (pipeline.plant_tenant(name) for name in ("Culprit", "Neighbour", "Third"))
     jobs = pipeline.plant_jobs(culprit, [{}] * 1_000)
@@ -147,9 +143,8 @@ def test_deletes_that_are_withheld_are_left_and_hold_nobody_up(pipeline: Pipelin
 
     reports = cycle(pipeline)
 
-    assert [key for report in reports for key in report.organization_ids] == [
-        tenant.organization for tenant in (culprit, *others)
-    ]
+    had_a_turn = [key for report in reports for key in report.organization_ids]
+    assert had_a_turn == [tenant.organization for tenant in (culprit, *others)]
     assert [bool(report.unrepaired) for report in reports] == [True, False, False]
     assert reports[0].facts_differed
     assert pipeline.row_versions(culprit.organization) == before
@@ -180,10 +175,7 @@ def test_facts_that_are_gone_delete_no_cell(tenants: list[Tenant], pipeline: Pip
     cycle(pipeline)
 
     assert pipeline.differences() == []
-    emptied = pipeline.analytics.execute(
-        "SELECT count(*) FROM analytics.restatements WHERE new IS NULL"
-    ).fetchone()
-    assert emptied == (0,)
+    assert pipeline.select("SELECT count(*) FROM analytics.restatements WHERE new IS NULL") == [(0,)]
 
 
 def cycle(pipeline: Pipeline) -> list[AuditReport]:
@@ -205,13 +197,7 @@ def corrupt(analytics: Connection, chance: random.Random) -> set[tuple[Any, ...]
         )[number % 4]
         assert analytics.execute(f"{damage} WHERE {condition}", key).rowcount == 1
     left_over = (*keys[1][:2], NOON - 900 * DAY, *keys[1][3:])
-    columns = [
-        row[0]
-        for row in analytics.execute(
-            "SELECT column_name FROM information_schema.columns"
-            " WHERE table_schema = 'analytics' AND table_name = 'aggregate_metrics'"
-        )
-    ]
+    columns = METADATA["analytics"].tables["analytics.aggregate_metrics"].columns.keys()
     values = ", ".join("%s::timestamptz" if name == "period_start" else name for name in columns)
     analytics.execute(
         f"INSERT INTO analytics.aggregate_metrics ({', '.join(columns)})"
@@ -223,14 +209,11 @@ def corrupt(analytics: Connection, chance: random.Random) -> set[tuple[Any, ...]
 
 def restated(analytics: Connection) -> list[tuple[Any, ...]]:
     """The cells on record, and why."""
-    return [
-        (*key, each.reason) for key, found in restatement_oracle.restated(analytics).items() for each in found
-    ]
+    found = restatement_oracle.restated(analytics).items()
+    return [(*key, each.reason) for key, changes in found for each in changes]
 
 
 def unverified(analytics: Connection) -> int:
     """How many organizations were never found equal to the source."""
-    row = analytics.execute(
-        "SELECT count(*) FROM analytics.watermarks WHERE subject = 'jobs' AND verified_at IS NULL"
-    ).fetchone()
-    return row[0]
+    condition = "subject = 'jobs' AND verified_at IS NULL"
+    return analytics.execute(f"SELECT count(*) FROM analytics.watermarks WHERE {condition}").fetchone()[0]

@@ -99,12 +99,7 @@ def test_a_dry_run_can_be_of_one_organization(pair: Pair, pipeline: Pipeline) ->
     tenant, neighbour = pair
     moving = pipeline.plant_job(neighbour)
     pipeline.refresh()
-    pipeline.change_job(
-        moving,
-        organization_id=tenant.organization,
-        workflow_id=tenant.workflows[0],
-        client_id=tenant.clients[0],
-    )
+    pipeline.give_job(moving, tenant)
     only = {"organization_ids": [tenant.organization]}
 
     proposed = checked(pipeline, **only)

@@ -52,7 +52,7 @@ def test_two_databases_give_what_one_gives(pipeline: Pipeline) -> None:
 
     assert pipeline.differences() == []
     assert pipeline.listed() == {(spoilt, "negative_duration", "not_timed")}
-    assert pipeline.analytics.execute("SELECT count(*) FROM analytics.workflows").fetchone() == (4,)
+    assert pipeline.select("SELECT count(*) FROM analytics.workflows") == [(4,)]
     assert pipeline.verify().differences == ()
     assert pipeline.refresh().cells_written == 0
 

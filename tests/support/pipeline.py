@@ -101,6 +101,11 @@ class Pipeline:
     def change_job(self, job_id: UUID, **columns: Any) -> None:
         planting.change_job(self.source, job_id, **columns)
 
+    def give_job(self, job_id: UUID, tenant: Tenant, **columns: Any) -> None:
+        """Move a job to another organization, to a workflow and a client there."""
+        owned = {"workflow_id": tenant.workflows[0], "client_id": tenant.clients[0]}
+        self.change_job(job_id, organization_id=tenant.organization, **owned, **columns)
+
     def delete_jobs(self, *job_ids: UUID) -> None:
         self.source.execute("DELETE FROM orchestration.jobs WHERE id = any(%s)", [list(job_ids)])
 

@@ -8,6 +8,10 @@ from tests.support.planting import plant_job, plant_tenant
 
 NOBODY = "12345678-0000-4000-8000-000000000000"
 
+# What commands begin with.
+RANGE = "reconcile --since 2024-01-01 --until 2024-02-01"
+CELL = f"explain --organization {NOBODY} --period day --start 2024-01-31"
+
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
@@ -22,11 +26,8 @@ NOBODY = "12345678-0000-4000-8000-000000000000"
         ("verify --since 2024-02-01 --until 2024-02-01T00:00:00Z", "is not before 2024-02-01T00:00:00+00:00"),
         ("refresh --organization acme", "No such organization"),
         (f"refresh --organization {NOBODY}", "No such organization"),
-        (f"reconcile --since 2024-01-01 --until 2024-02-01 --organization {NOBODY}", "No such organization"),
-        (
-            f"reconcile --since 2024-01-01 --until 2024-02-01 --dry-run --organization {NOBODY}",
-            "No such organization",
-        ),
+        (f"{RANGE} --organization {NOBODY}", "No such organization"),
+        (f"{RANGE} --dry-run --organization {NOBODY}", "No such organization"),
         ("reconcile --since 2024-02-01 --until 2024-02-01 --dry-run", "is not before"),
         (f"verify --organization {NOBODY}", "No such organization"),
         ("import /no/such/folder", "nothing was imported. There is no folder /no/such/folder"),
@@ -35,24 +36,12 @@ NOBODY = "12345678-0000-4000-8000-000000000000"
         ("explain --period day --start 2024-01-31", "Missing option '--organization'"),
         (f"explain --organization {NOBODY} --period day", "Missing option '--start'"),
         (f"explain --organization {NOBODY} --start 2024-01-31", "Missing option '--period'"),
-        (
-            f"explain --organization {NOBODY} --period day --start 2024-01-31",
-            "No such cell was ever published",
-        ),
+        (CELL, "No such cell was ever published"),
         (f"explain --organization {NOBODY} --period year --start 2024-01-31", "Invalid value for '--period'"),
         (f"explain --organization {NOBODY} --period day --start now", "'now' is neither a date nor a time"),
-        (
-            f"explain --organization {NOBODY} --period day --start 2024-01-31 --as-of then",
-            "'then' is neither a date nor a time",
-        ),
-        (
-            f"explain --organization {NOBODY} --period day --start 2024-01-31 --client mine",
-            "Invalid value for '--client': 'mine' is not all, none or a UUID",
-        ),
-        (
-            f"explain --organization {NOBODY} --period day --start 2024-01-31 --workflow none",
-            "Invalid value for '--workflow': 'none' is not all or a UUID",
-        ),
+        (f"{CELL} --as-of then", "'then' is neither a date nor a time"),
+        (f"{CELL} --client mine", "Invalid value for '--client': 'mine' is not all, none or a UUID"),
+        (f"{CELL} --workflow none", "Invalid value for '--workflow': 'none' is not all or a UUID"),
         ("refreshen", "No such command 'refreshen'"),
         ("dev --port 99999", "Invalid value for '--port'"),
     ],
@@ -100,15 +89,7 @@ def test_a_setting_that_does_not_work_is_named_without_its_secret(
 
 @pytest.mark.parametrize(
     "command",
-    [
-        "refresh",
-        "rebuild",
-        "verify",
-        "status",
-        "reconcile --since 2024-01-01 --until 2024-02-01",
-        "reconcile --since 2024-01-01 --until 2024-02-01 --dry-run",
-        f"explain --organization {NOBODY} --period day --start 2024-01-31",
-    ],
+    ["refresh", "rebuild", "verify", "status", RANGE, f"{RANGE} --dry-run", CELL],
 )
 def test_an_empty_database_is_told_apart(
     execmetrics: Execmetrics, analytics: Connection, command: str
