@@ -21,7 +21,7 @@ T = TypeVar("T")
 # PostgreSQL looks for deadlocks after a second: whoever waits for us is served before that, and not cut off.
 _PATIENCE: Final = "100ms"
 
-# After so many seconds each, another try; uneven, so as not to keep step with whoever writes all the time.
+# How long to wait before each further try; uneven, so as not to keep step with a program that always writes.
 _PAUSES_S: Final = (0.01, 0.03, 0.07, 0.15, 0.31) * 8
 # Each of these may write an archive.
 _PAUSES_OF_A_DROP_S: Final = (0.1, 0.5, 2.5, 0)

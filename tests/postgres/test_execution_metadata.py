@@ -382,14 +382,14 @@ def test_a_role_that_may_only_read_leaves_it_alone(
     job = plant_job(source, tenants[0])
     with role(source) as name:
         url = with_user(databases.source_url, name)
-        told = sentences(do, url)
+        said = sentences(do, url)
         for grant in (*printed_grants(settings), *documented_grants()):
-            told |= sentences(do, url)
+            said |= sentences(do, url)
             source.execute(grant.replace("execmetrics_source_reader", name))
         report = do(sync_metadata, url=url)
         reconciled = do(reconcile_metadata, url=url)
 
-    assert told == {"This role may not write execution_metadata in the source, so it is left to whoever may."}
+    assert said == {"This role may not write execution_metadata in the source, so it is left to whoever may."}
     assert report == SyncReport(organizations=2, rows_inserted=1)
     assert reconciled.found.rows_compared == 11
     assert job in copies(source)

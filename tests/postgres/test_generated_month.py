@@ -248,15 +248,15 @@ def test_a_database_without_tables_says_what_to_run(databases: Databases, settin
 
 def test_progress_is_told_day_by_day(databases: Databases, settings: Settings) -> None:
     """Whoever waits hears how many jobs have been written so far, after each day."""
-    told: list[int] = []
+    heard: list[int] = []
 
     made = generate_month(
-        databases, settings, **SMALL, on_progress=lambda _stage, written: told.append(written)
+        databases, settings, **SMALL, on_progress=lambda _stage, written: heard.append(written)
     )
 
-    assert len(told) == SMALL["days"]
-    assert told == sorted(told)
-    assert told[-1] == made.jobs
+    assert len(heard) == SMALL["days"]
+    assert heard == sorted(heard)
+    assert heard[-1] == made.jobs
 
 
 def ask(source: psycopg.Connection, question: str, *values: Any) -> list[tuple]:

@@ -299,12 +299,12 @@ def test_a_source_without_tables_says_what_to_do(
 
 def test_progress_is_told(databases: Databases, settings: Settings, tmp_path: Path) -> None:
     """Whoever waits hears how many rows were read, and how many have been loaded so far."""
-    told: list[tuple[str, int]] = []
+    heard: list[tuple[str, int]] = []
     trace = write_trace(tmp_path / "trace")
 
-    import_trace(trace, databases, settings, on_progress=lambda stage, done: told.append((stage, done)))
+    import_trace(trace, databases, settings, on_progress=lambda stage, done: heard.append((stage, done)))
 
-    assert told == [("read", 9), ("load", 2), ("load", 4), ("load", 6), ("load", 9)]
+    assert heard == [("read", 9), ("load", 2), ("load", 4), ("load", 6), ("load", 9)]
 
 
 def rows(source: psycopg.Connection, table: str) -> list[dict]:

@@ -354,7 +354,7 @@ def test_a_whale_comes_last_and_alone(
 
 
 def plant_tenants(source: Connection, count: int) -> list[Tenant]:
-    """Insert so many organizations with a job each."""
+    """Insert organizations with a job each."""
     tenants = [plant_tenant(source, f"Tenant {number}") for number in range(count)]
     for tenant in tenants:
         plant_job(source, tenant)
@@ -362,7 +362,7 @@ def plant_tenants(source: Connection, count: int) -> list[Tenant]:
 
 
 def plant_many(source: Connection, tenant: Tenant, count: int) -> None:
-    """Insert so many jobs that completed at noon."""
+    """Insert jobs that completed at noon."""
     source.execute(
         "INSERT INTO orchestration.jobs"
         " (id, organization_id, workflow_id, status, created_at, started_at, completed_at)"
@@ -372,7 +372,7 @@ def plant_many(source: Connection, tenant: Tenant, count: int) -> None:
 
 
 def delete(source: Connection, tenant: Tenant, count: int) -> None:
-    """Delete so many jobs of an organization for good."""
+    """Delete jobs of an organization for good."""
     source.execute(
         "DELETE FROM orchestration.jobs WHERE id IN"
         " (SELECT id FROM orchestration.jobs WHERE organization_id = %s ORDER BY id LIMIT %s)",

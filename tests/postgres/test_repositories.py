@@ -312,18 +312,18 @@ def test_each_is_told_of_a_part_of_the_jobs(
                 found = metrics.get_breakdown(kind, since=since, until=until, **named)
 
                 assert_slowest_first(found)
-                told = {each.which: each for each in found}
-                assert told.keys() <= every
+                by_key = {each.which: each for each in found}
+                assert by_key.keys() <= every
                 for key in every:
                     true = truth(source, tenant, since, until, **by_truth(named | {kind: key}))
-                    if key not in told:
+                    if key not in by_key:
                         assert true["total"] == 0
                         continue
-                    assert_counted(told[key], true, (named, key))
+                    assert_counted(by_key[key], true, (named, key))
                     if dimensions == 1:
-                        assert_percentiles(told[key], true, (named, key), exact=False)
+                        assert_percentiles(by_key[key], true, (named, key), exact=False)
                     else:
-                        assert told[key].relative_error is None
+                        assert by_key[key].relative_error is None
 
 
 @pytest.mark.changes_the_planted
@@ -558,7 +558,7 @@ def truth(
 
 
 def combinations(tenant: Tenant, dimensions: int) -> list[dict[str, Any]]:
-    """Every way to name one of so many dimensions, as the repository takes it."""
+    """Every way to name one member of a number of dimensions, as the repository takes it."""
     named = {
         "workflow_id": (None, *tenant.workflows),
         "client_id": (None, *tenant.clients, NO_CLIENT),

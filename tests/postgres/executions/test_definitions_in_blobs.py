@@ -51,8 +51,8 @@ def test_a_definition_is_found_as_it_was_created(
     ).fetchone()
     if definition is LARGE:
         content = (settings.home / "blobs" / row[1]).read_bytes()
-        digest = sha256(content).hexdigest()
-        assert row == (None, f"{acme.organization}/definitions/{digest}", len(content), digest)
+        checksum = sha256(content).hexdigest()
+        assert row == (None, f"{acme.organization}/definitions/{checksum}", len(content), checksum)
         assert (settings.home / "blobs").stat().st_mode & 0o77 == 0
     else:
         assert row == (definition, None, None, None)
