@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from pipelines.postgres.tables.analytics import metrics_table
 from sqlalchemy import MetaData
 from sqlalchemy.dialects import postgresql
 
+from pipelines.postgres.tables import metrics_table
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.steps import STEPS
 from pipelines.subjects.subject import Subject
