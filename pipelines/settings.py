@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pipelines.errors import InvalidSetting
 from pipelines.subjects.jobs import JOBS
@@ -147,6 +147,19 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="EXECMETRICS_", extra="ignore", env_ignore_empty=True, frozen=True
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments and the environment, and no file, so that none is looked for."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return init_settings, env_settings
 
     database_url: SecretStr | None = _setting(None, "where aggregates live; embedded when unset")
     source_url: SecretStr | None = _setting(None, "where jobs live; default: the same database")

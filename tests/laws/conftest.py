@@ -1,17 +1,20 @@
-"""The computation as the laws see it: jobs in, cells out."""
+"""The computation as the laws see it: jobs in, cells out, by every engine."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 import polars as pl
 import pytest
 
 from pipelines.calendars.calendar import OFFSET_COLUMNS, ZONE_COLUMNS, Calendar
-from pipelines.compute.cells import CellsOf, NumberedRows
+from pipelines.compute.engine import AllCells, CellsAt, ChangedCells, DuckDBEngine
 from pipelines.frames import schema_of
 from pipelines.subjects.jobs import JOBS
+from pipelines.subjects.restatements import Restated
 from tests.support.generated_jobs import OFFSETS, ZONES
 from tests.support.oracle import Cells, Job
+
+Which = AllCells | CellsAt | ChangedCells
 
 IDS = ("organization_id", "workflow_id", "client_id")
 
@@ -21,16 +24,28 @@ CALENDAR = Calendar(
 )
 
 
-@pytest.fixture(scope="module")
-def aggregate() -> Iterator[Callable[[Sequence[Job]], Cells]]:
-    """A function that gives the cells of jobs, all periods together, computed by the product."""
-    with CellsOf(JOBS) as engine:
+# Every engine of the product: a new one conforms when these laws hold for it.
+ENGINES = (DuckDBEngine,)
 
-        def cells_of(jobs: Sequence[Job]) -> Cells:
-            numbered = NumberedRows.of(facts(jobs), CALENDAR, JOBS)
-            return as_cells(pl.concat(engine.compute(numbered, JOBS.rollup)))
+Compute = Callable[[Sequence[Job], Which], Cells]
 
-        yield cells_of
+
+@pytest.fixture(scope="session", params=ENGINES, ids=lambda engine: engine.__name__)
+def compute(request: pytest.FixtureRequest) -> Compute:
+    """A function that gives the cells of jobs that are asked for, computed by an engine."""
+
+    def cells_of(jobs: Sequence[Job], which: Which) -> Cells:
+        with request.param(facts(jobs).lazy(), CALENDAR, JOBS.rollup, JOBS) as engine:
+            cells = list(engine.cells(which))
+        return as_cells(pl.concat(cells).drop("reason")) if cells else {}
+
+    return cells_of
+
+
+@pytest.fixture(scope="session")
+def aggregate(compute: Compute) -> Callable[[Sequence[Job]], Cells]:
+    """A function that gives all cells of jobs, all periods together, computed by an engine."""
+    return lambda jobs: compute(jobs, AllCells({job.organization_id for job in jobs}, Restated.LATE))
 
 
 def facts(jobs: Sequence[Job]) -> pl.DataFrame:

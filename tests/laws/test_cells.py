@@ -3,18 +3,22 @@
 import math
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import polars as pl
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pipelines.compute import engine
 from pipelines.compute.dirty_cells import dirty_cells
+from pipelines.compute.engine import CellsAt, ChangedCells
 from pipelines.subjects.jobs import JOBS
-from tests.laws.conftest import CALENDAR, as_cells, facts
-from tests.support.generated_jobs import KATHMANDU, ZONES, some_jobs
+from pipelines.subjects.restatements import Restated
+from tests.laws.conftest import CALENDAR, Compute, as_cells, facts
+from tests.support.generated_jobs import HAVANA, KATHMANDU, ZONES, some_jobs
 from tests.support.oracle import ALL, COUNTS, PLAN, Cells, Job, bucket, cells_by_hand, differences
 from tests.support.sampling import EVERYTHING
 
@@ -22,6 +26,13 @@ Aggregate = Callable[[Sequence[Job]], Cells]
 
 # An example costs some 50 ms, nearly all of it in the statement of the product.
 fast = settings(max_examples=15 if EVERYTHING else 10)
+
+# In Havana two are in one month, and two in one week; in UTC they are not.
+NIGHTS = ((2, 20, 12), (2, 28, 12), (3, 1, 3), (3, 4, 3))
+HAVANA_NIGHTS = [
+    Job(HAVANA, UUID(int=5), None, "USER", "COMPLETED", at, at)
+    for at in (datetime(2024, *day_and_hour, tzinfo=UTC) for day_and_hour in NIGHTS)
+]
 
 ORDERED = (
     "min_duration_ms",
@@ -61,6 +72,55 @@ def test_a_tenants_cells_do_not_depend_on_its_neighbours(jobs: list[Job], aggreg
         apart |= aggregate([job for job in jobs if job.organization_id == organization])
 
     assert apart == aggregate(jobs)
+
+
+@fast
+@example(jobs=HAVANA_NIGHTS, take=1)
+@given(jobs=some_jobs, take=st.integers(min_value=1, max_value=5))
+def test_any_number_of_rows_at_a_time_gives_the_same_cells(
+    jobs: list[Job], take: int, aggregate: Aggregate
+) -> None:
+    """The very same doubles, however an engine cuts its rows into chunks."""
+    whole = aggregate(jobs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "CHUNK_ROWS", take)
+        assert aggregate(jobs) == whole
+
+
+@fast
+@given(jobs=some_jobs, seed=st.randoms(use_true_random=False))
+def test_cells_at_keys_are_those_of_all(
+    jobs: list[Job], seed: random.Random, aggregate: Aggregate, compute: Compute
+) -> None:
+    """Some cells are asked for by key; one that no job is in comes with a total of 0."""
+    whole = aggregate(jobs)
+    some = set(seed.sample(sorted(whole), min(5, len(whole))))
+    empty = (*min(whole)[:3], UUID(int=7), ALL, "all")
+
+    found = compute(jobs, CellsAt(keys_of(some | {empty}), Restated.DRIFT))
+
+    assert found.pop(empty)["total_executions"] == 0
+    assert found == {key: whole[key] for key in some}
+
+
+@fast
+@given(jobs=some_jobs, at=st.integers(min_value=0, max_value=40))
+def test_changed_cells_are_those_that_the_changes_touch(
+    jobs: list[Job], at: int, aggregate: Aggregate, compute: Compute
+) -> None:
+    """A job that left and a job that is new: their cells come anew, emptied ones with a total of 0."""
+    left, new = jobs[at % len(jobs)], jobs[(at + 1) % len(jobs)]
+    now = [job for job in jobs if job is not left]
+    changes = facts([left, new]).lazy().with_columns(weight=0)
+
+    found = compute(now, ChangedCells(changes))
+
+    whole = aggregate(now) if now else {}
+    assert found.keys() == dirty_keys([left, new])
+    assert {key: cell for key, cell in found.items() if cell["total_executions"]} == {
+        key: whole[key] for key in found if key in whole
+    }
 
 
 @fast
@@ -205,6 +265,13 @@ def test_dirty_cells_are_the_cells_of_the_jobs(jobs: list[Job], aggregate: Aggre
 def dirty_keys(jobs: Sequence[Job]) -> set:
     """The keys of the dirty cells, of all periods."""
     return set(as_cells(dirty_cells(facts(jobs), JOBS.rollup, CALENDAR, JOBS)))
+
+
+def keys_of(keys: Collection[tuple]) -> pl.DataFrame:
+    """Keys as an engine takes them."""
+    rows = [(key[0].bytes, *key[1:3], key[3].bytes, key[4].bytes, key[5]) for key in keys]
+    types = (pl.Binary, pl.String, pl.Datetime("us", "UTC"), pl.Binary, pl.Binary, pl.String)
+    return pl.DataFrame(rows, schema=dict(zip(JOBS.key_columns, types, strict=True)), orient="row")
 
 
 def broken_down_by(key: tuple) -> tuple[bool, bool, bool]:
