@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from assets import partitions as days
-from assets.schedules import TABLES
+from assets.tables import BY_DAY as TABLES
 from pipelines.cli.dev import environment
 from pipelines.facts.fact_table import find_first_day
 from pipelines.postgres.connections import Databases
