@@ -1,6 +1,6 @@
 """What Dagster's catalogue shows of a table: its columns, where they come from, and its runbook."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -8,13 +8,15 @@ from typing import Any, Final
 import dagster as dg
 
 from pipelines.frames import schema_of
-from pipelines.postgres import tables
+from pipelines.postgres.tables import METADATA
 from pipelines.settings import load_settings
-from pipelines.subjects.jobs import JOBS
-from pipelines.subjects.steps import STEPS
-from pipelines.subjects.subject import HISTOGRAM, Subject
+from pipelines.subjects.measures import TIMED, Kind, Measure
+from pipelines.subjects.subject import TOMBSTONE, Subject
 
 Metadata = dict[str, Any]
+
+# A column and the columns of an asset that it is computed from.
+Lineage = Mapping[str, Sequence[str]]
 
 RUNBOOK: Final = "docs/operations.md"
 
@@ -23,67 +25,81 @@ _CHECKOUT: Final = Path(__file__).resolve().parents[1]
 # Dagster looks once a minute.
 _SHORTEST_WINDOW: Final = timedelta(minutes=1)
 
-# Jobs are hashed with whatever can move a figure.
-_HASHED: Final = (
-    "organization_id",
-    "workflow_id",
-    "client_id",
-    "initiator_type",
-    "status",
-    "created_at",
-    "started_at",
-    "completed_at",
-    "deleted_at",
-)
-
 
 def freshness() -> dg.FreshnessPolicy:
     """A table that no run has written for EXECMETRICS_LAG_LIMIT is not fresh."""
     return dg.FreshnessPolicy.time_window(fail_window=max(load_settings().lag_limit, _SHORTEST_WINDOW))
 
 
-def of_job_facts(jobs: dg.AssetKey) -> Metadata:
-    """What is shown of the facts, which come from the source's `jobs`."""
-    columns = {name: [name] for name in JOBS.fact.stored_columns} | {
-        "job_id": ["id"],
-        "row_hash": [*_HASHED],
-        "gone": ["status", "started_at", "completed_at", "deleted_at"],
-        "created_date": ["created_at"],
+def of_facts(subject: Subject, source: dg.AssetKey) -> Metadata:
+    """What is shown of the facts of a subject, which come from a table of the source."""
+    fact, name = subject.fact, subject.fact.table
+    ends = [*([subject.outcome_column] if subject.outcome_column else []), *subject.duration, "deleted_at"]
+    hashed = [each for each in fact.columns if each not in (fact.key, "row_hash")]
+    lineage = {each: [each] for each in fact.columns} | {
+        fact.key: ["id"],
+        "row_hash": [*hashed, "deleted_at"],
+        TOMBSTONE: ends,
+        fact.partition_column: [fact.partition_column.replace("_date", "_at")],
     }
-    stored = schema_of(JOBS.fact.stored_columns).items()
-    schema = dg.TableSchema([dg.TableColumn(name, str(dtype)) for name, dtype in stored])
-    return _shown("job_facts", schema, _from(jobs, columns), "replay-and-moving-the-facts")
+    columns = [dg.TableColumn(name, str(dtype)) for name, dtype in schema_of(fact.stored_columns).items()]
+    section = "replay-and-moving-the-facts"
+    return _shown(name, dg.TableSchema(columns), _depending({source: lineage}), section)
 
 
-def of_aggregate_metrics(facts: dg.AssetKey) -> Metadata:
-    """What is shown of the aggregates, which come from the `facts`, as the database documents them."""
-    columns = {name: [name] for name in JOBS.dimension_columns} | _measured(
-        JOBS, row="job_id", outcome="status", duration=["started_at", "completed_at"], ended="completed_at"
+def of_cells(subject: Subject, facts: dg.AssetKey) -> Metadata:
+    """What is shown of a subject's cells, which come from an asset of its facts."""
+    return _shown_cells(subject, {facts: _computed(subject)})
+
+
+def of_cells_of_rows(subject: Subject, rows: dg.AssetKey, jobs: dg.AssetKey) -> Metadata:
+    """The same where the facts are no asset: cells come from `rows` of the source and from their `jobs`."""
+    source = subject.source
+    if source is None:
+        raise ValueError(subject.name)
+    stems = {each.removesuffix("_ms"): each for each in source.columns}
+    read = {name: stems.get(name.removesuffix("_us"), "") for name in subject.fact.columns}
+    read |= {subject.fact.key: source.key, subject.fact.time: source.time}
+    computed = _computed(subject)
+    of_rows = {name: [read[each] for each in above] for name, above in computed.items() if read[above[0]]}
+    return _shown_cells(
+        subject,
+        {rows: of_rows, jobs: {name: above for name, above in computed.items() if name not in of_rows}},
     )
-    schema = _documented(tables.aggregate_metrics.columns)
-    return _shown("analytics.aggregate_metrics", schema, _from(facts, columns), "backfill")
-
-
-def of_aggregate_step_metrics(logs: dg.AssetKey, jobs: dg.AssetKey) -> Metadata:
-    """The same of the aggregates of steps, which come from the `logs` and from the `jobs` that wrote them."""
-    columns = {"step_name": ["step_name"]} | _measured(
-        STEPS, row="id", outcome="level", duration=["duration_ms"], ended="timestamp"
-    )
-    lineage = _from(logs, columns) | _from(jobs, {"workflow_id": ["workflow_id"]})
-    schema = _documented(tables.aggregate_step_metrics.columns)
-    return _shown("analytics.aggregate_step_metrics", schema, lineage, "backfill")
 
 
 def of_execution_metadata(jobs: dg.AssetKey) -> Metadata:
     """The same of the executions and their names, which come from the `jobs` and from what these name."""
-    names = [column.name for column in tables.execution_metadata.columns if column.name != "last_synced_at"]
-    columns = {name: [name] for name in names} | {
-        "job_id": ["id"],
-        "workflow_name": ["workflow_id"],
-        "client_name": ["client_id"],
+    columns, schema = _documented("orchestration", "execution_metadata")
+    copied = {name: [name] for name in columns if name != "last_synced_at"}
+    renamed = {"job_id": ["id"], "workflow_name": ["workflow_id"], "client_name": ["client_id"]}
+    lineage = _depending({jobs: copied | renamed})
+    return _shown("orchestration.execution_metadata", schema, lineage, "what-runs-by-itself")
+
+
+def _computed(subject: Subject) -> Lineage:
+    """What the columns of a cell are computed from, as the facts call it."""
+    ended = [subject.fact.time]
+    columns = {"organization_id": ["organization_id"], "period": ended, "period_start": ended}
+    return {
+        **columns,
+        **{name: [name] for name in subject.dimension_columns},
+        **{each.name: _measured(each, subject) for each in subject.measures},
+        **{name: list(subject.duration) for name in subject.histogram_columns},
     }
-    schema = _documented(tables.execution_metadata.columns)
-    return _shown("orchestration.execution_metadata", schema, _from(jobs, columns), "what-runs-by-itself")
+
+
+def _measured(measure: Measure, subject: Subject) -> list[str]:
+    if measure.name == subject.total:
+        return [subject.fact.key]
+    outcome = [subject.outcome_column] if subject.outcome_column and measure.among in subject.outcomes else []
+    timed = measure.is_duration or (measure.kind is Kind.COUNT and measure.among == TIMED)
+    return [*(subject.duration if timed else ()), *outcome]
+
+
+def _shown_cells(subject: Subject, above: Mapping[dg.AssetKey, Lineage]) -> Metadata:
+    _, schema = _documented("analytics", subject.table)
+    return _shown(f"analytics.{subject.table}", schema, _depending(above), "backfill")
 
 
 def _shown(
@@ -102,34 +118,24 @@ def _shown(
     return shown
 
 
-def _measured(
-    subject: Subject, *, row: str, outcome: str, duration: list[str], ended: str
-) -> dict[str, list[str]]:
-    """What the columns of a cell are computed from, the dimensions aside."""
-    columns = {"organization_id": ["organization_id"], "period": [ended], "period_start": [ended]}
-    for name in (*subject.measure_columns, *HISTOGRAM):
-        if name == "total_executions":
-            columns[name] = [row]
-        elif name == "timed_executions" or "duration" in name or name in HISTOGRAM:
-            columns[name] = duration
-        else:
-            columns[name] = [outcome]
-    return columns
+def _depending(above: Mapping[dg.AssetKey, Lineage]) -> dict[str, list[dg.TableColumnDep]]:
+    return {
+        name: [dg.TableColumnDep(asset, each) for each in columns]
+        for asset, lineage in above.items()
+        for name, columns in lineage.items()
+    }
 
 
-def _from(asset: dg.AssetKey, columns: Mapping[str, Sequence[str]]) -> dict[str, list[dg.TableColumnDep]]:
-    return {name: [dg.TableColumnDep(asset, each) for each in above] for name, above in columns.items()}
-
-
-def _documented(columns: Iterable[Any]) -> dg.TableSchema:
-    return dg.TableSchema(
-        [
-            dg.TableColumn(
-                column.name,
-                str(column.type).lower(),
-                description=column.comment,
-                constraints=dg.TableColumnConstraints(nullable=bool(column.nullable)),
-            )
-            for column in columns
-        ]
-    )
+def _documented(schema: str, table: str) -> tuple[list[str], dg.TableSchema]:
+    """The columns of a table of ours, by name and as the database documents them."""
+    columns = METADATA[schema].tables[f"{schema}.{table}"].columns
+    shown = [
+        dg.TableColumn(
+            column.name,
+            str(column.type).lower(),
+            description=column.comment,
+            constraints=dg.TableColumnConstraints(nullable=bool(column.nullable)),
+        )
+        for column in columns
+    ]
+    return [column.name for column in shown], dg.TableSchema(shown)

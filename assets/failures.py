@@ -1,21 +1,35 @@
-"""What happens when a step fails: it is tried again, and then somebody is told."""
+"""What happens when a step fails: it is tried again, and then a webhook is called."""
 
 import json
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPException
 from typing import Final
 from urllib.request import Request, urlopen
 
 import dagster as dg
 
-from pipelines.errors import ExecutionMetricsError, WebhookRefused
+from pipelines.errors import (
+    AnotherRunHoldsTheLock,
+    DatabaseUnreachable,
+    ExecutionMetricsError,
+    StoreUnreachable,
+    UsageError,
+    WebhookRefused,
+    is_failure,
+)
+from pipelines.postgres.failures import meaning_of
 from pipelines.settings import Settings, load_settings
 
 # A database that restarts is back within a minute or two; the jitter keeps two runs from meeting again.
 RETRIES = dg.RetryPolicy(max_retries=2, delay=20, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
-
 # In the metadata of a failure: which kind of error it was.
-ERROR: Final = "error"
+_ERROR: Final = "error"
+
+# These end by themselves, so another try may succeed.
+_PASSING = (DatabaseUnreachable, StoreUnreachable, AnotherRunHoldsTheLock)
 
 _PATIENCE_S: Final = 10
 
@@ -23,12 +37,19 @@ _PATIENCE_S: Final = 10
 @dg.failure_hook
 def call_webhook(context: dg.HookContext) -> None:
     """Call EXECMETRICS_WEBHOOK_URL, if it is set, when a step has failed for good."""
-    error, message = _told(context.op_exception)
-    failed = {"run_id": context.run_id, "job": context.job_name, "step": context.op.name, "error": error}
+    failure = context.op_exception
+    # The kind of error, and its sentence if it is one of ours: the words of a driver may quote rows.
+    error, message = type(failure).__name__, ""
+    if isinstance(failure, dg.Failure):
+        named = failure.metadata.get(_ERROR)
+        error, message = str(named.value) if named else error, failure.description or ""
+    elif isinstance(failure, ExecutionMetricsError):
+        message = str(failure)
     try:
-        _send(load_settings(), failed | {"message": message})
-    except ExecutionMetricsError as untold:
-        context.log.warning(str(untold))
+        step = {"run_id": context.run_id, "job": context.job_name, "step": context.op.name}
+        _send(load_settings(), step | {"error": error, "message": message})
+    except ExecutionMetricsError as refused:
+        context.log.warning(str(refused))
 
 
 def _send(settings: Settings, failed: dict[str, str]) -> None:
@@ -47,10 +68,21 @@ def _send(settings: Settings, failed: dict[str, str]) -> None:
         raise WebhookRefused(f"({type(refused).__name__})") from None
 
 
-def _told(failure: BaseException | None) -> tuple[str, str]:
-    """The kind of error, and its sentence if it is one of ours: the words of a driver may quote rows."""
-    kind = type(failure).__name__
-    if isinstance(failure, dg.Failure):
-        named = failure.metadata.get(ERROR)
-        return str(named.value) if named else kind, failure.description or ""
-    return kind, str(failure) if isinstance(failure, ExecutionMetricsError) else ""
+@contextmanager
+def named_failures() -> Iterator[None]:
+    """Show our sentence and never a driver's words, and do not try again what only a person can put right."""
+    try:
+        yield
+    except dg.Failure:
+        raise
+    except BaseException as failure:
+        if not is_failure(failure):
+            raise
+        meant = failure if isinstance(failure, ExecutionMetricsError) else meaning_of(failure)
+        kind = {_ERROR: type(meant or failure).__name__}
+        if meant:
+            hopeless = isinstance(meant, UsageError) and not isinstance(meant, _PASSING)
+            raise dg.Failure(str(meant), metadata=kind, allow_retries=not hopeless) from None
+        where = "".join(traceback.format_tb(failure.__traceback__)[-3:])
+        sentence = f"An unexpected {type(failure).__name__}."
+        raise dg.Failure(sentence, metadata=kind | {"where": where}) from None

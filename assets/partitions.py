@@ -1,12 +1,16 @@
-"""The days of the tables: the first one, and what a run reports of them."""
+"""The days of the tables: what a run is asked to do with them, and what it reports of them."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
+from enum import Enum
 from typing import Any, Final
+from uuid import UUID
 
 import dagster as dg
+from pydantic import Field
 
-from assets.scope import Mode, Scope
+from assets.failures import named_failures
+from pipelines.errors import InvalidOrganization
 from pipelines.settings import load_settings
 
 # The same in every process that loads this file, and read without a database.
@@ -24,6 +28,65 @@ _EMPTY_DAYS_A_RUN: Final = 366
 
 # More than these would be too long to read.
 _NAMED_ORGANIZATIONS: Final = 20
+
+
+class Mode(Enum):
+    """Which rows of the source are read; in a run's configuration Dagster takes the members' names."""
+
+    reconcile = "reconcile"
+    refresh = "refresh"
+
+
+class Organizations(dg.Config):
+    """The organizations that a run is about."""
+
+    organization_ids: list[str] = Field(
+        default=[],
+        description="Read and write only these organizations, each named by its UUID. An empty list means all"
+        " organizations. Give every asset of the run the same list.",
+    )
+
+    def organizations(self) -> list[UUID]:
+        """The organizations asked for; the step fails at once for what is no UUID."""
+        with named_failures():
+            try:
+                return sorted({UUID(organization_id) for organization_id in self.organization_ids})
+            except ValueError:
+                raise InvalidOrganization("(organization_ids)") from None
+
+
+class Scope(Organizations):
+    """By default a materialization makes its days equal the source again, for every organization."""
+
+    mode: Mode = Field(
+        default=Mode.reconcile,
+        description="`reconcile` compares all jobs that completed on the chosen days with the source, hard"
+        " deletes included. `refresh` reads what changed since the last run, whatever the day, as the hourly"
+        " schedule does. Give every asset of the run the same mode.",
+    )
+    accept_deletes: bool = Field(
+        default=False,
+        description="Delete jobs that are gone from the source however many they are. Without it, an"
+        " organization fails that would lose more than 10 % of its jobs and at least 1,000.",
+    )
+
+
+def completed_days(context: dg.AssetExecutionContext, scope: Scope) -> dg.TimeWindow | None:
+    """The days whose jobs are read again, however old their last change: none for a refresh.
+
+    Says in the run's log what the run is asked to do.
+    """
+    if not (context.has_partition_key or context.has_partition_key_range):
+        raise dg.Failure("A run needs days: choose partitions.", allow_retries=False)
+    some = len(scope.organization_ids)
+    whom = f"some organizations ({some})" if some else "all organizations"
+    if scope.mode is Mode.refresh:
+        context.log.info(f"Refresh for {whom}: what changed in the source since the last run.")
+        return None
+    keys = context.partition_keys
+    context.log.info(f"Reconcile for {whom}: the days from {keys[0]} to {keys[-1]}.")
+    days: dg.TimeWindow = context.partition_time_window
+    return days
 
 
 def report_days(

@@ -60,31 +60,25 @@ ORDER BY published.complete_through NULLS FIRST, jobs.organization_id
 --        (counted), cells, anomalies (listed rows), failing and steps_failing (what went wrong last with the jobs
 --        and with the steps, NULL when nothing did).
 SELECT
-    organization_id,
-    coalesce(names.name, '') AS name,
-    published.time_zone,
-    published.complete_through,
-    published.verified_at,
-    (published.checkpoint ->> 'horizon')::bigint AS cursor,
-    coalesce(stored.jobs, 0)::bigint AS jobs,
-    coalesce(stored.cells, 0) AS cells,
-    coalesce(listed.anomalies, 0) AS anomalies,
-    coalesce(newest.of_jobs, CASE WHEN published.guarded_at IS NOT NULL THEN %(guarded)s END) AS failing,
-    coalesce(newest.of_steps, CASE WHEN steps.guarded_at IS NOT NULL THEN %(guarded)s END) AS steps_failing
-FROM (SELECT * FROM analytics.watermarks WHERE subject = 'jobs') AS published
-FULL JOIN (
+    organization_id, coalesce(names.name, '') AS name, published.time_zone, published.complete_through,
+    published.verified_at, (published.checkpoint ->> 'horizon')::bigint AS cursor, coalesce(stored.jobs, 0)::bigint AS jobs,
+    coalesce(stored.cells, 0) AS cells, coalesce(listed.anomalies, 0) AS anomalies, tried.failing, tried.steps_failing
+FROM (
     SELECT
         organization_id,
-        max(error_class) FILTER (WHERE subject = 'jobs') AS of_jobs,
-        max(error_class) FILTER (WHERE subject = 'steps') AS of_steps
+        max(error_class) FILTER (WHERE subject = 'jobs') AS failing,
+        max(error_class) FILTER (WHERE subject = 'steps') AS steps_failing
     FROM (
-        SELECT DISTINCT ON (organization_id, subject) organization_id, subject, error_class
+        SELECT DISTINCT ON (organization_id, subject)
+            organization_id, subject,
+            coalesce(error_class, CASE WHEN guarded_at IS NOT NULL THEN %(guarded)s END) AS error_class
         FROM analytics.refresh_outcomes
+        FULL JOIN analytics.watermarks USING (organization_id, subject)
         ORDER BY organization_id, subject, finished_at DESC
-    ) AS newest_of_each
+    ) AS newest
     GROUP BY organization_id
-) AS newest USING (organization_id)
-LEFT JOIN (SELECT * FROM analytics.watermarks WHERE subject = 'steps') AS steps USING (organization_id)
+) AS tried
+LEFT JOIN (SELECT * FROM analytics.watermarks WHERE subject = 'jobs') AS published USING (organization_id)
 LEFT JOIN analytics.organizations AS names ON names.id = organization_id
 LEFT JOIN (
     SELECT
@@ -122,38 +116,6 @@ ORDER BY organization_id
 -- Takes: guarded text: the class of guarded deletes.
 -- Gives: organization_id, subject (jobs or steps), error_class, failing_since timestamptz (the first failure after
 --        the last success).
-WITH failing AS (
-    SELECT newest.organization_id, newest.subject, newest.error_class, streak.failing_since
-    FROM (
-        SELECT DISTINCT ON (organization_id, subject) organization_id, subject, error_class
-        FROM analytics.refresh_outcomes
-        ORDER BY organization_id, subject, finished_at DESC
-    ) AS newest
-    CROSS JOIN LATERAL (
-        SELECT min(finished_at) AS failing_since
-        FROM analytics.refresh_outcomes AS failed
-        WHERE
-            failed.organization_id = newest.organization_id AND failed.subject = newest.subject
-            AND failed.error_class IS NOT NULL
-            AND failed.finished_at > coalesce(
-                (
-                    SELECT max(finished_at)
-                    FROM analytics.refresh_outcomes AS published
-                    WHERE
-                        published.organization_id = newest.organization_id AND published.subject = newest.subject
-                        AND published.error_class IS NULL
-                ),
-                '-infinity'
-            )
-    ) AS streak
-    WHERE newest.error_class IS NOT NULL
-),
-guarded AS (
-    SELECT organization_id, subject, guarded_at
-    FROM analytics.watermarks
-    WHERE guarded_at IS NOT NULL
-)
-
 SELECT
     organization_id,
     subject,
@@ -164,6 +126,17 @@ SELECT
             THEN least(guarded.guarded_at, failing.failing_since)
         ELSE failing.failing_since
     END AS failing_since
-FROM failing
-FULL JOIN guarded USING (organization_id, subject)
+FROM (
+    SELECT
+        organization_id, subject, min(finished_at) AS failing_since,
+        (array_agg(error_class ORDER BY finished_at DESC))[1] AS error_class
+    FROM (
+        SELECT
+            *, max(finished_at) FILTER (WHERE error_class IS NULL) OVER (PARTITION BY organization_id, subject) AS published_at
+        FROM analytics.refresh_outcomes
+    ) AS outcomes
+    WHERE finished_at > coalesce(published_at, '-infinity')
+    GROUP BY organization_id, subject
+) AS failing
+FULL JOIN (SELECT * FROM analytics.watermarks WHERE guarded_at IS NOT NULL) AS guarded USING (organization_id, subject)
 ORDER BY failing_since, organization_id, subject

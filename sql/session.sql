@@ -8,7 +8,7 @@ SELECT set_config(setting.name, setting.value, true)
 FROM json_each_text($1::text::json) AS setting (name, value)
 
 -- name: sees_every_tenant
--- Whether this role is shown every organization's rows, whoever it says it is: it may write them, or obeys no policy.
+-- Whether this role is shown every organization's rows, whichever tenant is set: it may write them, or obeys no policy.
 -- Takes: nothing.
 -- Gives: one row: sees_every_tenant.
 SELECT

@@ -6,20 +6,13 @@ from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from fastapi import Request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model
 
 from pipelines.calendars.moments import MOMENT, DayOrTime, instant_of, read_moment
 from pipelines.errors import ParameterRepeated
 from pipelines.query.metrics import Place
-from pipelines.query.records import EACH, Each, MetricRow
-from pipelines.subjects.dimensions import (
-    ALL_CLIENTS,
-    ALL_INITIATORS,
-    ALL_WORKFLOWS,
-    NO_CLIENT,
-    RESERVED_IDS,
-    RESERVED_INITIATORS,
-)
+from pipelines.query.records import EACH, MetricRow, stored_value
+from pipelines.subjects.dimensions import RESERVED_IDS, RESERVED_INITIATORS, Dimension
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.rollup import Period
 
@@ -57,67 +50,52 @@ def each_once(request: Request) -> None:
         raise ParameterRepeated
 
 
-_LONGEST_INITIATOR: Final = 200
+_LONGEST_TEXT: Final = 200
 _NONE: Final = "none"
 
 
-def _id(value: Any) -> UUID:
+def text_of(dimension: Dimension, value: UUID | str) -> str:
+    """How a query names a value of a dimension."""
+    return _NONE if dimension.flag and value == dimension.none else str(value)
+
+
+def _reading(dimension: Dimension, *, each: bool = False) -> Any:
+    """The type of a parameter for a value of a dimension, `none` for rows without one, or for `each`."""
+    is_id = dimension.type == "uuid"
+    words: dict[str, Any] = {EACH.value: EACH} if each else {}
+    if dimension.flag:
+        words[_NONE] = dimension.none
+    named = f"the id of a {dimension.short}" if is_id else f"an {dimension.noun}"
+    meant = f"neither {' nor '.join([*words, named])}" if words else f"not {named}"
+    schema: dict[str, Any] = {"format": "uuid"}
+    if not is_id:
+        schema = {"minLength": 1, "maxLength": _LONGEST_TEXT}
+    elif words:
+        choice = {"enum": list(words)} if len(words) > 1 else {"const": next(iter(words))}
+        schema = {"anyOf": [choice, schema]}
+
+    def read(value: Any) -> Any:
+        text = str(value)
+        try:
+            return words[text] if text in words else _id(text) if is_id else _text(text)
+        except ValueError:
+            raise ValueError(f"Input is {meant}") from None
+
+    return Annotated[Any, BeforeValidator(read), WithJsonSchema({"type": "string", **schema})]
+
+
+def _id(text: str) -> UUID:
     """Read an id; raises ValueError, also for those that stand for something else in the tables."""
-    found = value if isinstance(value, UUID) else UUID(str(value))
+    found = UUID(text)
     if found in RESERVED_IDS:
         raise ValueError
     return found
 
 
-def client_text(client_id: UUID | str) -> str:
-    """How a query names a client, or the jobs without one."""
-    return _NONE if client_id == NO_CLIENT else str(client_id)
-
-
-def _workflow_id(value: Any) -> UUID:
-    try:
-        return _id(value)
-    except ValueError:
-        raise ValueError("Input is not the id of a workflow") from None
-
-
-def _workflow(value: Any) -> UUID | Each:
-    try:
-        return EACH if value == EACH.value else _id(value)
-    except ValueError:
-        raise ValueError("Input is neither each nor the id of a workflow") from None
-
-
-def _client_id(value: Any) -> UUID:
-    try:
-        return NO_CLIENT if value == _NONE else _id(value)
-    except ValueError:
-        raise ValueError("Input is neither none nor the id of a client") from None
-
-
-def _client(value: Any) -> UUID | Each:
-    try:
-        return EACH if value == EACH.value else _client_id(value)
-    except ValueError:
-        raise ValueError("Input is neither each nor none nor the id of a client") from None
-
-
-def _initiator_type(value: Any) -> str:
-    text = str(value)
-    if not _is_initiator(text) or text == EACH.value:
-        raise ValueError("Input is not an initiator type")
+def _text(text: str) -> str:
+    if not 0 < len(text) <= _LONGEST_TEXT or "\0" in text or text in (*RESERVED_INITIATORS, EACH.value):
+        raise ValueError
     return text
-
-
-def _initiator(value: Any) -> str | Each:
-    text = str(value)
-    if not _is_initiator(text):
-        raise ValueError("Input is neither each nor an initiator type")
-    return EACH if text == EACH.value else text
-
-
-def _is_initiator(text: str) -> bool:
-    return 0 < len(text) <= _LONGEST_INITIATOR and "\0" not in text and text not in RESERVED_INITIATORS
 
 
 def _measures(value: Any) -> tuple[str, ...]:
@@ -130,22 +108,8 @@ def _measures(value: Any) -> tuple[str, ...]:
     )
 
 
-def _one_of(*schemas: dict[str, Any]) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "anyOf": list(schemas)})
-
-
-_AN_ID: Final = {"format": "uuid"}
-_AN_INITIATOR: Final = WithJsonSchema({"type": "string", "minLength": 1, "maxLength": _LONGEST_INITIATOR})
 _A_MEASURE: Final = f"({'|'.join(JOBS.measure_columns)})"
 
-WorkflowId = Annotated[
-    UUID, BeforeValidator(_workflow_id), WithJsonSchema({"type": "string", "format": "uuid"})
-]
-Workflow = Annotated[UUID | Each, BeforeValidator(_workflow), _one_of({"const": EACH.value}, _AN_ID)]
-Client = Annotated[UUID | Each, BeforeValidator(_client), _one_of({"enum": [EACH.value, _NONE]}, _AN_ID)]
-ClientId = Annotated[UUID, BeforeValidator(_client_id), _one_of({"const": _NONE}, _AN_ID)]
-InitiatorType = Annotated[str, BeforeValidator(_initiator_type), _AN_INITIATOR]
-Initiator = Annotated[str | Each, BeforeValidator(_initiator), _AN_INITIATOR]
 Measures = Annotated[
     tuple[str, ...],
     BeforeValidator(_measures),
@@ -155,12 +119,7 @@ Measures = Annotated[
 
 def after(row: MetricRow) -> str:
     """The text for the place of a row."""
-    key = (
-        row.period_start.isoformat(),
-        str(row.workflow_id or ALL_WORKFLOWS),
-        str(NO_CLIENT if row.has_no_client else row.client_id or ALL_CLIENTS),
-        row.initiator_type or ALL_INITIATORS,
-    )
+    key = row["period_start"].isoformat(), *(str(stored_value(each, row)) for each in JOBS.dimensions)
     return urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
 
 
@@ -168,18 +127,25 @@ def place(text: Any) -> Place:
     """Read what `after` wrote; raises ValueError."""
     try:
         padded = str(text) + "=" * (-len(str(text)) % 4)
-        start, workflow, client, initiator = json.loads(urlsafe_b64decode(padded.encode("ascii")))
+        start, *values = json.loads(urlsafe_b64decode(padded.encode("ascii")))
         begun = instant_of(moment(start))
-        if begun is None or "\0" in initiator or not initiator.encode():
+        if begun is None:
             raise ValueError
-        found = begun, UUID(workflow), UUID(client), str(initiator)
+        return begun, *(_placed(*each) for each in zip(JOBS.dimensions, values, strict=True))
     except (ValueError, TypeError, AttributeError, RecursionError):
         raise ValueError("Input is not the `next` of an earlier answer") from None
-    return found
+
+
+def _placed(dimension: Dimension, value: str) -> UUID | str:
+    if dimension.type == "uuid":
+        return UUID(value)
+    if "\0" in value or not value.encode():
+        raise ValueError
+    return value
 
 
 After = Annotated[
-    Place,
+    Any,
     BeforeValidator(place),
     WithJsonSchema({"type": "string", "description": "The `next` of the answer before this one."}),
 ]
@@ -217,70 +183,57 @@ class RangeQuery(FormQuery):
     )
 
 
-class OfWorkflow(Query):
-    """Of everything or of one workflow."""
-
-    workflow: WorkflowId | None = Field(None, description="Only this workflow.")
-
-
-class OfClient(Query):
-    """Of everything or of one client."""
-
-    client: ClientId | None = Field(None, description="Only this client, or `none` for the jobs without one.")
-
-
-class OfInitiator(Query):
-    """Of everything or of one initiator type."""
-
-    initiator: InitiatorType | None = Field(None, description="Only what this initiator type started.")
-
-
-# Fields stand in the order of the bases from the last one on.
-class SummaryQuery(OfInitiator, OfClient, OfWorkflow, RangeQuery):
-    """A range, of everything or of one workflow, client and initiator type."""
-
-
 class PageQuery(RangeQuery):
     """A page of what is in use over a range."""
 
     limit: int = Field(MOST_ROWS, ge=1, le=MOST_ROWS, description="How many at most.")
 
 
-class WorkflowsQuery(PageQuery, OfInitiator, OfClient):
-    """A page of workflows."""
-
-    after: UUID | None = Field(None, description=_AFTER)
-
-
-class ClientsQuery(PageQuery, OfInitiator, OfWorkflow):
-    """A page of clients."""
-
-    after: ClientId | None = Field(None, description=_AFTER)
+def _only(dimension: Dimension) -> tuple[Any, Any]:
+    or_none = f", or `{_NONE}` for the jobs without one" if dimension.flag else ""
+    return _reading(dimension) | None, Field(None, description=f"Only this {dimension.noun}{or_none}.")
 
 
-class InitiatorsQuery(PageQuery, OfClient, OfWorkflow):
-    """A page of initiator types."""
+def _any_of(dimension: Dimension) -> tuple[Any, Any]:
+    article = "An" if dimension.noun[0] in "aeiou" else "A"
+    or_none = f", `{_NONE}` for the jobs without one," if dimension.flag else ""
+    described = (
+        f"{article} {dimension.noun}{or_none} or `{EACH.value}` for a row each; without it, all"
+        f" {dimension.noun}s together."
+    )
+    return _reading(dimension, each=True) | None, Field(None, description=described)
 
+
+def _page_of(dimension: Dimension) -> type[PageQuery]:
+    fields: dict[str, Any] = {each.short: _only(each) for each in JOBS.dimensions if each is not dimension}
     # Whatever the source calls one.
-    after: str | None = Field(None, description=_AFTER)
+    after = _reading(dimension) if dimension.type == "uuid" else str
+    fields["after"] = after | None, Field(None, description=_AFTER)
+    name, doc = f"{dimension.short.title()}sQuery", f"A page of {dimension.noun}s."
+    return create_model(name, __base__=PageQuery, __doc__=doc, **fields)
 
 
-class MetricsQuery(RangeQuery):
+_each_alone: dict[str, Any] = {each.short: _only(each) for each in JOBS.dimensions}
+SummaryQuery = create_model(
+    "SummaryQuery",
+    __base__=RangeQuery,
+    __doc__="A range, of everything or of one value of some dimensions.",
+    **_each_alone,
+)
+
+BREAKDOWN_QUERIES: Final = {each.column: _page_of(each) for each in JOBS.dimensions}
+
+
+class _OfRows(RangeQuery):
     """Stored rows: of which period, broken down by what, and which of their figures."""
 
     period: Period = Field(description="How long the buckets are.")
-    workflow: Workflow | None = Field(
-        None, description="A workflow, or `each` for a row each; without it, all workflows together."
-    )
-    client: Client | None = Field(
-        None,
-        description="A client, `none` for the jobs without one, or `each`; without it, all clients together.",
-    )
-    initiator: Initiator | None = Field(
-        None, description="An initiator type, or `each`; without it, all initiators together."
-    )
     measures: Measures = Field(
         JOBS.measure_columns, description="Which figures, by commas; without it, every one."
     )
     limit: int = Field(_ROWS, ge=1, le=MOST_ROWS, description="How many rows at most.")
     after: After | None = Field(None, description=_AFTER)
+
+
+_each_or_all: dict[str, Any] = {each.short: _any_of(each) for each in JOBS.dimensions}
+MetricsQuery = create_model("MetricsQuery", __base__=_OfRows, __doc__=_OfRows.__doc__, **_each_or_all)

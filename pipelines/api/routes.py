@@ -1,9 +1,8 @@
 """What one organization may ask about its own metrics, and what the figures mean."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, astuple, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, astuple
 from typing import Annotated, Any, Final
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from fastapi import Query as Parameters
@@ -11,39 +10,32 @@ from fastapi import Query as Parameters
 from pipelines.api.auth import admitted, context_of, identified, require_own
 from pipelines.api.formats import Form, form_of, is_known, tag_of, written
 from pipelines.api.params import (
-    ClientsQuery,
+    BREAKDOWN_QUERIES,
     FormQuery,
-    InitiatorsQuery,
     MetricsQuery,
     Query,
-    RangeQuery,
     SummaryQuery,
-    WorkflowsQuery,
     after,
-    client_text,
     each_once,
+    text_of,
 )
 from pipelines.api.problems import OF_A_TENANT, OF_ANYBODY
 from pipelines.api.schemas import (
+    BREAKDOWNS,
     TOLD,
     Answer,
-    Breakdown,
-    ClientsAnswer,
     CompletenessAnswer,
     DefinitionsAnswer,
-    InitiatorsAnswer,
     MetricAnswer,
     MetricsAnswer,
     SummaryAnswer,
-    WorkflowsAnswer,
     defined,
 )
 from pipelines.errors import OrganizationNotVisible, PageGone
 from pipelines.query.metrics import AnalyticsRepository
-from pipelines.query.ranges import Instants
-from pipelines.query.records import Completeness, MetricRow, RangeFigures
+from pipelines.query.records import Completeness, RangeFigures, said_of
 from pipelines.query.tenant import Tenant
-from pipelines.subjects.dimensions import NO_CLIENT
+from pipelines.subjects.dimensions import Dimension
 from pipelines.subjects.jobs import JOBS
 
 router: Final = APIRouter(
@@ -66,117 +58,128 @@ _ORGANIZATION: Final = (
 KnownTags = Annotated[str | None, Header(description="The `ETag` of an answer that is still there.")]
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What a tenant reads in the transaction of its request."""
+Respond = Callable[[FormQuery, Callable[[AnalyticsRepository, Completeness], Answer]], Response]
 
-    metrics: AnalyticsRepository
-    completeness: Completeness
-
-    def range_of(self, query: RangeQuery) -> Instants:
-        """[since, until) of a query as instants, by the tenant's clocks; raises `InvalidRange`."""
-        return self.metrics.get_instants(query.since, query.until)
+# What is asked of a tenant's metrics, in the transaction of the request.
+Question = Callable[[Any, AnalyticsRepository, Completeness], Answer]
 
 
-class Desk:
-    """Where the question of one request is answered."""
+def responder(
+    request: Request,
+    tenant: Annotated[Tenant, Depends(admitted)],
+    organization_id: Annotated[str, Path(description=_ORGANIZATION)],
+    if_none_match: KnownTags = None,
+) -> Respond:
+    """What answers a question of the tenant, or says that the answer is still the one that the caller has.
 
-    def __init__(
-        self,
-        request: Request,
-        tenant: Annotated[Tenant, Depends(admitted)],
-        organization_id: Annotated[str, Path(description=_ORGANIZATION)],
-        if_none_match: KnownTags = None,
-    ) -> None:
-        self._request, self._tenant, self._known = request, tenant, if_none_match
-        self._asked = organization_id
+    It raises `OrganizationNotVisible`, `DatabaseUnreachable`, and whatever the question does.
+    """
 
-    def answer(self, query: FormQuery, question: Callable[[Reading], Answer]) -> Response:
-        """The answer, or that it is still the one that the caller has.
-
-        Raises `OrganizationNotVisible`, `DatabaseUnreachable`, and whatever the question does.
-        """
-        form, context = form_of(self._request, query), context_of(self._request)
-        with context.pool.reading_as(self._tenant) as connection:
-            metrics = AnalyticsRepository(connection, self._tenant, context.plan)
+    def respond(
+        query: FormQuery, question: Callable[[AnalyticsRepository, Completeness], Answer]
+    ) -> Response:
+        form, context = form_of(request, query), context_of(request)
+        with context.pool.reading_as(tenant) as connection:
+            metrics = AnalyticsRepository(connection, tenant, context.plan)
             completeness = metrics.get_completeness()
             if completeness is None:
                 raise OrganizationNotVisible
-            require_own(self._asked, self._tenant, completeness.organization_name)
+            require_own(organization_id, tenant, completeness.organization_name)
             # Whatever is written for the tenant moves its completeness.
-            asked = self._request.url.path, self._request.url.query, form
+            asked = request.url.path, request.url.query, form
             tag = tag_of(*asked, astuple(completeness), JOBS.definition(context.plan))
-            if is_known(tag, self._known):
+            if is_known(tag, if_none_match):
                 return Response(status_code=304, headers={"ETag": tag})
-            answer = question(Reading(metrics, completeness))
-        return written(answer, form, self._request, tag)
+            answer = question(metrics, completeness)
+        return written(answer, form, request, tag)
+
+    return respond
 
 
-AtDesk = Annotated[Desk, Depends()]
+def _answers(path: str, asked: type[FormQuery], answer: type[Answer]) -> Callable[[Question], Question]:
+    """Serve a question under a path, by the parameters that it takes and the model of its answer."""
+
+    def register(question: Question) -> Question:
+        def endpoint(
+            respond: Annotated[Respond, Depends(responder)],
+            query: Annotated[asked, Parameters()],  # type: ignore[valid-type]
+        ) -> Response:
+            return respond(query, lambda metrics, completeness: question(query, metrics, completeness))
+
+        served = router.get(f"/{path}", name=path, description=question.__doc__, response_model=answer)
+        served(endpoint)
+        return question
+
+    return register
 
 
-@router.get("/metrics", response_model=MetricsAnswer)
-def metrics(desk: AtDesk, query: Annotated[MetricsQuery, Parameters()]) -> Response:
+@_answers("metrics", MetricsQuery, MetricsAnswer)
+def metrics(query: Any, metrics: AnalyticsRepository, _completeness: Completeness) -> Answer:
     """The stored rows of a period that begin in a range, page by page."""
-
-    def question(reading: Reading) -> MetricsAnswer:
-        since, until = reading.range_of(query)
-        found = reading.metrics.get_metrics(
-            period=query.period,
-            since=since,
-            until=until,
-            measures=query.measures,
-            after=query.after,
-            rows=query.limit + 1,
-            workflow_id=query.workflow,
-            client_id=query.client,
-            initiator_type=query.initiator,
-        )
-        rows = found[: query.limit]
-        return MetricsAnswer(
-            period=query.period,
-            measures=query.measures,
-            rows=tuple(_metric(row) for row in rows),
-            next=after(rows[-1]) if len(found) > len(rows) else None,
-        )
-
-    return desk.answer(query, question)
+    since, until = metrics.get_instants(query.since, query.until)
+    found = metrics.get_metrics(
+        period=query.period,
+        since=since,
+        until=until,
+        measures=query.measures,
+        after=query.after,
+        rows=query.limit + 1,
+        **_named(query),
+    )
+    rows = found[: query.limit]
+    return MetricsAnswer(
+        period=query.period,
+        measures=query.measures,
+        rows=tuple(MetricAnswer(**row) for row in rows),
+        next=after(rows[-1]) if len(found) > len(rows) else None,
+    )
 
 
-@router.get("/summary", response_model=SummaryAnswer)
-def summary(desk: AtDesk, query: Annotated[SummaryQuery, Parameters()]) -> Response:
+@_answers("summary", SummaryQuery, SummaryAnswer)
+def summary(query: Any, metrics: AnalyticsRepository, _completeness: Completeness) -> Answer:
     """How many jobs completed in a range, and how long they took: exact, or estimated and said to be."""
-
-    def question(reading: Reading) -> Answer:
-        since, until = reading.range_of(query)
-        found = reading.metrics.get_total(since=since, until=until, **_named(query))
-        return summary_answer(query, (since, until), found)
-
-    return desk.answer(query, question)
-
-
-@router.get("/workflows", response_model=WorkflowsAnswer)
-def workflows(desk: AtDesk, query: Annotated[WorkflowsQuery, Parameters()]) -> Response:
-    """Every workflow in use over a range, those that take longest on average first, idle ones last."""
-    return _broken_down(desk, query, "workflow_id", WorkflowsAnswer)
+    since, until = metrics.get_instants(query.since, query.until)
+    named = _named(query)
+    fields = {"since": since, "until": until}
+    for each in JOBS.dimensions:
+        fields |= said_of(each, named[each.column] or each.every)
+    return SummaryAnswer(**fields, **_figures(metrics.get_total(since=since, until=until, **named)))
 
 
-@router.get("/clients", response_model=ClientsAnswer)
-def clients(desk: AtDesk, query: Annotated[ClientsQuery, Parameters()]) -> Response:
-    """Every client in use over a range, and the jobs without one, in the order of the workflows."""
-    return _broken_down(desk, query, "client_id", ClientsAnswer)
+def _breakdown(by: Dimension) -> None:
+    model = BREAKDOWNS[by.column]
+
+    def breakdown(query: Any, metrics: AnalyticsRepository, _completeness: Completeness) -> Answer:
+        since, until = metrics.get_instants(query.since, query.until)
+        found = metrics.get_breakdown(by.column, since=since, until=until, **_named(query))
+        keys = [each.which for each in found]
+        if query.after is not None and query.after not in keys:
+            raise PageGone
+        first = keys.index(query.after) + 1 if query.after is not None else 0
+        last = min(first + query.limit, len(found))
+        following = text_of(by, keys[last - 1]) if last < len(found) else None
+        rows: dict[str, Any] = {model.rows_field(): tuple(_row(by, each) for each in found[first:last])}
+        return model(since=since, until=until, next=following, **rows)
+
+    breakdown.__doc__ = model.__doc__
+    _answers(f"{by.short}s", BREAKDOWN_QUERIES[by.column], model)(breakdown)
 
 
-@router.get("/initiators", response_model=InitiatorsAnswer)
-def initiators(desk: AtDesk, query: Annotated[InitiatorsQuery, Parameters()]) -> Response:
-    """Every initiator type that started jobs in a range, in the order of the workflows."""
-    return _broken_down(desk, query, "initiator_type", InitiatorsAnswer)
+def _row(by: Dimension, found: RangeFigures) -> Answer:
+    """One value of a dimension; a model without names leaves the name out."""
+    model = BREAKDOWNS[by.column].row()
+    fields = {**said_of(by, found.which), "name": found.name, **_figures(found)}
+    return model(**{name: value for name, value in fields.items() if name in model.model_fields})
 
 
-@router.get("/completeness", response_model=CompletenessAnswer)
-def completeness(desk: AtDesk, query: Annotated[FormQuery, Parameters()]) -> Response:
+for _dimension in JOBS.dimensions:
+    _breakdown(_dimension)
+
+
+@_answers("completeness", FormQuery, CompletenessAnswer)
+def completeness(_query: Any, _metrics: AnalyticsRepository, completeness: Completeness) -> Answer:
     """Through when the metrics are complete, and of when they are."""
-    return desk.answer(query, lambda reading: CompletenessAnswer(**asdict(reading.completeness)))
+    return CompletenessAnswer(**asdict(completeness))
 
 
 @definitions_router.get("/definitions", response_model=DefinitionsAnswer)
@@ -191,67 +194,11 @@ def definitions(
     return Response(answer, headers={"ETag": tag}, media_type=Form.JSON)
 
 
-def summary_answer(query: SummaryQuery, within: Instants, found: RangeFigures) -> Answer:
-    """A range as a whole."""
-    fields = {
-        "since": within[0],
-        "until": within[1],
-        "workflow_id": query.workflow,
-        "client_id": None if query.client == NO_CLIENT else query.client,
-        "has_no_client": query.client == NO_CLIENT,
-        "initiator_type": query.initiator,
-    }
-    return SummaryAnswer(**fields, **_figures(found))
-
-
-def _broken_down(
-    desk: Desk,
-    query: WorkflowsQuery | ClientsQuery | InitiatorsQuery,
-    by: str,
-    answer: type[Breakdown],
-) -> Response:
-    """A page of the values of a dimension and their figures. Raises `PageGone`."""
-
-    def question(reading: Reading) -> Breakdown:
-        since, until = reading.range_of(query)
-        every = reading.metrics.get_breakdown(by, since=since, until=until, **_named(query))
-        page, last = _page_of(every, query)
-        fields: dict[str, Any] = {answer.rows_field(): tuple(_row(answer.row(), by, each) for each in page)}
-        return answer(since=since, until=until, next=last, **fields)
-
-    return desk.answer(query, question)
-
-
-def _named(query: Query) -> dict[str, UUID | str | None]:
+def _named(query: Query) -> dict[str, Any]:
     """The dimensions that a query names, by their columns."""
     return {each.column: getattr(query, each.short, None) for each in JOBS.dimensions}
 
 
-def _page_of(
-    every: Sequence[RangeFigures], query: WorkflowsQuery | ClientsQuery | InitiatorsQuery
-) -> tuple[Sequence[RangeFigures], str | None]:
-    """The part that follows `after`, and what the part behind it follows."""
-    keys = [each.which for each in every]
-    if query.after is not None and query.after not in keys:
-        raise PageGone
-    first = keys.index(query.after) + 1 if query.after is not None else 0
-    last = min(first + query.limit, len(every))
-    text = client_text(keys[last - 1]) if last < len(every) else None
-    return every[first:last], text
-
-
-def _row(model: type[Answer], by: str, found: RangeFigures) -> Answer:
-    """One value of a dimension; a model has some of these fields."""
-    which = None if found.has_no_client else found.which
-    fields = {by: which, "has_no_client": found.has_no_client, "name": found.name, **_figures(found)}
-    return model(**{name: value for name, value in fields.items() if name in model.model_fields})
-
-
-def _metric(row: MetricRow) -> Answer:
-    fields = {name: value for name, value in vars(row).items() if name not in ("period", "figures")}
-    return MetricAnswer(**fields, **row.figures)
-
-
 def _figures(found: RangeFigures) -> dict[str, Any]:
-    told = {each.name: found[each.name] for each in TOLD}
-    return {**told, "estimated": found.estimated, "relative_error": found.relative_error}
+    figures = {each.name: found[each.name] for each in TOLD}
+    return {**figures, "estimated": found.estimated, "relative_error": found.relative_error}

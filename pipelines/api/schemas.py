@@ -8,30 +8,10 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from pipelines.postgres.tables import aggregate_metrics
-from pipelines.subjects.dimensions import (
-    ALL_CLIENTS,
-    ALL_INITIATORS,
-    ALL_WORKFLOWS,
-    NO_CLIENT,
-    UNKNOWN_INITIATOR,
-)
+from pipelines.subjects.dimensions import Dimension
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.measures import Kind, Measure
-from pipelines.subjects.rollup import Period, RollupPlan
-
-_WORKFLOW: Final = "The workflow; null for all together."
-_CLIENT: Final = "The client; null for all together, and for jobs without one."
-_NO_CLIENT: Final = "Whether these are the jobs without a client."
-_INITIATOR: Final = "What started the jobs; null for all together."
-_NAME: Final = "What it is called; null when the source does not say."
-
-_SENTINELS: Final = (
-    ("workflow_id", str(ALL_WORKFLOWS), "All workflows together."),
-    ("client_id", str(ALL_CLIENTS), "All clients together."),
-    ("client_id", str(NO_CLIENT), "The jobs without a client."),
-    ("initiator_type", ALL_INITIATORS, "All initiator types together."),
-    ("initiator_type", UNKNOWN_INITIATOR, "The jobs that do not say what started them."),
-)
+from pipelines.subjects.rollup import GroupingSet, Period, RollupPlan
 
 _PERIODS: Final = {
     Period.HOUR: "An hour in UTC.",
@@ -80,20 +60,40 @@ class Page(Answer):
     next: str | None = Field(description="The `after` of the page that follows; null on the last one.")
 
 
-class _Key(Answer):
-    """A stored row; a dimension that is not broken down is null, a figure not asked for is left out."""
-
-    period_start: datetime = _stored("period_start")
-    workflow_id: UUID | None = Field(description=_WORKFLOW)
-    client_id: UUID | None = Field(description=_CLIENT)
-    has_no_client: bool = Field(description=_NO_CLIENT)
-    initiator_type: str | None = Field(description=_INITIATOR)
+def _field(type_: Any, description: str | None, **default: Any) -> tuple[Any, Any]:
+    return type_, Field(description=description, **default)
 
 
-_stored_figures: dict[str, Any] = {
-    each.name: (_number(each) | None, Field(description=each.comment, default=None)) for each in JOBS.measures
+def _said_of(dimension: Dimension) -> dict[str, Any]:
+    """What an answer says of a dimension that all of them may share: the fields of `said_of`."""
+    type_ = UUID if dimension.type == "uuid" else str
+    none = ", and for jobs without one" if dimension.flag else ""
+    fields = {
+        dimension.column: _field(type_ | None, f"The {dimension.noun}; null for all together{none}."),
+    }
+    return fields | _flag_of(dimension)
+
+
+def _flag_of(dimension: Dimension) -> dict[str, Any]:
+    if not dimension.flag:
+        return {}
+    return {dimension.flag: _field(bool, f"Whether these are the jobs without a {dimension.noun}.")}
+
+
+_KEY: Final[dict[str, Any]] = {
+    "period_start": (datetime, _stored("period_start")),
+    **{name: field for each in JOBS.dimensions for name, field in _said_of(each).items()},
 }
-MetricAnswer = create_model("MetricAnswer", __base__=_Key, __doc__=_Key.__doc__, **_stored_figures)
+_stored_figures: dict[str, Any] = {
+    each.name: _field(_number(each) | None, each.comment, default=None) for each in JOBS.measures
+}
+MetricAnswer = create_model(
+    "MetricAnswer",
+    __base__=Answer,
+    __doc__="A stored row; a dimension that is not broken down is null, a figure not asked for is left out.",
+    **_KEY,
+    **_stored_figures,
+)
 
 
 class MetricsAnswer(Page):
@@ -105,7 +105,7 @@ class MetricsAnswer(Page):
 
     def columns(self) -> Sequence[str]:
         """The key of a row, and its figures."""
-        return [*_Key.model_fields, *self.measures]
+        return [*_KEY, *self.measures]
 
     def lines(self) -> Sequence[BaseModel]:
         """The rows."""
@@ -115,68 +115,31 @@ class MetricsAnswer(Page):
 # Sums of durations are stored to be added up, not told.
 TOLD: Final = tuple(each for each in JOBS.measures if each.kind is not Kind.SUM)
 
-_told_figures: dict[str, Any] = {
-    each.name: (
-        int if each.kind is Kind.COUNT else float | None,
-        Field(description=_OF_A_RANGE.get(each.name, each.comment)),
+_range_figures: dict[str, Any] = {
+    each.name: _field(
+        int if each.kind is Kind.COUNT else float | None, _OF_A_RANGE.get(each.name, each.comment)
     )
     for each in TOLD
-}
-_how_exact: dict[str, Any] = {
-    "estimated": (
-        bool,
-        Field(description="Whether median, p90, p95 and p99 are estimates: no, for one bucket."),
-    ),
-    "relative_error": (
+} | {
+    "estimated": _field(bool, "Whether median, p90, p95 and p99 are estimates: no, for one bucket."),
+    "relative_error": _field(
         float | None,
-        Field(
-            description="How far median, p90, p95 and p99 are off at most, as a share: 0 when exact. Null"
-            " when they are null although jobs are timed, because nothing that is kept tells them: no"
-            " histograms are kept of a workflow, a client and an initiator type together, so only one week or"
-            " month has them."
-        ),
+        "How far median, p90, p95 and p99 are off at most, as a share: 0 when exact. Null when they are null"
+        " although jobs are timed, because nothing that is kept tells them: no histograms are kept of a"
+        " workflow, a client and an initiator type together, so only one week or month has them.",
     ),
 }
 
-
-def _with_figures(name: str, base: type[Answer]) -> type[Answer]:
-    """A model with the fields of another, and how the jobs of a range ended and how long they took."""
-    return create_model(name, __base__=base, __doc__=base.__doc__, **_told_figures, **_how_exact)
-
-
-class _OfSummary(Answer):
-    """A range as a whole, or one workflow, client and initiator type of it."""
-
-    since: datetime
-    until: datetime
-    workflow_id: UUID | None = Field(description=_WORKFLOW)
-    client_id: UUID | None = Field(description=_CLIENT)
-    has_no_client: bool = Field(description=_NO_CLIENT)
-    initiator_type: str | None = Field(description=_INITIATOR)
-
-
-class _OfWorkflow(Answer):
-    """One workflow over a range."""
-
-    workflow_id: UUID
-    name: str | None = Field(description=_NAME)
-
-
-class _OfClient(Answer):
-    """One client over a range, or the jobs without one."""
-
-    client_id: UUID | None = Field(description="The client; null for the jobs without one.")
-    has_no_client: bool = Field(description=_NO_CLIENT)
-    name: str | None = Field(description=_NAME)
-
-
-class _OfInitiator(Answer):
-    """What one initiator type started over a range."""
-
-    initiator_type: str = Field(description="What started the jobs; `unknown` where they do not say.")
-
-
-SummaryAnswer = _with_figures("SummaryAnswer", _OfSummary)
+_dimensions: dict[str, Any] = {name: field for name, field in _KEY.items() if name != "period_start"}
+SummaryAnswer: type[Answer] = create_model(
+    "SummaryAnswer",
+    __base__=Answer,
+    __doc__="A range as a whole, or one workflow, client and initiator type of it.",
+    since=(datetime, ...),
+    until=(datetime, ...),
+    **_dimensions,
+    **_range_figures,
+)
 
 
 class Breakdown(Page):
@@ -206,28 +169,34 @@ class Breakdown(Page):
         return model
 
 
-def _breakdown(name: str, field: str, row: type[Answer], meaning: str) -> type[Breakdown]:
-    fields: dict[str, Any] = {field: (tuple[row, ...], ...)}  # type: ignore[valid-type]
-    return create_model(name, __base__=Breakdown, __doc__=meaning, **fields)
+def _one_of(dimension: Dimension) -> type[Answer]:
+    """The model of one value of a dimension over a range."""
+    is_id = dimension.type == "uuid"
+    without = f"; {'null' if dimension.flag else f'`{dimension.none}`'} for the jobs without one"
+    described = f"The {dimension.noun}{without if dimension.none is not None else ''}."
+    type_: Any = UUID if is_id else str
+    fields: dict[str, Any] = {dimension.column: _field(type_ | None if dimension.flag else type_, described)}
+    fields |= _flag_of(dimension)
+    if is_id:
+        fields["name"] = _field(str | None, "What it is called; null when the source does not say.")
+    doc = f"One {dimension.noun} over a range{', or the jobs without one' if dimension.flag else ''}."
+    name = f"{dimension.short.title()}Answer"
+    return create_model(name, __base__=Answer, __doc__=doc, **(fields | _range_figures))
 
 
-_LONGEST_FIRST: Final = "in use, those that take longest on average first, idle ones last."
+def _breakdown(dimension: Dimension) -> type[Breakdown]:
+    """The model of a page of the values of a dimension."""
+    which, last = "that started jobs in a range", ""
+    if dimension.type == "uuid":
+        without = ", and the jobs without one" if dimension.flag else ""
+        which, last = f"in use over a range{without}", ", idle ones last"
+    doc = f"Every {dimension.noun} {which}, those that take longest on average first{last}."
+    row: Any = _one_of(dimension)
+    fields: dict[str, Any] = {f"{dimension.short}s": (tuple[row, ...], ...)}
+    return create_model(f"{dimension.short.title()}sAnswer", __base__=Breakdown, __doc__=doc, **fields)
 
-WorkflowsAnswer = _breakdown(
-    "WorkflowsAnswer",
-    "workflows",
-    _with_figures("WorkflowAnswer", _OfWorkflow),
-    f"The workflows {_LONGEST_FIRST}",
-)
-ClientsAnswer = _breakdown(
-    "ClientsAnswer", "clients", _with_figures("ClientAnswer", _OfClient), f"The clients {_LONGEST_FIRST}"
-)
-InitiatorsAnswer = _breakdown(
-    "InitiatorsAnswer",
-    "initiators",
-    _with_figures("InitiatorAnswer", _OfInitiator),
-    "The initiator types that started jobs, those whose jobs take longest on average first.",
-)
+
+BREAKDOWNS: Final = {each.column: _breakdown(each) for each in JOBS.dimensions}
 
 
 class CompletenessAnswer(Answer):
@@ -282,29 +251,28 @@ class DefinitionsAnswer(Answer):
 
 def defined(plan: RollupPlan) -> DefinitionsAnswer:
     """The definitions under a rollup plan."""
-    return DefinitionsAnswer(
-        measures=tuple(
-            MeasureAnswer(
-                name=each.name,
-                meaning=each.comment,
-                unit=each.unit or f"{JOBS.row}s",
-                can_be_added_up=each.is_additive,
-            )
-            for each in JOBS.measures
-        ),
-        sentinels=tuple(
-            SentinelAnswer(column=column, value=value, meaning=meaning)
-            for column, value, meaning in _SENTINELS
-        ),
-        periods=tuple(
-            PeriodAnswer(
-                name=period,
-                meaning=meaning,
-                broken_down_by=tuple(
-                    tuple(name for name in JOBS.dimension_columns if name in chosen)
-                    for chosen in plan[period]
-                ),
-            )
-            for period, meaning in _PERIODS.items()
-        ),
+    rows = f"{JOBS.row}s"
+    measures = (
+        MeasureAnswer(
+            name=each.name, meaning=each.comment, unit=each.unit or rows, can_be_added_up=each.is_additive
+        )
+        for each in JOBS.measures
     )
+    sentinels = (
+        SentinelAnswer(column=each.column, value=str(value), meaning=meaning)
+        for each in JOBS.dimensions
+        for value, meaning in (
+            (each.every, f"All {each.noun}s together."),
+            (each.none, f"The {rows} without {'an' if each.noun[0] in 'aeiou' else 'a'} {each.noun}."),
+        )
+        if value is not None
+    )
+    periods = (
+        PeriodAnswer(name=period, meaning=meaning, broken_down_by=_in_order(plan[period]))
+        for period, meaning in _PERIODS.items()
+    )
+    return DefinitionsAnswer(measures=tuple(measures), sentinels=tuple(sentinels), periods=tuple(periods))
+
+
+def _in_order(sets: Sequence[GroupingSet]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(name for name in JOBS.dimension_columns if name in chosen) for chosen in sets)

@@ -41,7 +41,7 @@ class Calendar:
     """
 
     def __init__(self, zones: pl.DataFrame, offsets: pl.DataFrame) -> None:
-        """`zones` (ZONE_COLUMNS) says who lives where; whoever it does not name lives in UTC.
+        """`zones` (ZONE_COLUMNS) has the zone of each organization; others are in UTC.
 
         `offsets` (OFFSET_COLUMNS) says since when which one holds in each of these zones; the first holds
         for whatever was before, too, and the last for whatever comes.

@@ -12,8 +12,7 @@ import polars as pl
 
 from pipelines.calendars.calendar import Calendar
 from pipelines.frames import DTYPES, sentinel
-from pipelines.subjects.histogram import NO_DURATION, TOLD_BY_EXTREMES, borders_us
-from pipelines.subjects.measures import Kind, Measure
+from pipelines.subjects.measures import NO_DURATION, TOLD_BY_EXTREMES, Kind, Measure, borders_us
 from pipelines.subjects.rollup import Period, RollupPlan
 from pipelines.subjects.subject import HISTOGRAM, WITH_HISTOGRAM, Subject
 

@@ -16,7 +16,7 @@ from pipelines.compute.cells import CellsOf, NumberedRows, emptied
 from pipelines.compute.chunks import bucket_sizes, in_buckets, parts
 from pipelines.compute.dirty_cells import dirty_cells
 from pipelines.frames import of_organizations
-from pipelines.subjects.restatements import BY_WEIGHT, Restated
+from pipelines.subjects.reasons import BY_WEIGHT, Restated
 from pipelines.subjects.rollup import Period, RollupPlan
 from pipelines.subjects.subject import Subject
 

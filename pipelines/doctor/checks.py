@@ -316,7 +316,7 @@ def _served(table: Examined, relation: Relation, name: str, column: Column, cata
     """Whether an index serves a lookup, as the planner says; as the catalog does before there is a view."""
     actual = table.actual
     if actual and name in actual.columns and not differs(name, actual.columns[name]):
-        # Whoever may not read the column cannot ask, and hears of that first.
+        # A role that may not read the column cannot ask, and that is found first.
         can_be_asked = actual.usable and actual.columns[name].readable
         made_of_it = name not in table.planned
         return not (can_be_asked and made_of_it) or catalog.finds_by_index(name) is not False

@@ -201,7 +201,7 @@ class Examined:
         """Yield who reads which relation, as far as row-level security is concerned: oid and role."""
         if self.actual is None:
             if self.model:
-                # The view will belong to whoever owns the table.
+                # The view will belong to the owner of the table.
                 yield self.model.oid, self.model.owner
         elif not self.is_table:
             reader = self.role if self.actual.asks_its_reader else self.actual.owner

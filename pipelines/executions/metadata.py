@@ -85,9 +85,9 @@ def find_obstacle(connection: Connection) -> str | None:
     if not is_there:
         return "The source has no table execution_metadata of ours, so there is nothing to sync."
     if is_read_only:
-        return "The source is a standby, so its execution_metadata is left to whoever syncs the primary."
+        return "The source is a standby, so execution_metadata is synced on its primary."
     if not is_ours:
-        return "This role may not write execution_metadata in the source, so it is left to whoever may."
+        return "This role may not write execution_metadata in the source, so a role that may has to sync it."
     return None
 
 

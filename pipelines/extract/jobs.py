@@ -26,8 +26,8 @@ from pipelines.state.anomalies import find_listed
 from pipelines.state.dimension_tables import NamesToCopy
 from pipelines.state.time_zones import ReadCalendar, read_calendar
 from pipelines.state.watermarks import Watermarks
-from pipelines.subjects.anomalies import HEAL_BY_THEMSELVES, NOT_COUNTED
 from pipelines.subjects.jobs import JOBS
+from pipelines.subjects.reasons import HEAL_BY_THEMSELVES, NOT_COUNTED
 from pipelines.subjects.subject import TOMBSTONE
 
 # A table that is larger than this takes longer to look through than to search by its index.

@@ -15,7 +15,7 @@ from pipelines.settings import Settings
 from pipelines.state.dimension_tables import NamesToCopy
 from pipelines.state.time_zones import ReadCalendar
 from pipelines.state.watermarks import Watermarks
-from pipelines.subjects.restatements import Restated
+from pipelines.subjects.reasons import Restated
 from pipelines.subjects.subject import Subject
 
 

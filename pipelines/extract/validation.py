@@ -6,7 +6,6 @@ from typing import Final
 import polars as pl
 
 from pipelines.frames import schema_of
-from pipelines.subjects.anomalies import EFFECTS, NOT_COUNTED, Reason
 from pipelines.subjects.dimensions import RESERVED_IDS, RESERVED_INITIATORS
 from pipelines.subjects.jobs import (
     FINISHED,
@@ -16,6 +15,7 @@ from pipelines.subjects.jobs import (
     Status,
     TombstoneReason,
 )
+from pipelines.subjects.reasons import EFFECTS, NOT_COUNTED, Reason
 
 FOUND_COLUMNS: Final[dict[str, pl.DataType]] = {
     "job_id": pl.Binary(),

@@ -11,7 +11,7 @@ from deltalake import DeltaTable
 from pipelines.errors import FeedLost
 from pipelines.facts.folder import LOG, local_folder
 from pipelines.subjects.jobs import TombstoneReason
-from pipelines.subjects.restatements import Restated
+from pipelines.subjects.reasons import Restated
 from pipelines.subjects.subject import TOMBSTONE, Fact, Subject
 
 _AFTER: Final = f"{TOMBSTONE}_after"

@@ -126,7 +126,7 @@ class Programs:
 
     @cached_property
     def major_version(self) -> str:
-        """Such as 18."""
+        """The major version of the server, for instance 18."""
         said = self.run("initdb", "--version")
         if said.returncode != 0:
             raise EmbeddedPostgresError(f"{self.folder / 'initdb'} does not run: {said.stderr.strip()}")

@@ -94,6 +94,7 @@ def figures_statement(name: str, subject: Subject, by: str = "", longest: Kind =
         "measures": _listed(subject.measure_columns),
         "figures": ", ".join(f"{_summed(each, subject)} AS {each.name}" for each in subject.measures),
         "by": by,
+        "which": f"figures.{by}" if by else "NULL",
         "by_entities": f"{ANALYTICS}.{subject.dimension(by).short}s" if by else "",
         "longest": subject.column(longest),
     }
@@ -101,8 +102,9 @@ def figures_statement(name: str, subject: Subject, by: str = "", longest: Kind =
         fill(body("tenant_metrics/is_known"), {"column": each.column, "short": each.short}) for each in listed
     ]
     places["visible"] = ", ".join(visible)
-    for piece in ("estimates", "summed"):
-        places[piece] = fill(body(f"tenant_metrics/{piece}"), places)
+    for spans in ("", "histogram_"):
+        places[f"in_{spans}spans"] = fill(body("tenant_metrics/in_spans"), {"spans": spans})
+    places["summed"] = fill(body("tenant_metrics/summed"), places)
     return render(name, places)
 
 

@@ -44,7 +44,7 @@ from pipelines.state.watermarks import (
     published_by,
     record_outcomes,
 )
-from pipelines.subjects.restatements import Restated
+from pipelines.subjects.reasons import Restated
 from pipelines.subjects.rollup import LOCAL_PERIODS, Period
 from pipelines.subjects.subject import Subject
 

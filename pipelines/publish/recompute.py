@@ -42,7 +42,7 @@ from pipelines.state.watermarks import (
     renew_edition,
     settle_rebuild,
 )
-from pipelines.subjects.restatements import Restated
+from pipelines.subjects.reasons import Restated
 from pipelines.subjects.rollup import Period
 from pipelines.subjects.subject import Subject
 

@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from pipelines.postgres.connections import Connection
-from pipelines.query.tenant import Row, Tenant, rows
+from pipelines.query.tenant import Tenant, rows
 from pipelines.subjects.dimensions import NO_CLIENT
 from pipelines.subjects.jobs import Status
 
@@ -93,25 +93,9 @@ class ExecutionMetadataRepository:
     def _rows(self, values: Mapping[str, object]) -> tuple[ExecutionMetadata, ...]:
         mine = {"organization_id": self._tenant.organization_id, "no_client": NO_CLIENT}
         found = rows(self._connection, "tenant_metrics/execution_metadata", _ANY | dict(values) | mine)
-        return tuple(_told(row) for row in found)
-
-
-def _told(row: Row) -> ExecutionMetadata:
-    return ExecutionMetadata(
-        organization_id=row["organization_id"],
-        job_id=row["job_id"],
-        workflow_id=row["workflow_id"],
-        workflow_name=row["workflow_name"],
-        client_id=row["client_id"],
-        client_name=row["client_name"],
-        initiator_type=row["initiator_type"],
-        status=Status(row["status"]),
-        created_at=row["created_at"],
-        started_at=row["started_at"],
-        completed_at=row["completed_at"],
-        deleted_at=row["deleted_at"],
-        is_deleted=row["is_deleted"],
-        last_synced_at=row["last_synced_at"],
-        synced_at=row["synced_at"],
-        place=(row["place"], row["job_id"]),
-    )
+        return tuple(
+            ExecutionMetadata(
+                **row | {"status": Status(row["status"]), "place": (row["place"], row["job_id"])}
+            )
+            for row in found
+        )

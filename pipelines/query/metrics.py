@@ -10,68 +10,35 @@ from pipelines.errors import ClientNotVisible, UnknownMeasure, WorkflowNotVisibl
 from pipelines.postgres.connections import Connection
 from pipelines.postgres.subject_statements import every_values, figures_statement
 from pipelines.query.cover import Span
-from pipelines.query.figures import figures_of, metric_of
 from pipelines.query.ranges import Instants, Ranges, ordered
-from pipelines.query.records import EACH, Choice, Completeness, MetricRow, RangeFigures, Slice
+from pipelines.query.records import (
+    EACH,
+    Choice,
+    Completeness,
+    Each,
+    MetricRow,
+    RangeFigures,
+    figures_of,
+    metric_of,
+)
 from pipelines.query.tenant import Row, Tenant, rows_of
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.measures import Kind
-from pipelines.subjects.rollup import Period, RollupPlan
+from pipelines.subjects.rollup import GroupingSet, Period, RollupPlan
 from pipelines.subjects.steps import STEPS
 from pipelines.subjects.subject import Subject
 
 # So many rows fit a page and a client's memory.
 MOST_ROWS: Final = 10_000
 
-# The period's start, workflow, client and initiator of the row after which to go on.
-Place = tuple[datetime, UUID, UUID, str]
+# The period's start and the stored dimensions of the row after which to go on.
+Place = tuple[datetime | UUID | str, ...]
 
 _NOT_VISIBLE: Final = {"workflow_is_visible": WorkflowNotVisible, "client_is_visible": ClientNotVisible}
 
 
-class _Figures:
-    """One tenant's figures of a subject, read in the transaction of a connection."""
-
-    def __init__(self, connection: Connection, tenant: Tenant, subject: Subject, plan: RollupPlan) -> None:
-        self._connection, self._tenant, self._subject = connection, tenant, subject
-        self._ranges = Ranges(connection, tenant, plan)
-
-    def _figures(
-        self,
-        name: str,
-        choices: Mapping[str, Choice],
-        since: datetime,
-        until: datetime,
-        *,
-        by: str = "",
-        longest: Kind = Kind.MEAN,
-    ) -> tuple[RangeFigures, ...]:
-        """What a statement over the sums gives, for each value of the dimension `by` if one is given.
-
-        The longest come first. Raises where what is named is not the tenant's.
-        """
-        asked = Slice(self._subject, choices)
-        sources = self._ranges.sources(asked.grouping_set, since, until)
-        shares = list(self._subject.percentiles().values())
-        found = self._rows(name, {**asked.values, **sources.values, "shares": shares}, by=by, longest=longest)
-        for column, refusal in _NOT_VISIBLE.items():
-            if not found[0].get(column, True):
-                raise refusal
-        return tuple(
-            figures_of(row, self._subject, sources) for row in found if row.get("which", "") is not None
-        )
-
-    def _rows(
-        self, name: str, values: Mapping[str, object], *, by: str = "", longest: Kind = Kind.MEAN
-    ) -> list[Row]:
-        none = {f"none_{each.column}": each.none for each in self._subject.dimensions}
-        mine = {"organization_id": self._tenant.organization_id}
-        text = figures_statement(f"tenant_metrics/{name}", self._subject, by, longest)
-        return rows_of(self._connection, text, {**every_values(self._subject), **none, **values, **mine})
-
-
-class AnalyticsRepository(_Figures):
-    """One tenant's metrics of jobs; every question is one query.
+class AnalyticsRepository:
+    """One tenant's metrics of a subject, read in the transaction of a connection; a question is one query.
 
     Ranges are [since, until), with time zones. A workflow, client (`NO_CLIENT` for jobs without) or initiator
     that is not named is all of them together. Raises `InvalidRange`, `RangeNotStored`, `UnknownMeasure`,
@@ -79,13 +46,10 @@ class AnalyticsRepository(_Figures):
     """
 
     def __init__(
-        self,
-        connection: Connection,
-        tenant: Tenant,
-        plan: RollupPlan = JOBS.rollup,
-        subject: Subject = JOBS,
+        self, connection: Connection, tenant: Tenant, plan: RollupPlan = JOBS.rollup, subject: Subject = JOBS
     ) -> None:
-        super().__init__(connection, tenant, subject, plan)
+        self._connection, self._tenant, self._subject = connection, tenant, subject
+        self._ranges = Ranges(connection, tenant, plan)
 
     def get_instants(self, since: DayOrTime, until: DayOrTime) -> Instants:
         """The ends of a range that is written in dates or local times; an instant stays what it is."""
@@ -93,18 +57,25 @@ class AnalyticsRepository(_Figures):
 
     def get_total(self, *, since: datetime, until: datetime, **named: UUID | str | None) -> RangeFigures:
         """The figures of a range as a whole, or of the dimensions that are named by their columns."""
-        return self._figures("total", named, since, until)[0]
+        return self._figures("found", named, since, until)[0]
 
     def get_breakdown(
-        self, by: str, *, since: datetime, until: datetime, **named: UUID | str | None
+        self,
+        by: str,
+        *,
+        since: datetime,
+        until: datetime,
+        longest: Kind = Kind.MEAN,
+        **named: UUID | str | None,
     ) -> tuple[RangeFigures, ...]:
-        """The figures for each value of the dimension `by`, those that take longest on average first.
+        """The figures for each value of the dimension `by`, the longest first by a kind of measure.
 
         Workflows and clients are those in use, idle ones last, and jobs without a client if there are any.
         Initiator types are those that started a job.
         """
-        name = "each_in_use" if self._subject.dimension(by).type == "uuid" else "each_found"
-        return self._figures(name, {**named, by: EACH}, since, until, by=by)
+        in_use = self._subject.dimension(by).type == "uuid"
+        found = self._figures("in_use" if in_use else "found", {**named, by: EACH}, since, until, by, longest)
+        return tuple(each for each in found if each.which is not None)
 
     def get_metrics(
         self,
@@ -121,42 +92,77 @@ class AnalyticsRepository(_Figures):
 
         A dimension is all together (None), one (an id; `NO_CLIENT` for jobs without), or `EACH`.
         """
-        unknown = sorted(set(measures) - set(JOBS.measure_columns))
+        unknown = sorted(set(measures) - set(self._subject.measure_columns))
         if unknown:
             raise UnknownMeasure(f"({', '.join(unknown)})")
         since, until = ordered(since, until)
-        asked = Slice(JOBS, chosen)
-        self._ranges.require_kept(period, asked.grouping_set)
+        grouping_set, dimensions = self._chosen(chosen)
+        self._ranges.require_kept(period, grouping_set)
         self._ranges.kept([Span(period, since, until)])
-        start, *keys = after or (None, *(None for _ in JOBS.dimensions))
-        values = {
-            **asked.values,
+        names = ("start", *self._subject.dimension_columns)
+        values = dimensions | {
             "period": period.value,
             "since": since,
             "until": until,
-            "after_start": start,
             "rows": rows,
-            **{f"after_{name}": key for name, key in zip(JOBS.dimension_columns, keys, strict=True)},
+            **{f"after_{name}": key for name, key in zip(names, after or [None] * len(names), strict=True)},
         }
-        return tuple(metric_of(row, period, measures) for row in self._rows("metrics", values))
+        return tuple(metric_of(row, self._subject, measures) for row in self._rows("metrics", values))
 
     def get_completeness(self) -> Completeness | None:
         """Through when the metrics are complete; None when nothing was published yet."""
         return next((Completeness(**row) for row in self._rows("completeness", {})), None)
 
+    def _figures(
+        self,
+        name: str,
+        choices: Mapping[str, Choice],
+        since: datetime,
+        until: datetime,
+        by: str = "",
+        longest: Kind = Kind.MEAN,
+    ) -> list[RangeFigures]:
+        """What a statement over the sums gives; raises where what is named is not the tenant's."""
+        grouping_set, dimensions = self._chosen(choices)
+        sources = self._ranges.sources(grouping_set, since, until)
+        values = dimensions | sources.values | {"shares": list(self._subject.percentiles().values())}
+        found = self._rows(name, values, by=by, longest=longest)
+        for column, refusal in _NOT_VISIBLE.items():
+            if not found[0].get(column, True):
+                raise refusal
+        return [figures_of(row, self._subject, sources) for row in found]
 
-class StepAnalyticsRepository(_Figures):
-    """One tenant's metrics of steps, read in the transaction of a connection; a question is one query.
+    def _chosen(self, choices: Mapping[str, Choice]) -> tuple[GroupingSet, dict[str, object]]:
+        """By which dimensions the cells are broken down, and how a statement takes the choices.
 
-    Raises `InvalidRange`, `RangeNotStored`, `WorkflowNotVisible` and `AnalyticsQueryError`.
-    """
+        To a statement each value is NULL, and all together the value that stands for it.
+        """
+        unknown = set(choices) - set(self._subject.dimension_columns)
+        if unknown:
+            raise TypeError(f"{self._subject.name} have no dimension {', '.join(sorted(unknown))}")
+        named = {name: choice for name, choice in choices.items() if choice is not None}
+        values = {each.column: named.get(each.column, each.every) for each in self._subject.dimensions}
+        given = {name: None if isinstance(value, Each) else value for name, value in values.items()}
+        return frozenset(named), dict(given)
+
+    def _rows(
+        self, name: str, values: Mapping[str, object], *, by: str = "", longest: Kind = Kind.MEAN
+    ) -> list[Row]:
+        none = {f"none_{each.column}": each.none for each in self._subject.dimensions}
+        mine = {"organization_id": self._tenant.organization_id}
+        text = figures_statement(f"tenant_metrics/{name}", self._subject, by, longest)
+        return rows_of(self._connection, text, {**every_values(self._subject), **none, **values, **mine})
+
+
+class StepAnalyticsRepository(AnalyticsRepository):
+    """One tenant's metrics of steps; raises as the one of jobs does."""
 
     def __init__(self, connection: Connection, tenant: Tenant) -> None:
-        super().__init__(connection, tenant, STEPS, STEPS.rollup)
+        super().__init__(connection, tenant, STEPS.rollup, STEPS)
 
     def get_step_duration_stats(
         self, workflow_id: UUID | None = None, *, since: datetime, until: datetime
     ) -> tuple[RangeFigures, ...]:
         """Every step that ended in [since, until), of one workflow or of all, the longest together first."""
-        choices: Mapping[str, Choice] = {"workflow_id": workflow_id, "step_name": EACH}
-        return self._figures("each_found", choices, since, until, by="step_name", longest=Kind.SUM)
+        named = {"workflow_id": workflow_id}
+        return self.get_breakdown("step_name", since=since, until=until, longest=Kind.SUM, **named)

@@ -41,7 +41,7 @@ _LIMITS: Final = (
     " SET idle_in_transaction_session_timeout = '30s'"
 )
 
-# Whoever asks again so soon hears the same, so that nobody can keep the database busy with it.
+# A request that comes again so soon gets the same answer, so that none can keep the database busy.
 _KEPT_S: Final = 1.0
 
 # A database that hangs must not hang every thread of the server.

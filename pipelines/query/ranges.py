@@ -1,6 +1,7 @@
 """Which stored cells a range of one tenant is made of."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
@@ -8,13 +9,34 @@ from pipelines.calendars.moments import DayOrTime, WallClock, instant_of, requir
 from pipelines.errors import InvalidRange, RangeNotStored
 from pipelines.postgres.connections import Connection
 from pipelines.query.cover import Cover, Span
-from pipelines.query.figures import Sources
-from pipelines.query.tenant import Row, Tenant, answering, rows
+from pipelines.query.tenant import Tenant, answering, rows
 from pipelines.state.retention import find_removed_before
 from pipelines.subjects.rollup import GroupingSet, Period, RollupPlan
 from pipelines.subjects.subject import WITH_HISTOGRAM
 
 Instants = tuple[datetime, datetime]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a range is added up from: the spans of cells, and those whose histograms tell the percentiles.
+
+    One bucket has its percentiles itself (`exact`) and needs no histogram; without either nothing tells them.
+    """
+
+    spans: Sequence[Span]
+    exact: bool = False
+    histograms: Sequence[Span] = ()
+
+    @property
+    def values(self) -> dict[str, object]:
+        """The same for a statement."""
+        found: dict[str, object] = {}
+        for row, spans in (("", self.spans), ("histogram_", self.histograms)):
+            found[f"{row}periods"] = [span.period.value for span in spans]
+            found[f"{row}since"] = [span.since for span in spans]
+            found[f"{row}until"] = [span.until for span in spans]
+        return found
 
 
 class Ranges:
@@ -35,26 +57,6 @@ class Ranges:
         first, last = (instant_of(each) or self._clock.instant(each) for each in (since, until))
         return ordered(first, last)
 
-    @cached_property
-    def _clock(self) -> WallClock:
-        return WallClock([(row["since"], row["offset_s"]) for row in self._zone_offsets()])
-
-    @cached_property
-    def _removed_before(self) -> Mapping[Period, datetime]:
-        with answering():
-            return find_removed_before(self._connection)
-
-    def spans(
-        self,
-        chosen: GroupingSet,
-        since: datetime,
-        until: datetime,
-        *,
-        among: Collection[Period] = tuple(Period),
-    ) -> Sequence[Span]:
-        """The fewest stored buckets that make up the range."""
-        return self.kept(self._cover(chosen, among=among).of(since, until))
-
     def kept(self, spans: Sequence[Span]) -> Sequence[Span]:
         """The same, unless retention has removed some of their cells, which would look like no jobs."""
         for span in spans:
@@ -65,26 +67,33 @@ class Ranges:
                 )
         return spans
 
-    def _cover(self, chosen: GroupingSet, *, among: Collection[Period] = tuple(Period)) -> Cover:
-        periods = [period for period in among if chosen in self._plan[period]]
-        return Cover(self._clock, periods)
-
     def sources(self, chosen: GroupingSet, since: datetime, until: datetime) -> Sources:
-        """What the range is added up from, and what tells its percentiles."""
+        """What the range is added up from, in as few buckets as can be, and what tells its percentiles."""
         since, until = ordered(since, until)
-        bucket = self._cover(chosen).bucket_of(since, until)
+        cover = self._cover(chosen, tuple(Period))
+        bucket = cover.bucket_of(since, until)
         if bucket:
             return Sources(self.kept([Span(bucket, since, until)]), exact=True)
-        spans = self.spans(chosen, since, until)
+        spans = self.kept(cover.of(since, until))
         try:
-            return Sources(spans, histograms=self.spans(chosen, since, until, among=WITH_HISTOGRAM))
+            return Sources(spans, histograms=self.kept(self._cover(chosen, WITH_HISTOGRAM).of(since, until)))
         except RangeNotStored:
             # Counts and means are known all the same.
             return Sources(spans)
 
-    def _zone_offsets(self) -> list[Row]:
+    def _cover(self, chosen: GroupingSet, among: Collection[Period]) -> Cover:
+        return Cover(self._clock, [period for period in among if chosen in self._plan[period]])
+
+    @cached_property
+    def _clock(self) -> WallClock:
         values = {"organization_id": self._tenant.organization_id}
-        return rows(self._connection, "tenant_metrics/zone_offsets", values)
+        offsets = rows(self._connection, "tenant_metrics/zone_offsets", values)
+        return WallClock([(row["since"], row["offset_s"]) for row in offsets])
+
+    @cached_property
+    def _removed_before(self) -> Mapping[Period, datetime]:
+        with answering():
+            return find_removed_before(self._connection)
 
 
 def ordered(since: datetime, until: datetime) -> Instants:

@@ -1,14 +1,16 @@
-"""What a tenant asks about, and what it is answered: frozen records."""
+"""What a tenant is answered: rows without sentinels, figures of ranges, and percentiles from histograms."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any, Final
 from uuid import UUID
 
-from pipelines.subjects.dimensions import NO_CLIENT
-from pipelines.subjects.rollup import GroupingSet, Period
+from pipelines.query.ranges import Sources
+from pipelines.query.tenant import Row
+from pipelines.subjects.dimensions import Dimension
+from pipelines.subjects.measures import RELATIVE_ERROR, Kind, middle_ms
 from pipelines.subjects.subject import Subject
 
 
@@ -23,32 +25,8 @@ EACH: Final = Each.EACH
 # All together (None), one (an id or a name; `NO_CLIENT` for jobs without a client), or `EACH`.
 Choice = UUID | str | Each | None
 
-
-@dataclass(frozen=True)
-class Slice:
-    """Which cells of a subject are meant: a choice for each dimension, all together where none is made."""
-
-    subject: Subject
-    choices: Mapping[str, Choice]
-
-    def __post_init__(self) -> None:
-        unknown = set(self.choices) - set(self.subject.dimension_columns)
-        if unknown:
-            raise TypeError(f"{self.subject.name} have no dimension {', '.join(sorted(unknown))}")
-
-    @property
-    def grouping_set(self) -> GroupingSet:
-        """By which dimensions the cells are broken down that this is about."""
-        return frozenset(name for name, choice in self.choices.items() if choice is not None)
-
-    @property
-    def values(self) -> dict[str, UUID | str | None]:
-        """The same for a statement, to which NULL is each, and all together a sentinel."""
-        return {each.column: self._value(each.column, each.every) for each in self.subject.dimensions}
-
-    def _value(self, column: str, every: UUID | str) -> UUID | str | None:
-        choice = self.choices.get(column)
-        return every if choice is None else None if isinstance(choice, Each) else choice
+# A stored row: its start, what `said_of` gives for each dimension, and the figures that were asked for.
+MetricRow = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -70,27 +48,6 @@ class RangeFigures:
     def __getitem__(self, measure: str) -> Any:
         return self.figures[measure]
 
-    @property
-    def has_no_client(self) -> bool:
-        """Is this the row of the jobs without a client."""
-        return bool(self.which == NO_CLIENT)
-
-
-@dataclass(frozen=True)
-class MetricRow:
-    """One stored row: `figures` by column name. A dimension that is not broken down is None.
-
-    Jobs without a client are `has_no_client`, with `client_id` None; an unknown initiator is `unknown`.
-    """
-
-    period: Period
-    period_start: datetime
-    workflow_id: UUID | None
-    client_id: UUID | None
-    has_no_client: bool
-    initiator_type: str | None
-    figures: Mapping[str, Any]
-
 
 @dataclass(frozen=True)
 class Completeness:
@@ -108,3 +65,53 @@ class Completeness:
     edition: int
     verified_at: datetime | None
     time_zone: str
+
+
+def said_of(dimension: Dimension, value: UUID | str) -> dict[str, Any]:
+    """The fields for a stored value of a dimension: None for all together, and the flag of the dimension."""
+    if not dimension.flag:
+        return {dimension.column: None if value == dimension.every else value}
+    named = value not in (dimension.every, dimension.none)
+    return {dimension.column: value if named else None, dimension.flag: value == dimension.none}
+
+
+def stored_value(dimension: Dimension, row: MetricRow) -> UUID | str:
+    """The stored value of a dimension, of which `said_of` made the fields of a row."""
+    if dimension.flag and row[dimension.flag] and dimension.none is not None:
+        return dimension.none
+    value: UUID | str | None = row[dimension.column]
+    return dimension.every if value is None else value
+
+
+def metric_of(row: Row, subject: Subject, measures: Collection[str]) -> MetricRow:
+    """A stored row without sentinels."""
+    key = {"period_start": row["period_start"]}
+    for each in subject.dimensions:
+        key |= said_of(each, row[each.column])
+    return key | {name: row[name] for name in measures}
+
+
+def figures_of(row: Row, subject: Subject, sources: Sources) -> RangeFigures:
+    """The figures in a row of sums; nothing was counted where the sums are NULL."""
+    figures = {each.name: row[each.name] for each in subject.measures}
+    figures |= {name: row[name] or 0 for name in subject.count_columns}
+    # After a removal, or before cells of an older definition are computed anew, some histograms are missing.
+    estimated = bool(sources.histograms) and (row["told_executions"] or 0) == figures[subject.timed]
+    if not sources.exact:
+        figures |= dict.fromkeys(each.name for each in subject.measures if each.kind is Kind.PERCENTILE)
+    if estimated and figures[subject.timed]:
+        figures |= _estimates(row, subject)
+    error = 0.0 if sources.exact else RELATIVE_ERROR if estimated else None
+    return RangeFigures(figures, estimated, error, row["which"], row.get("name"))
+
+
+def _estimates(row: Row, subject: Subject) -> Mapping[str, float]:
+    """Each percentile between the middles of the two buckets around it, and never beyond the extremes."""
+    found = {}
+    least, most = row[subject.column(Kind.MINIMUM)], row[subject.column(Kind.MAXIMUM)]
+    shares = subject.percentiles().items()
+    for (name, share), low, high in zip(shares, row["low"], row["high"], strict=True):
+        rank = share * (row[subject.timed] - 1)
+        between = middle_ms(low) + (rank - int(rank)) * (middle_ms(high) - middle_ms(low))
+        found[name] = min(max(between, least), most)
+    return found

@@ -1,7 +1,8 @@
-"""Whose metrics may be read: a tenant is admitted here once it is proven, and reads as nobody else."""
+"""The tenant whose metrics may be read: it is admitted here once proven, and reads its own rows alone."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import InitVar, dataclass
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,34 +14,21 @@ from pipelines.postgres.connections import Connection, connect
 from pipelines.postgres.statements import body, statement
 from pipelines.settings import Settings
 
-Row = Mapping[str, Any]
+Row = dict[str, Any]
 
 _MINT: Final = object()
 
 
+@dataclass(frozen=True)
 class Tenant:
-    """An organization that asks for its own metrics; only `admit` makes one."""
+    """An organization that asks for its own metrics, by its id in every table; only `admit` makes one."""
 
-    __slots__ = ("_organization_id",)
+    organization_id: UUID
+    mint: InitVar[object]
 
-    def __init__(self, organization_id: UUID, mint: object) -> None:
+    def __post_init__(self, mint: object) -> None:
         if mint is not _MINT:
             raise TypeError("a Tenant is made by tenancy.admit, where an identity was proven")
-        self._organization_id = organization_id
-
-    @property
-    def organization_id(self) -> UUID:
-        """Its id in the source and in every table of ours."""
-        return self._organization_id
-
-    def __repr__(self) -> str:
-        return f"Tenant({self._organization_id})"
-
-    def __eq__(self, other: Any) -> bool:
-        return isinstance(other, Tenant) and other._organization_id == self._organization_id
-
-    def __hash__(self) -> int:
-        return hash(self._organization_id)
 
 
 def admit(organization_id: UUID) -> Tenant:

@@ -30,7 +30,7 @@ from pipelines.state.lock import refresh_lock
 from pipelines.state.stored_cells import find_version
 from pipelines.subjects import SUBJECTS
 from pipelines.subjects.jobs import JOBS
-from pipelines.subjects.restatements import Restated
+from pipelines.subjects.reasons import Restated
 from pipelines.subjects.rollup import LOCAL_PERIODS, Period
 from pipelines.subjects.steps import STEPS
 from pipelines.subjects.subject import TOMBSTONE, Subject

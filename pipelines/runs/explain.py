@@ -27,7 +27,7 @@ from pipelines.state.retention import find_removed_before
 from pipelines.state.time_zones import ReadCalendar, find_calendar
 from pipelines.state.watermarks import Watermark, find_watermarks
 from pipelines.subjects.jobs import JOBS
-from pipelines.subjects.restatements import Restated
+from pipelines.subjects.reasons import Restated
 from pipelines.subjects.rollup import Period
 from pipelines.subjects.subject import Subject
 

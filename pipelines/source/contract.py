@@ -76,7 +76,7 @@ class Read:
 class Relation:
     """A table or a view; `usable`: the role may enter its schema at all; `owned`: it has its owner's rights.
 
-    A view that `asks_its_reader` reads with the rights of whoever reads it, others with their owner's.
+    A view that `asks_its_reader` reads with the rights of its reader, others with those of their owner.
     """
 
     oid: int

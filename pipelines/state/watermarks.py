@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 from pipelines.errors import PublishConflict
 from pipelines.facts.fact_table import Facts
 from pipelines.postgres.statements import statement
-from pipelines.subjects.restatements import Outcome
+from pipelines.subjects.reasons import Outcome
 from pipelines.subjects.subject import Subject
 
 # In place of a version: the facts have everything, but it is not on record any more what was published of it.

@@ -40,6 +40,16 @@ class Dimension:
     comment: str
     none: UUID | str | None = None
 
+    @property
+    def noun(self) -> str:
+        """What one value is called, such as `initiator type`."""
+        return self.column.removesuffix("_id").replace("_", " ")
+
+    @property
+    def flag(self) -> str | None:
+        """The field that says that rows have no value, where None would mean all together."""
+        return f"has_no_{self.short}" if self.none is not None and self.type == "uuid" else None
+
 
 WORKFLOW: Final = Dimension(
     "workflow_id",

@@ -145,7 +145,7 @@ function clear() {
   filters.forget();
 }
 
-/** Leave nothing behind for whoever looks next, nor filters by what the last organization alone has. */
+/** Leave nothing behind for the next person, nor filters by what the last organization alone has. */
 function forget() {
   clear();
   for (const id of ["complete", "published", "range-said", "notice"]) fill(byId(id));

@@ -1,4 +1,4 @@
-"""Who may look, and what is said when there is nothing to see or it cannot be had."""
+"""Access to the page, and its words when there is nothing to see or the figures cannot be had."""
 
 import json
 from datetime import timedelta

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import psycopg
 import pytest
 
-from assets.schedules import REFRESH
+from assets.definitions import defs
+from assets.jobs import REFRESH
 from pipelines.postgres.connections import Databases
 from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings, load_settings
@@ -21,20 +22,7 @@ from tests.conftest import OWNER, Cluster, with_database, with_user
 from tests.support.dagster_deployment import DONE_S, Deployment, deployed
 from tests.support.dagster_runs import BOTH, day_key
 from tests.support.oracle import cells_by_sql, differences
-from tests.support.planting import DAY, NOON, Tenant, cells, change_job, plant_job, plant_tenant, row_versions
-
-SCHEDULES = (
-    "hourly_refresh",
-    "standing_checks_schedule",
-    "nightly_checksums_schedule",
-    "weekly_checksums_schedule",
-    "tidy_job_facts_schedule",
-    "retention_schedule",
-    "keep_log_partitions_schedule",
-    "blob_sweeping_schedule",
-    "sync_execution_metadata_schedule",
-    "check_execution_metadata_schedule",
-)
+from tests.support.planting import DAY, NOON, Tenant, cells, change_job, plant_job, plant_tenant
 
 PROGRAM = Path(sys.executable).with_name("execmetrics")
 
@@ -70,7 +58,7 @@ def running(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 def test_the_schedules_run_by_themselves(running: Running) -> None:
     """A fresh deployment has every schedule switched on."""
-    assert running.schedules == dict.fromkeys(SCHEDULES, "RUNNING")
+    assert running.schedules == {each.name: "RUNNING" for each in defs.get_repository_def().schedule_defs}
 
 
 def test_the_job_page_suggests_a_refresh(running: Running) -> None:
@@ -107,29 +95,6 @@ def test_a_backfill_makes_its_days_equal_the_source(running: Running) -> None:
         stored = cells(source)
         assert {key[0] for key in stored} == {tenant.organization, neighbour.organization}
         assert differences(stored, cells_by_sql(source)) == []
-
-
-@pytest.mark.only_in_everything
-def test_a_backfill_of_one_organization_touches_no_other(running: Running) -> None:
-    """With `organization_ids` in its configuration not a row of the neighbour is written, whatever waits."""
-    with psycopg.connect(running.databases.source_url, autocommit=True) as source:
-        source.execute("SET log_statement = 'none'")
-        tenant, neighbour = tenants_with_three_days(source)
-        refresh(running.databases, running.settings)
-        neighbours = row_versions(source, neighbour.organization)
-        for one in (tenant, neighbour):
-            source.execute(
-                "DELETE FROM orchestration.jobs WHERE organization_id = %s AND completed_at = %s",
-                [one.organization, NOON],
-            )
-            change_job(source, plant_job(source, one), status="FAILED")
-
-        backfill_id = running.dagster.backfill(BOTH, days(3), only(tenant))
-
-        assert len(running.dagster.runs_of(backfill_id)) == 1
-        assert row_versions(source, neighbour.organization) == neighbours
-        expected = {key: cell for key, cell in cells_by_sql(source).items() if key[0] == tenant.organization}
-        assert differences(cells(source, tenant.organization), expected) == []
 
 
 @pytest.mark.only_in_everything
@@ -199,12 +164,6 @@ def tenants_with_three_days(source: psycopg.Connection) -> tuple[Tenant, Tenant]
 def days(number: int) -> list[str]:
     """The names of so many partitions, from the day of the planted jobs on."""
     return [day_key(NOON + timedelta(days=day)) for day in range(number)]
-
-
-def only(tenant: Tenant) -> dict[str, Any]:
-    """The configuration of a backfill for one organization."""
-    config = {"organization_ids": [str(tenant.organization)]}
-    return {"ops": {asset: {"config": config} for asset in BOTH}}
 
 
 def range_of(run: dict[str, str]) -> tuple[str, str]:

@@ -212,7 +212,7 @@ def test_an_organization_left_behind_is_named(
 def test_metrics_that_are_not_complete_for_long_are_named(
     tenant: Tenant, analytics: psycopg.Connection
 ) -> None:
-    """Who is complete no further than the limit says is behind; a neighbour who is not stays unnamed."""
+    """An organization that is complete no further than the limit is behind; its neighbour stays unnamed."""
     analytics.execute(
         "UPDATE analytics.watermarks SET complete_through = complete_through - interval '4 hours'"
         " WHERE organization_id = %s",
@@ -265,7 +265,7 @@ def single_cell(analytics: psycopg.Connection, tenant: Tenant, period: str, dime
 
 
 def test_steps_that_are_behind_are_named(tenant: Tenant, analytics: psycopg.Connection) -> None:
-    """Whose steps were read longer ago than the limit allows, or never, although its jobs are published."""
+    """Steps that were read longer ago than the limit allows, or never, although their jobs are published."""
     analytics.execute(
         "UPDATE analytics.watermarks SET complete_through = '2024-01-31 12:00Z'"
         " WHERE subject = 'steps' AND organization_id = %s",

@@ -14,7 +14,7 @@ import yaml
 from deltalake import DeltaTable
 
 from assets.definitions import defs
-from assets.scope import Scope
+from assets.partitions import Scope
 from pipelines.settings import Settings, load_settings
 from tests.support.dagster_runs import day_key, refresh_run
 from tests.support.places import ROOT
@@ -34,26 +34,8 @@ def test_the_definitions_load() -> None:
     """Every asset, check, job and schedule resolves, as the code server resolves them."""
     dg.Definitions.validate_loadable(defs)
 
-    repository = defs.get_repository_def()
-    assert set(ASSETS) == {
-        "job_facts",
-        "aggregate_metrics",
-        "aggregate_step_metrics",
-        "execution_metadata",
-    }
-    assert set(repository.job_names) >= {"refresh", "tidy_job_facts"}
-    assert {schedule.name for schedule in repository.schedule_defs} == {
-        "hourly_refresh",
-        "standing_checks_schedule",
-        "nightly_checksums_schedule",
-        "weekly_checksums_schedule",
-        "tidy_job_facts_schedule",
-        "retention_schedule",
-        "keep_log_partitions_schedule",
-        "blob_sweeping_schedule",
-        "sync_execution_metadata_schedule",
-        "check_execution_metadata_schedule",
-    }
+    assert set(ASSETS) == set(KINDS)
+    assert set(defs.get_repository_def().job_names) >= {"refresh", "tidy_job_facts"}
 
 
 def test_loading_asks_no_database_and_says_nothing() -> None:
@@ -82,46 +64,32 @@ def test_loading_asks_no_database_and_says_nothing() -> None:
 
 @pytest.mark.parametrize("name", ASSETS)
 def test_an_asset_says_what_it_is(name: str) -> None:
-    """Owner, kinds, group, table and description are in the catalogue."""
-    asset = ASSETS[name]
-    spec = asset.get_asset_spec()
+    """Owner, kinds, group, table and description; without a run for the lag limit it is not fresh."""
+    spec = ASSETS[name].get_asset_spec()
 
     assert spec.owners == ["team:data-platform"]
     assert spec.kinds == KINDS[name]
     assert spec.group_name == "execution_metrics"
     assert spec.metadata["dagster/table_name"].endswith(name)
     assert spec.description
+    assert spec.freshness_policy == dg.FreshnessPolicy.time_window(fail_window=load_settings().lag_limit)
 
 
 @pytest.mark.parametrize("name", ASSETS)
 def test_an_asset_says_where_its_columns_and_its_code_are_from(name: str) -> None:
-    """Every column that is copied or computed from others has its lineage; code and runbook can be opened."""
-    spec = ASSETS[name].get_asset_spec()
+    """Columns that are copied or computed have a lineage; code and the runbook's section can be opened."""
+    shown = ASSETS[name].get_asset_spec().metadata
 
-    columns = {column.name for column in spec.metadata["dagster/column_schema"].columns}
-    lineage = spec.metadata["dagster/column_lineage"].deps_by_column
+    columns = {column.name for column in shown["dagster/column_schema"].columns}
+    lineage = shown["dagster/column_lineage"].deps_by_column
     assert columns - lineage.keys() <= {"computed_at", "definition_version", "last_synced_at"}
     assert lineage.keys() <= columns
-    runbook, code = spec.metadata["dagster/code_references"].code_references
+    runbook, code = shown["dagster/code_references"].code_references
     assert Path(runbook.file_path) == ROOT / "docs/operations.md"
-    assert Path(code.file_path) == ROOT / "assets" / f"{name}.py"
-
-
-@pytest.mark.parametrize("name", ASSETS)
-def test_a_runbook_has_the_section_that_an_asset_names(name: str) -> None:
-    """A heading that is renamed would leave the link without an end."""
-    document, section = ASSETS[name].get_asset_spec().metadata["runbook"].value.split("#")
-
+    assert Path(code.file_path) == ROOT / "assets/tables.py"
+    document, section = shown["runbook"].value.split("#")
     headings = re.findall(r"^## (.+)$", (ROOT / document).read_text(), re.MULTILINE)
     assert section in {heading.lower().replace(",", "").replace(" ", "-") for heading in headings}
-
-
-@pytest.mark.parametrize("name", ASSETS)
-def test_a_table_is_not_fresh_when_no_run_has_written_it_for_the_lag_limit(name: str) -> None:
-    """That is when the check of completeness warns, too."""
-    policy = ASSETS[name].get_asset_spec().freshness_policy
-
-    assert policy == dg.FreshnessPolicy.time_window(fail_window=load_settings().lag_limit)
 
 
 def test_what_the_runbook_shows_for_the_launchpad_is_valid() -> None:
@@ -139,18 +107,13 @@ def test_what_the_runbook_shows_for_the_launchpad_is_valid() -> None:
 
 
 @pytest.mark.parametrize("name", ["job_facts", "aggregate_metrics", "aggregate_step_metrics"])
-def test_an_asset_returns_what_a_range_run_needs(name: str) -> None:
-    """Without this annotation a run over several days fails after its work is done."""
-    returned = ASSETS[name].op.compute_fn.decorated_fn.__annotations__["return"]
-
-    assert returned.__origin__ is dg.MaterializeResult
-
-
-@pytest.mark.parametrize("name", ["job_facts", "aggregate_metrics", "aggregate_step_metrics"])
 def test_an_asset_can_be_backfilled_by_days(name: str) -> None:
-    """Days in UTC, today among them; a month in a run; a failed step is tried twice more."""
+    """Days in UTC, today among them; a month in a run; a failed step is tried twice more.
+
+    Without the annotation of what it returns, a run over several days fails after its work is done.
+    """
     asset = ASSETS[name]
-    days = asset.partitions_def
+    days, returned = asset.partitions_def, asset.op.compute_fn.decorated_fn.__annotations__["return"]
 
     assert isinstance(days, dg.DailyPartitionsDefinition)
     assert days.timezone == "UTC"
@@ -158,6 +121,7 @@ def test_an_asset_can_be_backfilled_by_days(name: str) -> None:
     assert days.get_first_partition_key() == "2022-12-01"
     assert asset.backfill_policy == dg.BackfillPolicy.multi_run(max_partitions_per_run=31)
     assert asset.op.retry_policy.max_retries == 2
+    assert returned.__origin__ is dg.MaterializeResult
 
 
 @pytest.mark.parametrize("job", ["refresh", "tidy_job_facts", "__ASSET_JOB"])

@@ -11,7 +11,7 @@ import polars as pl
 import psycopg
 import pytest
 
-from assets import resources
+from assets import failures
 from pipelines.postgres.connections import Databases
 from pipelines.postgres.statements import statement
 from pipelines.runs.refresh import refresh
@@ -75,7 +75,7 @@ def test_a_failed_run_of_the_job_calls_the_webhook(webhook: Webhook, source: psy
 
 def test_a_panic_fails_the_step_alone() -> None:
     """It is named like any other failure, which is tried again; it does not end the process of the run."""
-    with pytest.raises(dg.Failure, match="failed inside") as failed, resources._named_failures():
+    with pytest.raises(dg.Failure, match="failed inside") as failed, failures.named_failures():
         raise pl.exceptions.PanicException("no")
 
     assert failed.value.metadata["error"].value == "EngineFailed"

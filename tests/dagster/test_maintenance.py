@@ -5,18 +5,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import dagster as dg
 import psycopg
 import pytest
 from deltalake import DeltaTable
 
-from assets.definitions import defs
 from pipelines.executions.blobs import BlobStore
 from pipelines.postgres.connections import Databases
 from pipelines.runs.maintenance import tidy_facts
 from pipelines.runs.refresh import refresh
 from pipelines.runs.verify import verify
 from pipelines.settings import Settings
+from tests.support.dagster_runs import job_run, outcome
 from tests.support.oracle import cells_by_sql, differences
 from tests.support.planting import (
     DAY,
@@ -142,13 +141,7 @@ def test_aggregates_restored_from_before_a_tidying_catch_up(
 @pytest.mark.usefixtures("configured", "tenants")
 def test_dagster_tidies(settings: Settings) -> None:
     """The weekly job does it, and says how much."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        result = defs.resolve_job_def("tidy_job_facts").execute_in_process(instance=instance)
-
-    output = next(event for event in result.all_node_events if event.is_successful_output)
-    said = {name: entry.value for name, entry in output.step_output_data.metadata.items()}
-    assert result.success
-    assert said == {
+    assert outcome(job_run("tidy_job_facts")) == {
         "files_merged": HOURS,
         "files_removed": 0,
         "tombstones_removed": 0,
@@ -174,11 +167,8 @@ def test_dagster_sweeps_blobs(settings: Settings, source: psycopg.Connection) ->
     for blob in (old, named):
         os.utime(settings.home / "blobs" / blob.reference, (0, 0))
 
-    with dg.DagsterInstance.ephemeral() as instance:
-        result = defs.resolve_job_def("blob_sweeping").execute_in_process(instance=instance)
+    said = outcome(job_run("blob_sweeping"))
 
-    output = next(event for event in result.all_node_events if event.is_successful_output)
-    said = {name: entry.value for name, entry in output.step_output_data.metadata.items()}
     assert said == {"blobs_removed": 1, "bytes_removed": 6, "blobs_of_unknown_organizations": 0}
     assert not (settings.home / "blobs" / old.reference).exists()
     assert [store.read(blob) for blob in (named, young, theirs)] == [b"named", b"young orphan", b"named"]

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from assets import partitions as days
-from assets.schedules import TABLES
+from assets.tables import BY_DAY as TABLES
 from pipelines.cli.dev import environment
 from pipelines.facts.fact_table import find_first_day
 from pipelines.postgres.connections import Databases
@@ -75,7 +75,7 @@ def test_a_run_says_in_its_log_what_it_does(source: psycopg.Connection, instance
 def test_a_run_for_some_organizations_says_so_and_marks_no_other_day(
     source: psycopg.Connection, instance: dg.DagsterInstance
 ) -> None:
-    """Whoever looks at one of its days reads whose it is; days before stay missing, also after a refresh."""
+    """One of its days names the organization; days before stay missing, also after a refresh."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     plant_job(source, tenant, completed_at=NOON - DAY)
     plant_job(source, neighbour, completed_at=NOON - 2 * DAY)

@@ -201,7 +201,7 @@ def test_assets_configured_differently_are_refused(
 
 
 def test_the_same_organizations_in_another_order_are_the_same_scope(source: psycopg.Connection) -> None:
-    """Whoever fills the form twice need not sort."""
+    """The order in which a form lists organizations is irrelevant."""
     ids = [str(plant_tenant(source, name).organization) for name in ("First", "Second")]
     orders = zip(BOTH, (ids, ids[::-1]), strict=True)
     config = {asset: {"config": {"organization_ids": order}} for asset, order in orders}

@@ -7,19 +7,32 @@ import psycopg
 import pytest
 
 from assets.definitions import defs
-from assets.maintenance import weekly_tidying
-from assets.schedules import hourly_refresh
+from assets.jobs import hourly_refresh
 from tests.support.dagster_runs import partitions
 from tests.support.oracle import cells_by_sql, differences
 from tests.support.planting import HOUR, NOON, cells, plant_job, plant_tenant
 
+CRONS = {
+    "hourly_refresh": "7 * * * *",
+    "sync_execution_metadata_schedule": "17 * * * *",
+    "standing_checks_schedule": "37 * * * *",
+    "nightly_checksums_schedule": "22 2 * * 1-6",
+    "weekly_checksums_schedule": "22 2 * * 0",
+    "tidy_job_facts_schedule": "37 3 * * 0",
+    "retention_schedule": "52 3 * * *",
+    "keep_log_partitions_schedule": "7 4 * * *",
+    "check_execution_metadata_schedule": "12 4 * * *",
+    "blob_sweeping_schedule": "22 4 * * 0",
+}
 
-def test_an_hour_is_refreshed_soon_after_it_ended() -> None:
-    """Every hour, by UTC, from the day it is deployed: nobody has to switch it on."""
-    assert (hourly_refresh.cron_schedule, hourly_refresh.execution_timezone) == ("7 * * * *", "UTC")
-    assert hourly_refresh.default_status is dg.DefaultScheduleStatus.RUNNING
-    assert (weekly_tidying.cron_schedule, weekly_tidying.execution_timezone) == ("37 3 * * 0", "UTC")
-    assert weekly_tidying.default_status is dg.DefaultScheduleStatus.RUNNING
+
+def test_every_schedule_runs_by_utc_from_the_day_it_is_deployed() -> None:
+    """An hour is refreshed soon after it ended, upkeep is at night; nobody has to switch anything on."""
+    schedules = {each.name: each for each in defs.get_repository_def().schedule_defs}
+
+    assert {name: each.cron_schedule for name, each in schedules.items()} == CRONS
+    assert {each.execution_timezone for each in schedules.values()} == {"UTC"}
+    assert {each.default_status for each in schedules.values()} == {dg.DefaultScheduleStatus.RUNNING}
 
 
 @pytest.mark.parametrize(
@@ -45,7 +58,7 @@ def test_a_tick_names_yesterday_and_today(tick: str, yesterday: str, today: str)
 
 def test_a_tick_names_no_day_before_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where partitions begin today, yesterday is none."""
-    monkeypatch.setattr("assets.schedules.FIRST_DAY", date(2024, 2, 1))
+    monkeypatch.setattr("assets.jobs.FIRST_DAY", date(2024, 2, 1))
 
     request = ticked(datetime(2024, 2, 1, 0, 7, tzinfo=UTC))
 

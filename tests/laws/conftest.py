@@ -10,7 +10,7 @@ from pipelines.calendars.calendar import OFFSET_COLUMNS, ZONE_COLUMNS, Calendar
 from pipelines.compute.engine import AllCells, CellsAt, ChangedCells, DuckDBEngine
 from pipelines.frames import schema_of
 from pipelines.subjects.jobs import JOBS
-from pipelines.subjects.restatements import Restated
+from pipelines.subjects.reasons import Restated
 from tests.support.generated_jobs import OFFSETS, ZONES
 from tests.support.oracle import Cells, Job
 

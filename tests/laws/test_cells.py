@@ -16,7 +16,7 @@ from pipelines.compute import engine
 from pipelines.compute.dirty_cells import dirty_cells
 from pipelines.compute.engine import CellsAt, ChangedCells
 from pipelines.subjects.jobs import JOBS
-from pipelines.subjects.restatements import Restated
+from pipelines.subjects.reasons import Restated
 from tests.laws.conftest import CALENDAR, Compute, as_cells, facts
 from tests.support.generated_jobs import HAVANA, KATHMANDU, ZONES, some_jobs
 from tests.support.oracle import ALL, COUNTS, PLAN, Cells, Job, bucket, cells_by_hand, differences

@@ -179,7 +179,7 @@ def test_facts_that_are_gone_delete_no_cell(tenants: list[Tenant], pipeline: Pip
 
 
 def cycle(pipeline: Pipeline) -> list[AuditReport]:
-    """So many audits that everybody has had a turn."""
+    """As many audits as it takes to look at every organization."""
     return [pipeline.audit(slices=SLICES) for _ in range(SLICES)]
 
 

@@ -63,7 +63,7 @@ def test_it_moves_with_the_figures_and_not_before(pipeline: Pipeline) -> None:
 
 
 def test_a_stalled_organization_stops_only_its_own(pipeline: Pipeline) -> None:
-    """Whoever was not read, or could not be published, is as complete as before; the others go on."""
+    """One that was not read, or could not be published, is as complete as before; the others go on."""
     tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
     for number in range(20):
         pipeline.plant_tenant(f"Other {number}")

@@ -265,7 +265,7 @@ def test_before_the_first_publication_nothing_is_on_record(
 def test_another_organization_s_first_publication_is_nobody_else_s(
     pipeline: Pipeline, explained: Explain
 ) -> None:
-    """Who came later, with a history, showed nothing of it before; nor did a cell before it was written."""
+    """One that came later showed none of its history before; nor did a cell before it was written."""
     early, late = pipeline.plant_tenant(), pipeline.plant_tenant("Newcomer")
     pipeline.plant_job(early)
     pipeline.refresh()

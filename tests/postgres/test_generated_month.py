@@ -247,7 +247,7 @@ def test_a_database_without_tables_says_what_to_run(databases: Databases, settin
 
 
 def test_progress_is_told_day_by_day(databases: Databases, settings: Settings) -> None:
-    """Whoever waits hears how many jobs have been written so far, after each day."""
+    """Progress tells after each day how many jobs have been written so far."""
     heard: list[int] = []
 
     made = generate_month(

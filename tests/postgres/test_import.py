@@ -298,7 +298,7 @@ def test_a_source_without_tables_says_what_to_do(
 
 
 def test_progress_is_told(databases: Databases, settings: Settings, tmp_path: Path) -> None:
-    """Whoever waits hears how many rows were read, and how many have been loaded so far."""
+    """Progress tells how many rows were read, and how many have been loaded so far."""
     heard: list[tuple[str, int]] = []
     trace = write_trace(tmp_path / "trace")
 

@@ -330,7 +330,7 @@ def test_a_whale_comes_last_and_alone(
     analytics: Connection,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whoever has little to publish does not wait for somebody who has much."""
+    """An organization with little to publish does not wait for one with much."""
     monkeypatch.setattr("pipelines.publish.publisher.CHUNK_ROWS", 50)
     whale, *small = plant_tenants(source, 5)
     refresh(databases, settings)

@@ -38,7 +38,7 @@ LOCKED = "SELECT id FROM orchestration.jobs"
 def test_what_an_administrator_ends_is_named(
     function: str, when: str, failure: type[Exception], databases: Databases, settings: Settings
 ) -> None:
-    """Who waits for an answer, or is in the middle of many rows, is told whether the connection is gone."""
+    """A lost connection is named, while an answer is awaited or in the middle of many rows."""
     with psycopg.connect(databases.source_url) as source:
         plant_long_jobs(source, plant_tenant(source))
 
@@ -49,7 +49,7 @@ def test_what_an_administrator_ends_is_named(
 def test_a_stream_that_nobody_wants_any_more_ends_in_the_server(
     databases: Databases, source: Connection
 ) -> None:
-    """Whoever reads ahead and is interrupted leaves no statement behind, however long it would still take."""
+    """A reader that is interrupted leaves no statement behind, however long that would still take."""
     patient = load_settings(database_url=databases.source_url, statement_timeout=30)
     slow = (
         "SELECT repeat('x', 1000) AS text, CASE WHEN number > 50000 THEN pg_sleep(0.1)::text END AS pause"

@@ -111,13 +111,13 @@ def test_an_organization_without_a_row_is_read_whole_when_the_index_meets_it(
 ) -> None:
     """A loose source has jobs of an organization that it does not list; the old ones count as well."""
     without_constraints(source)
-    tenant, stranger = plant_tenant(source), plant_tenant(source, "Stranger")
+    tenant, unlisted = plant_tenant(source), plant_tenant(source, "Unlisted")
     plant_job(source, tenant)
-    source.execute("DELETE FROM orchestration.organizations WHERE id = %s", [stranger.organization])
+    source.execute("DELETE FROM orchestration.organizations WHERE id = %s", [unlisted.organization])
     indexed = settings.model_copy(update={"extraction": Tier.INDEXED})
     refresh(databases, indexed)
-    plant_job(source, stranger, completed_at=NOON - DAY)
-    plant_job(source, stranger, updated_at=datetime.now(UTC))
+    plant_job(source, unlisted, completed_at=NOON - DAY)
+    plant_job(source, unlisted, updated_at=datetime.now(UTC))
 
     report = refresh(databases, indexed)
 
@@ -126,7 +126,7 @@ def test_an_organization_without_a_row_is_read_whole_when_the_index_meets_it(
     assert (
         sum(
             cell["total_executions"]
-            for key, cell in cells(analytics, stranger.organization).items()
+            for key, cell in cells(analytics, unlisted.organization).items()
             if key[1] == "month" and key[3].int == key[4].int == 0 and key[5] == "all"
         )
         == 2
@@ -138,13 +138,13 @@ def test_an_organization_without_a_row_is_read_whole_when_a_checksum_comparison_
 ) -> None:
     """Checksums are of recent days; an organization that is met for the first time has older jobs, too."""
     without_constraints(source)
-    tenant, stranger = plant_tenant(source), plant_tenant(source, "Stranger")
+    tenant, unlisted = plant_tenant(source), plant_tenant(source, "Unlisted")
     plant_job(source, tenant)
-    source.execute("DELETE FROM orchestration.organizations WHERE id = %s", [stranger.organization])
+    source.execute("DELETE FROM orchestration.organizations WHERE id = %s", [unlisted.organization])
     indexed = settings.model_copy(update={"extraction": Tier.INDEXED})
     refresh(databases, indexed)
     for completed_at in (NOON - 9 * DAY, NOON):
-        plant_job(source, stranger, completed_at=completed_at, updated_at=NOON - 90 * DAY)
+        plant_job(source, unlisted, completed_at=completed_at, updated_at=NOON - 90 * DAY)
 
     report = reconcile_created(databases, indexed, since=(NOON - DAY).date())
 

@@ -47,7 +47,7 @@ def test_the_next_refresh_follows_a_change_of_hands(
 def test_a_change_of_hands_waits_for_its_former_owner(
     tenants: tuple[Tenant, Tenant, Tenant], pipeline: Pipeline
 ) -> None:
-    """Whoever has it now may be refreshed alone first: the giver's job is listed all the same, later."""
+    """The new owner may be refreshed alone first: the job of the old owner is listed all the same, later."""
     giver, taker, _ = tenants
     hand_over(pipeline.source, "workflow", giver.workflows[0], taker)
 

@@ -40,7 +40,7 @@ SECOND = 3
 
 
 class Killed(BaseException):
-    """Whoever catches failures does not catch this."""
+    """A stop that no handler of failures catches."""
 
 
 Define = Callable[[str], Pipeline]

@@ -261,7 +261,7 @@ def test_every_workflow_and_client_is_told_with_its_name(
     names = {each: f"Acme of UTC {kind} {number}" for number, each in enumerate(used, 1)} | {idle: "Idle"}
     without_one = {NO_CLIENT: None} if kind == "client" else {}
     assert {each.which: each.name for each in found} == names | without_one
-    assert {each.which for each in found if each.has_no_client} == set(without_one)
+    assert {each.which for each in found if each.which == NO_CLIENT} == set(without_one)
     assert (found[-1].which, found[-1]["total_executions"]) == (idle, 0)
     assert (found[-1]["success_rate_pct"], found[-1]["median_duration_ms"]) == (None, None)
     assert_slowest_first(found)
@@ -369,28 +369,32 @@ def test_stored_rows_are_told_without_sentinels(
         none = metrics.get_metrics(**asked, client_id=NO_CLIENT)
         first = metrics.get_metrics(**asked, workflow_id=EACH, client_id=EACH, rows=5)
         last = first[-1]
-        client = NO_CLIENT if last.has_no_client else last.client_id
-        after = (last.period_start, last.workflow_id, client, "all")
+        client = NO_CLIENT if last["has_no_client"] else last["client_id"]
+        after = (last["period_start"], last["workflow_id"], client, "all")
         rest = metrics.get_metrics(**asked, workflow_id=EACH, client_id=EACH, after=after)
 
     stored = cells(analytics, tenant.organization)
     assert {
-        (row.period_start, row.workflow_id, NO_CLIENT if row.has_no_client else row.client_id): row.figures[
-            "p95_duration_ms"
-        ]
+        (
+            row["period_start"],
+            row["workflow_id"],
+            NO_CLIENT if row["has_no_client"] else row["client_id"],
+        ): row["p95_duration_ms"]
         for row in by_client
     } == {
         key[2:5]: cell["p95_duration_ms"]
         for key, cell in stored.items()
         if key[1] == "month" and ALL not in key[3:5] and key[5] == "all"
     }
-    assert {row.initiator_type for row in by_client} == {None}
-    assert [dict(row.figures) for row in totals] == [
-        {"total_executions": cell["total_executions"]}
+    assert {row["initiator_type"] for row in by_client} == {None}
+    assert [row["total_executions"] for row in totals] == [
+        cell["total_executions"]
         for key, cell in sorted(stored.items())
         if key[1] == "month" and key[3:] == (ALL, ALL, "all")
     ]
-    assert {(row.client_id, row.has_no_client, row.workflow_id) for row in none} == {(None, True, None)}
+    assert {(row["client_id"], row["has_no_client"], row["workflow_id"]) for row in none} == {
+        (None, True, None)
+    }
     assert first + rest == by_client
 
 

@@ -9,7 +9,7 @@ import pytest
 from psycopg import Connection
 
 from pipelines.settings import Tier
-from pipelines.subjects.restatements import Restated as Reasons
+from pipelines.subjects.reasons import Restated as Reasons
 from tests.support.pipeline import Pair, Pipeline
 from tests.support.planting import (
     DAY,

@@ -11,7 +11,7 @@ from psycopg import Connection
 from pipelines.runs.maintenance import RetentionReport
 from pipelines.settings import Settings
 from pipelines.subjects.jobs import JOBS
-from pipelines.subjects.restatements import Outcome
+from pipelines.subjects.reasons import Outcome
 from pipelines.subjects.steps import STEPS
 from tests.support.oracle import cells_by_sql, differences
 from tests.support.pipeline import Pair, Pipeline
@@ -74,7 +74,7 @@ def test_without_limits_nothing_goes(pipeline: Pipeline, keeping: Keeping) -> No
 
 
 def test_by_default_hours_are_kept_for_ever(settings: Settings) -> None:
-    """Whoever sets nothing loses no figure; only what tells of changes and runs has an end."""
+    """Without a setting no figure is lost; only records of changes and runs have an end."""
     assert settings.keep_hours is None
     assert (settings.keep_restatements, settings.keep_outcomes) == (730 * DAY, 30 * DAY)
 

@@ -73,7 +73,7 @@ def test_what_a_role_prefers_changes_nothing(
     source: Connection,
     analytics: Connection,
 ) -> None:
-    """Whoever refreshes, verifies, reads or examines does so in sessions that are set as ours are."""
+    """Refresh, verify, reads and doctor have sessions with our settings, whatever surrounds them."""
     name = source.info.dbname
     for setting, value in preferred.items():
         source.execute(f"ALTER ROLE CURRENT_USER IN DATABASE {name} SET {setting} = '{value}'")

@@ -137,7 +137,7 @@ def test_cells_of_later_rows_are_pending(pipeline: Pipeline) -> None:
 
 
 def test_a_job_on_its_way_to_another_organization_is_pending_for_both(pipeline: Pipeline) -> None:
-    """Whoever is asked for, the cells that the job is leaving wait for the next refresh."""
+    """The cells that the job is leaving wait for the next refresh, whichever organizations are asked for."""
     tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
     job = pipeline.plant_job(tenant)
     pipeline.plant_job(neighbour)

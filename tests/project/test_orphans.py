@@ -37,7 +37,7 @@ class Started:
     ],
 )
 def test_a_run_that_is_stopped_leaves_nothing(tmp_path: Path, number: signal.Signals, name: str) -> None:
-    """Told to the first process alone, as by a supervisor."""
+    """The signal reaches the first process alone, as from a supervisor."""
     with running(name, tmp_path, workers=1) as main:
         started = wait_for(main, tmp_path, name)
         family = [main, *main.children(recursive=True)]

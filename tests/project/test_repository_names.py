@@ -59,7 +59,7 @@ def gives_records(kind: Any) -> bool:
 
 
 def test_no_repository_commits() -> None:
-    """Whoever began the transaction ends it, or half a change would stay."""
+    """The code that began a transaction ends it, or half a change would stay."""
     ending = {
         path.name
         for path in MODULES

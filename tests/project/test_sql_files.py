@@ -39,7 +39,7 @@ OF_A_TENANT = {
 
 
 def test_a_statement_says_what_it_is_for_takes_and_gives() -> None:
-    """Whoever opens the file reads its purpose, its values and its rows before any SQL."""
+    """A statement begins with its purpose, its values and its rows."""
     header = re.compile(r"(?:--[^\n]*\n)+")
     # The month that the demo makes up is no part of the product.
     of_product = [name for name in STATEMENTS if not name.startswith("generated_month/")]
@@ -119,7 +119,7 @@ def test_a_place_that_nothing_fills_is_an_error() -> None:
 
 
 def test_a_question_begins_with_the_visible_rows() -> None:
-    """Whose rows, and that deleted ones are left out, is said once for all questions of a group."""
+    """The tenant, and that deleted rows are left out, is said once for all questions of a group."""
     questions = {name: text for name, text in OF_A_TENANT.items() if re.search(r"/(find|get)_", name)}
 
     assert [name for name, text in questions.items() if "{visible" not in text] == []
@@ -133,7 +133,7 @@ def test_a_statement_of_a_tenant_names_the_organization() -> None:
 
     nameless = {name for name, text in (OF_A_TENANT | metrics).items() if not named.search(text)}
 
-    assert nameless == {"tenant_metrics/estimates"}
+    assert nameless == {"tenant_metrics/in_spans"}
 
 
 def test_the_visible_rows_are_the_tenants_own_and_not_deleted() -> None:

@@ -148,7 +148,7 @@ def accepted(table: str, tenant: Tenant, job: UUID) -> dict[str, Any]:
 
 
 def _owner(table: str, tenant: Tenant, job: UUID) -> dict[str, Any]:
-    """Whose it is, and its id where that is given."""
+    """The organization of a row, and its id where that is given."""
     if table == "execution_log_months":
         return {}
     if table == "organizations":

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from assets.definitions import build_definitions, defs
-from assets.schedules import REFRESH
+from assets.jobs import REFRESH
 
 BOTH = ("job_facts", "aggregate_metrics")
 
@@ -55,6 +55,20 @@ def checks_run(*names: str) -> Result:
     keys = {key for check in defs.asset_checks or () for key in check.check_keys}
     keys = {key for key in keys if key.name in names or not names}
     return job.get_subset(asset_check_selection=keys).execute_in_process(raise_on_error=False)
+
+
+def job_run(name: str, **config: Any) -> Result:
+    """Run a job of one step, configured if there is anything to say."""
+    job = defs.resolve_job_def(name)
+    configured = {"ops": {node.name: {"config": config} for node in job.nodes}} if config else None
+    return job.execute_in_process(run_config=configured, raise_on_error=False)
+
+
+def outcome(result: Result) -> dict[str, Any]:
+    """What the step of a job says that it did."""
+    assert result.success
+    output = next(event for event in result.all_node_events if event.is_successful_output)
+    return {name: entry.value for name, entry in output.step_output_data.metadata.items()}
 
 
 def with_pipeline(pipeline: dg.ConfigurableResource) -> dg.Definitions:

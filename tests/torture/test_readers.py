@@ -1,4 +1,4 @@
-"""Whoever reads throughout sees the old figures or the new ones of an organization, and never a hole."""
+"""A reader sees the old figures or the new ones of an organization at any time, and never a hole."""
 
 import threading
 import time

@@ -230,7 +230,7 @@ def test_numbered_jobs_know_their_buckets() -> None:
 
 
 def test_a_dirty_cell_has_the_least_weight_of_its_jobs() -> None:
-    """Whoever weighs changes learns of each cell which weighs least; whoever does not gets the keys."""
+    """With weights each cell has the least weight of its changes; without, there are only keys."""
     images = facts_of([("Amsterdam", at("2024-09-30 22:30")), ("Amsterdam", at("2024-10-01 10:00"))])
     weighed = images.with_columns(weight=pl.Series([3, 1]))
 
@@ -299,7 +299,7 @@ def calendar(names: Sequence[str]) -> Calendar:
 
 
 def zone_frame(names: Sequence[str]) -> pl.DataFrame:
-    """Who lives where."""
+    """The time zone of each organization."""
     return pl.DataFrame([(name.encode(), name) for name in names], schema=ZONE_COLUMNS, orient="row")
 
 

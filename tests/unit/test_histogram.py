@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from pipelines.calendars.calendar import Calendar
 from pipelines.compute.cells import NumberedRows
-from pipelines.subjects.histogram import NO_DURATION, RELATIVE_ERROR, borders_us, middle_ms
 from pipelines.subjects.jobs import JOBS
+from pipelines.subjects.measures import NO_DURATION, RELATIVE_ERROR, borders_us, middle_ms
 from tests.support.fact_changes import NOON, change, frame
 
 durations_us = st.integers(0, 10_000 * 366 * 86_400 * 1_000_000)

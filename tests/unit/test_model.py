@@ -6,8 +6,8 @@ import polars as pl
 
 from pipelines.frames import schema_of
 from pipelines.subjects import dimensions as sentinels
-from pipelines.subjects.anomalies import EFFECTS, Effect, Reason
 from pipelines.subjects.jobs import FINISHED, FLAGS, JOBS, UNFINISHED, Status
+from pipelines.subjects.reasons import EFFECTS, Effect, Reason
 from pipelines.subjects.rollup import grouping_sets
 
 

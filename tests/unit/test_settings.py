@@ -113,7 +113,7 @@ def test_the_facts_can_be_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 def test_partitions_do_not_begin_in_the_future(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There would be no day to show; today is one."""
+    """A later day would leave no day to show; today is one."""
     today = datetime.now(UTC).date()
     monkeypatch.setenv("EXECMETRICS_PARTITIONS_SINCE", today.isoformat())
     assert load_settings().partitions_since == today

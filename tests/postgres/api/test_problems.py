@@ -218,7 +218,7 @@ def test_what_nobody_expected_is_on_record_without_values(
     def fail(*_: object) -> None:
         raise failure(patient)
 
-    monkeypatch.setattr("pipelines.api.routes.summary_answer", fail)
+    monkeypatch.setattr("pipelines.api.routes.said_of", fail)
 
     answer = shared.ask(shared.tenants[0], "summary", **RANGE)
 

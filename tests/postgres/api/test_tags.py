@@ -1,4 +1,4 @@
-"""Who has an answer already is told so, until something else is published for that tenant."""
+"""A client that has an answer already gets 304, until something else is published for that tenant."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Whoever asks is answered about itself, and about nobody else, whatever it names."""
+"""A tenant gets its own figures and no other tenant's, whatever the request names."""
 
 import psycopg
 import pytest

@@ -129,16 +129,6 @@ def test_who_did_not_say_who_it_is_learns_nothing_else(shared: Api, place: str) 
     assert shared.client.get(place).status_code == 401
 
 
-def test_what_is_signed_is_good_for_its_time(shared: Api) -> None:
-    """A token of ours is accepted, and one of yesterday no longer."""
-    tenant = shared.tenants[0]
-    yesterday = token_of(tenant, valid_for=timedelta(days=-1))
-
-    assert shared.ask(tenant, "completeness").status_code == 200
-    refused = shared.ask(tenant, "completeness", headers={"Authorization": f"Bearer {yesterday}"})
-    assert refused.status_code == 401
-
-
 @pytest.mark.parametrize(("key", "algorithm"), [(RSA, "RS256"), (CURVE, "ES256")])
 def test_published_keys_are_believed(key: Any, algorithm: str) -> None:
     """With an address of keys, tokens are checked with the one they name."""

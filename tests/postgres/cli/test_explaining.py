@@ -8,7 +8,7 @@ from psycopg import Connection
 
 from pipelines.cli.reports import _BECAUSE, _NOT_ON_RECORD
 from pipelines.runs.explain import Evidence, Occasion
-from pipelines.subjects.restatements import Restated
+from pipelines.subjects.reasons import Restated
 from tests.postgres.cli.conftest import Ended, Execmetrics
 from tests.support.planting import DAY, MINUTE, NOON, Tenant, change_job, plant_job, plant_tenant
 

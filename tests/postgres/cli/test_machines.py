@@ -137,7 +137,7 @@ def test_facts_live_in_a_bucket(
 
 
 def test_want_of_memory_is_named() -> None:
-    """Whoever runs out of it: Python, or the engine that computes."""
+    """Memory runs out in Python, or in the engine that computes."""
     with pytest.raises(duckdb.Error) as full:
         duckdb.connect(config={"memory_limit": "5MB", "temp_directory": ""}).sql(
             "SELECT list(number) FROM range(10000000) numbers(number)"

@@ -42,7 +42,7 @@ def test_the_program_names_its_version() -> None:
 
 
 def test_the_help_imports_nothing_slow() -> None:
-    """Whoever asks how the program is used does not wait for what its commands need."""
+    """`--help` does not import what the commands need."""
     assert imported_by("--help") & SLOW == set()
 
 
@@ -160,7 +160,7 @@ def test_dev_wants_a_port_that_is_free(embedded_home: Path) -> None:
 
 
 def test_variables_of_another_server_lead_nowhere(embedded_home: Path) -> None:
-    """Whoever works with another PostgreSQL in the same shell finds the embedded one all the same."""
+    """Variables of another PostgreSQL in the same shell do not hide the embedded one."""
     another = {
         "PGHOST": "nowhere.invalid",
         "PGHOSTADDR": "192.0.2.1",

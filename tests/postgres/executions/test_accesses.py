@@ -1,4 +1,4 @@
-"""Whoever reads rows that may hold personal health data is written down first, for good."""
+"""Each read of rows that may hold personal health data is written down first, for good."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ def job(source: psycopg.Connection, acme: Tenant) -> object:
 def test_a_read_is_logged_even_if_the_unit_of_work_is_rolled_back(
     source: psycopg.Connection, begin: Begin, acme: Tenant, job: object, accessed: str
 ) -> None:
-    """Who, which tenant, what, when and why; what is not health data is read without a word."""
+    """The record has reader, tenant, rows, time and purpose; other data is read without a record."""
     with begin(acme) as work:
         work.jobs.find_by_id(job)
         work.workflows.find_definition(acme.workflows[0])

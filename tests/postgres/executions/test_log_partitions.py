@@ -212,7 +212,7 @@ def test_a_month_that_feeds_what_is_not_published_is_held_back(
 def test_a_line_cannot_slip_into_a_month_between_its_publishing_and_its_drop(
     source: psycopg.Connection, databases: Databases, keep: Keep, acme: Tenant
 ) -> None:
-    """Whoever writes into it waits until it is decided, or is let by: then it is decided anew."""
+    """A session that writes into it waits until it is decided, or goes first: then it is decided anew."""
     job = plant_job(source, acme)
     keep()
     with ThreadPoolExecutor(1) as pool, psycopg.connect(databases.source_url, autocommit=True) as writer:

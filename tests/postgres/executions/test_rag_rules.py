@@ -59,7 +59,7 @@ def test_the_models_refuse_what_the_constraints_refuse(
 @pytest.mark.every_postgres
 @pytest.mark.parametrize("column", SHAPES)
 def test_the_comment_says_the_shape(source: psycopg.Connection, column: str) -> None:
-    """Whoever looks at the table reads every member that the models name."""
+    """The table has every member that the models name."""
     whole, _ = SHAPES[column]
 
     ((said,),) = source.execute(

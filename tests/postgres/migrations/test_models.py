@@ -13,7 +13,7 @@ from pipelines.postgres.schemas import SOURCE_COLUMNS
 from pipelines.postgres.tables import METADATA
 from pipelines.subjects import SUBJECTS
 from pipelines.subjects.jobs import JOBS, Status
-from pipelines.subjects.restatements import Outcome, Restated
+from pipelines.subjects.reasons import Outcome, Restated
 from pipelines.subjects.steps import Level
 from tests.conftest import CreateDatabase
 from tests.support.postgres_catalog import Thing, constraints, things

@@ -35,7 +35,7 @@ def _steps(number: int) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class History:
-    """Who is in it: two organizations to which all kinds of things happen, one that is left alone, and one
+    """Its members are two organizations to which all kinds of things happen, one that is left alone, and one
     that has trouble."""
 
     url: str
@@ -176,5 +176,5 @@ class History:
         return row and row[0]
 
     def owners(self) -> dict[UUID, UUID]:
-        """Whose each job is now."""
+        """The organization of each job now."""
         return dict(self.source.execute("SELECT id, organization_id FROM orchestration.jobs").fetchall())

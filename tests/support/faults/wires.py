@@ -190,7 +190,7 @@ def _sized(sender: socket.socket) -> bytes:
 
 
 def _exactly(sender: socket.socket, count: int) -> bytes:
-    """So many bytes; raises `EOFError` when the sender ends before."""
+    """Exactly `count` bytes; raises `EOFError` when the sender ends before."""
     received = b""
     while len(received) < count:
         more = sender.recv(count - len(received))

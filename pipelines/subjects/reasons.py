@@ -1,4 +1,4 @@
-"""Why a source row cannot be taken at face value, and what follows from it."""
+"""Why a source row is not taken at face value, why a published figure changed, and how a run ended."""
 
 from enum import StrEnum
 from typing import Final
@@ -35,3 +35,27 @@ NOT_COUNTED: Final = tuple(reason for reason in Reason if EFFECTS[reason] is Eff
 
 # These end without the row itself changing: time passes, or a workflow or client changes hands.
 HEAL_BY_THEMSELVES: Final = (Reason.FUTURE_TIMESTAMP, Reason.FOREIGN_WORKFLOW, Reason.FOREIGN_CLIENT)
+
+
+class Restated(StrEnum):
+    """The reason that is kept beside the figures before and after."""
+
+    LATE = "late"
+    EDITED = "edited"
+    RETRIED = "retried"
+    DELETED = "deleted"
+    TIME_ZONE = "time_zone"
+    DEFINITION = "definition"
+    BACKFILL = "backfill"
+    DRIFT = "drift"
+
+
+# Where several jobs changed one cell, the reason that a reader would least expect is told.
+BY_WEIGHT: Final = (Restated.DELETED, Restated.EDITED, Restated.RETRIED, Restated.LATE)
+
+
+class Outcome(StrEnum):
+    """How a run ended for one organization; after a failure the next run tries again."""
+
+    PUBLISHED = "published"
+    FAILED = "failed"
