@@ -1,23 +1,24 @@
 """Values too large for a row, in a folder or an object store: named by what they hold, apart by tenant."""
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
+from pathlib import Path
 from typing import Final, Self
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import ObjectStore
+from obstore.store import LocalStore, ObjectStore, from_url
 
 from pipelines.errors import BlobDamaged, BlobsNotUsable, InvalidSetting
-from pipelines.facts.object_stores import settle, store_at
 from pipelines.postgres.failures import said_of
-from pipelines.settings import Settings, located
+from pipelines.settings import Settings, is_remote, located
 
 _NO_STORE: Final = "EXECMETRICS_BLOBS_URL is not the URL of an object store."
 
@@ -102,3 +103,26 @@ def _using() -> Iterator[None]:
         yield
     except (BaseError, OSError) as failed:
         raise BlobsNotUsable(said_of(failed)) from failed
+
+
+def store_at(location: str) -> ObjectStore:
+    """The folder or object store at a location; a folder that is missing is made."""
+    if is_remote(location):
+        return from_url(location)
+    # Other accounts of the machine may not read it.
+    Path(location).mkdir(mode=0o700, parents=True, exist_ok=True)
+    return LocalStore(location)
+
+
+def settle(location: str, name: str) -> None:
+    """Have the disk hold a file of a folder, and the names leading to it; an object store does so itself."""
+    if is_remote(location):
+        return
+    folder = Path(location)
+    path = folder / name
+    for each in (path, *path.relative_to(folder).parents):
+        handle = os.open(folder / each, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -17,7 +17,7 @@ import polars as pl
 from obstore.exceptions import BaseError
 
 from pipelines.errors import LogArchiveNotWritten, LogArchiveUnusable
-from pipelines.facts.object_stores import settle, store_at
+from pipelines.executions.blobs import settle, store_at
 from pipelines.postgres.connections import Connection
 from pipelines.postgres.failures import obstacle_of, said_of, words_of
 from pipelines.postgres.statements import render
