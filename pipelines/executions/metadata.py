@@ -87,7 +87,7 @@ def find_obstacle(connection: Connection) -> str | None:
     if is_read_only:
         return "The source is a standby, so execution_metadata is synced on its primary."
     if not is_ours:
-        return "This role may not write execution_metadata in the source, so a role that may has to sync it."
+        return "This role may not write execution_metadata in the source; another role has to sync it."
     return None
 
 

@@ -389,7 +389,7 @@ def test_a_role_that_may_only_read_leaves_it_alone(
         report = do(sync_metadata, url=url)
         reconciled = do(reconcile_metadata, url=url)
 
-    assert said == {"This role may not write execution_metadata in the source, so it is left to whoever may."}
+    assert said == {"This role may not write execution_metadata in the source; another role has to sync it."}
     assert report == SyncReport(organizations=2, rows_inserted=1)
     assert reconciled.found.rows_compared == 11
     assert job in copies(source)
