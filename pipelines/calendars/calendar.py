@@ -1,6 +1,7 @@
 """Where the days, weeks and months of each organization begin: arithmetic on offsets the source told."""
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Final
 
 import polars as pl
@@ -46,13 +47,21 @@ class Calendar:
         `offsets` (OFFSET_COLUMNS) says since when which one holds in each of these zones; the first holds
         for whatever was before, too, and the last for whatever comes.
         """
-        self._spans = spans = _spans(zones, offsets)
-        self._begun = spans["zone"] * _ZONE + spans["since_s"]
-        self._begun_by_clock = self._begun + spans["shift_s"]
-        self._shift_us = spans["shift_s"] * _SECOND_US
-        numbers = spans.select("time_zone", "zone").unique()
-        abroad = zones.join(numbers, on="time_zone")
-        self._organizations, self._zone = abroad["organization_id"], abroad["zone"]
+        without = set(zones["time_zone"]) - set(offsets["time_zone"])
+        if without:
+            raise ValueError(f"no offsets of {', '.join(sorted(without))}")
+        self._zones, self._offsets = zones, offsets
+
+    @cached_property
+    def _spans(self) -> pl.DataFrame:
+        """Made when it is needed, which is not where nothing is computed."""
+        return _spans(self._zones, self._offsets)
+
+    @cached_property
+    def _abroad(self) -> pl.DataFrame:
+        """The organizations with a zone that is not UTC, and its number: `organization_id, zone`."""
+        numbers = self._spans.select("time_zone", "zone").unique()
+        return self._zones.join(numbers, on="time_zone")
 
     @property
     def has_whole_hours(self) -> bool:
@@ -70,7 +79,7 @@ class Calendar:
     def period_start(self, period: Period) -> pl.Expr:
         """`period_start`, the start of the bucket a job is in, from `organization_id` and `completed_at`."""
         each = TRUNCATIONS[period]
-        if period is Period.HOUR or self._organizations.is_empty():
+        if period is Period.HOUR or self._abroad.is_empty():
             return pl.col("completed_at").dt.truncate(each).alias("period_start")
 
         def start(organization_ids: pl.Series, moments: pl.Series) -> pl.Series:
@@ -82,7 +91,7 @@ class Calendar:
     def period_end(self, period: Period) -> pl.Expr:
         """`period_end`, the start of the next bucket, from `organization_id` and `period_start`."""
         each = TRUNCATIONS[period]
-        if period is Period.HOUR or self._organizations.is_empty():
+        if period is Period.HOUR or self._abroad.is_empty():
             return pl.col("period_start").dt.offset_by(each).alias("period_end")
 
         def end(organization_ids: pl.Series, starts: pl.Series) -> pl.Series:
@@ -93,22 +102,25 @@ class Calendar:
 
     def _zones_of(self, organization_ids: pl.Series) -> pl.Series:
         return organization_ids.replace_strict(
-            self._organizations, self._zone, default=_UTC, return_dtype=pl.Int64
+            self._abroad["organization_id"], self._abroad["zone"], default=_UTC, return_dtype=pl.Int64
         )
 
     def _clocks(self, zones: pl.Series, instants: pl.Series) -> pl.Series:
         """What the clocks on the wall show."""
         us = instants.to_physical()
-        return (us + self._shifts(self._begun, zones, us)).cast(pl.Datetime("us"))
+        return (us + self._shifts(self._spans["since_s"], zones, us)).cast(pl.Datetime("us"))
 
     def _instants(self, zones: pl.Series, midnights: pl.Series) -> pl.Series:
         """When the clocks show these midnights, by the last offset that had begun by the clock it sets."""
         us = midnights.to_physical()
-        return (us - self._shifts(self._begun_by_clock, zones, us)).cast(_INSTANT)
+        by_clock = self._spans["since_s"] + self._spans["shift_s"]
+        return (us - self._shifts(by_clock, zones, us)).cast(_INSTANT)
 
-    def _shifts(self, begun: pl.Series, zones: pl.Series, us: pl.Series) -> pl.Series:
+    def _shifts(self, since_s: pl.Series, zones: pl.Series, us: pl.Series) -> pl.Series:
+        """What the clocks of zones differ from UTC at these times, by when each offset begins."""
+        begun = self._spans["zone"] * _ZONE + since_s
         places = begun.search_sorted(zones * _ZONE + us // _SECOND_US, side="right")
-        return self._shift_us.gather(places - 1)
+        return self._spans["shift_s"].gather(places - 1) * _SECOND_US
 
 
 def _spans(zones: pl.DataFrame, offsets: pl.DataFrame) -> pl.DataFrame:
@@ -116,9 +128,6 @@ def _spans(zones: pl.DataFrame, offsets: pl.DataFrame) -> pl.DataFrame:
 
     Zones are numbered from 1. All that never differ from UTC are zone 0, which has no name.
     """
-    without = set(zones["time_zone"]) - set(offsets["time_zone"])
-    if without:
-        raise ValueError(f"no offsets of {', '.join(sorted(without))}")
     utc = pl.DataFrame(
         {"time_zone": [None], "zone": [_UTC], "since_s": [_EVER_SINCE], "shift_s": [0]}, _SPAN_COLUMNS
     )

@@ -75,6 +75,8 @@ class CellsOf:
 
     def _aggregated(self, chunk: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:
         tables = {"chunk": chunk, "sets": wanted}
+        # To wake other threads for few rows takes longer than to aggregate them.
+        self._duckdb.execute("SET threads = 1" if chunk.height <= _AT_ONCE else "RESET threads")
         try:
             for name, frame in tables.items():
                 self._duckdb.register(name, _Stream(frame))

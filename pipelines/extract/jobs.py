@@ -13,7 +13,7 @@ from pipelines.errors import UnknownOrganization
 from pipelines.extract.delete_guard import counts
 from pipelines.extract.reading import Reading
 from pipelines.extract.request import Request
-from pipelines.extract.validation import FOUND_COLUMNS, anomalies, changes, with_verdict
+from pipelines.extract.validation import FOUND_COLUMNS, NOTHING_FOUND, anomalies, changes, with_verdict
 from pipelines.facts.fact_table import Facts
 from pipelines.facts.spool import Spool
 from pipelines.fault_points import FaultPoint, passing
@@ -222,19 +222,14 @@ class JobReading(Reading):
         jobs = Counter(self._facts.rows_by_organization())
         listed = self._listed
         if self._spool.rows:
-            read = self._spool.scan().unique("job_id")
-            jobs.update(counts(read.filter(pl.col(TOMBSTONE).is_null())))
+            columns = ["job_id", "organization_id", "created_date", TOMBSTONE]
+            read = self._spool.scan().select(columns).unique("job_id").collect(engine="in-memory")
+            jobs.update(counts(read.lazy().filter(pl.col(TOMBSTONE).is_null())))
             # A job that has another day of creation by now counts twice: checksums tell.
-            days = read.select(pl.col("created_date").unique()).collect()["created_date"].implode()
-            before = self._facts.scan().filter(pl.col("created_date").is_in(days))
-            jobs.subtract(counts(before.join(read, on="job_id", how="semi")))
-            ids = read.select("job_id").collect()
-            listed = pl.concat(
-                [
-                    self._listed.join(ids, on="job_id", how="anti"),
-                    self.found().select(self._listed.columns),
-                ]
-            )
+            before = self._facts.scan().filter(pl.col("created_date").is_in(read["created_date"].implode()))
+            jobs.subtract(counts(before.join(read.lazy(), on="job_id", how="semi")))
+            left, found = listed.join(read, on="job_id", how="anti"), self.found()
+            listed = pl.concat([left, found.select(listed.columns)])
         not_counted = listed.filter(pl.col("reason").is_in([reason.value for reason in NOT_COUNTED]))
         jobs.update(counts(not_counted.unique(["organization_id", "job_id"]).lazy()))
         return jobs
@@ -262,7 +257,7 @@ class JobReading(Reading):
     def found(self) -> pl.DataFrame:
         """What is wrong with the jobs that were read, one row per job and reason."""
         if not self._found:
-            return pl.DataFrame(schema=FOUND_COLUMNS)
+            return NOTHING_FOUND
         return pl.concat(self._found).unique(["job_id", "reason"], keep="last")
 
     def healed(self) -> pl.DataFrame:

@@ -1,5 +1,6 @@
 """Which extracted rows may be counted, and what is wrong with the others."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -25,6 +26,25 @@ FOUND_COLUMNS: Final[dict[str, pl.DataType]] = {
     "detail": pl.String(),
 }
 
+NOTHING_FOUND: Final = pl.DataFrame(schema=FOUND_COLUMNS)
+
+
+def _is_one_of(column: str, values: Iterable[str | bytes]) -> pl.Expr:
+    plain = [value if isinstance(value, bytes) else str(value) for value in values]
+    return pl.col(column).is_in(pl.Series(plain).implode()).fill_null(False)
+
+
+_REPORTED: Final = ~_is_one_of("status", UNFINISHED) & ~pl.col("deleted")
+_FINISHED: Final = _is_one_of("status", FINISHED)
+_RETRIED: Final = _is_one_of("status", [Status.PENDING, Status.RUNNING])
+_RESERVED: Final = pl.any_horizontal(
+    *(
+        _is_one_of(name, [sentinel.bytes for sentinel in RESERVED_IDS])
+        for name in ("organization_id", "workflow_id", "client_id")
+    ),
+    _is_one_of("initiator_type", RESERVED_INITIATORS),
+)
+
 
 def with_verdict(
     jobs: pl.DataFrame, *, clock: datetime, earliest: datetime, tolerance: timedelta | None
@@ -33,29 +53,27 @@ def with_verdict(
 
     `clock` is the source's own time; a completion later than clock + tolerance waits until it is due.
     """
-    reported = pl.col("status").is_in(UNFINISHED).not_().fill_null(True) & ~pl.col("deleted")
-    finished = pl.col("status").is_in(FINISHED).fill_null(False)
     completed = pl.col("completed_at")
     too_early = (completed < earliest).fill_null(False)
     too_late = pl.lit(False) if tolerance is None else (completed > clock + tolerance).fill_null(False)
     applies = {
-        Reason.NEGATIVE_DURATION: finished & (completed < pl.col("started_at")).fill_null(False),
-        Reason.MISSING_TIMESTAMP: finished & pl.col("missing_timestamp"),
+        Reason.NEGATIVE_DURATION: _FINISHED & (completed < pl.col("started_at")).fill_null(False),
+        Reason.MISSING_TIMESTAMP: _FINISHED & pl.col("missing_timestamp"),
         Reason.INFINITE_TIMESTAMP: pl.col("infinite_timestamp"),
         Reason.TIMESTAMP_OUT_OF_RANGE: pl.col("timestamp_out_of_range") | too_early,
         Reason.FUTURE_TIMESTAMP: too_late,
-        Reason.RESERVED_IDENTIFIER: _reserved(),
+        Reason.RESERVED_IDENTIFIER: _RESERVED,
         Reason.INITIATOR_TYPE_TOO_LONG: (
             pl.col("initiator_type").str.len_chars() > LONGEST_INITIATOR_TYPE
         ).fill_null(False),
         Reason.FOREIGN_WORKFLOW: pl.col("foreign_workflow"),
         Reason.FOREIGN_CLIENT: pl.col("foreign_client"),
-        Reason.UNKNOWN_STATUS: ~finished,
+        Reason.UNKNOWN_STATUS: ~_FINISHED,
     }
     hindrances = [reason.value for reason in NOT_COUNTED]
     return (
         jobs.lazy()
-        .with_columns(reported=reported)
+        .with_columns(reported=_REPORTED)
         .with_columns((pl.col("reported") & wrong).alias(reason.value) for reason, wrong in applies.items())
         .select(pl.exclude("reported"), counts=pl.col("reported") & ~pl.any_horizontal(hindrances))
         .collect(engine="in-memory")
@@ -69,7 +87,7 @@ def anomalies(judged: pl.DataFrame) -> pl.DataFrame:
     """
     wrong = judged.filter(pl.any_horizontal(reason.value for reason in Reason))
     if wrong.is_empty():
-        return pl.DataFrame(schema=FOUND_COLUMNS)
+        return NOTHING_FOUND
     details = _details()
     return pl.concat(
         wrong.lazy()
@@ -90,13 +108,12 @@ def changes(judged: pl.DataFrame) -> pl.DataFrame:
 
     `gone` says why the job does not count, as a `TombstoneReason`, and is NULL while it does.
     """
-    retried = pl.col("status").is_in([Status.PENDING, Status.RUNNING]).fill_null(False)
     gone = (
         pl.when("counts")
         .then(None)
         .when("deleted")
         .then(pl.lit(TombstoneReason.DELETED.value))
-        .when(retried)
+        .when(_RETRIED)
         .then(pl.lit(TombstoneReason.RETRIED.value))
         .otherwise(pl.lit(TombstoneReason.EDITED.value))
     )
@@ -125,12 +142,3 @@ def _details() -> dict[Reason, pl.Expr]:
         Reason.TIMESTAMP_OUT_OF_RANGE: pl.when(~another_is_wrong).then(completion),
         Reason.FUTURE_TIMESTAMP: completion,
     }
-
-
-def _reserved() -> pl.Expr:
-    reserved = [sentinel.bytes for sentinel in RESERVED_IDS]
-    ids = [
-        pl.col(name).is_in(reserved).fill_null(False)
-        for name in ("organization_id", "workflow_id", "client_id")
-    ]
-    return pl.any_horizontal(*ids, pl.col("initiator_type").is_in(list(RESERVED_INITIATORS)).fill_null(False))

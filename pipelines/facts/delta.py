@@ -149,12 +149,17 @@ def _schema(fact: Fact) -> Schema:
 
 @cache
 def _arrow_schema(fact: Fact) -> Any:
-    return Table.from_arrow(pl.DataFrame(schema=schema_of(fact.stored_columns))).schema
+    return Table.from_arrow(_no_rows(fact)).schema
+
+
+@cache
+def _no_rows(fact: Fact) -> pl.DataFrame:
+    return pl.DataFrame(schema=schema_of(fact.stored_columns))
 
 
 def _rows_in(files: list[str], fact: Fact) -> pl.LazyFrame:
     if not files:
-        return pl.LazyFrame(schema=schema_of(fact.stored_columns))
+        return _no_rows(fact).lazy()
     paths, columns = [unquote(uri) for uri in files], schema_of(fact.stored_columns)
     day = columns.pop(fact.partition_column)
     # A file that is older than a column does not have it.

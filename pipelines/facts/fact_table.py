@@ -78,6 +78,7 @@ class Facts:
 
     def __init__(self, table: DeltaTable, location: str, fact: Fact = JOBS.fact) -> None:
         self._table, self._location, self._fact = table, location, fact
+        self._rows: tuple[int, pl.LazyFrame] | None = None
 
     @cached_property
     def table_id(self) -> UUID:
@@ -106,7 +107,7 @@ class Facts:
 
     def scan(self) -> pl.LazyFrame:
         """The rows that count, without the tombstone; collect them within `reading_facts`."""
-        return rows_of(self._table, self._fact).filter(pl.col(TOMBSTONE).is_null()).drop(TOMBSTONE)
+        return self._all_rows().filter(pl.col(TOMBSTONE).is_null()).drop(TOMBSTONE)
 
     def of_days(self, days: pl.DataFrame) -> pl.LazyFrame:
         """The rows that count of these days of organizations (`organization_id` and the partition column)."""
@@ -226,7 +227,7 @@ class Facts:
         """
         key, day = self._fact.place
         known = known_columns(self._fact, added_columns(self._table))
-        facts = rows_of(self._table, self._fact).select(known)
+        facts = self._all_rows().select(known)
         keys = changes.lazy().select(key)
         if few:
             return self._collect(facts.join(keys, on=key, how="semi"))
@@ -289,6 +290,12 @@ class Facts:
         except (DeltaError, OSError) as failed:
             raise FactsNotWritten(f"({shown(self._location)}: {words_of(failed)})") from failed
         passing(FaultPoint.AFTER_FACTS_COMMIT)
+
+    def _all_rows(self) -> pl.LazyFrame:
+        """Every row, tombstones too; what is scanned is listed once for each version."""
+        if self._rows is None or self._rows[0] != self.version:
+            self._rows = self.version, rows_of(self._table, self._fact)
+        return self._rows[1]
 
     def _collect(self, rows: pl.LazyFrame) -> pl.DataFrame:
         with reading_facts(self._location, self._fact):

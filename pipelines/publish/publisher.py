@@ -118,9 +118,8 @@ def publish(run: Run, extraction: Extraction) -> Published:
             run_id=extraction.run_id,
             computed_at=extraction.extracted_at,
             definition_version=definition_version,
-            open_since=extraction.calendar.open_since(
-                {key: seen[key].complete_through for key in plan.scope if key in seen}
-            ),
+            calendar=extraction.calendar,
+            complete_through={key: seen[key].complete_through for key in plan.scope if key in seen},
             removed_before=removed_before,
             sealed_before=extraction.sealed_before,
         )

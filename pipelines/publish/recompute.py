@@ -223,7 +223,8 @@ def _recomputing(
                 run_id=uuid4(),
                 computed_at=datetime.now(UTC),
                 definition_version=current,
-                open_since=calendar.open_since({key: each.complete_through for key, each in seen.items()}),
+                calendar=calendar,
+                complete_through={key: each.complete_through for key, each in seen.items()},
                 removed_before=removed_before,
                 sealed_before=find_sealed_before(run, subject),
             )

@@ -17,6 +17,7 @@ from pipelines.postgres.connections import Run
 from pipelines.postgres.copying import copy_frame
 from pipelines.postgres.subject_statements import figures_in, subject_statement
 from pipelines.state.retention import find_removed_before
+from pipelines.state.time_zones import ReadCalendar
 from pipelines.subjects.reasons import Restated
 from pipelines.subjects.rollup import Period
 from pipelines.subjects.subject import Subject
@@ -27,30 +28,22 @@ ALWAYS: Final = ("-infinity", "infinity")
 _FIRST: Final = "first_cells"
 _STAGED: Final = "staged_cells"
 
-_NEVER_PUBLISHED: Final = pl.DataFrame(
-    schema={
-        "organization_id": pl.Binary(),
-        "period": pl.String(),
-        "period_start": pl.Datetime("us", "UTC"),
-    }
-)
-
 
 @dataclass(frozen=True)
 class PublishContext:
     """What every cell of a publication has in common.
 
-    `open_since` says which bucket of each period was not over when an organization was last published:
-    `organization_id, period, period_start`; cells before it are restated. Cells that begin before
-    `removed_before` are kept no more; those that begin before `sealed_before` lose no row, because the
-    source no longer has all of theirs.
+    `complete_through` says up to when an organization was published, so that cells of buckets that were over
+    by then are restated. Cells that begin before `removed_before` are kept no more; those that begin before
+    `sealed_before` lose no row, because the source no longer has all of theirs.
     """
 
     subject: Subject
     run_id: UUID
     computed_at: datetime
     definition_version: int
-    open_since: pl.DataFrame
+    calendar: ReadCalendar
+    complete_through: Mapping[UUID, datetime]
     removed_before: Mapping[Period, datetime] = field(default_factory=dict)
     sealed_before: datetime | None = None
 
@@ -105,7 +98,7 @@ class Writer:
         if _STAGED not in self._tables:
             return
         self._execute("analyze")
-        open_since = self._context.open_since
+        open_since = self._context.calendar.open_since(self._context.complete_through)
         self.restated += self._execute(
             "keep_restatements",
             subject=self._context.subject.name,
@@ -180,10 +173,10 @@ class CellChange:
 
 
 @contextmanager
-def proposing(run: Run, subject: Subject) -> Iterator[Writer]:
+def proposing(run: Run, subject: Subject, calendar: ReadCalendar) -> Iterator[Writer]:
     """Yield a writer that nothing is left of afterwards."""
     with run.analytics() as connection:
         removed_before = find_removed_before(connection)
-        context = PublishContext(subject, uuid4(), datetime.now(UTC), 0, _NEVER_PUBLISHED, removed_before)
+        context = PublishContext(subject, uuid4(), datetime.now(UTC), 0, calendar, {}, removed_before)
         yield Writer(connection, context)
         connection.rollback()

@@ -112,7 +112,7 @@ def _subject_dry_run(run: Run, request: Request, subject: Subject) -> dict[UUID,
         calendar, plan = extraction.calendar, run.settings.plan_of(subject)
         with (
             DuckDBEngine(outlook.rows, calendar.calendar, plan, subject) as engine,
-            proposing(run, subject) as writer,
+            proposing(run, subject, calendar) as writer,
         ):
             assert request.completed
             within = request.completed.by(calendar, outlook.followed)
