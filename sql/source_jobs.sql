@@ -1,31 +1,36 @@
 -- Jobs of the source.
 
 -- name: census
--- How many jobs each organization has that the facts or the list of anomalies must know, and how many changed.
+-- How many jobs each organization has that the facts or the list of anomalies must know, and which ones changed.
 -- Takes: execmetrics.cursors and execmetrics.scope, as selected_swept does.
 -- Gives: one row per organization: organization_id, reported (jobs that are neither unfinished nor deleted),
---        changed (jobs written since the oldest horizon; 0 without one).
+--        changed (how many jobs were written since the oldest horizon; 0 without one), changed_ids bytea (their ids,
+--        16 bytes each; of more than ten thousand in all, some).
 SELECT
-    counted.organization_id,
+    grouped.organization_id,
     coalesce(
-        sum(counted.jobs - counted.deleted)
-        FILTER (WHERE (counted.status IN ('PENDING', 'RUNNING', 'CANCELLED')) IS NOT TRUE),
+        sum(grouped.jobs - grouped.deleted)
+        FILTER (WHERE (grouped.status IN ('PENDING', 'RUNNING', 'CANCELLED')) IS NOT TRUE),
         0
     )::bigint AS reported,
-    sum(counted.changed)::bigint AS changed
+    count(grouped.changed_id) AS changed,
+    string_agg(uuid_send(grouped.changed_id), '') FILTER (WHERE grouped.place <= 10000) AS changed_ids
 FROM (
-    -- By what the rows hold, because a status turned into text for each of them takes twice as long.
+    -- By what the rows hold, because a status turned into text for each of them takes twice as long. A job that
+    -- changed is a group of its own, so that one look at the table both counts and finds.
     SELECT
         j.organization_id,
         j.status::text AS status,
-        count(*) AS jobs,
-        count(j.deleted_at) AS deleted,
-        count(*) FILTER (
-            WHERE age(j.xmin) <= (
+        CASE
+            WHEN age(j.xmin) <= (
                 SELECT max(age((known.horizon & 4294967295)::text::xid))
                 FROM jsonb_to_recordset(current_setting('execmetrics.cursors')::jsonb) AS known (horizon bigint)
             )
-        ) AS changed
+                THEN j.id
+        END AS changed_id,
+        count(*) AS jobs,
+        count(j.deleted_at) AS deleted,
+        row_number() OVER () AS place
     FROM orchestration.jobs AS j
     WHERE
         (SELECT current_setting('execmetrics.scope') = 'all')
@@ -33,9 +38,9 @@ FROM (
             SELECT listed.organization_id
             FROM jsonb_to_recordset(current_setting('execmetrics.cursors')::jsonb) AS listed (organization_id uuid)
         )
-    GROUP BY j.organization_id, j.status
-) AS counted
-GROUP BY counted.organization_id
+    GROUP BY j.organization_id, j.status, changed_id
+) AS grouped
+GROUP BY grouped.organization_id
 
 -- name: checksum_of_completed_in
 -- The condition that limits checksums to a range of completion.

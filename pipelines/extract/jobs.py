@@ -60,7 +60,7 @@ class JobReading(Reading):
         self._looked_at: list[pl.DataFrame] = []
         self._met: set[UUID] = set()
         self._orphans_read: frozenset[UUID] = frozenset()
-        self._reported: dict[UUID, int] | None = None
+        self._reported: Mapping[UUID, int] | None = None
         self.recounted: frozenset[UUID] = frozenset()
         self._organizations = source.organizations()
         known = set(uuids(self._organizations["id"])) | set(seen)
@@ -116,8 +116,8 @@ class JobReading(Reading):
 
     def read_changes(self, names: NamesToCopy) -> None:
         """Read what changed since the cursors, what may have healed, and whose owner changed."""
-        if self._has_swept_something_new():
-            self._read(self.swept)
+        if asked := self._swept_anew():
+            self._read(asked)
         if self._indexed.since:
             self._read(self._indexed)
         self._read_listed(self._to_read_again())
@@ -185,21 +185,23 @@ class JobReading(Reading):
         known = {key: self._seen[key] for key in self._scope & self._seen.keys()}
         return [key for key, seen in known.items() if seen.published_version != self._facts.version]
 
-    def _has_swept_something_new(self) -> bool:
-        """Whether the sweep has anything to read; count the jobs of every organization on the way.
+    def _swept_anew(self) -> Asked | None:
+        """What of the sweep is to be read; count the jobs of every organization on the way.
 
         A comparison by checksums counts for itself, and sealed history has more facts than the source rows.
         """
         if not self.swept.horizons and self.swept.only_listed:
-            return False
-        known = [key for key, horizon in self.swept.horizons.items() if horizon is not None]
+            return None
+        known = {key for key, horizon in self.swept.horizons.items() if horizon is not None}
         if not known or self._request.compares or self._settings.sealed_before_at:
-            return True
+            return self.swept
         census = self._source.census(self.swept)
         passing(FaultPoint.CENSUS_READ)
-        self._reported = dict(zip(uuids(census["organization_id"]), census["reported"], strict=True))
-        all_are_known = self._reported.keys() <= set(known) == self.swept.horizons.keys()
-        return not all_are_known or "jobs" in self._source.read_whole or census["changed"].sum() > 0
+        self._reported = census.reported
+        all_are_known = census.reported.keys() <= known == self.swept.horizons.keys()
+        if "jobs" in self._source.read_whole or not all_are_known:
+            return self.swept
+        return census.changed or self.swept
 
     def _miscounted(self) -> frozenset[UUID]:
         """The organizations with other numbers of jobs in the source than the facts and the list account for.

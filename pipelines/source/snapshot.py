@@ -1,7 +1,7 @@
 """The source as one moment shows it: organizations, jobs that were asked for, and checksums."""
 
 import json
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -14,13 +14,13 @@ from adbc_driver_postgresql import dbapi
 
 from pipelines.calendars.local_ranges import Instants, LocalRange
 from pipelines.errors import SourceMissing
-from pipelines.frames import id_series, schema_of
+from pipelines.frames import id_series, schema_of, uuids
 from pipelines.postgres.session_settings import SessionSettings
 from pipelines.postgres.snapshot import Snapshot, connected, read
 from pipelines.postgres.statements import body, render, statement
 from pipelines.settings import Settings
 from pipelines.source.contract import find_relations, reasons_to_read_whole, require_fit
-from pipelines.source.selections import Asked, Swept
+from pipelines.source.selections import FARTHEST_BEHIND, Asked, Listed, Swept
 from pipelines.subjects.dimensions import RESERVED_IDS, RESERVED_INITIATORS
 from pipelines.subjects.jobs import FLAGS, JOBS
 
@@ -35,9 +35,6 @@ _CHECKSUM_COLUMNS: Final = schema_of(
         **dict.fromkeys(("rows", "low", "high"), "bigint"),
     }
 )
-
-# So old a horizon cannot be distinguished from a future one on the circle of 32-bit ids.
-_TOO_OLD: Final = 2**30
 
 
 @dataclass(frozen=True)
@@ -59,6 +56,17 @@ class Names:
     organizations: pl.DataFrame
     workflows: pl.DataFrame
     clients: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Census:
+    """How many jobs of each organization the facts and the anomalies must know, and which jobs changed.
+
+    `reported` counts jobs that are neither unfinished nor deleted; `changed` is None when too many changed.
+    """
+
+    reported: Mapping[UUID, int]
+    changed: Listed | None
 
 
 class SourceSnapshot(Snapshot):
@@ -90,7 +98,7 @@ class SourceSnapshot(Snapshot):
         horizon: int = read_["horizon"]
         if read_["identity"] != (identity or moment.identity) or horizon > moment.horizon:
             return None
-        return horizon if moment.horizon - horizon < _TOO_OLD else None
+        return horizon if moment.horizon - horizon < FARTHEST_BEHIND else None
 
     def _named(self, text: str) -> Iterator[dict[str, Any]]:
         return self.rows_of(text).iter_rows(named=True)
@@ -104,15 +112,15 @@ class SourceSnapshot(Snapshot):
             for frame in self.stream(jobs_statement(asked.fragment)):
                 yield frame.select(*EXTRACTED_COLUMNS).cast(pl.Schema(EXTRACTED_COLUMNS))
 
-    def census(self, asked: Swept) -> pl.DataFrame:
-        """Count what the facts and the anomalies must know of each organization, and what changed.
-
-        Columns: `organization_id`, `reported`, which are jobs neither unfinished nor deleted, and `changed`,
-        which are jobs written since the oldest horizon.
-        """
+    def census(self, asked: Swept) -> Census:
+        """Count the jobs of these organizations, and find those written since the oldest horizon."""
         for settings in self._within_reach(asked, "jobs").settings():
             self.set(settings)
-        return self.rows("source_jobs/census")
+        rows = self.rows("source_jobs/census")
+        reported = dict(zip(uuids(rows["organization_id"]), rows["reported"], strict=True))
+        ids = b"".join(rows["changed_ids"].drop_nulls())
+        changed = [UUID(bytes=ids[start : start + 16]) for start in range(0, len(ids), 16)]
+        return Census(reported, Listed(changed) if rows["changed"].sum() == len(changed) else None)
 
     def checksums(
         self,

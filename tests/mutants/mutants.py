@@ -57,6 +57,12 @@ MUTANTS = (
         test="tests/postgres/test_source.py::test_a_sweep_reads_what_was_written_at_the_horizon_or_later",
     ),
     Mutant(
+        "the count finds what is past the horizon instead of at it",
+        "the oldest transaction that was open is counted and never read",
+        Sql("source_jobs/census").replace("age(j.xmin) <= (", "age(j.xmin) < ("),
+        test="tests/postgres/test_source.py::test_a_sweep_reads_what_was_written_at_the_horizon_or_later",
+    ),
+    Mutant(
         "transaction ids are compared as numbers",
         "nothing is read any more once they have wrapped around",
         Sql("source_jobs/selected_swept").replace(

@@ -23,7 +23,7 @@ from pipelines.postgres.session_settings import SessionSettings
 from pipelines.postgres.snapshot import open_snapshot
 from pipelines.settings import Settings
 from pipelines.source.selections import Asked, CreatedOn, Indexed, Listed, OfOwners, Swept
-from pipelines.source.snapshot import SourceSnapshot, checksums_statement, jobs_statement, open_source
+from pipelines.source.snapshot import Census, SourceSnapshot, checksums_statement, jobs_statement, open_source
 from pipelines.subjects.jobs import FLAGS, JOBS
 from tests.support.planting import (
     DAY,
@@ -116,14 +116,34 @@ def test_a_sweep_reads_what_was_written_at_the_horizon_or_later(
         other = plant_job(source, neighbour)
 
     with open_source(databases.source_url, settings) as now:
-        found = ids(now, Swept({tenant.organization: horizon, neighbour.organization: horizon}))
+        asked = Swept({tenant.organization: horizon, neighbour.organization: horizon})
+        found, counted = ids(now, asked), now.census(asked)
         again = now.moment.horizon
         nothing = ids(now, Swept({tenant.organization: again, neighbour.organization: again}))
 
     assert unchanged["status"].to_list() == ["COMPLETED"]
     assert horizon == xmin(source, late)
-    assert found == [late, other]
+    assert found == [late, other] == found_by(counted)
+    assert counted.reported == {tenant.organization: 1, neighbour.organization: 2}
     assert nothing == []
+
+
+def test_a_count_names_ten_thousand_changes(opened: Opened, source: Connection) -> None:
+    """It counts the jobs of each organization; where more changed, the table has to be swept for them."""
+    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    plant_many(source, tenant, neighbour, jobs=4_000)
+    ever = Swept(dict.fromkeys((tenant.organization, neighbour.organization), 3))
+
+    with opened() as snapshot:
+        few, swept = snapshot.census(ever), ids(snapshot, ever)
+    plant_many(source, tenant, jobs=4_000)
+    with opened() as snapshot:
+        many = snapshot.census(ever)
+
+    assert found_by(few) == swept
+    assert few.reported == {tenant.organization: 4_001, neighbour.organization: 4_001}
+    assert many.changed is None
+    assert many.reported == {tenant.organization: 8_002, neighbour.organization: 4_001}
 
 
 def test_transaction_ids_are_compared_on_their_circle(opened: Opened, source: Connection) -> None:
@@ -139,12 +159,14 @@ def test_transaction_ids_are_compared_on_their_circle(opened: Opened, source: Co
     }
 
     alone = read(opened, *(Swept({tenant.organization: each}, only_listed=True) for each in horizons))
+    with opened() as snapshot:
+        counts = [snapshot.census(Swept({tenant.organization: each}, only_listed=True)) for each in horizons]
     # A neighbour's lowest horizon lets every row pass the first test: its own horizon decides.
     in_company = read(
         opened, *(Swept({tenant.organization: each, neighbour.organization: 3}) for each in horizons)
     )
 
-    assert alone == [[job] if found else [] for found in horizons.values()]
+    assert alone == [[job] if found else [] for found in horizons.values()] == list(map(found_by, counts))
     assert in_company == [[job, theirs] if found else [theirs] for found in horizons.values()]
 
 
@@ -523,6 +545,12 @@ def test_a_snapshot_is_read_only(databases: Databases, settings: Settings, sourc
             opened(databases.source_url, settings) as snapshot,
         ):
             snapshot.rows_of("DELETE FROM orchestration.jobs RETURNING id")
+
+
+def found_by(census: Census) -> list[UUID]:
+    """The jobs that changed, sorted."""
+    assert census.changed is not None
+    return sorted(census.changed.job_ids)
 
 
 def read(opened: Opened, *asked: Asked) -> list[list[UUID]]:
