@@ -40,14 +40,6 @@ def parts_add_up_to_the_whole(pipeline: Pipeline) -> dg.AssetCheckResult:
 
 
 @_of_jobs()
-def every_fact_is_counted_once(pipeline: Pipeline) -> dg.AssetCheckResult:
-    """Per organization, the months' totals count as many jobs as there are facts."""
-    differing = pipeline.ask(checks.organizations_that_differ_from_the_facts)
-    examples = ", ".join(str(organization_id) for organization_id in differing[:_EXAMPLES])
-    return _warning(passed=not differing, organizations_that_differ=len(differing), examples=examples)
-
-
-@_of_jobs()
 def few_jobs_are_not_counted(pipeline: Pipeline) -> dg.AssetCheckResult:
     """Hardly any finished job has to be left out because its row cannot be taken at face value."""
     listed = pipeline.ask(checks.anomalies)
@@ -92,6 +84,23 @@ def cells_equal_the_source(context: dg.AssetCheckExecutionContext, pipeline: Pip
             "differences_of_steps": len(report.steps_found),
         },
     )
+
+
+def _counted(subject: Subject) -> dg.AssetChecksDefinition:
+    plain = subject is JOBS
+
+    @dg.asset_check(
+        asset=CELLS[subject.name],
+        name="every_fact_is_counted_once" if plain else f"all_{subject.name}_are_counted_once",
+        description=f"Per organization, the months' totals count as many {subject.name} as there are facts.",
+        retry_policy=RETRIES,
+    )
+    def counted(pipeline: Pipeline) -> dg.AssetCheckResult:
+        differing = pipeline.ask(checks.organizations_that_differ_from_the_facts, subject)
+        examples = ", ".join(str(organization_id) for organization_id in differing[:_EXAMPLES])
+        return _warning(passed=not differing, organizations_that_differ=len(differing), examples=examples)
+
+    return counted
 
 
 def _published(subject: Subject) -> dg.AssetChecksDefinition:
@@ -163,17 +172,18 @@ def _named(organizations: Mapping[UUID, str]) -> str:
     return ", ".join(f"{key} {said}" for key, said in list(organizations.items())[:_EXAMPLES])
 
 
+_COUNTED: Final = [_counted(subject) for subject in SUBJECTS]
 _PUBLISHED: Final = [_published(subject) for subject in SUBJECTS]
 _COMPLETE: Final = [_complete(subject) for subject in SUBJECTS]
 
-# What an hourly look asks even where no run starts; of other subjects than jobs the first one tells.
-STANDING: Final = (nothing_is_still_broken, _COMPLETE[0], every_line_is_in_its_month)
+# What an hourly look asks even where no run starts.
+STANDING: Final = (nothing_is_still_broken, *_COMPLETE, every_line_is_in_its_month)
 
 CHECKS: Final = (
     parts_add_up_to_the_whole,
-    every_fact_is_counted_once,
     few_jobs_are_not_counted,
     cells_equal_the_source,
+    *_COUNTED,
     *_PUBLISHED,
     *_COMPLETE,
     nothing_is_still_broken,

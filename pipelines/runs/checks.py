@@ -75,7 +75,7 @@ def buckets_that_do_not_add_up(run: Run) -> int:
     return int(found[0]) if found else 0
 
 
-def organizations_that_differ_from_the_facts(run: Run, subject: Subject = JOBS) -> list[UUID]:
+def organizations_that_differ_from_the_facts(run: Run, subject: Subject) -> list[UUID]:
     """The organizations whose months count another number of rows than there are facts."""
     with run.analytics() as connection:
         counted = count_rows(connection, subject)

@@ -27,6 +27,7 @@ ALL_CHECKS = (
     COMPLETE,
     STEPS_PUBLISHED,
     STEPS,
+    STEPS_COUNTED_ONCE,
     IN_ITS_MONTH,
 ) = (
     "parts_add_up_to_the_whole",
@@ -38,6 +39,7 @@ ALL_CHECKS = (
     "metrics_are_complete",
     "all_steps_were_published",
     "steps_are_complete",
+    "all_steps_are_counted_once",
     "every_line_is_in_its_month",
 )
 
@@ -136,16 +138,29 @@ def test_a_lost_month_is_noticed(tenant: Tenant, analytics: psycopg.Connection) 
     }
 
 
-def test_a_lost_fact_is_noticed(tenant: Tenant, settings: Settings) -> None:
-    """The aggregates count a job that the facts no longer have: only its tenant differs."""
-    facts = DeltaTable(settings.facts_location)
-    facts.delete(f"organization_id = X'{tenant.organization.hex}' AND status = 'FAILED'")
+def test_a_lost_fact_is_noticed(
+    tenant: Tenant, databases: Databases, settings: Settings, source: psycopg.Connection
+) -> None:
+    """The aggregates count a job and a step that the facts no longer have: only their tenant differs."""
+    for one in (tenant, plant_tenant(source, "Neighbour of steps")):
+        (job,) = plant_jobs(source, one, [{}])
+        plant_lines(source, one, job, [{"step_name": "send"}])
+    refresh(databases, settings)
+    mine = f"organization_id = X'{tenant.organization.hex}'"
+    DeltaTable(settings.facts_location).delete(f"{mine} AND status = 'FAILED'")
+    DeltaTable(settings.step_facts_location).delete(mine)
 
-    result = checks_run(*LOOKING)
+    result = checks_run(*LOOKING, STEPS_COUNTED_ONCE)
 
     assert result.success, "a warning does not stop anything"
-    assert verdicts(result) == {ADDS_UP: True, COUNTED_ONCE: False, FEW_LEFT_OUT: True}
-    assert found(result, COUNTED_ONCE)["examples"] == str(tenant.organization)
+    assert verdicts(result) == {
+        ADDS_UP: True,
+        COUNTED_ONCE: False,
+        FEW_LEFT_OUT: True,
+        STEPS_COUNTED_ONCE: False,
+    }
+    for check in (COUNTED_ONCE, STEPS_COUNTED_ONCE):
+        assert found(result, check)["examples"] == str(tenant.organization)
 
 
 def test_many_jobs_that_cannot_be_counted_are_noticed(tenant: Tenant, source: psycopg.Connection) -> None:
