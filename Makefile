@@ -26,8 +26,8 @@ test: install ## Run every test, and of what takes long a sample
 test-all: install ## Run everything: both PostgreSQL versions, long histories, every fault point
 	TESTS=all .venv/bin/python -m pytest
 
-costs: install ## Run the tests and print where their time goes
-	.venv/bin/python -m pytest -p tests.support.costs
+costs: install ## Run the tests and print which of them, and which of their fixtures, take longest
+	.venv/bin/python -m pytest --durations=100 --durations-min=0.1
 
 torture: install ## Random histories with kills against the oracle (MINUTES=20)
 	.venv/bin/python -m tests.torture.torture --minutes $(MINUTES)

@@ -1,11 +1,10 @@
 """How long a tenant waits for the database: what the page asks about thirty days, for each of all tenants."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from statistics import median, quantiles
-from typing import Any, Final
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import psycopg
@@ -70,14 +69,3 @@ def _milliseconds(connection: Connection, tenant: Tenant, question: Question, un
         begun = time.perf_counter()
         question(metrics, since=last - timedelta(days=_DAYS), until=last)
         return (time.perf_counter() - begun) * 1000
-
-
-def summary(milliseconds: Sequence[float]) -> tuple[float, float, float]:
-    """Median, p95 and the longest."""
-    return median(milliseconds), quantiles(milliseconds, n=20)[-1], max(milliseconds)
-
-
-def rows_of(taken: Mapping[str, Sequence[float]]) -> Iterator[tuple[Any, ...]]:
-    """The lines of a table."""
-    for name, milliseconds in taken.items():
-        yield name, *(f"{figure:.1f}" for figure in summary(milliseconds))

@@ -115,6 +115,12 @@ def change_job(source: psycopg.Connection, job_id: UUID, **columns: Any) -> None
     )
 
 
+def live_in(source: psycopg.Connection, tenant: Tenant, zone: str | None) -> None:
+    """Move an organization to another time zone."""
+    values = [zone, tenant.organization]
+    source.execute("UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s", values)
+
+
 def without_constraints(source: psycopg.Connection) -> None:
     """Make the source as loose as one that we did not migrate: no foreign keys, no checks, more statuses."""
     constraints = source.execute(

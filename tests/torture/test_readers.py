@@ -12,11 +12,10 @@ from uuid import UUID
 import psycopg
 
 from pipelines.fault_points import FaultPoint, watched_by
-from pipelines.runs.refresh import rebuild
-from pipelines.settings import load_settings
+from pipelines.runs.refresh import rebuild, refresh
 from tests.support.faults.history import History
 from tests.support.faults.runs import Killed, struck_at
-from tests.support.faults.scenarios import damage_facts, reconciles, refreshes
+from tests.support.faults.scenarios import damage_facts, reconcile_all
 from tests.support.faults.starting_point import Place
 from tests.support.oracle import ALL
 from tests.support.planting import NOON, plant_job
@@ -124,7 +123,7 @@ def test_readers_see_old_or_new_figures_and_nothing_else(history: History, place
     """Through refreshes, reconciles, rebuilds, repairs and kills, in one statement or in several."""
     url = place.databases.analytics_url
     allowed: dict[UUID, set[Sight]] = defaultdict(lambda: {NOTHING})
-    refreshes(place)
+    refresh(*place)
     with psycopg.connect(url, autocommit=True) as analytics, watched_by(dawdle):
         before = look(analytics)
 
@@ -137,27 +136,26 @@ def test_readers_see_old_or_new_figures_and_nothing_else(history: History, place
             allowed[key].discard(NOTHING)
         with reading(url) as reader:
             history.goes_on()
-            refreshes(place)
+            refresh(*place)
             between_runs()
             history.loses_jobs()
-            reconciles(place)
+            reconcile_all(*place)
             between_runs()
             for occurrence in KILLS:
                 plant_job(history.source, history.acme, completed_at=NOON)
                 plant_job(history.source, history.borealis, completed_at=NOON)
                 with struck_at(occurrence), suppress(Killed):
-                    refreshes(place)
+                    refresh(*place)
                 between_runs()
-            refreshes(place)
+            refresh(*place)
             between_runs()
-            other_plan = load_settings(rollup_plan="hour=2 day=1 week=3 month=0").rollup_plan
-            rebuild(place.databases, place.settings.model_copy(update={"rollup_plan": other_plan}))
+            rebuild(*place.by_plan("hour=2 day=1 week=3 month=0"))
             between_runs()
-            rebuild(place.databases, place.settings)
+            rebuild(*place)
             between_runs()
             plant_job(history.source, history.neighbour)
             damage_facts(place)
-            refreshes(place)
+            refresh(*place)
             between_runs()
 
     assert {key: seen - allowed[key] for key, seen in reader.seen.items() if seen - allowed[key]} == {}

@@ -15,8 +15,7 @@ from pathlib import Path
 
 from pipelines.postgres.connections import Databases
 from tests.conftest import creating_databases, make_template, running_server
-from tests.support.histories.profiles import PROFILES
-from tests.support.histories.tally import Tally
+from tests.support.histories.profiles import PROFILES, Tally
 from tests.support.watchdog import discard
 
 

@@ -92,10 +92,8 @@ def changed(kind: str, row: Row, *, commit: int = 7) -> Row:
 
 def as_frame(changes: list[Row]) -> pl.DataFrame:
     """What the facts yield."""
-    return pl.DataFrame(
-        changes,
-        schema=schema_of(JOBS.fact.stored_columns) | {"_commit_version": pl.Int64, "_change_type": pl.String},
-    )
+    schema = schema_of(JOBS.fact.stored_columns)
+    return pl.DataFrame(changes, schema | {"_commit_version": pl.Int64, "_change_type": pl.String})
 
 
 def causes_of(changes: list[Row]) -> list[tuple[int, str]]:

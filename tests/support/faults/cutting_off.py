@@ -59,20 +59,17 @@ class Witness:
 
     def sees_it_heal(self, *, thoroughly: bool = EVERYTHING) -> None:
         """After one more run every cell is right, and after that there is nothing left to do."""
-        databases, settings = self._place.databases, self._place.settings
-        self._scenario.heal(self._place)
-        with psycopg.connect(databases.analytics_url) as analytics:
+        self._scenario.heal(*self._place)
+        with psycopg.connect(self._place.databases.analytics_url) as analytics:
             stored = {key: cell for key, cell in cells(analytics).items() if key[0] != self._in_no_zone}
         assert differences(stored, self._expected) == []
         if not thoroughly:
             return
-        well = sorted({key[0] for key in self._expected})
-        verified = verify(databases, settings, organization_ids=well)
+        verified = verify(*self._place, organization_ids=sorted({key[0] for key in self._expected}))
         assert (verified.differences, verified.steps.differences) == ((), ())
-        again = refresh(databases, settings)
-        assert (again.cells_written, again.cells_deleted) == (0, 0)
-        assert again.steps is not None
-        assert (again.steps.cells_written, again.steps.cells_deleted) == (0, 0)
+        again = refresh(*self._place)
+        written = [(each.cells_written, each.cells_deleted) for each in (again, again.steps)]
+        assert written == [(0, 0)] * 2
 
     def _published(self) -> Published:
         return by_organization(self._place.published(), self._rows, self._owners)
@@ -85,7 +82,7 @@ def prepared(
     scenario.prepared(history, place)
     beginning, witness = StartingPoint(place), Witness(scenario, history, place)
     with recorded() as points:
-        scenario.run(place)
+        scenario.run(*place)
     witness.sees_the_end()
     return points, beginning, witness
 
@@ -106,7 +103,7 @@ def cut_off(scenario: Scenario, history: History, place: Place) -> CutOff:
             continue
         beginning.again()
         with struck_at(occurrence) as passed, pytest.raises(Killed):
-            scenario.run(place)
+            scenario.run(*place)
         assert passed == points[: occurrence + 1]
         fired[point] += 1
         left = witness.sees_before_or_after(), place.facts()
@@ -132,5 +129,5 @@ def _watched_run(scenario: Scenario, place: Place) -> tuple[list[FaultPoint], li
             committed.append((rows, sorted(place.settings.home.rglob("*.json"))))
 
         with watched_by(watch):
-            scenario.run(place)
+            scenario.run(*place)
     return points, committed

@@ -14,12 +14,13 @@ from tests.support.planting import (
     NOON,
     Tenant,
     change_job,
+    live_in,
     plant_job,
     plant_jobs,
     plant_lines,
     plant_tenant,
     without_constraints,
-)
+)  # fmt: skip
 
 SINCE, UNTIL = NOON - 100 * DAY, NOON + 100 * DAY
 
@@ -54,11 +55,8 @@ class History:
         acme, borealis, neighbour, troubled = (
             plant_tenant(source, name) for name in ("Acme", "Borealis", "Neighbour", "Troubled")
         )
-        for tenant, zone in ((acme, "America/New_York"), (neighbour, "Europe/Berlin")):
-            source.execute(
-                "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s",
-                [zone, tenant.organization],
-            )
+        live_in(source, acme, "America/New_York")
+        live_in(source, neighbour, "Europe/Berlin")
         plant_jobs(source, neighbour, [{}, {"completed_at": NOON + DAY, "status": "FAILED"}])
         acmes = plant_jobs(
             source,
@@ -100,19 +98,10 @@ class History:
         change_job(source, self.acmes[0], status="RUNNING", completed_at=None)
         change_job(source, self.boreals[2], status="COMPLETED", completed_at=NOON + 31 * DAY)
         # Edited, and moved to another organization.
-        change_job(
-            source,
-            self.acmes[2],
-            started_at=NOON + 20 * DAY - MINUTE,
-            completed_at=NOON + 20 * DAY,
-            workflow_id=acme.workflows[0],
-        )
-        change_job(
-            source,
-            self.acmes[3],
-            organization_id=borealis.organization,
-            workflow_id=borealis.workflows[0],
-        )
+        later = {"started_at": NOON + 20 * DAY - MINUTE, "completed_at": NOON + 20 * DAY}
+        change_job(source, self.acmes[2], workflow_id=acme.workflows[0], **later)
+        place = {"organization_id": borealis.organization, "workflow_id": borealis.workflows[0]}
+        change_job(source, self.acmes[3], **place)
         # A step comes late, and one is edited.
         plant_lines(source, acme, self.acmes[2], [{"step_name": "send", "timestamp": NOON - 40 * DAY}])
         source.execute(
@@ -131,22 +120,24 @@ class History:
         source.execute(
             "UPDATE orchestration.workflows SET name = 'Renamed' WHERE id = %s", [acme.workflows[0]]
         )
-        source.execute(
-            "UPDATE orchestration.organizations SET time_zone = 'Asia/Tokyo' WHERE id = %s",
-            [borealis.organization],
-        )
+        live_in(source, borealis, "Asia/Tokyo")
         plant_jobs(source, plant_tenant(source, "Cadmus"), [{}, {"completed_at": NOON + 40 * DAY}])
         # Nobody can tell where its days begin.
         plant_job(source, self.troubled, completed_at=NOON + DAY)
-        source.execute(
-            "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s",
-            [NOWHERE, self.troubled.organization],
-        )
+        live_in(source, self.troubled, NOWHERE)
 
     def loses_jobs(self) -> None:
         """Delete jobs for good, which only a checksum comparison can find."""
         self.source.execute(
             "DELETE FROM orchestration.jobs WHERE id = ANY(%s)", [[self.acmes[6], self.boreals[4]]]
+        )
+
+    def has_a_backlog(self, jobs: int) -> None:
+        """Insert many jobs that have not begun."""
+        self.source.execute(
+            "INSERT INTO orchestration.jobs (id, organization_id, workflow_id, status, created_at)"
+            " SELECT gen_random_uuid(), %s, %s, 'PENDING', %s FROM generate_series(1, %s)",
+            [self.acme.organization, self.acme.workflows[0], NOON, jobs],
         )
 
     def cells(self) -> Cells:
@@ -170,9 +161,8 @@ class History:
 
     def in_no_zone(self) -> UUID | None:
         """The organization that lives in no zone, if it does by now."""
-        row = self.source.execute(
-            "SELECT id FROM orchestration.organizations WHERE time_zone = %s", [NOWHERE]
-        ).fetchone()
+        select = "SELECT id FROM orchestration.organizations WHERE time_zone = %s"
+        row = self.source.execute(select, [NOWHERE]).fetchone()
         return row and row[0]
 
     def owners(self) -> dict[UUID, UUID]:

@@ -13,8 +13,7 @@ from hypothesis.stateful import get_state_machine_test
 
 from pipelines.postgres.connections import Databases, connections_reused
 from tests.support.histories.machine import machine_of
-from tests.support.histories.profiles import Profile
-from tests.support.histories.tally import Tally
+from tests.support.histories.profiles import Profile, Tally
 from tests.support.histories.world import World
 from tests.support.sampling import EVERYTHING
 

@@ -8,8 +8,7 @@ from uuid import UUID
 
 import psycopg
 
-from tests.support.histories.books import Books, Row
-from tests.support.histories.unseen import Unseen
+from tests.support.histories.books import Books, Row, Unseen
 
 COLUMNS = Row._fields
 
@@ -56,36 +55,31 @@ class Source:
     def insert(self, job: UUID, row: Row, within: Transaction | None = None) -> None:
         """A new job."""
         values = ", ".join(f"%({name})s" for name in ("id", *COLUMNS))
-
-        def entry() -> None:
-            self.books.jobs[job] = row
-            self.unseen.write(job, row.organization_id)
-
-        self._write(
-            f"INSERT INTO orchestration.jobs (id, {', '.join(COLUMNS)}) VALUES ({values})",
-            {"id": job, **row._asdict()},
-            job,
-            entry,
-            within,
-        )
+        text = f"INSERT INTO orchestration.jobs (id, {', '.join(COLUMNS)}) VALUES ({values})"
+        self._write(text, job, within, row._asdict())
 
     def change(self, job: UUID, within: Transaction | None = None, **columns: Any) -> None:
         """New values in some columns; `updated_at` stays what it was unless it is one of them."""
         assignments = ", ".join(f"{name} = %({name})s" for name in columns)
+        text = f"UPDATE orchestration.jobs SET {assignments} WHERE id = %(id)s"
+        self._write(text, job, within, columns)
+
+    def _write(self, text: str, job: UUID, within: Transaction | None, columns: dict[str, Any]) -> None:
+        """Carry out a statement; the books hear of it when it is committed."""
 
         def entry() -> None:
-            before = self.books.jobs[job]
-            after = before._replace(**columns)
+            before = self.books.jobs.get(job)
+            after = before._replace(**columns) if before else Row(**columns)
             self.books.jobs[job] = after
-            self.unseen.write(job, before.organization_id, after.organization_id)
+            self.unseen.write(job, after.organization_id, (before or after).organization_id)
 
-        self._write(
-            f"UPDATE orchestration.jobs SET {assignments} WHERE id = %(id)s",
-            {"id": job, **columns},
-            job,
-            entry,
-            within,
-        )
+        if within is None:
+            self._connection.execute(text, {"id": job, **columns})
+            entry()
+        else:
+            within.connection.execute(text, {"id": job, **columns})
+            within.locked.add(job)
+            within.entries.append(entry)
 
     def delete_job(self, job: UUID) -> None:
         """Nothing is left of a job."""
@@ -133,22 +127,6 @@ class Source:
         )
         self.books.zones[organization] = zone
         self.unseen.affect(organization)
-
-    def _write(
-        self,
-        text: str,
-        values: dict[str, Any],
-        job: UUID,
-        entry: Callable[[], None],
-        within: Transaction | None,
-    ) -> None:
-        if within is None:
-            self._connection.execute(text, values)
-            entry()
-        else:
-            within.connection.execute(text, values)
-            within.locked.add(job)
-            within.entries.append(entry)
 
     def _forget(self, job: UUID) -> None:
         row = self.books.jobs.pop(job)
