@@ -86,9 +86,8 @@ def measure(home: Path, jobs: int) -> None:
             # So that neither of the two pays for the marks that the first reader of new rows leaves.
             connection.execute("VACUUM (ANALYZE) orchestration.jobs")
             connection.execute("CREATE SCHEMA bench")
-            connection.execute(
-                "CREATE TABLE bench.aggregate_metrics (LIKE analytics.aggregate_metrics INCLUDING ALL)"
-            )
+            like = "LIKE analytics.aggregate_metrics INCLUDING ALL"
+            connection.execute(f"CREATE TABLE bench.aggregate_metrics ({like})")
             connection.execute("ALTER TABLE bench.aggregate_metrics DROP COLUMN definition_version")
         days = (month.until - month.since).days
         console.print(f"{month.jobs:,} jobs of {len(month.organization_ids)} organizations in {days} days")
@@ -114,9 +113,8 @@ def scenarios(url: str, month: GeneratedMonth) -> Iterator[tuple[str, Sequence[U
     yield "an hour, 1 % changed", None, False
     yield "nothing changed", (), False
     biggest = month.organization_ids[0]
-    change(
-        url, "late_job", {"organization_id": biggest, "completed_before": month.until - timedelta(days=20)}
-    )
+    before = month.until - timedelta(days=20)
+    change(url, "late_job", {"organization_id": biggest, "completed_before": before})
     yield "one late job", [biggest], False
 
 

@@ -18,17 +18,15 @@ ALL = UUID("00000000-0000-0000-0000-000000000000")
 NO_CLIENT = UUID("ffffffff-ffff-ffff-ffff-ffffffffffff")
 
 COUNTS = ("total_executions", "completed_executions", "failed_executions", "timed_executions")
-SHARES = {
-    "median_duration_ms": Fraction(1, 2),
-    "p90_duration_ms": Fraction(9, 10),
-    "p95_duration_ms": Fraction(19, 20),
-    "p99_duration_ms": Fraction(99, 100),
+_SHARES = {
+    "median": Fraction(1, 2),
+    "p90": Fraction(9, 10),
+    "p95": Fraction(19, 20),
+    "p99": Fraction(99, 100),
 }
+SHARES = {f"{name}_duration_ms": share for name, share in _SHARES.items()}
 # Of completed jobs alone.
-COMPLETED_SHARES = {
-    "median_completed_duration_ms": Fraction(1, 2),
-    "p95_completed_duration_ms": Fraction(19, 20),
-}
+COMPLETED_SHARES = {f"{name}_completed_duration_ms": _SHARES[name] for name in ("median", "p95")}
 
 # By how many dimensions at most a period is broken down.
 Depths = tuple[tuple[str, int], ...]

@@ -21,8 +21,6 @@ from tests.support.oracle import ALL
 from tests.support.planting import NOON, plant_job
 from tests.torture.conftest import Tell
 
-PERIODS = ("hour", "day", "week", "month")
-
 
 class Sight(NamedTuple):
     """What is shown of one organization: how many jobs each period counts, and a checksum of all figures."""
@@ -34,6 +32,7 @@ class Sight(NamedTuple):
     figures: str
 
 
+PERIODS = Sight._fields[:4]
 NOTHING = Sight(0, 0, 0, 0, "")
 
 Sights = dict[UUID, Sight]
@@ -69,8 +68,7 @@ def look_closely(analytics: psycopg.Connection) -> Sights:
     counts: dict[UUID, dict[str, int]] = defaultdict(dict)
     with analytics.transaction():
         for period in PERIODS:
-            rows = analytics.execute(ONE_PERIOD, {"period": period, "all": ALL})
-            for key, total in rows:
+            for key, total in analytics.execute(ONE_PERIOD, {"period": period, "all": ALL}):
                 counts[key][period] = int(total)
             time.sleep(0.005)
         figures = {key: sight.figures for key, sight in look(analytics).items()}
@@ -111,9 +109,6 @@ def reading(url: str) -> Iterator[Reader]:
         done.result()
 
 
-KILLS = range(18, 60, 7)
-
-
 def dawdle(_point: FaultPoint) -> None:
     """Give whoever reads the time to see what is there at each point."""
     time.sleep(0.02)
@@ -141,9 +136,9 @@ def test_readers_see_old_or_new_figures_and_nothing_else(history: History, place
             history.loses_jobs()
             reconcile_all(*place)
             between_runs()
-            for occurrence in KILLS:
-                plant_job(history.source, history.acme, completed_at=NOON)
-                plant_job(history.source, history.borealis, completed_at=NOON)
+            for occurrence in range(18, 60, 7):
+                for tenant in (history.acme, history.borealis):
+                    plant_job(history.source, tenant, completed_at=NOON)
                 with struck_at(occurrence), suppress(Killed):
                     refresh(*place)
                 between_runs()

@@ -131,9 +131,8 @@ def test_negative_durations_are_listed_and_counted_but_not_timed(
     """Each order that ends before it starts is listed once, is in the totals, and is in no duration."""
     negative = loaded.oracle["anomalies"]["completed_at < started_at"]
 
-    listed = stored.execute(
-        "SELECT reason, effect, count(DISTINCT job_id) FROM analytics.job_anomalies GROUP BY 1, 2"
-    ).fetchall()
+    select = "SELECT reason, effect, count(DISTINCT job_id) FROM analytics.job_anomalies GROUP BY 1, 2"
+    listed = stored.execute(select).fetchall()
     counted, timed, shortest = stored.execute(
         "SELECT sum(total_executions), sum(timed_executions), min(min_duration_ms)"
         " FROM analytics.aggregate_metrics WHERE period = 'month'"

@@ -8,7 +8,8 @@ import pytest
 from pipelines.facts.change_feed import with_cause
 from pipelines.frames import schema_of
 from pipelines.subjects.jobs import JOBS
-from tests.support.fact_changes import DAY, MINUTE, NOON, Row, change
+from tests.support.fact_changes import Row, change
+from tests.support.planting import DAY, MINUTE, NOON
 
 COUNTS = change(1)
 LATER = {"started_at": NOON + DAY, "completed_at": NOON + DAY + MINUTE}

@@ -70,11 +70,7 @@ def test_a_dropped_month_is_sealed(month: StepPipeline) -> None:
     drop_january(month)
 
     wide = {"since": JANUARY - 60 * DAY, "until": FEBRUARY + 60 * DAY}
-    runs = [
-        month.refresh(),
-        month.reconcile(**wide),
-        month.reconcile_created(accept_deletes=True),
-    ]
+    runs = month.refresh(), month.reconcile(**wide), month.reconcile_created(accept_deletes=True)
     kept = month.step_cells()
     sealed = month.verify().steps
     shutil.rmtree(month.settings.step_facts_location)
@@ -82,8 +78,7 @@ def test_a_dropped_month_is_sealed(month: StepPipeline) -> None:
 
     assert [report.steps.cells_deleted for report in runs] == [0, 0, 0]
     assert kept == before
-    assert (sealed.differences, sealed.cells_pending) == ((), 0)
-    assert sealed.cells_sealed > 0
+    assert (sealed.differences, sealed.cells_pending, sealed.cells_sealed > 0) == ((), 0, True)
     assert month.step_cells() == before
     assert month.verify().steps.differences == ()
 
@@ -135,8 +130,5 @@ def drop_january(month: StepPipeline) -> None:
     """Do what retention does to the first month."""
     with month.source.transaction():
         month.source.execute("DELETE FROM orchestration.execution_logs WHERE timestamp < %s", [FEBRUARY])
-        month.source.execute(
-            "INSERT INTO orchestration.execution_log_months (month_start, month_end, dropped_at)"
-            " VALUES (%s, %s, now())",
-            [JANUARY, FEBRUARY],
-        )
+        dropped = "orchestration.execution_log_months (month_start, month_end, dropped_at)"
+        month.source.execute(f"INSERT INTO {dropped} VALUES (%s, %s, now())", [JANUARY, FEBRUARY])

@@ -73,18 +73,16 @@ def happen(
 ) -> None:
     """Let one thing happen; what there is nothing for does not."""
     own = [each.organization for each in tenants]
-    ids = pipeline.source.execute(
-        "SELECT id FROM orchestration.execution_logs WHERE organization_id = ANY (%s) ORDER BY id", [own]
-    ).fetchall()
+    select = "SELECT id FROM orchestration.execution_logs WHERE organization_id = ANY (%s) ORDER BY id"
+    ids = pipeline.source.execute(select, [own]).fetchall()
     match act:
         case "write":
             plant_lines(pipeline.source, tenants[which // 3], jobs[which], what)
         case "edit" if ids:
             pipeline.change_line(ids[which % len(ids)][0], **what)
         case "delete line" if ids:
-            pipeline.source.execute(
-                "DELETE FROM orchestration.execution_logs WHERE id = %s", ids[which % len(ids)]
-            )
+            delete = "DELETE FROM orchestration.execution_logs WHERE id = %s"
+            pipeline.source.execute(delete, ids[which % len(ids)])
         case "reassign":
             pipeline.change_job(jobs[which], workflow_id=tenants[which // 3].workflows[what])
         case "delete job":

@@ -24,11 +24,8 @@ def measured(pipeline: StepPipeline) -> StepPipeline:
     first, second = pipeline.tenant.workflows
     sends = [{"step_name": "send", "duration_ms": ms, "timestamp": NOON - ms * HOUR} for ms in range(1, 101)]
     pipeline.plant_lines(*sends, workflow_id=first)
-    pipeline.plant_lines(
-        {"step_name": "send", "duration_ms": 1000, "timestamp": NOON + 3 * DAY, "level": "ERROR"},
-        {"step_name": "open", "level": "WARN"},
-        workflow_id=second,
-    )
+    late = {"step_name": "send", "duration_ms": 1000, "timestamp": NOON + 3 * DAY, "level": "ERROR"}
+    pipeline.plant_lines(late, {"step_name": "open", "level": "WARN"}, workflow_id=second)
     pipeline.refresh()
     return pipeline
 
@@ -46,10 +43,10 @@ def test_one_bucket_is_exact(steps: StepAnalyticsRepository) -> None:
     send, opened = steps.get_step_duration_stats(since=JANUARY, until=FEBRUARY)
 
     assert (send.which, opened.which) == ("send", "open")
-    assert (send["total_executions"], send["timed_executions"], send["failed_executions"]) == (100, 100, 0)
-    assert (send["average_duration_ms"], send["min_duration_ms"], send["max_duration_ms"]) == (50.5, 1, 100)
-    assert send["median_duration_ms"] == 50.5
-    assert send["p90_duration_ms"] == pytest.approx(90.1, rel=1e-12)
+    counts = [send[f"{name}_executions"] for name in ("total", "timed", "failed")]
+    figures = [send[f"{name}_duration_ms"] for name in ("average", "min", "max", "median", "p90")]
+    assert counts == [100, 100, 0]
+    assert figures == [50.5, 1, 100, 50.5, pytest.approx(90.1, rel=1e-12)]
     assert (send.estimated, send.relative_error) == (False, 0)
     counts = (opened["warned_executions"], opened["timed_executions"])
     assert (*counts, opened["average_duration_ms"]) == (1, 0, None)

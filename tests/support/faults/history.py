@@ -52,36 +52,29 @@ class History:
     def begun(cls, url: str, source: psycopg.Connection) -> "History":
         """Plant four organizations, their days by three kinds of clocks, with a few jobs each."""
         without_constraints(source)
-        acme, borealis, neighbour, troubled = (
-            plant_tenant(source, name) for name in ("Acme", "Borealis", "Neighbour", "Troubled")
-        )
+        names = ("Acme", "Borealis", "Neighbour", "Troubled")
+        acme, borealis, neighbour, troubled = (plant_tenant(source, name) for name in names)
         live_in(source, acme, "America/New_York")
         live_in(source, neighbour, "Europe/Berlin")
         plant_jobs(source, neighbour, [{}, {"completed_at": NOON + DAY, "status": "FAILED"}])
-        acmes = plant_jobs(
-            source,
-            acme,
-            [
-                {},
-                {"completed_at": NOON + HOUR, "status": "FAILED"},
-                {"completed_at": NOON + 8 * DAY, "workflow_id": acme.workflows[1]},
-                {"completed_at": NOON + 8 * DAY, "client_id": None},
-                {"initiator_type": None, "started_at": NOON + MINUTE},
-                {"started_at": None},
-                {"completed_at": NOON + 2 * DAY},
-            ],
-        )
-        boreals = plant_jobs(
-            source,
-            borealis,
-            [
-                {"completed_at": NOON - 12 * HOUR},
-                {"completed_at": NOON + 11 * HOUR, "workflow_id": borealis.workflows[1]},
-                {"completed_at": NOON + 30 * DAY, "status": "FAILED"},
-                {"deleted_at": NOON},
-                {"completed_at": NOON + 3 * DAY},
-            ],
-        )
+        jobs: list[dict[str, Any]] = [
+            {},
+            {"completed_at": NOON + HOUR, "status": "FAILED"},
+            {"completed_at": NOON + 8 * DAY, "workflow_id": acme.workflows[1]},
+            {"completed_at": NOON + 8 * DAY, "client_id": None},
+            {"initiator_type": None, "started_at": NOON + MINUTE},
+            {"started_at": None},
+            {"completed_at": NOON + 2 * DAY},
+        ]
+        acmes = plant_jobs(source, acme, jobs)
+        jobs = [
+            {"completed_at": NOON - 12 * HOUR},
+            {"completed_at": NOON + 11 * HOUR, "workflow_id": borealis.workflows[1]},
+            {"completed_at": NOON + 30 * DAY, "status": "FAILED"},
+            {"deleted_at": NOON},
+            {"completed_at": NOON + 3 * DAY},
+        ]
+        boreals = plant_jobs(source, borealis, jobs)
         plant_job(source, troubled)
         for tenant, jobs in ((acme, acmes), (borealis, boreals)):
             for number, job in enumerate(jobs):
@@ -104,22 +97,18 @@ class History:
         change_job(source, self.acmes[3], **place)
         # A step comes late, and one is edited.
         plant_lines(source, acme, self.acmes[2], [{"step_name": "send", "timestamp": NOON - 40 * DAY}])
-        source.execute(
-            "UPDATE orchestration.execution_logs SET level = 'FATAL' WHERE job_id = %s", [self.boreals[4]]
-        )
+        edit = "UPDATE orchestration.execution_logs SET level = 'FATAL' WHERE job_id = %s"
+        source.execute(edit, [self.boreals[4]])
         # Deleted and restored.
         change_job(source, self.acmes[1], deleted_at=NOON)
         change_job(source, self.boreals[3], deleted_at=None)
         # One anomaly is repaired and another turns up; a third comes with a workflow that changes hands.
         change_job(source, self.acmes[5], started_at=NOON - MINUTE)
         change_job(source, self.boreals[0], started_at=NOON + DAY)
-        source.execute(
-            "UPDATE orchestration.workflows SET organization_id = %s, name = 'Sold' WHERE id = %s",
-            [acme.organization, borealis.workflows[1]],
-        )
-        source.execute(
-            "UPDATE orchestration.workflows SET name = 'Renamed' WHERE id = %s", [acme.workflows[0]]
-        )
+        sell = "UPDATE orchestration.workflows SET organization_id = %s, name = 'Sold' WHERE id = %s"
+        source.execute(sell, [acme.organization, borealis.workflows[1]])
+        rename = "UPDATE orchestration.workflows SET name = 'Renamed' WHERE id = %s"
+        source.execute(rename, [acme.workflows[0]])
         live_in(source, borealis, "Asia/Tokyo")
         plant_jobs(source, plant_tenant(source, "Cadmus"), [{}, {"completed_at": NOON + 40 * DAY}])
         # Nobody can tell where its days begin.
@@ -128,9 +117,8 @@ class History:
 
     def loses_jobs(self) -> None:
         """Delete jobs for good, which only a checksum comparison can find."""
-        self.source.execute(
-            "DELETE FROM orchestration.jobs WHERE id = ANY(%s)", [[self.acmes[6], self.boreals[4]]]
-        )
+        lost = [self.acmes[6], self.boreals[4]]
+        self.source.execute("DELETE FROM orchestration.jobs WHERE id = ANY(%s)", [lost])
 
     def has_a_backlog(self, jobs: int) -> None:
         """Insert many jobs that have not begun."""

@@ -91,9 +91,8 @@ def cells_are_damaged(_history: History, place: Place) -> None:
             " failed_executions = failed_executions + 1 WHERE period = 'hour' AND workflow_id <> %s",
             [ALL],
         )
-        analytics.execute(
-            "DELETE FROM analytics.aggregate_metrics WHERE period = 'week' AND client_id = %s", [ALL]
-        )
+        some = "period = 'week' AND client_id = %s"
+        analytics.execute(f"DELETE FROM analytics.aggregate_metrics WHERE {some}", [ALL])
 
 
 def cells_were_restated(history: History, place: Place) -> None:

@@ -60,11 +60,8 @@ class Place(NamedTuple):
         """Every row of every table that readers may look into, as of one moment."""
         with psycopg.connect(self.databases.analytics_url, row_factory=dict_row) as analytics:
             analytics.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-            select = "SELECT * FROM analytics.{} {}"
-            return {
-                table: analytics.execute(select.format(table, _OF_JOBS.get(table, ""))).fetchall()
-                for table in TABLES
-            }
+            selects = {of: f"SELECT * FROM analytics.{of} {_OF_JOBS.get(of, '')}" for of in TABLES}
+            return {table: analytics.execute(select).fetchall() for table, select in selects.items()}
 
     def facts(self) -> tuple[Any, ...]:
         """All that a later run will find in the home: rows by version, and how many files of each kind."""
@@ -112,13 +109,11 @@ def by_organization(rows: Rows, before: Rows, owners: Mapping[UUID, UUID]) -> Pu
     for table, column in TABLES.items():
         for row in rows[table]:
             owner = owners.get(row[column], row.get("organization_id", row[column]))
-            found[owner][table].append(
-                {
-                    name: value if name not in OF_THE_RUN or value is None or repr(value) in known else "new"
-                    for name, value in row.items()
-                    if name not in LEFT_OUT
-                }
-            )
+            told = {name: value for name, value in row.items() if name not in LEFT_OUT}
+            for name in OF_THE_RUN & told.keys():
+                if told[name] is not None and repr(told[name]) not in known:
+                    told[name] = "new"
+            found[owner][table].append(told)
     for each in found.values():
         for table in TABLES:
             each[table].sort(key=repr)

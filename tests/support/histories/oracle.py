@@ -45,10 +45,8 @@ def anomalies(books: Books, clocks: Mapping[UUID, datetime]) -> set[Anomaly]:
     for job, row in books.jobs.items():
         if row.organization_id not in clocks or not reported(row):
             continue
-        found.update(
-            Anomaly(job, row.organization_id, reason, "not_counted")
-            for reason in _hindrances(row, books, clocks)
-        )
+        for reason in _hindrances(row, books, clocks):
+            found.add(Anomaly(job, row.organization_id, reason, "not_counted"))
         if row.status in ("COMPLETED", "FAILED") and _is_before(row.completed_at, row.started_at):
             found.add(Anomaly(job, row.organization_id, "negative_duration", "not_timed"))
     return found

@@ -93,9 +93,8 @@ class Run:
         """The settings by which changed rows are found."""
         tier = Tier.INDEXED if self.kind.startswith("indexed") else Tier.SWEEP
         every = timedelta(milliseconds=1) if self.kind == "indexed and due" else DAY
-        return settings.model_copy(
-            update={"extraction": tier, "lookback": self.lookback, "sweep_every": every}
-        )
+        update = {"extraction": tier, "lookback": self.lookback, "sweep_every": every}
+        return settings.model_copy(update=update)
 
     def ask(self, databases: Databases, settings: Settings) -> RefreshReport | None:
         """Have the engine do it."""

@@ -174,9 +174,8 @@ class World:
         self.connection.execute(";".join(f"DELETE FROM {table}" for table in tables))
 
     def _restore(self, schema: str, tables: Any) -> None:
-        self.connection.execute(
-            ";".join(f"INSERT INTO {schema}.{table} TABLE saved.{schema}_{table}" for table in tables)
-        )
+        for table in tables:
+            self.connection.execute(f"INSERT INTO {schema}.{table} TABLE saved.{schema}_{table}")
 
 
 @dataclass(frozen=True)
@@ -197,12 +196,8 @@ class Facts:
 
     def jobs(self, version: int) -> dict[UUID, list[Job]]:
         """The jobs that counted at a version, by organization; a job counts once at most."""
-        rows = (
-            pl.scan_delta(str(self.folder), version=version)
-            .filter(pl.col("gone").is_null())
-            .select("job_id", *Job._fields)
-            .collect()
-        )
+        counting = pl.scan_delta(str(self.folder), version=version).filter(pl.col("gone").is_null())
+        rows = counting.select("job_id", *Job._fields).collect()
         assert rows["job_id"].n_unique() == rows.height, "a job counts twice in the facts"
         found: dict[UUID, list[Job]] = defaultdict(list)
         for _, organization, workflow, client, *rest in rows.iter_rows():
