@@ -10,26 +10,32 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 from rich.console import Console
 from rich.table import Table
 
 from pipelines.devtools.generated_month import GeneratedMonth, generate_month
 from pipelines.postgres.connections import Databases, open_databases
+from pipelines.postgres.grants import grants
 from pipelines.postgres.migrations import migrate
+from pipelines.query.metrics import AnalyticsRepository
+from pipelines.query.tenant import Tenant, admit, read_as
 from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings, load_settings
 from pipelines.source.selections import Swept
 from pipelines.source.snapshot import jobs_statement, open_source
 from pipelines.subjects.dimensions import ALL_OF_EACH, NO_CLIENT, UNKNOWN_INITIATOR
+from pipelines.subjects.rollup import Period
 from tests.bench.logs import measure_logs
-from tests.bench.reads import measure_reads
 
 HERE = Path(__file__).parent
 
@@ -48,6 +54,21 @@ COMMANDS: dict[str, tuple[list[str | Path], float | None]] = {
     "execmetrics --help": ([PROGRAM, "--help"], 0.4),
     "execmetrics status": ([PROGRAM, "status"], 1.0),
     "execmetrics refresh that finds nothing": ([PROGRAM, "refresh"], None),
+}
+
+
+READER = "bench_reader"
+DAYS = 30
+
+Question = Callable[..., object]
+
+# The rows of a chart, then what its tiles and tables add up.
+QUESTIONS: Mapping[str, Question] = {
+    "the days": lambda metrics, **days: metrics.get_metrics(period=Period.DAY, **days),
+    "the hours": lambda metrics, **days: metrics.get_metrics(period=Period.HOUR, **days),
+    "counts, means and percentiles": lambda metrics, **days: metrics.get_total(**days),
+    "all workflows": lambda metrics, **days: metrics.get_breakdown("workflow_id", **days),
+    "all clients": lambda metrics, **days: metrics.get_breakdown("client_id", **days),
 }
 
 
@@ -188,6 +209,44 @@ def processor_seconds(command: list[str | Path], environment: dict[str, str]) ->
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0, command
     return used.ru_utime + used.ru_stime
+
+
+@contextmanager
+def reading(url: str, settings: Settings) -> Iterator[psycopg.Connection]:
+    """Yield a connection as a role that may only read, as `execmetrics grants` makes one."""
+    with psycopg.connect(url, autocommit=True) as owner:
+        owner.execute(f"CREATE ROLE {READER} LOGIN NOBYPASSRLS")
+        printed = grants(settings, source_reader="source", writer="writer", dashboard_reader=READER)
+        (reader,) = (each for each in printed if each.purpose == "dashboard_reader")
+        for statement in reader.statements:
+            owner.execute(statement)
+    with psycopg.connect(make_conninfo(url, user=READER)) as connection:
+        yield connection
+
+
+def measure_reads(url: str, settings: Settings, month: GeneratedMonth) -> dict[str, list[float]]:
+    """Milliseconds of each question for each organization, the second time that it asks, decoded."""
+    taken: dict[str, list[float]] = {name: [] for name in QUESTIONS}
+    with reading(url, settings) as connection:
+        for organization_id in month.organization_ids:
+            for first in (True, False):
+                for name, question in QUESTIONS.items():
+                    milliseconds = _milliseconds(connection, admit(organization_id), question, month.until)
+                    if not first:
+                        taken[name].append(milliseconds)
+    return taken
+
+
+def _milliseconds(reader: psycopg.Connection, tenant: Tenant, question: Question, until: datetime) -> float:
+    with reader.transaction():
+        read_as(reader, tenant)
+        metrics = AnalyticsRepository(reader, tenant)
+        # Days by the tenant's own clocks, as its page asks.
+        zone = ZoneInfo(metrics.get_completeness().time_zone)
+        last = datetime(until.year, until.month, until.day, tzinfo=zone)
+        begun = time.perf_counter()
+        question(metrics, since=last - timedelta(days=DAYS), until=last)
+        return (time.perf_counter() - begun) * 1000
 
 
 def sweep(url: str, settings: Settings, month: GeneratedMonth) -> str:

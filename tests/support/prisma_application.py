@@ -72,13 +72,9 @@ def change_job(source: psycopg.Connection, job: str, **columns: Any) -> None:
 
 def insert(source: psycopg.Connection, table: str, **columns: Any) -> None:
     """Insert one row."""
-    source.execute(
-        SQL("INSERT INTO {} ({}) VALUES ({})").format(
-            Identifier(table),
-            SQL(", ").join(map(Identifier, columns)),
-            SQL(", ").join(SQL("{}").format(value) for value in columns.values()),
-        )
-    )
+    names = SQL(", ").join(map(Identifier, columns))
+    values = SQL(", ").join(SQL("{}").format(value) for value in columns.values())
+    source.execute(SQL("INSERT INTO {} ({}) VALUES ({})").format(Identifier(table), names, values))
 
 
 def wall_clock(moment: datetime) -> datetime:

@@ -72,10 +72,8 @@ def look_closely(analytics: psycopg.Connection) -> Sights:
                 counts[key][period] = int(total)
             time.sleep(0.005)
         figures = {key: sight.figures for key, sight in look(analytics).items()}
-    return {
-        key: Sight(*(counts[key].get(period, 0) for period in PERIODS), figures.get(key, ""))
-        for key in counts.keys() | figures.keys()
-    }
+    totals = {key: [counts[key].get(period, 0) for period in PERIODS] for key in {*counts, *figures}}
+    return {key: Sight(*each, figures.get(key, "")) for key, each in totals.items()}
 
 
 class Reader:

@@ -38,6 +38,11 @@ class Books:
     clients: dict[UUID, UUID] = field(default_factory=dict)
     jobs: dict[UUID, Row] = field(default_factory=dict)
 
+    def owned_by(self, organization: UUID) -> tuple[list[UUID], ...]:
+        """The workflows and the clients of an organization."""
+        both = (self.workflows, self.clients)
+        return tuple([id_ for id_, owner in owners.items() if owner == organization] for owners in both)
+
     def photo(self) -> "Books":
         """The books as they are now, whatever is written later."""
         return Books(*map(dict, vars(self).values()))

@@ -25,14 +25,8 @@ LOOKBACKS = (timedelta(seconds=6), timedelta(minutes=30))
 Cut = tuple[FaultPoint | None, int]
 
 # While the source is read, and on the way from there to the table.
-MEANWHILE = (
-    FaultPoint.NAMES_READ,
-    FaultPoint.JOBS_READ,
-    FaultPoint.SNAPSHOT_CLOSED,
-    FaultPoint.SNAPSHOT_CLOSED,
-    FaultPoint.FACTS_ABSORBED,
-    FaultPoint.CELLS_COMPUTED,
-)
+MEANWHILE = (FaultPoint.NAMES_READ, FaultPoint.JOBS_READ, *(FaultPoint.SNAPSHOT_CLOSED,) * 2)
+MEANWHILE += (FaultPoint.FACTS_ABSORBED, FaultPoint.CELLS_COMPUTED)
 
 
 @dataclass(frozen=True)

@@ -153,10 +153,7 @@ class World:
 
     def _job(self, number: int) -> tuple[UUID, Row]:
         organization, completed_at = ORGANIZATIONS[number % 3], MOMENTS[number % len(MOMENTS)]
-        workflows, clients = (
-            [id_ for id_, owner in owners.items() if owner == organization]
-            for owners in (self._books.workflows, self._books.clients)
-        )
+        workflows, clients = self._books.owned_by(organization)
         row = Row(
             *(organization, workflows[number % 2], (*clients, None)[number % 3], "USER"),
             status="FAILED" if number % 5 == 4 else "COMPLETED",

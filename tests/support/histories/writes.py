@@ -135,7 +135,7 @@ class Writers:
 
     def _upheave(self, what: str, number: int, organization: UUID) -> None:
         source, strict = self._source, not self._loose
-        workflows, clients = self._owned(organization)
+        workflows, clients = self._source.books.owned_by(organization)
         heir = ORGANIZATIONS[(ORGANIZATIONS.index(organization) + 1 + number // 3 % 2) % 3]
         if what == "job deleted":
             if source.free:
@@ -165,21 +165,13 @@ class Writers:
         return UUID(int=(0xD << 120) + self._new_ids), row
 
     def _place(self, organization: UUID, number: int) -> Columns:
-        workflows, clients = self._owned(organization)
+        workflows, clients = self._source.books.owned_by(organization)
         return {
             "organization_id": organization,
             "workflow_id": workflows[number % len(workflows)] if workflows else _NO_WORKFLOW,
             "client_id": (*clients, None)[number // 2 % (len(clients) + 1)],
             "initiator_type": ("USER", None, "unknown")[number // 5 % 3],
         }
-
-    def _owned(self, organization: UUID) -> tuple[list[UUID], list[UUID]]:
-        books = self._source.books
-        workflows, clients = (
-            [id_ for id_, owner in owners.items() if owner == organization]
-            for owners in (books.workflows, books.clients)
-        )
-        return workflows, clients
 
 
 def _foreign(column: str, owners: dict[UUID, UUID], row: Row, number: int) -> Columns:
