@@ -22,6 +22,7 @@ from pipelines.postgres import embedded as embedded_postgres
 from pipelines.postgres.connections import Databases
 from pipelines.postgres.migrations import migrate
 from pipelines.settings import Settings, load_settings
+from tests.support.pipeline import Pipeline
 from tests.support.sampling import EVERYTHING
 from tests.support.watchdog import MARK, discard, start_watchdog, stop_watchdog, watch_worker
 
@@ -257,9 +258,8 @@ def databases(create_database: CreateDatabase) -> Databases:
 @pytest.fixture
 def settings(databases: Databases, tmp_path: Path) -> Settings:
     """Settings for `databases`, with facts in a folder of the test's own."""
-    return load_settings(
-        database_url=databases.analytics_url, source_url=databases.source_url, home=tmp_path / "home"
-    )
+    urls = {"database_url": databases.analytics_url, "source_url": databases.source_url}
+    return load_settings(**urls, home=tmp_path / "home")
 
 
 @pytest.fixture
@@ -274,6 +274,14 @@ def analytics(databases: Databases) -> Iterator[psycopg.Connection]:
     """A connection to where the aggregates live, which sees whatever is committed."""
     with psycopg.connect(databases.analytics_url, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture
+def pipeline(
+    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
+) -> Pipeline:
+    """What a test plants in, runs and looks at."""
+    return Pipeline(databases, settings, source, analytics)
 
 
 @pytest.fixture
@@ -323,16 +331,13 @@ def is_worker(config: pytest.Config) -> bool:
 @cache
 def system_15() -> Path | None:
     """The folder of the system's PostgreSQL 15, if it has one."""
-    on_path = shutil.which("pg_ctl")
-    for folder in [
-        Path("/usr/lib/postgresql/15/bin"),
-        *([Path(on_path).resolve().parent] if on_path else []),
-    ]:
+    folders = [Path("/usr/lib/postgresql/15/bin")]
+    if on_path := shutil.which("pg_ctl"):
+        folders.append(Path(on_path).resolve().parent)
+    for folder in folders:
         with suppress(OSError):
-            said = subprocess.run(
-                [folder / "postgres", "--version"], capture_output=True, text=True, check=True
-            )
-            if " 15." in said.stdout:
+            command = [folder / "postgres", "--version"]
+            if " 15." in subprocess.run(command, capture_output=True, text=True, check=True).stdout:
                 return folder
     return None
 

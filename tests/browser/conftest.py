@@ -25,9 +25,9 @@ from pipelines.settings import load_settings
 from tests.conftest import OWNER, Cluster, with_database, with_user
 from tests.postgres.api.conftest import AUDIENCE, SECRET, reading_role
 from tests.support.chromium import Watched, launched, watched
+from tests.support.places import TRACES
 from tests.support.planting import HOUR, MINUTE, Tenant, plant_jobs, plant_tenant
 from tests.support.trace_figures import Source, read_source, rows
-from tests.traces.conftest import TRACES
 
 # Two hospitals of about as many orders: whoever sees the neighbour's sees wrong figures.
 TRACE = "eicu_medication"

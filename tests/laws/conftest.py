@@ -65,14 +65,8 @@ def as_cells(frame: pl.DataFrame) -> Cells:
     for row in frame.iter_rows(named=True):
         values = list(row.values())
         organization, period, start, workflow, client, initiator = values[:6]
-        key = (
-            UUID(bytes=organization),
-            period,
-            start,
-            UUID(bytes=workflow),
-            UUID(bytes=client),
-            initiator,
-        )
+        owner, workflow, client = (UUID(bytes=each) for each in (organization, workflow, client))
+        key = (owner, period, start, workflow, client, initiator)
         assert key not in found
         found[key] = dict(list(row.items())[6:])
     return found

@@ -10,10 +10,9 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from pipelines.executions.metadata import SyncReport
-from pipelines.postgres.connections import Databases
 from pipelines.runs.execution_metadata import find_drift, reconcile_metadata, sync_metadata
-from pipelines.settings import Settings
 from tests.support.metadata_oracle import wrong
+from tests.support.pipeline import Pipeline
 from tests.support.planting import Tenant, plant_job, plant_tenant
 
 EDITS = {
@@ -38,39 +37,26 @@ HANDS = {
 }
 SYNCS = ("sync all", "sync one", "sync fully")
 
-some_steps = st.lists(
-    st.tuples(
-        st.sampled_from(["insert", *EDITS, *HANDS, *SYNCS]),
-        st.integers(0, 5),
-        st.integers(0, 1),
-        st.integers(0, 1),
-    ),
-    min_size=4,
-    max_size=25,
-)
+whats = st.sampled_from(["insert", *EDITS, *HANDS, *SYNCS])
+some_step = st.tuples(whats, st.integers(0, 5), st.integers(0, 1), st.integers(0, 1))
+some_steps = st.lists(some_step, min_size=4, max_size=25)
 
 
 @pytest.fixture
-def spectator(source: psycopg.Connection) -> Tenant:
-    """A neighbour to whom nothing happens."""
-    tenant = plant_tenant(source, "Spectator")
-    plant_job(source, tenant)
-    return tenant
+def spectated(pipeline: Pipeline) -> Pipeline:
+    """A source with a neighbour to whom nothing happens."""
+    pipeline.plant_job(pipeline.plant_tenant("Spectator"))
+    return pipeline
 
 
-@pytest.mark.usefixtures("spectator")
 @examples(max_examples=20, suppress_health_check=list(HealthCheck), database=None)
 @given(steps=some_steps)
 @example(steps=[("rename workflow", 0, 0, 0)])
 @example(steps=[("rename client", 0, 1, 0)])
 @example(steps=[("move", 0, 1, 1), ("sync one", 0, 0, 0), ("remove client", 0, 1, 1)])
-def test_every_history_ends_in_a_join(
-    steps: list[tuple[str, int, int, int]],
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-) -> None:
+def test_every_history_ends_in_a_join(steps: list[tuple[str, int, int, int]], spectated: Pipeline) -> None:
     """But for what was edited by hand, which reconciling repairs; and then nothing is left to write."""
+    databases, settings, source = spectated.databases, spectated.settings, spectated.source
     tenants = plant_tenant(source), plant_tenant(source, "Neighbour")
     jobs = [plant_job(source, tenant) for tenant in tenants]
     touched = set()
@@ -105,11 +91,7 @@ def test_every_history_ends_in_a_join(
 
 def edit(source: psycopg.Connection, statement: str, job: Any, tenant: Tenant, part: int) -> None:
     """Carry out an edit, unless the client that it names is gone by now."""
-    values = {
-        "job": job,
-        "organization": tenant.organization,
-        "workflow": tenant.workflows[part],
-        "client": tenant.clients[part],
-    }
+    values = {"job": job, "organization": tenant.organization}
+    values |= {"workflow": tenant.workflows[part], "client": tenant.clients[part]}
     with suppress(psycopg.errors.ForeignKeyViolation):
         source.execute(statement, values)

@@ -57,7 +57,7 @@ def main() -> int:
         killed_by = verdict.killed_by or f"[bold red]nothing: {verdict.reason}"
         table.add_row(mutant.name, mutant.breaks, killed_by)
     console.print(table)
-    alive = [(mutant, verdict) for mutant, verdict in verdicts if verdict.killed_by is None]
+    alive = [each for each in verdicts if each[1].killed_by is None]
     for mutant, verdict in alive:
         console.print(f"{mutant.name}: {verdict.reason}\n{verdict.output}", markup=False)
     failed = unharmed.result()

@@ -27,8 +27,7 @@ class Texts(dict[Path, str]):
     """The texts of files by path; a file is read when it is first asked for."""
 
     def __missing__(self, path: Path) -> str:
-        self[path] = text = path.read_text("utf-8")
-        return text
+        return self.setdefault(path, path.read_text("utf-8"))
 
 
 # Changes the text of a file of a product; raises `LookupError` unless its place is there once.
@@ -93,15 +92,11 @@ class Python:
             raise LookupError(f"module {self.module} is gone")
         parsed = ast.parse(texts[path])
         named = [node for each, node in _find_definitions(parsed) if each == self.name]
-        if len(named) != 1:
-            count = _count_of(len(named), "definition")
-            raise LookupError(f"module {self.module} has {count} of {self.name}")
+        _expect_one(len(named), f"module {self.module}", "definition", f"of {self.name}")
         swap = _Swap(pattern, new)
         # The definition itself stays: a pattern is something in it.
         swap.generic_visit(named[0])
-        if swap.places != 1:
-            found = _count_of(swap.places, "place")
-            raise LookupError(f"{self.name} of module {self.module} has {found} like `{pattern}`")
+        _expect_one(swap.places, f"{self.name} of module {self.module}", "place", f"like `{pattern}`")
         texts[path] = ast.unparse(parsed)
 
 
@@ -129,9 +124,7 @@ class Sql:
         words, wanted = ([token for token, *_ in each] for each in (tokens, _split_into_tokens(fragment)))
         width = len(wanted)
         firsts = [at for at in range(len(words) - width + 1) if words[at : at + width] == wanted]
-        if len(firsts) != 1:
-            found = _count_of(len(firsts), "place")
-            raise LookupError(f"statement {self.statement} has {found} like `{fragment}`")
+        _expect_one(len(firsts), f"statement {self.statement}", "place", f"like `{fragment}`")
         _, since, _ = tokens[firsts[0]]
         _, _, until = tokens[firsts[0] + width - 1]
         texts[path] = text[: begin + since] + new + text[begin + until :]
@@ -150,11 +143,8 @@ def _find_statement(tree: Path, statement: str, texts: Texts) -> tuple[Path, int
 
 def _split_into_tokens(text: str) -> list[tuple[str, int, int]]:
     """The tokens of a piece of SQL, words in lower case, and between which characters each token is."""
-    return [
-        (match["word"].lower() if match["word"] else match.group(), *match.span())
-        for match in _SQL.finditer(text)
-        if match["between"] is None
-    ]
+    found = [match for match in _SQL.finditer(text) if match["between"] is None]
+    return [(match[0].lower() if match["word"] else match[0], *match.span()) for match in found]
 
 
 def _find_definitions(node: ast.AST, within: str = "") -> Iterator[tuple[str, ast.AST]]:
@@ -229,15 +219,17 @@ def _is_like(pattern: object, node: object, kept: list[ast.expr | list[ast.stmt]
         if len(pattern) == 1 and isinstance(pattern[0], ast.Expr) and _is_blank(pattern[0].value):
             kept.append(node)
             return True
-        return len(pattern) == len(node) and all(
-            _is_like(one, other, kept) for one, other in zip(pattern, node, strict=True)
-        )
+        pairs = zip(pattern, node, strict=False)
+        return len(pattern) == len(node) and all(_is_like(one, other, kept) for one, other in pairs)
+    if type(pattern) is not type(node):
+        return False
     if isinstance(pattern, ast.AST):
-        return type(pattern) is type(node) and all(
-            _is_like(getattr(pattern, field), getattr(node, field), kept) for field in pattern._fields
-        )
-    return type(pattern) is type(node) and pattern == node
+        fields = ((getattr(pattern, field), getattr(node, field)) for field in pattern._fields)
+        return all(_is_like(one, other, kept) for one, other in fields)
+    return pattern == node
 
 
-def _count_of(number: int, noun: str) -> str:
-    return f"{number} {noun}s" if number else f"no {noun}"
+def _expect_one(number: int, owner: str, noun: str, which: str) -> None:
+    if number != 1:
+        count = f"{number} {noun}s" if number else f"no {noun}"
+        raise LookupError(f"{owner} has {count} {which}")

@@ -37,6 +37,7 @@ WHERE sale.customer_id = %(customer_id)s AND sale.paid
 -- name: others
 SELECT sale.id FROM shop.sales AS sale WHERE sale.paid AND sale.customer_id = 0
 """
+FIXTURE_FAILS = "import pytest\n@pytest.fixture\ndef one(): raise ValueError\ndef test(one): pass"
 CHANGE, TAXES = Python("pipelines.till", "Till.change"), Python("pipelines.till", "TAXES")
 TOTAL, TWICE = Python("pipelines.till", "Till.total"), Python("pipelines.till", "Twice")
 PAID = Sql("shop/sales")
@@ -60,14 +61,14 @@ def test_a_mutant_can_still_be_made(mutant: Mutant) -> None:
 
 def test_the_page_about_reliability_lists_every_mutant() -> None:
     """And no other, in their order."""
-    page = (
-        (ROOT / "docs/reliability.md").read_text("utf-8").partition("\n## Mutants\n")[2].partition("\n## ")[0]
-    )
+    page = (ROOT / "docs/reliability.md").read_text("utf-8")
+    chapter = page.partition("\n## Mutants\n")[2].partition("\n## ")[0]
 
-    rows = [line for line in page.splitlines() if line.startswith("| ")][2:]
+    rows = [line for line in chapter.splitlines() if line.startswith("| ")][2:]
 
+    tests = [mutant.test.rpartition("::")[2] for mutant in MUTANTS]
     assert rows == [
-        f"| {mutant.name} | {mutant.breaks} | `{mutant.test.rpartition('::')[2]}` |" for mutant in MUTANTS
+        f"| {of.name} | {of.breaks} | `{test}` |" for of, test in zip(MUTANTS, tests, strict=True)
     ]
 
 
@@ -87,25 +88,20 @@ def test_the_page_about_reliability_lists_every_mutant() -> None:
 )
 def test_a_mistake_is_made_in_its_function_alone(change: Change, old: str, new: str, tmp_path: Path) -> None:
     """An expression or a statement is replaced, removed or inserted, and all other code stays."""
-    make_product(tmp_path)
-
-    Mutant("of the till", "the change", change, test="").apply(tmp_path)
+    made, _ = mutated(tmp_path, change)
 
     assert TILL.count(old) == 1
-    made = (tmp_path / "pipelines/till.py").read_text("utf-8")
     assert ast.dump(ast.parse(made)) == ast.dump(ast.parse(TILL.replace(old, new)))
 
 
 def test_a_mistake_is_made_in_its_statement_alone(tmp_path: Path) -> None:
     """A fragment of SQL is replaced or removed, and the comments stay."""
-    make_product(tmp_path)
     changes = PAID.replace("sale.customer_id =", "sale.id ="), PAID.remove("AND sale.paid")
 
-    Mutant("of the sales", "the list", *changes, test="").apply(tmp_path)
+    _, made = mutated(tmp_path, *changes)
 
     condition = "WHERE sale.customer_id = %(customer_id)s AND sale.paid"
     assert SALES.count(condition) == 1
-    made = (tmp_path / "sql/shop.sql").read_text("utf-8")
     assert made == SALES.replace(condition, "WHERE sale.id = %(customer_id)s ")
 
 
@@ -122,22 +118,18 @@ def test_a_mistake_is_made_in_its_statement_alone(tmp_path: Path) -> None:
 )
 def test_how_a_function_is_written_makes_no_difference(till: str, tmp_path: Path) -> None:
     """A mutant does not depend on formatting, comments, other functions and other statements."""
-    make_product(tmp_path, till)
-    change = CHANGE.replace("round(paid - due, 2)", "0")
-
-    Mutant("of the till", "the change", change, test="").apply(tmp_path)
+    made, _ = mutated(tmp_path, CHANGE.replace("round(paid - due, 2)", "0"), till=till)
 
     assert till != TILL
-    assert (tmp_path / "pipelines/till.py").read_text("utf-8").count("return 0") == 1
+    assert made.count("return 0") == 1
 
 
 def test_how_a_statement_is_written_makes_no_difference(tmp_path: Path) -> None:
     """A mutant does not depend on spaces, comments and the case of words."""
-    make_product(tmp_path, sales=SALES.replace("AND sale.paid\n", "\n    and -- in cash\n Sale . PAID\n"))
+    sales = SALES.replace("AND sale.paid\n", "\n    and -- in cash\n Sale . PAID\n")
 
-    Mutant("of the sales", "the list", PAID.remove("AND sale.paid"), test="").apply(tmp_path)
+    _, made = mutated(tmp_path, PAID.remove("AND sale.paid"), sales=sales)
 
-    made = (tmp_path / "sql/shop.sql").read_text("utf-8")
     assert made == SALES.replace("AND sale.paid\n", "\n    \n")
 
 
@@ -163,12 +155,11 @@ def test_a_mutant_without_its_place_says_so(change: Change, reason: str, tmp_pat
     A place that is there twice is not guessed, and nothing is written.
     """
     till = f"{TILL}\nclass Twice:\n    pass\nclass Twice:\n    pass\n"
-    make_product(tmp_path, till)
 
     with pytest.raises(LookupError) as gone:
-        Mutant("of the till", "the change", change, test="").apply(tmp_path)
+        mutated(tmp_path, change, till=till)
 
-    assert str(gone.value).startswith('The mutant "of the till" cannot be made: ')
+    assert str(gone.value).startswith('The mutant "of the shop" cannot be made: ')
     assert reason in str(gone.value)
     assert (tmp_path / "pipelines/till.py").read_text("utf-8") == till
 
@@ -180,11 +171,7 @@ def test_a_mutant_without_its_place_says_so(change: Change, reason: str, tmp_pat
         ("def test(): pass", None, "it survived"),
         ("def test(): unknown()", None, "the copy cannot run (NameError)"),
         ("import unknown\ndef test(): pass", None, "the copy cannot run (ModuleNotFoundError)"),
-        (
-            "import pytest\n@pytest.fixture\ndef one(): raise ValueError\ndef test(one): pass",
-            None,
-            "pytest or a fixture failed, and no test",
-        ),
+        (FIXTURE_FAILS, None, "pytest or a fixture failed, and no test"),
     ],
 )
 def test_only_a_failing_test_kills_a_mutant(
@@ -193,21 +180,29 @@ def test_only_a_failing_test_kills_a_mutant(
     """A copy that cannot be imported or cannot run proves nothing about the suite."""
     (tmp_path / "test_it.py").write_text(test, "utf-8")
 
-    tested = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "--tb=short", "-rf", "test_it.py"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-q",
+        "--tb=short",
+        "-rf",
+        "test_it.py",
+    ]
+    quicker = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    tested = subprocess.run(command, cwd=tmp_path, env=quicker, capture_output=True, text=True, check=False)
 
     verdict = judge(tested.returncode, tested.stdout + tested.stderr)
     assert (verdict.killed_by, verdict.reason) == (killed_by, reason)
 
 
-def make_product(tree: Path, till: str = TILL, sales: str = SALES) -> None:
-    """Write a product of one module and one statement."""
-    for path, text in {"pipelines/till.py": till, "sql/shop.sql": sales}.items():
-        (tree / path).parent.mkdir(parents=True)
-        (tree / path).write_text(text, "utf-8")
+def mutated(tree: Path, *changes: Change, till: str = TILL, sales: str = SALES) -> tuple[str, str]:
+    """Write a product of one module and one statement, make changes in it, and give both texts."""
+    paths = (tree / "pipelines/till.py", tree / "sql/shop.sql")
+    for path, text in zip(paths, (till, sales), strict=True):
+        path.parent.mkdir(parents=True)
+        path.write_text(text, "utf-8")
+    Mutant("of the shop", "the change", *changes, test="").apply(tree)
+    return paths[0].read_text("utf-8"), paths[1].read_text("utf-8")

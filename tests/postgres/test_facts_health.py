@@ -16,8 +16,9 @@ from pipelines.runs.maintenance import TidyReport
 from pipelines.settings import Settings
 from pipelines.state.watermarks import find_watermarks
 from pipelines.subjects.jobs import JOBS
-from tests.support.fact_changes import DAY, NOON, change, frame
+from tests.support.fact_changes import change, frame
 from tests.support.pipeline import Pipeline
+from tests.support.planting import DAY, NOON
 
 TENANT, NEIGHBOUR, ORPHAN = UUID(int=1), UUID(int=9), UUID(int=5)
 

@@ -15,7 +15,7 @@ from pipelines.runs.refresh import FailedOrganization, publish_changes
 from pipelines.state.watermarks import forget_published
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.steps import STEPS
-from tests.support.older_facts import take_away_column
+from tests.support.fact_changes import take_away_column
 from tests.support.oracle import ALL
 from tests.support.pipeline import Pair, Pipeline
 from tests.support.planting import DAY, NOON, cells, plant_jobs, plant_lines, plant_tenant

@@ -16,24 +16,13 @@ OTHER_WORDS = {(ROOT / "pipelines" / "postgres" / "session_settings.py", "all")}
 
 def test_sentinels_are_spelt_in_one_module() -> None:
     """A value that means "all", "none" or "unknown" has a name, and only its module knows the value."""
-    spelt = [
-        f"{path.relative_to(ROOT)}:{line}"
-        for path in python_files("pipelines", "assets", "migrations")
-        for line, value in strings(path)
-        if path != HOME_OF_SENTINELS
-        and (path, value) not in OTHER_WORDS
-        and (
-            value in ("all", "unknown")
-            or re.search("0{8}-0{4}-|f{8}-f{4}-|^0{32}$|^f{32}$", value, re.IGNORECASE)
-        )
-    ]
-    built = [
-        str(path.relative_to(ROOT))
-        for path in python_files("pipelines", "assets", "migrations")
-        if path != HOME_OF_SENTINELS and re.search(r"UUID\((int|bytes)=(0|2|b\")", path.read_text("utf-8"))
-    ]
+    sentinel = re.compile("^all$|^unknown$|0{8}-0{4}-|f{8}-f{4}-|^0{32}$|^f{32}$", re.IGNORECASE)
+    paths = [path for path in python_files("pipelines", "assets", "migrations") if path != HOME_OF_SENTINELS]
 
-    assert spelt == built == []
+    spelt = [(path, value) for path in paths for _, value in strings(path) if sentinel.search(value)]
+    built = [path for path in paths if re.search(r"UUID\((int|bytes)=(0|2|b\")", text(path))]
+
+    assert [each for each in spelt if each not in OTHER_WORDS] == built == []
 
 
 def test_no_file_records_where_packages_come_from() -> None:
@@ -44,11 +33,8 @@ def test_no_file_records_where_packages_come_from() -> None:
     locks = [path for path in kept_files() if path.suffix == ".lock"]
 
     assert found - {"tests/project/test_committed_files.py"} == set()
-    assert {path.name for path in locks} == {
-        "requirements.lock",
-        "requirements-dev.lock",
-        "requirements-bootstrap.lock",
-    }
+    names = {"requirements.lock", "requirements-dev.lock", "requirements-bootstrap.lock"}
+    assert {path.name for path in locks} == names
     assert [path.name for path in locks if "://" in text(path) or "--hash=sha256:" not in text(path)] == []
 
 
@@ -65,9 +51,8 @@ def test_no_real_data_is_kept() -> None:
     """Traces stay where they are published; a lock is the largest file but for a library of the page."""
     kept = [path for path in kept_files() if path != CHARTS]
 
-    assert [
-        path.name for path in kept if path.suffix in (".gz", ".parquet", ".csv", ".db", ".sqlite", ".whl")
-    ] == []
+    data = (".gz", ".parquet", ".csv", ".db", ".sqlite", ".whl")
+    assert [path.name for path in kept if path.suffix in data] == []
     assert max(path.stat().st_size for path in kept) < 600_000
 
 

@@ -34,10 +34,9 @@ def test_a_checker_has_nothing_to_say(tmp_path: Path, command: str) -> None:
 
 def test_the_code_under_test_is_the_code_of_this_folder() -> None:
     """An installed copy of an older version would make every other test meaningless."""
-    assert [Path(package.__file__).parent for package in (pipelines, assets)] == [
-        ROOT / "pipelines",
-        ROOT / "assets",
-    ]
+    found = [Path(package.__file__).parent for package in (pipelines, assets)]
+
+    assert found == [ROOT / "pipelines", ROOT / "assets"]
 
 
 def test_the_pipelines_run_without_dagster() -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.support.places import ROOT
+from tests.support.watchdog import is_gone
 
 RUN = ROOT / "tests/support/endless_run.py"
 STARTED_S, LEFT_S = 120, 10
@@ -55,7 +56,7 @@ def test_a_worker_that_is_killed_leaves_nothing_and_ctrl_c_ends_the_rest(tmp_pat
         everything.worker.kill()
 
         wait_until_gone([everything.worker, *everything.processes], everything.home.parent)
-        assert [process for process in (main, nobody.worker, *nobody.processes) if not runs(process)] == []
+        assert [process for process in (main, nobody.worker, *nobody.processes) if is_gone(process)] == []
         family = [main, *main.children(recursive=True)]
 
         os.killpg(main.pid, signal.SIGINT)
@@ -66,8 +67,9 @@ def test_a_worker_that_is_killed_leaves_nothing_and_ctrl_c_ends_the_rest(tmp_pat
 @contextmanager
 def running(name: str, said: Path, workers: int) -> Iterator[psutil.Process]:
     """Run tests of endless_run.py as somebody at a terminal does."""
+    command = [sys.executable, "-m", "pytest", "-p", "xdist", f"-n{workers}", "--dist=load", "-k", name, RUN]
     process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-p", "xdist", f"-n{workers}", "--dist=load", "-k", name, RUN],
+        command,
         cwd=ROOT,
         # Other plugins take longer to import than all of the run.
         env=os.environ | {"SAID": str(said), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
@@ -86,7 +88,7 @@ def wait_for(main: psutil.Process, said: Path, name: str) -> Started:
     """What the test of this name has started, as soon as all of it is there."""
     deadline = time.monotonic() + STARTED_S
     while not (said / name).exists():
-        assert runs(main), (said / "log").read_text()
+        assert not is_gone(main), (said / "log").read_text()
         assert time.monotonic() < deadline, (said / "log").read_text()
         time.sleep(0.1)
     told = json.loads((said / name).read_text())
@@ -96,16 +98,9 @@ def wait_for(main: psutil.Process, said: Path, name: str) -> Started:
     return Started(worker, home, [*others, *below])
 
 
-def runs(process: psutil.Process) -> bool:
-    """Whether it does anything; who ended and was not asked how does not."""
-    with suppress(psutil.NoSuchProcess):
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    return False
-
-
 def wait_until_gone(processes: Sequence[psutil.Process], folder: Path) -> None:
     """Return when no process runs and the folder is removed, or fail ten seconds later."""
     deadline = time.monotonic() + LEFT_S
-    while (left := [process for process in processes if runs(process)]) or folder.exists():
+    while (left := [process for process in processes if not is_gone(process)]) or folder.exists():
         assert time.monotonic() < deadline, (left, folder)
         time.sleep(0.1)

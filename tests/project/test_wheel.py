@@ -16,12 +16,8 @@ from tests.support.source_texts import ROOT, page_files, python_files
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The wheel of this repository, built without a network."""
     folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    )
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder]
+    subprocess.run(build, cwd=ROOT, capture_output=True, check=True)
     (built,) = folder.glob("*.whl")
     return built
 
@@ -30,16 +26,10 @@ def test_the_wheel_holds_code_statements_and_migrations(wheel: Path) -> None:
     """Every module, every statement, every migration and the whole page is inside, and no test."""
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
 
-    expected = {path.relative_to(ROOT).as_posix() for path in python_files("pipelines", "assets")}
-    expected |= {path.relative_to(ROOT).as_posix() for path in page_files()}
-    expected |= {
-        f"pipelines/_sql/{path.relative_to(ROOT / 'sql').as_posix()}" for path in (ROOT / "sql").glob("*.sql")
-    }
-    expected |= {
-        f"pipelines/_migrations/{path.relative_to(ROOT / 'migrations').as_posix()}"
-        for path in python_files("migrations")
-    }
-    assert held == expected
+    packed = [*(ROOT / "sql").glob("*.sql"), *python_files("migrations")]
+    files = [*python_files("pipelines", "assets"), *page_files()]
+    expected = {path.relative_to(ROOT).as_posix() for path in files}
+    assert held == expected | {f"pipelines/_{path.relative_to(ROOT).as_posix()}" for path in packed}
 
 
 def test_the_wheel_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> None:
@@ -53,22 +43,13 @@ def test_the_wheel_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> 
         "print(schema_checks.revisions('orchestration'), schema_checks.revisions('analytics'))\n"
     )
 
-    said = subprocess.run(
-        [sys.executable, "-c", question],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
+    command, places = [sys.executable, "-c", question], {"PYTHONPATH": str(tmp_path / "site")}
+    said = subprocess.run(command, cwd=tmp_path, env=os.environ | places, capture_output=True, text=True)
 
     site = tmp_path / "site" / "pipelines"
-    assert said == [
-        str(site / "postgres" / "schema_checks.py"),
-        "True True",
-        str(site / "_migrations"),
-        f"{revisions('orchestration', 3)} {revisions('analytics', 8)}",
-    ]
+    known = f"{revisions('orchestration', 3)} {revisions('analytics', 8)}"
+    found = [f"{site / 'postgres' / 'schema_checks.py'}", "True True", f"{site / '_migrations'}", known]
+    assert said.stdout.splitlines() == found, said.stderr
 
 
 def revisions(branch: str, newest: int) -> tuple[str, ...]:

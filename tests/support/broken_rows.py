@@ -1,5 +1,6 @@
 """For each table of executions a row that is accepted, and what to change in it to break each rule."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
@@ -9,6 +10,7 @@ from psycopg.types.json import Jsonb
 from tests.support.oracle import ALL, NO_CLIENT
 from tests.support.planting import NOON, Tenant, new_id
 
+FEBRUARY = NOON.replace(month=2, day=1)
 NOBODY = UUID("00000000-0000-4000-8000-00000000dead")
 SHA256 = "0123456789abcdef" * 4
 
@@ -22,34 +24,39 @@ ARCHIVE = {"archive_reference": "r", "archive_sha256": SHA256, "archived_rows": 
 
 Change = Mapping[str, Any]
 
+RESERVED: list[Change] = [{"id": ALL}, {"id": NO_CLIENT}]
+
 OF_A_JOB = ("execution_logs", "execution_screenshots", "execution_rag_rules", "execution_metadata")
 
 
-def without(whole: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The same but for a member."""
-    return {key: value for key, value in whole.items() if key != name}
+def _each(column: str, *values: Any) -> list[Change]:
+    return [{column: value} for value in values]
+
+
+def _misshapen(whole: dict[str, Any], wrong: dict[str, Any]) -> list[Jsonb]:
+    parts = [[{key: whole[key] for key in whole if key != name}] for name in whole]
+    return [Jsonb(each) for each in ({}, None, [[whole]], [whole | wrong], *parts)]
 
 
 BROKEN: Mapping[str, Mapping[str, list[Change]]] = {
-    "organizations": {"id_is_not_reserved": [{"id": ALL}, {"id": NO_CLIENT}]},
+    "organizations": {"id_is_not_reserved": RESERVED},
     "workflows": {
         "organization_exists": [{"organization_id": NOBODY}],
-        "id_is_not_reserved": [{"id": ALL}, {"id": NO_CLIENT}],
+        "id_is_not_reserved": RESERVED,
         "definition_is_at_most_a_mebibyte": [{"definition": TOO_LARGE}],
         "definition_is_in_one_place": [BLOB | {"definition": Jsonb(None)}],
         "definition_reference_is_whole": [
             *({**BLOB, name: None} for name in BLOB),
             {**BLOB, "definition_size_bytes": 0},
-            {**BLOB, "definition_sha256": SHA256.upper()},
-            {**BLOB, "definition_sha256": SHA256[1:]},
+            *(BLOB | each for each in _each("definition_sha256", SHA256.upper(), SHA256[1:])),
         ],
     },
     "clients": {
         "organization_exists": [{"organization_id": NOBODY}],
-        "id_is_not_reserved": [{"id": ALL}, {"id": NO_CLIENT}],
+        "id_is_not_reserved": RESERVED,
     },
     "jobs": {
-        "id_is_not_reserved": [{"id": ALL}, {"id": NO_CLIENT}],
+        "id_is_not_reserved": RESERVED,
         "result_is_at_most_a_mebibyte": [{"result": TOO_LARGE}],
         "finished_has_completed_at": [{"status": "COMPLETED"}, {"status": "FAILED"}],
         "initiator_type_is_not_reserved": [{"initiator_type": "all"}],
@@ -58,13 +65,9 @@ BROKEN: Mapping[str, Mapping[str, list[Change]]] = {
     },
     "execution_logs": {
         "job_is_of_the_same_organization": [{"job_id": "theirs"}, {"job_id": NOBODY}],
-        "duration_is_a_number": [
-            {"duration_ms": each} for each in (float("nan"), float("inf"), -float("inf"))
-        ],
+        "duration_is_a_number": _each("duration_ms", math.nan, math.inf, -math.inf),
         "sequence_is_not_negative": [{"sequence": -1}],
-        "timestamp_is_a_moment": [
-            {"timestamp": each} for each in ("infinity", "-infinity", "9999-01-01T00:00:00Z", "0001-01-01 BC")
-        ],
+        "timestamp_is_a_moment": _each("timestamp", "infinity", "-infinity", "9999-01-01Z", "0001-01-01 BC"),
         "metadata_is_at_most_a_mebibyte": [{"metadata": TOO_LARGE}],
     },
     "execution_log_months": {
@@ -74,36 +77,14 @@ BROKEN: Mapping[str, Mapping[str, list[Change]]] = {
     },
     "execution_screenshots": {
         "job_is_of_the_same_organization": [{"job_id": "theirs"}, {"job_id": NOBODY}],
-        "id_is_not_reserved": [{"id": ALL}, {"id": NO_CLIENT}],
+        "id_is_not_reserved": RESERVED,
         "type_is_known": [{"screenshot_type": "step"}],
-        "image_reference_is_whole": [
-            {"image_size_bytes": 0},
-            {"image_sha256": SHA256 + "0"},
-            {"image_sha256": ""},
-        ],
+        "image_reference_is_whole": [{"image_size_bytes": 0}, *_each("image_sha256", SHA256 + "0", "")],
     },
     "execution_rag_rules": {
         "job_is_of_the_same_organization": [{"job_id": "theirs"}, {"job_id": NOBODY}],
-        "payers_have_their_shape": [
-            {"payers": Jsonb(each)}
-            for each in (
-                {},
-                None,
-                [[PAYER]],
-                [PAYER | {"id": 7}],
-                *([without(PAYER, name)] for name in PAYER),
-            )
-        ],
-        "rules_have_their_shape": [
-            {"rules": Jsonb(each)}
-            for each in (
-                {},
-                None,
-                [[RULE]],
-                [RULE | {"wasUsed": 1}],
-                *([without(RULE, name)] for name in RULE),
-            )
-        ],
+        "payers_have_their_shape": _each("payers", *_misshapen(PAYER, {"id": 7})),
+        "rules_have_their_shape": _each("rules", *_misshapen(RULE, {"wasUsed": 1})),
         "payers_is_at_most_a_mebibyte": [{"payers": Jsonb([PAYER | {"name": "x" * 1_048_576}])}],
         "rules_is_at_most_a_mebibyte": [{"rules": Jsonb([RULE | {"more": "x" * 1_048_576}])}],
     },
@@ -121,17 +102,13 @@ def accepted(table: str, tenant: Tenant, job: UUID) -> dict[str, Any]:
         "clients": {"name": "Clinic"},
         "jobs": {"workflow_id": tenant.workflows[0], "status": "PENDING"},
         "execution_logs": {"sequence": 0, "level": "INFO"},
-        "execution_log_months": {
-            "month_start": NOON,
-            "month_end": NOON.replace(month=2, day=1),
-            "dropped_at": NOON,
-        },
+        "execution_log_months": {"month_start": NOON, "month_end": FEBRUARY, "dropped_at": NOON},
         "execution_screenshots": {
             "screenshot_type": "STEP",
+            "captured_at": NOON,
             "image_reference": "somewhere",
             "image_size_bytes": 1,
             "image_sha256": SHA256,
-            "captured_at": NOON,
         },
         "execution_rag_rules": {"payers": Jsonb([PAYER]), "rules": Jsonb([RULE])},
         "execution_metadata": {

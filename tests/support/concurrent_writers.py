@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from random import Random
 from uuid import UUID
 
 import psycopg
 from psycopg import errors
 
-from tests.support.planting import Tenant
+from tests.support.planting import MINUTE, Tenant, plant_job
 
 WRITERS = 8
 
@@ -21,6 +22,20 @@ SKEW = timedelta(seconds=5)
 
 # Two writers who want each other's rows: one of them gives way, and goes on with something else.
 GIVING_WAY = (errors.DeadlockDetected, errors.LockNotAvailable, errors.ForeignKeyViolation)
+
+
+_ENDED = "status = %(outcome)s, completed_at = %(now)s, updated_at = %(now)s"
+
+# What is done to a job, and how often: it ends, is retried, deleted or restored; or it is edited by raw SQL,
+# as an administrator writes it, so that `updated_at` stays what it was.
+_CHANGES = {
+    f"{_ENDED}, started_at = coalesce(started_at, %(before)s)": 24,
+    "status = 'RUNNING', completed_at = NULL, updated_at = %(now)s": 12,
+    "deleted_at = CASE WHEN deleted_at IS NULL THEN %(now)s END, updated_at = %(now)s": 6,
+    "initiator_type = 'API'": 4,
+    "workflow_id = %(workflow)s": 4,
+    "completed_at = completed_at - interval '1 day', started_at = started_at - interval '1 day'": 4,
+}
 
 
 def run_writers(url: str, tenants: Sequence[Tenant], seconds: float, seed: int) -> None:
@@ -46,10 +61,8 @@ class NaiveReader:
     def poll(self) -> None:
         """Read on from where it was."""
         with psycopg.connect(self._url) as connection:
-            rows = connection.execute(
-                "SELECT id, xmin::text::bigint, updated_at FROM orchestration.jobs WHERE updated_at > %s",
-                [self._latest],
-            ).fetchall()
+            select = "SELECT id, xmin::text::bigint, updated_at FROM orchestration.jobs WHERE updated_at > %s"
+            rows = connection.execute(select, [self._latest]).fetchall()
         self.seen.update((job, version) for job, version, _ in rows)
         self._latest = max([self._latest, *(updated_at for _, _, updated_at in rows)])
 
@@ -73,13 +86,10 @@ class _Writer:
         self._clients: list[tuple[Tenant, UUID]] = []
         self._jobs: list[tuple[Tenant, UUID]] = []
         self._actions: dict[Callable[[psycopg.Connection], None], int] = {
-            self._insert: 8,
-            self._finish: 8,
-            self._retry: 4,
-            self._edit_behind_its_back: 4,
-            self._delete_or_restore: 2,
-            self._change_somebody_elses: 3,
-            self._delete_a_client: 2,
+            self._insert: 24,
+            self._change_somebody_elses: 9,
+            self._delete_a_client: 6,
+            **{partial(self._change, what=what): weight for what, weight in _CHANGES.items()},
         }
 
     def work(self, url: str, until: float) -> None:
@@ -115,66 +125,30 @@ class _Writer:
     def _insert(self, connection: psycopg.Connection) -> None:
         tenant = self._random.choice(self._tenants)
         for _ in range(self._random.randint(1, 3)):
-            job = UUID(int=self._random.getrandbits(128), version=4)
             now = self._now()
             status = self._random.choice(["PENDING", "RUNNING", "COMPLETED", "FAILED"])
-            finished = status in ("COMPLETED", "FAILED")
-            connection.execute(
-                "INSERT INTO orchestration.jobs (id, organization_id, workflow_id, client_id,"
-                " initiator_type, status, created_at, started_at, completed_at, updated_at)"
-                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-                [
-                    job,
-                    tenant.organization,
-                    self._random.choice(tenant.workflows),
-                    self._random.choice([*tenant.clients, None]),
-                    self._random.choice(["USER", "SCHEDULE", None]),
-                    status,
-                    now - timedelta(minutes=2),
-                    None if status == "PENDING" else now - timedelta(minutes=1),
-                    now if finished else None,
-                    now,
-                ],
+            job = plant_job(
+                connection,
+                tenant,
+                id=UUID(int=self._random.getrandbits(128), version=4),
+                workflow_id=self._random.choice(tenant.workflows),
+                client_id=self._random.choice([*tenant.clients, None]),
+                initiator_type=self._random.choice(["USER", "SCHEDULE", None]),
+                status=status,
+                created_at=now - 2 * MINUTE,
+                started_at=None if status == "PENDING" else now - MINUTE,
+                completed_at=now if status in ("COMPLETED", "FAILED") else None,
+                updated_at=now,
             )
             self._jobs.append((tenant, job))
-
-    def _finish(self, connection: psycopg.Connection) -> None:
-        self._change(
-            connection,
-            "status = %(outcome)s, started_at = coalesce(started_at, %(before)s),"
-            " completed_at = %(now)s, updated_at = %(now)s",
-        )
-
-    def _retry(self, connection: psycopg.Connection) -> None:
-        self._change(connection, "status = 'RUNNING', completed_at = NULL, updated_at = %(now)s")
-
-    def _edit_behind_its_back(self, connection: psycopg.Connection) -> None:
-        """Raw SQL, as an administrator writes it: `updated_at` stays what it was."""
-        what = self._random.choice(
-            [
-                "initiator_type = 'API'",
-                "workflow_id = %(workflow)s",
-                "completed_at = completed_at - interval '1 day', started_at = started_at - interval '1 day'",
-            ]
-        )
-        self._change(connection, what)
-
-    def _delete_or_restore(self, connection: psycopg.Connection) -> None:
-        self._change(
-            connection,
-            "deleted_at = CASE WHEN deleted_at IS NULL THEN %(now)s END, updated_at = %(now)s",
-        )
 
     def _change_somebody_elses(self, connection: psycopg.Connection) -> None:
         """Change a job of whoever has one, so that writers meet."""
         tenant = self._random.choice(self._tenants)
-        ids = connection.execute(
-            "SELECT id FROM orchestration.jobs WHERE organization_id = %s ORDER BY id LIMIT 20",
-            [tenant.organization],
-        ).fetchall()
+        select = "SELECT id FROM orchestration.jobs WHERE organization_id = %s ORDER BY id LIMIT 20"
+        ids = connection.execute(select, [tenant.organization]).fetchall()
         if ids:
-            self._update(connection, "status = %(outcome)s, completed_at = %(now)s, updated_at = %(now)s",
-                         tenant, self._random.choice(ids)[0])  # fmt: skip
+            self._update(connection, _ENDED, tenant, self._random.choice(ids)[0])
 
     def _delete_a_client(self, connection: psycopg.Connection) -> None:
         """Delete a client that has jobs, which loses them it without touching `updated_at`."""
@@ -182,19 +156,13 @@ class _Writer:
             _, client = self._clients.pop(self._random.randrange(len(self._clients)))
             connection.execute("DELETE FROM orchestration.clients WHERE id = %s", [client])
             return
-        tenant, client = (
-            self._random.choice(self._tenants),
-            UUID(int=self._random.getrandbits(128), version=4),
-        )
-        connection.execute(
-            "INSERT INTO orchestration.clients (id, organization_id, name) VALUES (%s, %s, 'For now')",
-            [client, tenant.organization],
-        )
+        tenant = self._random.choice(self._tenants)
+        client = UUID(int=self._random.getrandbits(128), version=4)
+        insert = "INSERT INTO orchestration.clients (id, organization_id, name) VALUES (%s, %s, 'For now')"
+        connection.execute(insert, [client, tenant.organization])
         mine = [job for owner, job in self._jobs if owner is tenant][-5:]
-        connection.execute(
-            "UPDATE orchestration.jobs SET client_id = %s, updated_at = %s WHERE id = ANY(%s)",
-            [client, self._now(), mine],
-        )
+        give = "UPDATE orchestration.jobs SET client_id = %s, updated_at = %s WHERE id = ANY(%s)"
+        connection.execute(give, [client, self._now(), mine])
         self._clients.append((tenant, client))
 
     def _change(self, connection: psycopg.Connection, what: str) -> None:
@@ -203,13 +171,7 @@ class _Writer:
 
     def _update(self, connection: psycopg.Connection, what: str, tenant: Tenant, job: UUID) -> None:
         now = self._now()
-        connection.execute(
-            f"UPDATE orchestration.jobs SET {what} WHERE id = %(job)s",
-            {
-                "job": job,
-                "now": now,
-                "before": now - timedelta(minutes=1),
-                "outcome": self._random.choice(["COMPLETED", "FAILED"]),
-                "workflow": self._random.choice(tenant.workflows),
-            },
-        )
+        outcome = self._random.choice(["COMPLETED", "FAILED"])
+        values = {"job": job, "now": now, "before": now - MINUTE, "outcome": outcome}
+        values["workflow"] = self._random.choice(tenant.workflows)
+        connection.execute(f"UPDATE orchestration.jobs SET {what} WHERE id = %(job)s", values)

@@ -47,16 +47,13 @@ class Deployment:
 
     def backfill(self, assets: Sequence[str], days: Sequence[str], run_config: Mapping[str, Any]) -> str:
         """Launch a backfill as the asset page does, wait for its end, and give its id."""
-        launched = self.ask(
+        selection = [{"path": [asset]} for asset in assets]
+        asked = {"assetSelection": selection, "partitionNames": list(days), "runConfigData": run_config}
+        backfill_id = self.ask(
             "mutation($it: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $it) {"
             " __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }",
-            it={
-                "assetSelection": [{"path": [asset]} for asset in assets],
-                "partitionNames": list(days),
-                "runConfigData": run_config,
-            },
-        )
-        backfill_id = launched["backfillId"]
+            it=asked,
+        )["backfillId"]
         deadline = time.monotonic() + DONE_S
         while time.monotonic() < deadline:
             now = self.ask(
@@ -66,29 +63,21 @@ class Deployment:
             )
             if now["status"] == "COMPLETED_SUCCESS":
                 return backfill_id
-            assert now["status"] in ("REQUESTED", "COMPLETING"), (now, self._failures(backfill_id))
+            failures = (self._failures_of(run["runId"]) for run in self._runs(backfill_id))
+            assert now["status"] in ("REQUESTED", "COMPLETING"), (now, *failures)
             time.sleep(0.3)
         raise AssertionError(f"The backfill is still {now['status']}.")
 
     def run(self, job: str, days: Sequence[str], run_config: Mapping[str, Any]) -> None:
         """Launch a job as the schedule does for some days, and wait until it has succeeded."""
+        place = {"repositoryLocationName": "execution-metrics", "repositoryName": "__repository__"}
+        ends = {"start": days[0], "end": days[-1]}
+        tags = [{"key": f"dagster/asset_partition_range_{end}", "value": day} for end, day in ends.items()]
+        asked = {"selector": place | {"jobName": job}, "runConfigData": run_config}
         launched = self.ask(
             "mutation($it: ExecutionParams!) { launchRun(executionParams: $it) {"
             " __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }",
-            it={
-                "selector": {
-                    "repositoryLocationName": "execution-metrics",
-                    "repositoryName": "__repository__",
-                    "jobName": job,
-                },
-                "runConfigData": run_config,
-                "executionMetadata": {
-                    "tags": [
-                        {"key": "dagster/asset_partition_range_start", "value": days[0]},
-                        {"key": "dagster/asset_partition_range_end", "value": days[-1]},
-                    ]
-                },
-            },
+            it=asked | {"executionMetadata": {"tags": tags}},
         )
         run_id, deadline = launched["run"]["runId"], time.monotonic() + DONE_S
         status = ""
@@ -112,11 +101,8 @@ class Deployment:
             tag={"key": "dagster/backfill", "value": backfill_id},
         )["results"]
 
-    def _failures(self, backfill_id: str) -> list[Any]:
-        """What the steps said that failed."""
-        return [self._failures_of(run["runId"]) for run in self._runs(backfill_id)]
-
     def _failures_of(self, run_id: str) -> Any:
+        """What the steps said that failed."""
         return self.ask(
             "query($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events {"
             " ... on ExecutionStepFailureEvent { stepKey"
@@ -149,9 +135,8 @@ def running(
     arguments: Sequence[str], environment: Mapping[str, str], log: Any
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a Python program with a log, and end it with everything that it started."""
-    process = subprocess.Popen(
-        [sys.executable, *arguments], cwd=ROOT, env=environment, stdout=log, stderr=log
-    )
+    command = [sys.executable, *arguments]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     try:
         yield process
     finally:
@@ -169,10 +154,8 @@ def _wait_for(deployment: Deployment, webserver: subprocess.Popen[bytes], log: P
     deadline = time.monotonic() + READY_S
     while time.monotonic() < deadline and webserver.poll() is None:
         with suppress(OSError):
-            loaded = deployment.ask(
-                "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }"
-            )
-            if loaded.get("nodes"):
+            asked = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }"
+            if deployment.ask(asked).get("nodes"):
                 return
         time.sleep(0.3)
     raise AssertionError(log.read_text(errors="replace"))

@@ -15,16 +15,12 @@ Result = dg.ExecuteInProcessResult
 
 
 def refresh_run(
-    day: date | None,
-    *,
-    definitions: dg.Definitions = defs,
-    instance: dg.DagsterInstance | None = None,
-    run_config: Any = REFRESH,
+    day: date | None, *, definitions: dg.Definitions = defs, run_config: Any = REFRESH, **how: Any
 ) -> Result:
     """Run the job of the hourly schedule in the partition of a day, or in none."""
     job = definitions.resolve_job_def("refresh")
     tags = range_tags(day, day) if day else None
-    return job.execute_in_process(run_config=run_config, tags=tags, instance=instance, raise_on_error=False)
+    return job.execute_in_process(run_config=run_config, tags=tags, raise_on_error=False, **how)
 
 
 def backfill_run(
@@ -41,12 +37,8 @@ def backfill_run(
     job = definitions.resolve_implicit_global_asset_job_def()
     keys = {dg.AssetKey(asset) for asset in assets}
     chosen = job.get_subset(asset_selection=keys, asset_check_selection=None if checked else set())
-    return chosen.execute_in_process(
-        run_config={"ops": {asset: {"config": scope} for asset in assets}},
-        tags=range_tags(first, last),
-        instance=instance,
-        raise_on_error=False,
-    )
+    config, tags = {"ops": {asset: {"config": scope} for asset in assets}}, range_tags(first, last)
+    return chosen.execute_in_process(run_config=config, tags=tags, instance=instance, raise_on_error=False)
 
 
 def checks_run(*names: str) -> Result:
@@ -78,10 +70,8 @@ def with_pipeline(pipeline: dg.ConfigurableResource) -> dg.Definitions:
 
 def range_tags(first: date, last: date) -> dict[str, str]:
     """How a run is told its days."""
-    return {
-        "dagster/asset_partition_range_start": day_key(first),
-        "dagster/asset_partition_range_end": day_key(last),
-    }
+    ends = {"start": first, "end": last}
+    return {f"dagster/asset_partition_range_{end}": day_key(day) for end, day in ends.items()}
 
 
 def day_key(day: date | datetime) -> str:
@@ -91,12 +81,9 @@ def day_key(day: date | datetime) -> str:
 
 def said(result: Result) -> list[str]:
     """The sentences of the steps that failed."""
-    return [
-        failure.event_specific_data.user_failure_data.description
-        if failure.event_specific_data.user_failure_data
-        else failure.event_specific_data.error.message
-        for failure in result.get_step_failure_events()
-    ]
+    failures = [event.event_specific_data for event in result.get_step_failure_events()]
+    ours = [(failure.user_failure_data, failure.error) for failure in failures]
+    return [failure.description if failure else error.message for failure, error in ours]
 
 
 def tries(result: Result, step: str) -> int:

@@ -33,9 +33,8 @@ def test_with_everything(pytestconfig: pytest.Config) -> None:
 def test_with_a_process_of_nobody(pytestconfig: pytest.Config) -> None:
     """One whose parent is gone already, in a session of its own."""
     with home_for_servers(pytestconfig) as home:
-        subprocess.run(
-            ["sh", "-c", 'sleep 600 & echo $! > "$0/pid"', home], start_new_session=True, check=True
-        )
+        command = ["sh", "-c", 'sleep 600 & echo $! > "$0/pid"', home]
+        subprocess.run(command, start_new_session=True, check=True)
         say("nobody", home)
         time.sleep(600)
 

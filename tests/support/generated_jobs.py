@@ -23,29 +23,12 @@ OFFSETS = [
 
 # Where one bucket ends and another begins: years, leap days, ISO weeks 53 and 1, and the hours that
 # summer time takes or gives in Amsterdam, New York and Havana.
-BOUNDARIES = [
-    datetime(*parts, tzinfo=UTC)
-    for parts in (
-        (2000, 1, 1),
-        (2021, 1, 1),
-        (2021, 1, 4),
-        (2024, 1, 1),
-        (2024, 2, 29),
-        (2024, 2, 29, 18, 15),
-        (2024, 3, 1),
-        (2024, 3, 1, 5),
-        (2024, 3, 10, 5),
-        (2024, 3, 10, 7),
-        (2024, 3, 31, 1),
-        (2024, 10, 27, 1),
-        (2024, 11, 3, 4),
-        (2024, 11, 3, 5),
-        (2024, 11, 3, 6),
-        (2024, 12, 30),
-        (2025, 1, 1),
-        (2025, 6, 18, 12),
-    )
-]
+_BOUNDARIES = (
+    "2000-01-01 2021-01-01 2021-01-04 2024-01-01 2024-02-29 2024-02-29T18:15 2024-03-01 2024-03-01T05"
+    " 2024-03-10T05 2024-03-10T07 2024-03-31T01 2024-10-27T01 2024-11-03T04 2024-11-03T05 2024-11-03T06"
+    " 2024-12-30 2025-01-01 2025-06-18T12"
+)
+BOUNDARIES = [datetime.fromisoformat(text).replace(tzinfo=UTC) for text in _BOUNDARIES.split()]
 
 MICROSECOND = timedelta(microseconds=1)
 YEAR = timedelta(days=365)

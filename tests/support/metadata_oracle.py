@@ -33,10 +33,8 @@ def wrong(source: psycopg.Connection, organizations: Sequence[UUID] = ()) -> lis
 
 def copies(source: psycopg.Connection) -> dict[UUID, Row]:
     """By job, the version of its row and when a sync wrote it: writing a row anew changes both."""
-    rows = source.execute(
-        "SELECT job_id, xmin::text, ctid::text, last_synced_at FROM orchestration.execution_metadata"
-    ).fetchall()
-    return {row[0]: row[1:] for row in rows}
+    select = "SELECT job_id, xmin::text, ctid::text, last_synced_at FROM orchestration.execution_metadata"
+    return {row[0]: row[1:] for row in source.execute(select)}
 
 
 def written_between(before: dict[UUID, Row], after: dict[UUID, Row]) -> set[UUID]:

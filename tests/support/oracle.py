@@ -2,9 +2,10 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from functools import lru_cache
 from itertools import product
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -17,26 +18,30 @@ ALL = UUID("00000000-0000-0000-0000-000000000000")
 NO_CLIENT = UUID("ffffffff-ffff-ffff-ffff-ffffffffffff")
 
 COUNTS = ("total_executions", "completed_executions", "failed_executions", "timed_executions")
-SHARES = {
-    "median_duration_ms": Fraction(1, 2),
-    "p90_duration_ms": Fraction(9, 10),
-    "p95_duration_ms": Fraction(19, 20),
-    "p99_duration_ms": Fraction(99, 100),
+_SHARES = {
+    "median": Fraction(1, 2),
+    "p90": Fraction(9, 10),
+    "p95": Fraction(19, 20),
+    "p99": Fraction(99, 100),
 }
+SHARES = {f"{name}_duration_ms": share for name, share in _SHARES.items()}
 # Of completed jobs alone.
-COMPLETED_SHARES = {
-    "median_completed_duration_ms": Fraction(1, 2),
-    "p95_completed_duration_ms": Fraction(19, 20),
-}
+COMPLETED_SHARES = {f"{name}_completed_duration_ms": _SHARES[name] for name in ("median", "p95")}
 
-# By how many dimensions at most a period is broken down: 4 + 7 + 8 + 8 combinations.
-DEPTHS = {"hour": 1, "day": 2, "week": 3, "month": 3}
-PLAN = [
-    (period, chosen)
-    for period, depth in DEPTHS.items()
-    for chosen in product((False, True), repeat=3)
-    if sum(chosen) <= depth
-]
+# By how many dimensions at most a period is broken down.
+Depths = tuple[tuple[str, int], ...]
+DEPTHS: Depths = (("hour", 1), ("day", 2), ("week", 3), ("month", 3))
+
+
+@lru_cache
+def plan_of(depths: Depths) -> list[tuple[str, tuple[bool, ...]]]:
+    """Each period with each choice of workflow, client and initiator that it is broken down by."""
+    choices = list(product((False, True), repeat=3))
+    return [(period, chosen) for period, depth in depths for chosen in choices if sum(chosen) <= depth]
+
+
+# 4 + 7 + 8 + 8 combinations.
+PLAN = plan_of(DEPTHS)
 
 Cells = Mapping[tuple[Any, ...], Mapping[str, Any]]
 
@@ -53,7 +58,7 @@ class Job(NamedTuple):
     completed_at: datetime
 
 
-def cells_by_hand(jobs: Iterable[Job], zones: Mapping[UUID, str] = {}) -> Cells:
+def cells_by_hand(jobs: Iterable[Job], zones: Mapping[UUID, str] = {}, depths: Depths = DEPTHS) -> Cells:
     """The cells of jobs that all count, computed with fractions and rounded once.
 
     An organization lives in the zone that `zones` names, or else in UTC.
@@ -61,19 +66,16 @@ def cells_by_hand(jobs: Iterable[Job], zones: Mapping[UUID, str] = {}) -> Cells:
     groups: dict[tuple[Any, ...], list[Job]] = defaultdict(list)
     for job in jobs:
         zone = zones.get(job.organization_id, "UTC")
-        for period, (by_workflow, by_client, by_initiator) in PLAN:
-            key = (
-                job.organization_id,
-                period,
-                bucket(job.completed_at, period, zone),
-                job.workflow_id if by_workflow else ALL,
-                (job.client_id or NO_CLIENT) if by_client else ALL,
-                (job.initiator_type or "unknown") if by_initiator else "all",
-            )
-            groups[key].append(job)
-    return {key: _figures(members) for key, members in groups.items()}
+        for period, (by_workflow, by_client, by_initiator) in plan_of(depths):
+            workflow = job.workflow_id if by_workflow else ALL
+            client = (job.client_id or NO_CLIENT) if by_client else ALL
+            initiator = (job.initiator_type or "unknown") if by_initiator else "all"
+            start = bucket(job.completed_at, period, zone)
+            groups[job.organization_id, period, start, workflow, client, initiator].append(job)
+    return {key: _figures_of(members) for key, members in groups.items()}
 
 
+@lru_cache(maxsize=20_000)
 def bucket(moment: datetime, period: str, zone: str = "UTC") -> datetime:
     """The start of the UTC hour, or of the day, ISO week or month by the clocks of a zone.
 
@@ -93,23 +95,30 @@ def bucket(moment: datetime, period: str, zone: str = "UTC") -> datetime:
 
 
 def cells_by_sql(source: psycopg.Connection) -> Cells:
-    """The cells of every job of the source, each job joined to the combinations it is in.
+    """The cells of every job of the source.
 
     Days, weeks and months are those of its organization's time zone; UTC's when it has none.
     """
-    with source.cursor(row_factory=dict_row) as cursor:
+    return cells_of_rows(
+        source,
+        """
+        SELECT jobs.*, coalesce(nullif(time_zone, ''), 'UTC') AS time_zone
+        FROM orchestration.jobs
+        LEFT JOIN orchestration.organizations ON organizations.id = jobs.organization_id
+        WHERE status IN ('COMPLETED', 'FAILED') AND jobs.deleted_at IS NULL AND started_at IS NOT NULL
+        """,
+        {},
+    )
+
+
+def cells_of_rows(connection: psycopg.Connection, jobs: str, values: Mapping[str, Any]) -> Cells:
+    """The cells of the jobs that a query gives, each job joined to the combinations it is in."""
+    with connection.cursor(row_factory=dict_row) as cursor:
         cursor.execute(
             f"""
             WITH plan (period, by_workflow, by_client, by_initiator) AS (VALUES {_plan_values()}),
-            counted AS (
-                SELECT
-                    jobs.*,
-                    1000 * extract(epoch FROM completed_at - started_at) AS ms,
-                    coalesce(nullif(time_zone, ''), 'UTC') AS time_zone
-                FROM orchestration.jobs
-                LEFT JOIN orchestration.organizations ON organizations.id = jobs.organization_id
-                WHERE status IN ('COMPLETED', 'FAILED') AND jobs.deleted_at IS NULL AND started_at IS NOT NULL
-            )
+            jobs AS ({jobs}),
+            counted AS (SELECT *, 1000 * extract(epoch FROM completed_at - started_at) AS ms FROM jobs)
             SELECT
                 organization_id,
                 period,
@@ -131,9 +140,12 @@ def cells_by_sql(source: psycopg.Connection) -> Cells:
             FROM counted CROSS JOIN plan
             GROUP BY 1, 2, 3, 4, 5, 6
             """,
-            {"all": ALL, "nobody": NO_CLIENT},
+            {"all": ALL, "nobody": NO_CLIENT, **values},
         )
-        return {tuple(row.pop(name) for name in list(row)[:6]): row for row in cursor}
+        rows = cursor.fetchall()
+    for row in rows:
+        row["period_start"] = row["period_start"].astimezone(UTC)
+    return {tuple(row.pop(name) for name in list(row)[:6]): row for row in rows}
 
 
 def differences(stored: Cells, expected: Cells) -> list[str]:
@@ -153,33 +165,36 @@ def _same(name: str, stored: float | None, expected: float | None) -> bool:
     return math.isclose(stored, expected, rel_tol=1e-9)
 
 
-def _figures(jobs: list[Job]) -> dict[str, Any]:
+def _figures_of(jobs: list[Job]) -> Mapping[str, Any]:
     microsecond = timedelta(microseconds=1)
     lasted = sorted(((job.completed_at - job.started_at) // microsecond, job.status) for job in jobs)
-    timed = [Fraction(duration, 1000) for duration, _ in lasted if duration >= 0]
-    done = [
-        Fraction(duration, 1000) for duration, status in lasted if duration >= 0 and status == "COMPLETED"
-    ]
     completed = sum(job.status == "COMPLETED" for job in jobs)
+    return _figures(completed, len(jobs) - completed, tuple(each for each in lasted if each[0] >= 0))
+
+
+@lru_cache(maxsize=20_000)
+def _figures(completed: int, failed: int, lasted: tuple[tuple[int, str], ...]) -> Mapping[str, Any]:
+    timed = [Fraction(us, 1000) for us, _ in lasted]
+    done = [Fraction(us, 1000) for us, status in lasted if status == "COMPLETED"]
     figures: dict[str, Any] = {
-        "total_executions": len(jobs),
+        "total_executions": completed + failed,
         "completed_executions": completed,
-        "failed_executions": len(jobs) - completed,
+        "failed_executions": failed,
         "timed_executions": len(timed),
-        "success_rate_pct": float(Fraction(100 * completed, len(jobs))),
+        "success_rate_pct": float(Fraction(100 * completed, completed + failed)),
         "total_duration_ms": float(sum(timed)),
         "average_duration_ms": float(sum(timed) / len(timed)) if timed else None,
         "min_duration_ms": float(timed[0]) if timed else None,
         "max_duration_ms": float(timed[-1]) if timed else None,
     }
-    for name, share in SHARES.items():
-        figures[name] = float(_percentile(timed, share)) if timed else None
-    for name, share in COMPLETED_SHARES.items():
-        figures[name] = float(_percentile(done, share)) if done else None
+    for shares, durations in ((SHARES, timed), (COMPLETED_SHARES, done)):
+        for name, share in shares.items():
+            figures[name] = float(percentile(durations, share)) if durations else None
     return figures
 
 
-def _percentile(ordered: list[Fraction], share: Fraction) -> Fraction:
+def percentile(ordered: Sequence[Fraction], share: Fraction) -> Fraction:
+    """Linear interpolation at rank (n - 1) * share, as `percentile_cont` has it."""
     rank = (len(ordered) - 1) * share
     below, above = ordered[math.floor(rank)], ordered[math.ceil(rank)]
     return below + (above - below) * (rank - math.floor(rank))

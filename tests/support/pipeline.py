@@ -16,14 +16,7 @@ from pipelines.runs import audit, dry_run, maintenance, refresh, verify
 from pipelines.runs.status import Status, status
 from pipelines.settings import Settings, load_settings
 from tests.support import oracle, planting
-from tests.support.planting import Cell, Key, Tenant
-
-
-def live_in(source: Connection, tenant: Tenant, zone: str | None) -> None:
-    """Move an organization to another time zone."""
-    values = [zone, tenant.organization]
-    source.execute("UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s", values)
-
+from tests.support.planting import Cell, Key, Tenant, live_in
 
 # A tenant, and a neighbour that must not change.
 Pair = tuple[Tenant, Tenant]
@@ -110,9 +103,8 @@ class Pipeline:
         self.source.execute("DELETE FROM orchestration.jobs WHERE id = any(%s)", [list(job_ids)])
 
     def delete_jobs_of(self, tenant: Tenant) -> None:
-        self.source.execute(
-            "DELETE FROM orchestration.jobs WHERE organization_id = %s", [tenant.organization]
-        )
+        delete = "DELETE FROM orchestration.jobs WHERE organization_id = %s"
+        self.source.execute(delete, [tenant.organization])
 
     def live_in(self, tenant: Tenant, zone: str) -> None:
         live_in(self.source, tenant, zone)

@@ -17,6 +17,8 @@ MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 KEY = "organization_id, period, period_start, workflow_id, client_id, initiator_type"
 
+_OF_ONE_OR_ALL = "WHERE %(organization)s::uuid IS NULL OR organization_id = %(organization)s"
+
 # A statement has at most 65,535 values, and a job has some twelve.
 _ROWS_OF_A_STATEMENT = 4_000
 
@@ -44,12 +46,10 @@ def plant_tenant(
     source: psycopg.Connection, name: str = "Acme", *, workflows: int = 2, clients: int = 2
 ) -> Tenant:
     """Insert an organization with named workflows and clients."""
-    tenant = Tenant(
-        new_id(), tuple(new_id() for _ in range(workflows)), tuple(new_id() for _ in range(clients))
-    )
-    source.execute(
-        "INSERT INTO orchestration.organizations (id, name) VALUES (%s, %s)", [tenant.organization, name]
-    )
+    organization, *owned = (new_id() for _ in range(1 + workflows + clients))
+    tenant = Tenant(organization, tuple(owned[:workflows]), tuple(owned[workflows:]))
+    insert = "INSERT INTO orchestration.organizations (id, name) VALUES (%s, %s)"
+    source.execute(insert, [organization, name])
     for table, ids in (("workflows", tenant.workflows), ("clients", tenant.clients)):
         source.execute(
             f"INSERT INTO orchestration.{table} (id, organization_id, name)"
@@ -77,18 +77,8 @@ def plant_lines(
     source: psycopg.Connection, tenant: Tenant, job_id: UUID, many: Sequence[dict[str, Any]]
 ) -> list[UUID]:
     """Insert lines of a job's log: INFO, at noon, naming no step, except for the columns given."""
-    lines = [
-        {
-            "id": new_id(),
-            "organization_id": tenant.organization,
-            "job_id": job_id,
-            "sequence": number,
-            "level": "INFO",
-            "timestamp": NOON,
-        }
-        | columns
-        for number, columns in enumerate(many)
-    ]
+    line = {"organization_id": tenant.organization, "job_id": job_id, "level": "INFO", "timestamp": NOON}
+    lines = [line | {"id": new_id(), "sequence": number} | columns for number, columns in enumerate(many)]
     _insert(source, "execution_logs", lines)
     return [line["id"] for line in lines]
 
@@ -108,11 +98,15 @@ def plant_long_jobs(source: psycopg.Connection, tenant: Tenant) -> None:
 
 def change_job(source: psycopg.Connection, job_id: UUID, **columns: Any) -> None:
     """Change columns of a job, and its `updated_at` as the application would."""
-    settings = ", ".join(f"{name} = %({name})s" for name in columns)
-    source.execute(
-        f"UPDATE orchestration.jobs SET {settings}, updated_at = now() WHERE id = %(job_id)s",
-        {**columns, "job_id": job_id},
-    )
+    changed = ", ".join(f"{name} = %({name})s" for name in columns)
+    change = f"UPDATE orchestration.jobs SET {changed}, updated_at = now() WHERE id = %(job_id)s"
+    source.execute(change, {**columns, "job_id": job_id})
+
+
+def live_in(source: psycopg.Connection, tenant: Tenant, zone: str | None) -> None:
+    """Move an organization to another time zone."""
+    values = [zone, tenant.organization]
+    source.execute("UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s", values)
 
 
 def without_constraints(source: psycopg.Connection) -> None:
@@ -128,37 +122,23 @@ def without_constraints(source: psycopg.Connection) -> None:
 
 def cells(analytics: psycopg.Connection, organization: UUID | None = None) -> dict[Key, Cell]:
     """The stored cells, by the six columns of their key."""
-    found: dict[Key, Cell] = {}
     with analytics.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(
-            "SELECT * FROM analytics.aggregate_metrics"
-            " WHERE %(organization)s::uuid IS NULL OR organization_id = %(organization)s",
-            {"organization": organization},
-        )
-        for row in cursor:
-            key = tuple(row.pop(name) for name in KEY.split(", "))
-            found[key] = row
-    return found
+        select = f"SELECT * FROM analytics.aggregate_metrics {_OF_ONE_OR_ALL}"
+        rows = cursor.execute(select, {"organization": organization})
+        return {tuple(row.pop(name) for name in KEY.split(", ")): row for row in rows}
 
 
 def row_versions(analytics: psycopg.Connection, organization: UUID | None = None) -> dict[Key, Key]:
     """Which version of each row is stored: writing a row anew changes it, even with the same values."""
-    rows = analytics.execute(
-        f"SELECT {KEY}, xmin::text, ctid::text, computed_at FROM analytics.aggregate_metrics"
-        " WHERE %(organization)s::uuid IS NULL OR organization_id = %(organization)s",
-        {"organization": organization},
-    ).fetchall()
+    select = f"SELECT {KEY}, xmin::text, ctid::text, computed_at FROM analytics.aggregate_metrics"
+    rows = analytics.execute(f"{select} {_OF_ONE_OR_ALL}", {"organization": organization})
     return {row[:6]: row[6:] for row in rows}
 
 
 def listed(analytics: psycopg.Connection, organization: UUID | None = None) -> set[tuple[UUID, str, str]]:
     """The listed anomalies: job, reason and effect."""
-    rows = analytics.execute(
-        "SELECT job_id, reason, effect FROM analytics.job_anomalies"
-        " WHERE %(organization)s::uuid IS NULL OR organization_id = %(organization)s",
-        {"organization": organization},
-    )
-    return set(rows.fetchall())
+    select = f"SELECT job_id, reason, effect FROM analytics.job_anomalies {_OF_ONE_OR_ALL}"
+    return set(analytics.execute(select, {"organization": organization}))
 
 
 def _insert(source: psycopg.Connection, table: str, rows: Sequence[dict[str, Any]]) -> None:
@@ -167,13 +147,10 @@ def _insert(source: psycopg.Connection, table: str, rows: Sequence[dict[str, Any
     with source.transaction():
         for first in range(0, len(rows), _ROWS_OF_A_STATEMENT):
             chunk = rows[first : first + _ROWS_OF_A_STATEMENT]
-            source.execute(
-                f"INSERT INTO orchestration.{table} ({', '.join(columns)}) VALUES "
-                + ", ".join(
-                    f"({', '.join('%s' if name in row else 'DEFAULT' for name in columns)})" for row in chunk
-                ),
-                [row[name] for row in chunk for name in columns if name in row],
-            )
+            marks = (["%s" if name in row else "DEFAULT" for name in columns] for row in chunk)
+            values = ", ".join(f"({', '.join(row)})" for row in marks)
+            insert = f"INSERT INTO orchestration.{table} ({', '.join(columns)}) VALUES {values}"
+            source.execute(insert, [row[name] for row in chunk for name in columns if name in row])
 
 
 def _job(tenant: Tenant, columns: dict[str, Any]) -> dict[str, Any]:

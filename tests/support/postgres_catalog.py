@@ -1,7 +1,5 @@
 """What PostgreSQL's own catalog says about the tables of a schema."""
 
-from typing import Any
-
 import psycopg
 
 HEADS = {"orchestration": "orchestration_0003", "analytics": "analytics_0008"}
@@ -62,7 +60,8 @@ Thing = tuple[str, str, str, str | None]
 
 def things(url: str, schema: str) -> list[Thing]:
     """Everything in a schema, and the schema itself: kind, name, definition and comment."""
-    return _ask(url, _THINGS, schema)
+    with psycopg.connect(url) as connection:
+        return connection.execute(_THINGS, {"schema": schema}).fetchall()
 
 
 def tables_of(connection: psycopg.Connection, schema: str) -> list[str]:
@@ -77,17 +76,11 @@ def tables_of(connection: psycopg.Connection, schema: str) -> list[str]:
 
 def constraints(url: str, schema: str, kinds: str) -> set[str]:
     """The names of a schema's constraints of some kinds, as the catalog abbreviates them."""
-    rows = _ask(
-        url,
-        "SELECT conname FROM pg_constraint LEFT JOIN pg_class AS t ON t.oid = conrelid"
-        " WHERE connamespace = to_regnamespace(%(schema)s) AND contype::text = ANY (%(kinds)s)"
-        " AND relispartition IS NOT TRUE",
-        schema,
-        kinds=list(kinds),
-    )
-    return {name for (name,) in rows}
-
-
-def _ask(url: str, question: str, schema: str, **more: Any) -> list[tuple[Any, ...]]:
     with psycopg.connect(url) as connection:
-        return connection.execute(question, {"schema": schema, **more}).fetchall()
+        rows = connection.execute(
+            "SELECT conname FROM pg_constraint LEFT JOIN pg_class AS t ON t.oid = conrelid"
+            " WHERE connamespace = to_regnamespace(%s) AND contype::text = ANY (%s)"
+            " AND relispartition IS NOT TRUE",
+            [schema, list(kinds)],
+        )
+        return {name for (name,) in rows}

@@ -66,22 +66,15 @@ def plant_job(source: psycopg.Connection, tenant: Tenant, *, table: str = "Job",
 def change_job(source: psycopg.Connection, job: str, **columns: Any) -> None:
     """Change columns of a job, and its `updatedAt` as Prisma does."""
     pairs = (SQL("{} = {}").format(Identifier(name), value) for name, value in columns.items())
-    source.execute(
-        SQL('UPDATE "Job" SET {}, "updatedAt" = now() AT TIME ZONE {} WHERE "id" = {}').format(
-            SQL(", ").join(pairs), "UTC", job
-        )
-    )
+    change = SQL('UPDATE "Job" SET {}, "updatedAt" = now() AT TIME ZONE {} WHERE "id" = {}')
+    source.execute(change.format(SQL(", ").join(pairs), "UTC", job))
 
 
 def insert(source: psycopg.Connection, table: str, **columns: Any) -> None:
     """Insert one row."""
-    source.execute(
-        SQL("INSERT INTO {} ({}) VALUES ({})").format(
-            Identifier(table),
-            SQL(", ").join(map(Identifier, columns)),
-            SQL(", ").join(SQL("{}").format(value) for value in columns.values()),
-        )
-    )
+    names = SQL(", ").join(map(Identifier, columns))
+    values = SQL(", ").join(SQL("{}").format(value) for value in columns.values())
+    source.execute(SQL("INSERT INTO {} ({}) VALUES ({})").format(Identifier(table), names, values))
 
 
 def wall_clock(moment: datetime) -> datetime:

@@ -36,9 +36,7 @@ def restated(analytics: psycopg.Connection, organization: UUID | None = None) ->
             {"organization": organization},
         )
         for row in cursor:
-            cell = {
-                name: UUID(value) if name.endswith("_id") else value for name, value in row["cell"].items()
-            }
+            cell = {name: UUID(of) if name.endswith("_id") else of for name, of in row["cell"].items()}
             key = tuple((row | cell)[name] for name in KEY.split(", "))
             found.setdefault(key, []).append(Restated(row["reason"], row["old"], row["new"]))
     return found
@@ -60,7 +58,5 @@ def figures(cell: Cell | None) -> Figures:
 
 def complete_through(analytics: psycopg.Connection, tenant: Tenant, moment: datetime) -> None:
     """Have a tenant as complete as it was when that moment was read."""
-    analytics.execute(
-        "UPDATE analytics.watermarks SET complete_through = %s WHERE organization_id = %s",
-        [moment, tenant.organization],
-    )
+    update = "UPDATE analytics.watermarks SET complete_through = %s WHERE organization_id = %s"
+    analytics.execute(update, [moment, tenant.organization])

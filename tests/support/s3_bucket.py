@@ -93,16 +93,15 @@ class _Requests(BaseHTTPRequestHandler):
         prefix, after, cut = asked.get("prefix", ""), asked.get("start-after", ""), asked.get("delimiter")
         keys = [key for key in sorted(self.server.objects) if key.startswith(prefix) and key > after]
         beneath = {key: key[len(prefix) :].partition(cut) if cut else (key, "", "") for key in keys}
-        files = "".join(
-            f"<Contents><Key>{escape(key)}</Key><Size>{len(self.server.objects[key])}</Size>"
-            f"<LastModified>{WRITTEN:%Y-%m-%dT%H:%M:%S.000Z}</LastModified></Contents>"
-            for key, (_, is_folder, _) in beneath.items()
-            if not is_folder
-        )
+        written = f"<LastModified>{WRITTEN:%Y-%m-%dT%H:%M:%S.000Z}</LastModified>"
+        sizes = {key: len(self.server.objects[key]) for key, (_, folder, _) in beneath.items() if not folder}
         folders = sorted({f"{prefix}{name}{cut}" for name, is_folder, _ in beneath.values() if is_folder})
-        return files + "".join(
-            f"<CommonPrefixes><Prefix>{escape(folder)}</Prefix></CommonPrefixes>" for folder in folders
-        )
+        listed = [
+            f"<Contents><Key>{escape(key)}</Key><Size>{size}</Size>{written}</Contents>"
+            for key, size in sizes.items()
+        ]
+        listed += [f"<CommonPrefixes><Prefix>{escape(each)}</Prefix></CommonPrefixes>" for each in folders]
+        return "".join(listed)
 
     def _key(self) -> str:
         return unquote(urlsplit(self.path).path.removeprefix("/bucket/"))

@@ -32,14 +32,9 @@ def page_files() -> list[Path]:
 
 def kept_files() -> list[Path]:
     """Every file that is committed, or would be by adding everything."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
 
 
 def strings(path: Path) -> Iterator[tuple[int, str]]:
@@ -59,12 +54,8 @@ def spelt_in_code() -> tuple[frozenset[str], tuple[re.Pattern[str], ...]]:
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 words.add(node.value)
             elif isinstance(node, ast.JoinedStr) and len(node.values) > 1:
-                patterns.append(
-                    "".join(
-                        re.escape(str(piece.value)) if isinstance(piece, ast.Constant) else "(.+)"
-                        for piece in node.values
-                    )
-                )
+                texts = (each.value if isinstance(each, ast.Constant) else None for each in node.values)
+                patterns.append("".join("(.+)" if text is None else re.escape(str(text)) for text in texts))
     return frozenset(words), tuple(re.compile(pattern) for pattern in {*patterns} if pattern.strip("(.+)"))
 
 

@@ -45,10 +45,7 @@ class Pair:
 
     def has_replayed(self, written: str) -> bool:
         """Whether the standby has replayed the log that far; no if it throws out whoever asks."""
-        with (
-            suppress(psycopg.OperationalError),
-            psycopg.connect(self.standby, autocommit=True) as standby,
-        ):
+        with suppress(psycopg.OperationalError), psycopg.connect(self.standby, autocommit=True) as standby:
             return standby.execute("SELECT pg_last_wal_replay_lsn() >= %s", [written]).fetchone()[0]
         return False
 
@@ -88,10 +85,9 @@ class Pair:
             wait_until(self._made_patient)
 
     def _made_patient(self) -> bool:
-        with suppress(psycopg.OperationalError):
-            with psycopg.connect(self.standby, autocommit=True) as standby:
-                standby.execute("ALTER SYSTEM RESET max_standby_streaming_delay")
-                standby.execute("SELECT pg_reload_conf()")
+        with suppress(psycopg.OperationalError), psycopg.connect(self.standby, autocommit=True) as standby:
+            standby.execute("ALTER SYSTEM RESET max_standby_streaming_delay")
+            standby.execute("SELECT pg_reload_conf()")
             return True
         return False
 

@@ -1,6 +1,5 @@
 """What the stored cells say to every figure of an oracle that others computed, and where they cannot say."""
 
-import math
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,18 +8,15 @@ from fractions import Fraction
 from typing import Any
 
 import psycopg
+import pytest
 from psycopg.rows import dict_row
 
 from tests.support.oracle import ALL
 
 Path = tuple[str, ...]
+Figures = dict[str, Any]
 
-PERCENTILES = {
-    "median_ms": "median_duration_ms",
-    "p90_ms": "p90_duration_ms",
-    "p95_ms": "p95_duration_ms",
-    "p99_ms": "p99_duration_ms",
-}
+PERCENTILES = {f"{name}_ms": f"{name}_duration_ms" for name in ("median", "p90", "p95", "p99")}
 
 # To how many digits each is rounded.
 MEANS = {"mean_ms": 3, "mean_ms_rounded": 0}
@@ -35,16 +31,20 @@ _NEGATIVE = """
     WHERE reason = 'negative_duration' AND effect = 'not_timed'
 """
 
-# Why a figure of the oracle cannot be read from the aggregates.
-A_NAME = "it names the oracle's own rules"
-NOT_STORED = "the table does not store it"
-OTHER_STATUSES = "about jobs of every status, and only finished ones are counted"
-BY_STATUS = "durations are not broken down by status"
-BY_START = "buckets are of completion, not of start"
-WITH_NEGATIVES = "negative durations are counted, not timed"
-IN_MANY_CELLS = "a percentile of jobs in several cells follows from none of them"
-OF_OTHER_COLUMNS = "about other columns of the collectors, or about jobs and their lines together"
-SAME_OUTCOME = "levels of the same outcome are counted together"
+
+class Reason(str):
+    """Why a figure of the oracle, or a group of figures, cannot be read from the aggregates."""
+
+
+A_NAME = Reason("it names the oracle's own rules")
+NOT_STORED = Reason("the table does not store it")
+OTHER_STATUSES = Reason("about jobs of every status, and only finished ones are counted")
+BY_STATUS = Reason("durations are not broken down by status")
+BY_START = Reason("buckets are of completion, not of start")
+WITH_NEGATIVES = Reason("negative durations are counted, not timed")
+IN_MANY_CELLS = Reason("a percentile of jobs in several cells follows from none of them")
+OF_OTHER_COLUMNS = Reason("about other columns of the collectors, or about jobs and their lines together")
+SAME_OUTCOME = Reason("levels of the same outcome are counted together")
 
 
 def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
@@ -59,132 +59,122 @@ def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 class Answers:
     """Every figure of an oracle by its path: those that agree, those that do not, those not answered.
 
-    The stored figures are read by plain SQL on the aggregates.
+    The stored figures are read by plain SQL on the aggregates, into groups as those of the oracle; a reason
+    stands in place of a figure, or of a group, that cannot be read.
     """
 
-    def __init__(self, stored: psycopg.Connection, oracle: dict[str, Any]) -> None:
-        self._stored, self._oracle = stored, oracle
-        # Of jobs of other statuses the table tells nothing.
-        all_finished = oracle["status_counts"].keys() <= {"COMPLETED", "FAILED"}
-        self._unless_finished = None if all_finished else OTHER_STATUSES
+    def __init__(self, stored: psycopg.Connection, oracle: Figures) -> None:
+        self._stored = stored
         self.agreed: set[Path] = set()
         self.disagreed: list[str] = []
         self.unanswered: dict[Path, str] = {}
-        self._compare_dataset()
-        self._compare_published_checks()
-        if "steps" in oracle:
-            self._compare_steps(oracle["steps"])
-        for rule in ("seed_rule", "nonnegative"):
-            figures, timed = oracle[rule], rule == "nonnegative"
-            self._compare_block((rule, "overall"), figures["overall"], {}, only_timed=timed)
-            for what in ("organization", "workflow", "client"):
-                ranking = figures.get(f"{what}s_top5", [])
-                self._compare_ranking((rule, f"{what}s_top5"), ranking, what, {}, only_timed=timed)
-        self._compare_seed_rule(oracle["seed_rule"])
+        self._compare((), oracle, self._whole(oracle))
 
     @property
     def reasons(self) -> Counter[str]:
         """How many figures are not answered, by reason."""
         return Counter(self.unanswered.values())
 
-    def _check(
-        self, path: Path, ours: Any, theirs: Any, *, unless: str | None = None, same: bool | None = None
-    ) -> None:
-        """Enter one figure, or why it is not answered."""
-        if unless:
-            self._leave(path, unless, theirs)
-        elif ours == theirs if same is None else same:
+    def _compare(self, path: Path, theirs: Any, ours: Any) -> None:
+        if isinstance(ours, Reason):
+            self.unanswered |= {leaf: ours for leaf, _ in leaves(theirs, path)}
+        elif isinstance(theirs, dict | list):
+            for key, child in theirs.items() if isinstance(theirs, dict) else enumerate(theirs):
+                self._compare((*path, str(key)), child, ours[key])
+        elif ours == theirs:
             self.agreed.add(path)
         else:
             self.disagreed.append(f"{' / '.join(path)}: {ours} is stored, {theirs} was expected")
 
-    def _leave(self, path: Path, reason: str, value: Any) -> None:
-        """Say why everything below a path is not answered."""
-        self.unanswered |= {leaf: reason for leaf, _ in leaves(value, path)}
+    def _whole(self, oracle: Figures) -> Figures:
+        overall, unknown = self._sums({}), self._sums({"initiator_type": "unknown"})
+        # Of jobs of other statuses the table tells nothing.
+        all_finished = oracle["status_counts"].keys() <= {"COMPLETED", "FAILED"}
+        unless = None if all_finished else OTHER_STATUSES
+        statuses = {name: f"{name.lower()}_executions" for name in oracle["status_counts"]}
+        anomalies = {
+            "completed_at < started_at": self._one(_NEGATIVE),
+            "completed_at missing": OTHER_STATUSES,
+            "initiator_type missing": unknown["total_executions"] if all_finished else NOT_STORED,
+        }
+        tables = ("organizations", "workflows", "clients")
+        return {
+            "dataset": A_NAME,
+            "rules": A_NAME,
+            "deleted_jobs": NOT_STORED,
+            "started_at_range": BY_START,
+            "completed_at_range": OTHER_STATUSES,
+            "jobs": unless or overall["total_executions"],
+            "status_counts": {name: overall.get(column, OTHER_STATUSES) for name, column in statuses.items()},
+            **{table: self._one(f"SELECT count(*) FROM analytics.{table}") for table in tables},
+            "initiator_types": {
+                name: unless or self._sums({"initiator_type": name or "unknown"})["total_executions"]
+                for name in oracle["initiator_types"]
+            },
+            "anomalies": {name: anomalies.get(name, NOT_STORED) for name in oracle["anomalies"]},
+            "published_checks": self._published_checks(oracle["published_checks"], overall),
+            "steps": self._steps(oracle) if "steps" in oracle else None,
+            "seed_rule": self._rankings(oracle["seed_rule"]) | self._seed_rule(oracle["seed_rule"], overall),
+            "nonnegative": self._rankings(oracle["nonnegative"], only_timed=True),
+        }
 
-    def _compare_dataset(self) -> None:
-        oracle, unless, overall = self._oracle, self._unless_finished, self._sums("month", {})
-        self._check(("jobs",), overall["total_executions"], oracle["jobs"], unless=unless)
-        for status, count in oracle["status_counts"].items():
-            ours = overall.get(f"{status.lower()}_executions")
-            self._check(
-                ("status_counts", status), ours, count, unless=OTHER_STATUSES if ours is None else None
-            )
-        for table in ("organizations", "workflows", "clients"):
-            self._check((table,), self._one(f"SELECT count(*) FROM analytics.{table}"), oracle[table])
-        for initiator, count in oracle["initiator_types"].items():
-            ours = self._sums("month", {"initiator_type": initiator or "unknown"})["total_executions"]
-            self._check(("initiator_types", initiator), ours, count, unless=unless)
-        for name, count in oracle["anomalies"].items():
-            ours, reason = None, NOT_STORED
-            if name == "completed_at < started_at":
-                ours, reason = self._one(_NEGATIVE), None
-            elif name == "initiator_type missing" and unless is None:
-                ours, reason = self._sums("month", {"initiator_type": "unknown"})["total_executions"], None
-            elif name == "completed_at missing":
-                reason = OTHER_STATUSES
-            self._check(("anomalies", name), ours, count, unless=reason)
-        for name, reason in (
-            *(("dataset", A_NAME), ("rules", A_NAME), ("deleted_jobs", NOT_STORED)),
-            *(("started_at_range", BY_START), ("completed_at_range", OTHER_STATUSES)),
-        ):
-            self._leave((name,), reason, oracle[name])
-
-    def _compare_published_checks(self) -> None:
+    def _published_checks(self, checks: list[Figures], overall: Figures) -> list[Figures]:
         """The publishers' own figures, where they count finished jobs."""
-        theta, overall = self._sums("month", {"initiator_type": "THETA"}), self._sums("month", {})
+        theta = self._sums({"initiator_type": "THETA"})
         published = {
             "theta Pass jobs": theta["completed_executions"],
             "theta Failed jobs": theta["failed_executions"],
             "events named A_APPROVED": overall["completed_executions"],
             "events named A_DECLINED": overall["failed_executions"],
         }
-        for number, check in enumerate(self._oracle["published_checks"]):
-            ours = published.get(check["figure"])
-            for name, value in check.items():
-                known = ours is not None and name in ("published", "computed")
-                path = ("published_checks", str(number), name)
-                self._check(path, ours, value, unless=None if known else OF_OTHER_COLUMNS)
+        found = []
+        for check in checks:
+            ours = published.get(check["figure"], OF_OTHER_COLUMNS)
+            others = dict.fromkeys(check, OF_OTHER_COLUMNS)
+            found.append(others | {"published": ours, "computed": ours})
+        return found
 
-    def _compare_steps(self, steps: dict[str, Any]) -> None:
+    def _steps(self, oracle: Figures) -> Figures:
         """Rows, levels and durations of steps; the oracle's own percentiles are of all months together."""
-        every = self._step(None, {})
-        self._check(("steps", "rows"), every["total_executions"], steps["rows"])
-        distinct = self._one("SELECT count(DISTINCT step_name) FROM analytics.aggregate_step_metrics")
-        self._check(("steps", "distinct_steps"), distinct, steps["distinct_steps"])
-        for level, count in steps["levels"].items():
+        steps, every = oracle["steps"], self._sums_of_step(None, {})
+        levels = {}
+        for level in steps["levels"]:
             outcome = {"WARN": "warned", "ERROR": "failed"}.get(level, "completed")
             shared = outcome == "completed" and "DEBUG" in steps["levels"]
-            ours, unless = every[f"{outcome}_executions"], SAME_OUTCOME if shared else None
-            self._check(("steps", "levels", level), ours, count, unless=unless)
-        for name in ("rows_without_job", "rows_per_job"):
-            self._leave(("steps", name), NOT_STORED, steps[name])
-        biggest = {"organization_id": self._oracle["seed_rule"]["organizations_top5"][0]["id"]}
-        for ranking, chosen in (("top10", {}), ("biggest_organization_top5", biggest)):
-            for rank, block in enumerate(steps[ranking]):
-                self._compare_step(("steps", ranking, str(rank)), block, chosen)
+            levels[level] = SAME_OUTCOME if shared else every[f"{outcome}_executions"]
+        biggest = {"organization_id": oracle["seed_rule"]["organizations_top5"][0]["id"]}
+        distinct = self._one("SELECT count(DISTINCT step_name) FROM analytics.aggregate_step_metrics")
+        return {
+            "rows": every["total_executions"],
+            "distinct_steps": distinct,
+            "levels": levels,
+            "rows_without_job": NOT_STORED,
+            "rows_per_job": NOT_STORED,
+            "top10": [self._step(block, {}) for block in steps["top10"]],
+            "biggest_organization_top5": [
+                self._step(block, biggest) for block in steps["biggest_organization_top5"]
+            ],
+        }
 
-    def _compare_step(self, path: Path, block: dict[str, Any], chosen: dict[str, Any]) -> None:
-        ours, duration = self._step(block["step_name"], chosen), dict(block["duration"])
-        self._check((*path, "step_name"), ours["step_name"], block["step_name"])
-        for name, column in (("rows", "total_executions"), ("errors", "failed_executions")):
-            if name in block:
-                self._check((*path, name), ours[column], block[name])
-        place, negative = (*path, "duration"), duration.get("negative", 0)
-        self._check((*place, "n"), ours["timed_executions"] + negative, duration.pop("n"))
-        for name, value in duration.items():
-            if negative and name != "max_ms":
-                self._leave((*place, name), WITH_NEGATIVES, value)
-            elif name in ("sum_ms", "min_ms", "max_ms"):
-                column = {"sum_ms": "total"}.get(name, name.removesuffix("_ms"))
-                self._check((*place, name), ours[f"{column}_duration_ms"], value)
-            elif name in MEANS:
-                mean = Fraction(int(ours["total_duration_ms"]), int(ours["timed_executions"]))
-                self._check((*place, name), _rounded(mean, MEANS[name]), _decimal(value))
-            else:
-                self._leave((*place, name), IN_MANY_CELLS if name in PERCENTILES else NOT_STORED, value)
+    def _step(self, block: Figures, chosen: Figures) -> Figures:
+        ours = self._sums_of_step(block["step_name"], chosen)
+        negative = block["duration"].get("negative", 0)
+        mean = Fraction(int(ours["total_duration_ms"]), int(ours["timed_executions"]) or 1)
+        figures = {
+            "n": ours["timed_executions"] + negative,
+            "sum_ms": ours["total_duration_ms"],
+            "min_ms": ours["min_duration_ms"],
+            "max_ms": ours["max_duration_ms"],
+            **{name: _rounded(mean, digits) for name, digits in MEANS.items()},
+            **dict.fromkeys(PERCENTILES, IN_MANY_CELLS),
+        }
+        duration = {name: figures.get(name, NOT_STORED) for name in block["duration"]}
+        if negative:
+            duration |= {name: WITH_NEGATIVES for name in duration if name not in ("n", "max_ms")}
+        rows, errors = ours["total_executions"], ours["failed_executions"]
+        return {"step_name": ours["step_name"], "rows": rows, "errors": errors, "duration": duration}
 
-    def _step(self, step: str | None, chosen: dict[str, Any]) -> dict[str, Any]:
+    def _sums_of_step(self, step: str | None, chosen: Figures) -> Figures:
         """The months of a step, or of all steps, added up."""
         counts = ("total", "completed", "warned", "failed", "timed")
         return self._rows(
@@ -202,24 +192,28 @@ class Answers:
             {"all": ALL, "step": step, "organization_id": None} | chosen,
         )[0]
 
-    def _compare_seed_rule(self, figures: dict[str, Any]) -> None:
-        name, biggest = "workflows_of_biggest_organization_top5", figures["organizations_top5"][0]["id"]
-        within = {"organization_id": biggest}
-        self._compare_ranking(("seed_rule", name), figures[name], "workflow", within, only_timed=False)
-        for initiator, block in figures["by_initiator_type"].items():
-            chosen = {"initiator_type": initiator or "unknown"}
-            self._compare_block(("seed_rule", "by_initiator_type", initiator), block, chosen)
-        for status in ("completed", "failed"):
-            path = ("seed_rule", f"{status}_only_duration")
-            block = dict(figures[path[-1]])
-            self._check((*path, "n"), self._sums("month", {})[f"{status}_executions"], block.pop("n"))
-            self._leave(path, BY_STATUS, block)
-        for number, day in enumerate(figures["busiest_day"]):
-            self._compare_busiest_day(("seed_rule", "busiest_day", str(number)), day)
+    def _rankings(self, figures: Figures, *, only_timed: bool = False) -> Figures:
+        """All jobs, and the five organizations, workflows and clients with the most of them."""
+        ours: Figures = {"overall": self._block({}, only_timed=only_timed)}
+        for what in ("organization", "workflow", "client"):
+            if f"{what}s_top5" in figures:
+                ours[f"{what}s_top5"] = self._ranking(what, {}, only_timed=only_timed)
+        return ours
 
-    def _compare_ranking(
-        self, path: Path, ranking: list[Any], what: str, within: dict[str, Any], *, only_timed: bool
-    ) -> None:
+    def _seed_rule(self, figures: Figures, overall: Figures) -> Figures:
+        biggest = {"organization_id": figures["organizations_top5"][0]["id"]}
+        initiators = {name: {"initiator_type": name or "unknown"} for name in figures["by_initiator_type"]}
+        ours = {
+            "workflows_of_biggest_organization_top5": self._ranking("workflow", biggest, only_timed=False),
+            "by_initiator_type": {name: self._block(chosen) for name, chosen in initiators.items()},
+            "busiest_day": [self._busiest_day(day) for day in figures["busiest_day"]],
+        }
+        for status in ("completed", "failed"):
+            by_status = dict.fromkeys(figures[f"{status}_only_duration"], BY_STATUS)
+            ours[f"{status}_only_duration"] = by_status | {"n": overall[f"{status}_executions"]}
+        return ours
+
+    def _ranking(self, what: str, within: Figures, *, only_timed: bool) -> list[Figures]:
         column = f"{what}_id"
         counted = "timed_executions" if only_timed else "total_executions"
         ours = self._rows(
@@ -235,18 +229,11 @@ class Answers:
             """,
             within,
         )
-        for rank, block in enumerate(ranking):
-            place = (*path, str(rank))
-            for name in ("id", "name"):
-                self._check((*place, name), ours[rank][name], block[name])
-            figures = {name: value for name, value in block.items() if name not in ("id", "name")}
-            self._compare_block(place, figures, within | {column: block["id"]}, only_timed=only_timed)
+        return [row | self._block(within | {column: row["id"]}, only_timed=only_timed) for row in ours]
 
-    def _compare_busiest_day(self, path: Path, day: dict[str, Any]) -> None:
+    def _busiest_day(self, day: Figures) -> Figures | Reason:
         if day["bucketed_by"] != "completed_at":
-            self._leave(path, BY_START, day)
-            return
-        self._leave((*path, "bucketed_by"), A_NAME, day["bucketed_by"])
+            return BY_START
         (busiest,) = self._rows(
             f"""
             SELECT period_start::date::text AS day, sum(total_executions) AS jobs
@@ -254,62 +241,44 @@ class Answers:
             GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 1
             """
         )
-        self._check((*path, "day_utc"), busiest["day"], day["day_utc"])
-        self._check((*path, "jobs_on_day"), busiest["jobs"], day["jobs_on_day"])
         midnight = datetime.fromisoformat(day["day_utc"]).replace(tzinfo=UTC)
-        self._compare_block((*path, "all_day"), day["all_day"], {"period_start": midnight}, period="day")
-        for hour, block in day["hours"].items():
-            chosen = {"period_start": midnight + timedelta(hours=int(hour))}
-            self._compare_block((*path, "hours", hour), block, chosen, period="hour")
+        hours = {hour: {"period_start": midnight + timedelta(hours=int(hour))} for hour in day["hours"]}
+        return {
+            "bucketed_by": A_NAME,
+            "day_utc": busiest["day"],
+            "jobs_on_day": busiest["jobs"],
+            "all_day": self._block({"period_start": midnight}, period="day"),
+            "hours": {hour: self._block(chosen, period="hour") for hour, chosen in hours.items()},
+        }
 
-    def _compare_block(
-        self,
-        path: Path,
-        block: dict[str, Any],
-        chosen: dict[str, Any],
-        *,
-        period: str | None = None,
-        only_timed: bool = False,
-    ) -> None:
+    def _block(self, chosen: Figures, *, period: str | None = None, only_timed: bool = False) -> Figures:
         """Counts, rate and durations of one group of jobs, over all time or in one bucket."""
-        sums = self._sums(period or "month", chosen)
+        sums, cells = self._sums(chosen, period or "month"), self._cells(period, chosen)
         total, timed = sums["total_executions"], sums["timed_executions"]
         unless = BY_STATUS if only_timed and total != timed else None
-        self._check((*path, "total"), timed if only_timed else total, block["total"])
-        for name in ("completed", "failed"):
-            self._check((*path, name), sums[f"{name}_executions"], block[name], unless=unless)
-        rate = _rounded(Fraction(100 * int(sums["completed_executions"]), int(total)), 2)
-        theirs = _decimal(block["success_rate_pct"])
-        self._check((*path, "success_rate_pct"), rate, theirs, unless=unless)
-        cells = self._cells(period, chosen)
-        self._compare_duration((*path, "duration"), block["duration"], sums, cells, only_timed=only_timed)
+        rate = Fraction(100 * int(sums["completed_executions"]), int(total))
+        with_negatives = WITH_NEGATIVES if total != timed and not only_timed else None
+        mean = Fraction(sums["total_duration_ms"]) / int(timed)
+        no_percentile = with_negatives or (None if len(cells) == 1 else IN_MANY_CELLS)
+        return {
+            "total": timed if only_timed else total,
+            **{name: unless or sums[f"{name}_executions"] for name in ("completed", "failed")},
+            "success_rate_pct": unless or _rounded(rate, 2),
+            "duration": {
+                "n": timed if only_timed else total,
+                "negative": 0 if only_timed else total - timed,
+                "p95_disc_ms": NOT_STORED,
+                "zero": 0 if sums["min_duration_ms"] > 0 else NOT_STORED,
+                # A negative duration is never the longest.
+                "max_ms": sums["max_duration_ms"],
+                "sum_ms": with_negatives or sums["total_duration_ms"],
+                "min_ms": with_negatives or sums["min_duration_ms"],
+                **{name: with_negatives or _rounded(mean, digits) for name, digits in MEANS.items()},
+                **{name: no_percentile or _close_to(cells[0][of]) for name, of in PERCENTILES.items()},
+            },
+        }
 
-    def _compare_duration(
-        self, path: Path, block: dict[str, Any], sums: dict[str, Any], cells: list[Any], *, only_timed: bool
-    ) -> None:
-        untimed = sums["total_executions"] - sums["timed_executions"]
-        counted = sums["timed_executions"] if only_timed else sums["total_executions"]
-        self._check((*path, "n"), counted, block["n"])
-        self._check((*path, "negative"), 0 if only_timed else untimed, block["negative"])
-        self._leave((*path, "p95_disc_ms"), NOT_STORED, block["p95_disc_ms"])
-        unless = None if sums["min_duration_ms"] > 0 else NOT_STORED
-        self._check((*path, "zero"), 0, block["zero"], unless=unless)
-        # A negative duration is never the longest.
-        self._check((*path, "max_ms"), sums["max_duration_ms"], block["max_ms"])
-        unless = WITH_NEGATIVES if untimed and not only_timed else None
-        self._check((*path, "sum_ms"), sums["total_duration_ms"], block["sum_ms"], unless=unless)
-        self._check((*path, "min_ms"), sums["min_duration_ms"], block["min_ms"], unless=unless)
-        mean = Fraction(sums["total_duration_ms"]) / int(sums["timed_executions"])
-        for name, digits in MEANS.items():
-            self._check((*path, name), _rounded(mean, digits), _decimal(block[name]), unless=unless)
-        if len(cells) != 1:
-            unless = unless or IN_MANY_CELLS
-        for name, column in PERCENTILES.items():
-            ours = cells[0][column]
-            same = unless is None and math.isclose(ours, block[name], rel_tol=1e-9, abs_tol=1e-9)
-            self._check((*path, name), ours, block[name], unless=unless, same=same)
-
-    def _cells(self, period: str | None, chosen: dict[str, Any]) -> list[dict[str, Any]]:
+    def _cells(self, period: str | None, chosen: Figures) -> list[Figures]:
         """The one cell that holds every job of the group, if there is one, or else several."""
         for candidate in [period] if period else ["month", "week", "day", "hour"]:
             where = _where(candidate, chosen)
@@ -318,7 +287,7 @@ class Answers:
                 break
         return rows
 
-    def _sums(self, period: str, chosen: dict[str, Any]) -> dict[str, Any]:
+    def _sums(self, chosen: Figures, period: str = "month") -> Figures:
         counts = ("total", "completed", "failed", "timed")
         return self._rows(
             f"""
@@ -334,12 +303,12 @@ class Answers:
         row = self._stored.execute(statement).fetchone()
         return 0 if row is None else row[0]
 
-    def _rows(self, statement: str, values: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    def _rows(self, statement: str, values: Figures | None = None) -> list[Figures]:
         with self._stored.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(statement, values).fetchall()
 
 
-def _where(period: str, chosen: dict[str, Any], *, broken_down_by: str | None = None) -> str:
+def _where(period: str, chosen: Figures, *, broken_down_by: str | None = None) -> str:
     """The cells of a period that are broken down by what is chosen, and by nothing else but the one named."""
     conditions = [f"period = '{period}'"]
     conditions += [f"{column} = %({column})s" for column in chosen]
@@ -351,10 +320,10 @@ def _where(period: str, chosen: dict[str, Any], *, broken_down_by: str | None = 
     return " AND ".join(conditions)
 
 
-def _rounded(figure: Fraction, digits: int) -> Decimal:
+def _rounded(figure: Fraction, digits: int) -> float:
     exact = Decimal(figure.numerator) / Decimal(figure.denominator)
-    return exact.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_UP)
+    return float(exact.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_UP))
 
 
-def _decimal(figure: float) -> Decimal:
-    return Decimal(str(figure))
+def _close_to(figure: float | None) -> Any:
+    return figure and pytest.approx(figure, rel=1e-9, abs=1e-9)

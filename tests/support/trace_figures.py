@@ -79,8 +79,8 @@ def read_source(folder: Path, organization: str, zone: str) -> Source:
             client=row["client_id"],
             initiator=row["initiator_type"],
             completed=row["status"] == "COMPLETED",
-            completed_at=moment(row["completed_at"]),
-            duration_ms=(moment(row["completed_at"]) - moment(row["started_at"])).total_seconds() * 1000,
+            completed_at=datetime.fromisoformat(row["completed_at"]),
+            duration_ms=_seconds(row["started_at"], row["completed_at"]) * 1000,
         )
         for row in rows(folder, "jobs")
         if row["organization_id"] == organization
@@ -98,6 +98,5 @@ def rows(folder: Path, table: str) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(file)
 
 
-def moment(text: str) -> datetime:
-    """A time of a trace."""
-    return datetime.fromisoformat(text)
+def _seconds(since: str, until: str) -> float:
+    return (datetime.fromisoformat(until) - datetime.fromisoformat(since)).total_seconds()

@@ -101,10 +101,10 @@ def _end(folder: Path) -> None:
     discard(folder)
 
 
-def _is_gone(worker: psutil.Process) -> bool:
+def is_gone(process: psutil.Process) -> bool:
     """Whether it has ended, also when nobody has asked yet how."""
     try:
-        return not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
 
@@ -116,7 +116,7 @@ def _watch(folder: Path) -> None:
             if named not in workers:
                 with suppress(psutil.NoSuchProcess):
                     workers[named] = psutil.Process(int(named.name.removeprefix(_WORKER)))
-            if named not in workers or _is_gone(workers[named]):
+            if named not in workers or is_gone(workers[named]):
                 _end(named.parent)
     for worker in workers.values():
         # Told by nobody else, it would go on with its test for some seconds.

@@ -26,6 +26,4 @@ def offsets_of(zone: str) -> tuple[tuple[datetime, int], ...]:
 
 
 def _offset_s(zone: str, moment: datetime) -> int:
-    offset = moment.astimezone(ZoneInfo(zone)).utcoffset()
-    assert offset is not None
-    return int(offset.total_seconds())
+    return int(moment.astimezone(ZoneInfo(zone)).utcoffset().total_seconds())

@@ -27,11 +27,8 @@ def history(create_database: CreateDatabase) -> Iterator[History]:
 @pytest.fixture
 def place(history: History, create_database: CreateDatabase, tmp_path: Path) -> Place:
     """Where nothing of it has been published yet; organizations are published two at a time."""
-    databases = Databases(create_database(), history.url)
-    return Place(
-        databases,
-        load_settings(home=tmp_path / "home", batch_organizations=2, tolerated_failures_pct=100),
-    )
+    settings = load_settings(home=tmp_path / "home", batch_organizations=2, tolerated_failures_pct=100)
+    return Place(Databases(create_database(), history.url), settings)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from pipelines.errors import CommitUnknown, DatabaseUnreachable, ExecutionMetricsError
-from pipelines.postgres.connections import Databases
 from pipelines.runs.refresh import refresh
 from tests.support.faults.cutting_off import prepared
 from tests.support.faults.history import History
@@ -32,13 +31,13 @@ def test_a_lost_answer_to_a_commit_is_looked_up(history: History, place: Place, 
     """The pass goes on as if the answer had come, and does nothing twice."""
     undisturbed, beginning, witness = prepared(REFRESH, history, place)
     beginning.again()
-    reference = refresh(place.databases, place.settings)
+    reference = refresh(*place)
     for number in range(2):
         beginning.again()
         analytics_wire.told(Rule(number, Cut.AFTER, only_publications=True))
 
         with recorded() as points:
-            report = refresh(by_way_of(analytics_wire, place), place.settings)
+            report = refresh(*by_way_of(analytics_wire, place))
 
         assert analytics_wire.told().cuts == 1
         assert points == undisturbed
@@ -57,7 +56,7 @@ def test_a_commit_that_never_arrived_is_not_taken_for_made(
         analytics_wire.told(Rule(number, Cut.BEFORE, only_publications=True))
 
         with pytest.raises(DatabaseUnreachable):
-            refresh(by_way_of(analytics_wire, place), place.settings)
+            refresh(*by_way_of(analytics_wire, place))
 
         assert analytics_wire.told().cuts == 1
         left = witness.sees_before_or_after()
@@ -74,7 +73,7 @@ def test_a_commit_that_nobody_can_be_asked_about_is_called_unknown(
     analytics_wire.told(Rule(0, Cut.AFTER, only_publications=True, then_refuse=True))
 
     with pytest.raises(CommitUnknown):
-        refresh(by_way_of(analytics_wire, place), place.settings)
+        refresh(*by_way_of(analytics_wire, place))
 
     assert analytics_wire.told().cuts == 1
     assert witness.sees_before_or_after() not in (witness.before, witness.after)
@@ -86,12 +85,12 @@ def test_a_wire_may_be_cut_at_any_statement(history: History, place: Place, tell
     _, beginning, witness = prepared(REFRESH, history, place)
     for side in ("analytics_url", "source_url"):
         with laid(getattr(place.databases, side)) as wire:
-            wired = replace(place.databases, **{side: wire.url})
+            wired = by_way_of(wire, place, side)
             # The first one connects to a server that its process does not know yet, which takes a statement.
             for _ in range(2):
                 beginning.again()
                 wire.told()
-                refresh(wired, place.settings)
+                refresh(*wired)
             statements = wire.told().statements
             for cut in Cut:
                 ended: Counter[str] = Counter()
@@ -99,10 +98,9 @@ def test_a_wire_may_be_cut_at_any_statement(history: History, place: Place, tell
                     beginning.again()
                     wire.told(Rule(number, cut))
                     try:
-                        report = refresh(wired, place.settings)
-                        assert [each.organization_id for each in report.failed] == [
-                            history.troubled.organization
-                        ]
+                        report = refresh(*wired)
+                        failed = [each.organization_id for each in report.failed]
+                        assert failed == [history.troubled.organization]
                         ended["success"] += 1
                     except ExecutionMetricsError as failure:
                         ended[type(failure).__name__] += 1
@@ -112,6 +110,6 @@ def test_a_wire_may_be_cut_at_any_statement(history: History, place: Place, tell
                 tell(f"{side} cut at {ended.total()} of {statements} statements, {cut} each: {dict(ended)}.")
 
 
-def by_way_of(wire: Wire, place: Place) -> Databases:
-    """The databases of a place, with a wire to the aggregates."""
-    return replace(place.databases, analytics_url=wire.url)
+def by_way_of(wire: Wire, place: Place, side: str = "analytics_url") -> Place:
+    """A place with a wire to one of its databases."""
+    return place._replace(databases=replace(place.databases, **{side: wire.url}))

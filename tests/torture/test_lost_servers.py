@@ -4,6 +4,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -22,7 +23,6 @@ from tests.support.faults.history import History
 from tests.support.faults.runs import struck_at
 from tests.support.faults.scenarios import SCENARIOS
 from tests.support.faults.starting_point import Place
-from tests.support.planting import NOON
 from tests.support.sampling import EVERYTHING
 from tests.torture.conftest import Tell
 
@@ -30,21 +30,16 @@ from tests.torture.conftest import Tell
 CRASH_SAFE = {name: value for name, value in UNSAFE_BUT_FAST.items() if name != "synchronous_commit"}
 
 # In the short form the sessions are ended the first time that a run is here.
-WHILE_PUBLISHING = [
-    FaultPoint.BATCH_BEGUN,
-    FaultPoint.CHUNK_WRITTEN,
-    FaultPoint.CELLS_UPSERTED,
-    FaultPoint.BEFORE_COMMIT,
-]
 WHILE_COMMITTING = [FaultPoint.CELLS_UPSERTED, FaultPoint.BEFORE_COMMIT, FaultPoint.AFTER_COMMIT]
+WHILE_PUBLISHING = [FaultPoint.BATCH_BEGUN, FaultPoint.CHUNK_WRITTEN, *WHILE_COMMITTING[:2]]
 WHILE_READING = [FaultPoint.SNAPSHOT_OPENED, FaultPoint.JOBS_STREAMING, FaultPoint.JOBS_READ]
 
 
 def test_sessions_on_the_aggregates_are_ended(history: History, place: Place, tell: Tell) -> None:
     """While a batch is under way: no batch is half published, and no organization is blamed for it."""
-    ended = strike_everywhere(
-        history, place, WHILE_PUBLISHING, lambda: end_sessions(place.databases.analytics_url)
-    )
+    strike = partial(end_sessions, place.databases.analytics_url)
+
+    ended = strike_everywhere(history, place, WHILE_PUBLISHING, strike)
 
     tell(f"sessions on the aggregates ended: {dict(ended)}.")
     assert ended["DatabaseUnreachable"] >= len(WHILE_PUBLISHING)
@@ -52,14 +47,10 @@ def test_sessions_on_the_aggregates_are_ended(history: History, place: Place, te
 
 def test_sessions_on_the_source_are_ended(history: History, place: Place, tell: Tell) -> None:
     """While more jobs stream than are under way: nothing of what was read is kept."""
-    history.source.execute(
-        "INSERT INTO orchestration.jobs (id, organization_id, workflow_id, status, created_at)"
-        " SELECT gen_random_uuid(), %s, %s, 'PENDING', %s FROM generate_series(1, 60000)",
-        [history.acme.organization, history.acme.workflows[0], NOON],
-    )
-    mine = history.source.info.backend_pid
+    history.has_a_backlog(60_000)
+    strike = partial(end_sessions, history.url, history.source.info.backend_pid)
 
-    ended = strike_everywhere(history, place, WHILE_READING, lambda: end_sessions(history.url, mine))
+    ended = strike_everywhere(history, place, WHILE_READING, strike)
 
     tell(f"sessions on the source ended: {dict(ended)}.")
     assert ended["DatabaseUnreachable"] >= 2
@@ -84,10 +75,8 @@ def test_a_server_is_stopped_at_once(embedded_home: Path, tmp_path: Path, tell: 
         settings = load_settings(home=tmp_path / "home", batch_organizations=2, tolerated_failures_pct=100)
         migrate(databases, settings, with_source=True)
         with psycopg.connect(databases.source_url, autocommit=True) as source:
-            history = History.begun(databases.source_url, source)
-            ended = strike_everywhere(
-                history, Place(databases, settings), WHILE_COMMITTING, lambda: stop(Path(data)), start
-            )
+            history, place = History.begun(databases.source_url, source), Place(databases, settings)
+            ended = strike_everywhere(history, place, WHILE_COMMITTING, partial(stop, Path(data)), start)
 
     tell(f"server stopped at once: {dict(ended)}.")
     # Whoever has committed all needs no server any more.
@@ -110,7 +99,7 @@ def strike_everywhere(
         beginning.again()
         try:
             with struck_at(occurrence, strike):
-                report = refresh(place.databases, place.settings)
+                report = refresh(*place)
             assert [each.organization_id for each in report.failed] == [history.troubled.organization]
             ended["success"] += 1
         except ExecutionMetricsError as failure:

@@ -12,17 +12,14 @@ from uuid import UUID
 import psycopg
 
 from pipelines.fault_points import FaultPoint, watched_by
-from pipelines.runs.refresh import rebuild
-from pipelines.settings import load_settings
+from pipelines.runs.refresh import rebuild, refresh
 from tests.support.faults.history import History
 from tests.support.faults.runs import Killed, struck_at
-from tests.support.faults.scenarios import damage_facts, reconciles, refreshes
+from tests.support.faults.scenarios import damage_facts, reconcile_all
 from tests.support.faults.starting_point import Place
 from tests.support.oracle import ALL
 from tests.support.planting import NOON, plant_job
 from tests.torture.conftest import Tell
-
-PERIODS = ("hour", "day", "week", "month")
 
 
 class Sight(NamedTuple):
@@ -35,6 +32,7 @@ class Sight(NamedTuple):
     figures: str
 
 
+PERIODS = Sight._fields[:4]
 NOTHING = Sight(0, 0, 0, 0, "")
 
 Sights = dict[UUID, Sight]
@@ -70,15 +68,12 @@ def look_closely(analytics: psycopg.Connection) -> Sights:
     counts: dict[UUID, dict[str, int]] = defaultdict(dict)
     with analytics.transaction():
         for period in PERIODS:
-            rows = analytics.execute(ONE_PERIOD, {"period": period, "all": ALL})
-            for key, total in rows:
+            for key, total in analytics.execute(ONE_PERIOD, {"period": period, "all": ALL}):
                 counts[key][period] = int(total)
             time.sleep(0.005)
         figures = {key: sight.figures for key, sight in look(analytics).items()}
-    return {
-        key: Sight(*(counts[key].get(period, 0) for period in PERIODS), figures.get(key, ""))
-        for key in counts.keys() | figures.keys()
-    }
+    totals = {key: [counts[key].get(period, 0) for period in PERIODS] for key in {*counts, *figures}}
+    return {key: Sight(*each, figures.get(key, "")) for key, each in totals.items()}
 
 
 class Reader:
@@ -112,9 +107,6 @@ def reading(url: str) -> Iterator[Reader]:
         done.result()
 
 
-KILLS = range(18, 60, 7)
-
-
 def dawdle(_point: FaultPoint) -> None:
     """Give whoever reads the time to see what is there at each point."""
     time.sleep(0.02)
@@ -124,7 +116,7 @@ def test_readers_see_old_or_new_figures_and_nothing_else(history: History, place
     """Through refreshes, reconciles, rebuilds, repairs and kills, in one statement or in several."""
     url = place.databases.analytics_url
     allowed: dict[UUID, set[Sight]] = defaultdict(lambda: {NOTHING})
-    refreshes(place)
+    refresh(*place)
     with psycopg.connect(url, autocommit=True) as analytics, watched_by(dawdle):
         before = look(analytics)
 
@@ -137,27 +129,26 @@ def test_readers_see_old_or_new_figures_and_nothing_else(history: History, place
             allowed[key].discard(NOTHING)
         with reading(url) as reader:
             history.goes_on()
-            refreshes(place)
+            refresh(*place)
             between_runs()
             history.loses_jobs()
-            reconciles(place)
+            reconcile_all(*place)
             between_runs()
-            for occurrence in KILLS:
-                plant_job(history.source, history.acme, completed_at=NOON)
-                plant_job(history.source, history.borealis, completed_at=NOON)
+            for occurrence in range(18, 60, 7):
+                for tenant in (history.acme, history.borealis):
+                    plant_job(history.source, tenant, completed_at=NOON)
                 with struck_at(occurrence), suppress(Killed):
-                    refreshes(place)
+                    refresh(*place)
                 between_runs()
-            refreshes(place)
+            refresh(*place)
             between_runs()
-            other_plan = load_settings(rollup_plan="hour=2 day=1 week=3 month=0").rollup_plan
-            rebuild(place.databases, place.settings.model_copy(update={"rollup_plan": other_plan}))
+            rebuild(*place.by_plan("hour=2 day=1 week=3 month=0"))
             between_runs()
-            rebuild(place.databases, place.settings)
+            rebuild(*place)
             between_runs()
             plant_job(history.source, history.neighbour)
             damage_facts(place)
-            refreshes(place)
+            refresh(*place)
             between_runs()
 
     assert {key: seen - allowed[key] for key, seen in reader.seen.items() if seen - allowed[key]} == {}

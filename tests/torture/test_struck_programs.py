@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from pipelines.errors import DatabaseExhausted, ExecutionMetricsError
+from pipelines.errors import DatabaseExhausted
 from pipelines.facts.fact_table import FactsNotWritten
 from pipelines.fault_points import FaultPoint
 from pipelines.runs.refresh import refresh
@@ -18,7 +18,6 @@ from tests.support.faults.history import History
 from tests.support.faults.scenarios import SCENARIOS
 from tests.support.faults.starting_point import Place
 from tests.support.places import ROOT
-from tests.support.planting import NOON
 from tests.support.sampling import EVERYTHING
 from tests.torture.conftest import Tell
 
@@ -26,10 +25,7 @@ PROGRAM = ROOT / "tests/support/faults/struck_program.py"
 REFRESH = SCENARIOS["refresh"]
 
 # Which occurrence of which point, in the short form.
-KILLS = [
-    (FaultPoint.AFTER_FACTS_COMMIT, 0),
-    (FaultPoint.BEFORE_COMMIT, 1),
-]
+KILLS = [(FaultPoint.AFTER_FACTS_COMMIT, 0), (FaultPoint.BEFORE_COMMIT, 1)]
 
 
 def test_a_killed_program_leaves_nothing_half_done(history: History, place: Place, tell: Tell) -> None:
@@ -50,40 +46,29 @@ def test_a_killed_program_leaves_nothing_half_done(history: History, place: Plac
 def test_facts_for_which_there_is_no_room(history: History, place: Place) -> None:
     """Neither half a file nor half a commit counts, and the message says what is missing."""
     points, beginning, witness = prepared(REFRESH, history, place)
+    before_commit = occurrence_of(points, FaultPoint.BEFORE_FACTS_COMMIT, 0)
     for size in [0, 1_500, 5_000] if EVERYTHING else [1_500]:
         beginning.again()
-
-        ended = struck(place, "full", occurrence_of(points, FaultPoint.BEFORE_FACTS_COMMIT, 0), size)
-
-        assert ended.returncode == 1
-        assert_last_words(ended, FactsNotWritten())
+        assert_no_room(place, before_commit, size)
         assert witness.sees_before_or_after() == witness.before
         witness.sees_it_heal()
     beginning.again()
 
     # The facts of steps, after the jobs are published, cannot be written.
-    ended = struck(place, "full", occurrence_of(points, FaultPoint.AFTER_FACTS_COMMIT, 0), 0)
+    assert_no_room(place, occurrence_of(points, FaultPoint.AFTER_FACTS_COMMIT, 0), 0)
 
-    assert ended.returncode == 1
-    assert_last_words(ended, FactsNotWritten())
     assert witness.sees_before_or_after() == witness.after
     witness.sees_it_heal(thoroughly=True)
 
 
 def test_a_backlog_for_which_there_is_no_room(history: History, place: Place) -> None:
     """What does not fit into memory waits in files; without room for them nothing is changed."""
-    history.source.execute(
-        "INSERT INTO orchestration.jobs (id, organization_id, workflow_id, status, created_at)"
-        " SELECT gen_random_uuid(), %s, %s, 'PENDING', %s FROM generate_series(1, 120000)",
-        [history.acme.organization, history.acme.workflows[0], NOON],
-    )
+    history.has_a_backlog(120_000)
     points, beginning, witness = prepared(REFRESH, history, place)
     beginning.again()
 
-    ended = struck(place, "full", occurrence_of(points, FaultPoint.SNAPSHOT_OPENED, 0), 10_000)
+    assert_no_room(place, occurrence_of(points, FaultPoint.SNAPSHOT_OPENED, 0), 10_000)
 
-    assert ended.returncode == 1
-    assert_last_words(ended, FactsNotWritten())
     assert witness.sees_before_or_after() == witness.before
     witness.sees_it_heal()
 
@@ -94,7 +79,7 @@ def test_a_database_without_room(history: History, place: Place) -> None:
     beginning.again()
 
     with without_room_for(history, place), pytest.raises(DatabaseExhausted):
-        refresh(place.databases, place.settings)
+        refresh(*place)
 
     assert witness.sees_before_or_after() not in (witness.before, witness.after)
     witness.sees_it_heal()
@@ -114,19 +99,18 @@ def struck(place: Place, happens: str, at: int, size: int = 0) -> subprocess.Com
         "EXECMETRICS_BATCH_ORGANIZATIONS": str(place.settings.batch_organizations),
         "EXECMETRICS_TOLERATED_FAILURES_PCT": str(place.settings.tolerated_failures_pct),
     }
-    return subprocess.run(
-        [sys.executable, PROGRAM, happens, str(at), str(size), "refresh"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    command = [sys.executable, PROGRAM, happens, str(at), str(size), "refresh"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
-def assert_last_words(ended: subprocess.CompletedProcess[str], failure: ExecutionMetricsError) -> None:
-    """The message is one of ours; a library may have complained before it, but no line of ours is shown."""
-    assert ended.stderr.splitlines()[-1].startswith(str(failure))
+def assert_no_room(place: Place, at: int, size: int) -> None:
+    """A refresh fails whose files may grow no more at a point, and its last words are ours.
+
+    A library may have complained before it, but no line of our code is shown.
+    """
+    ended = struck(place, "full", at, size)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith(str(FactsNotWritten()))
     assert "Traceback" not in ended.stderr
     assert ".py" not in ended.stderr
 
@@ -137,11 +121,9 @@ def without_room_for(history: History, place: Place) -> Iterator[None]:
     with psycopg.connect(place.databases.analytics_url, autocommit=True) as analytics:
         analytics.execute(
             "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-            f" IF new.organization_id = '{history.acme.organization}' THEN"
-            " RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END IF; RETURN new; END $$"
-        )
-        analytics.execute(
-            "CREATE TRIGGER no_room BEFORE INSERT OR UPDATE ON analytics.aggregate_metrics"
+            f" IF new.organization_id = '{history.acme.organization}' THEN RAISE EXCEPTION"
+            " 'could not extend file' USING ERRCODE = 'disk_full'; END IF; RETURN new; END $$;"
+            " CREATE TRIGGER no_room BEFORE INSERT OR UPDATE ON analytics.aggregate_metrics"
             " FOR EACH ROW EXECUTE FUNCTION no_room()"
         )
         try:

@@ -1,110 +1,84 @@
 """Histories that once ended wrong, or that a certain mistake would end wrong: told again, step by step."""
 
-from dataclasses import dataclass
 from uuid import UUID
 
-import psycopg
 import pytest
 
 from pipelines.fault_points import FaultPoint
-from pipelines.postgres.connections import Databases
-from pipelines.runs.refresh import refresh
-from pipelines.settings import Settings
 from tests.support.faults.runs import Killed, struck_at
 from tests.support.histories.runs import portions_of
-from tests.support.histories.world import PLANS, World
-from tests.support.oracle import cells_by_sql, differences
-from tests.support.planting import DAY, NOON, cells, change_job, plant_job, plant_tenant
+from tests.support.pipeline import Pipeline
+from tests.support.planting import DAY, NOON
 
-
-@dataclass(frozen=True)
-class Told:
-    """A job of a tenant that was published beside a neighbour's, and what happens to it."""
-
-    databases: Databases
-    settings: Settings
-    source: psycopg.Connection
-    analytics: psycopg.Connection
-    job: UUID
-
-    def change(self) -> None:
-        """Edit the job."""
-        change_job(self.source, self.job, status="FAILED")
-
-    def refresh(self) -> None:
-        """Publish."""
-        refresh(self.databases, self.settings)
-
-    def refresh_by_another_definition(self) -> None:
-        """Publish fewer cells."""
-        fewer = self.settings.model_copy(update={"rollup_plan": World.plan(PLANS[1])})
-        refresh(self.databases, fewer)
-
-    def heals(self) -> bool:
-        """Whether every cell is right after one more refresh."""
-        self.refresh()
-        return differences(cells(self.analytics), cells_by_sql(self.source)) == []
+FEWER_CELLS = "hour=0 day=1 week=1 month=1"
 
 
 @pytest.fixture
-def told(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> Told:
-    """A history that begins with jobs in four months."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    job, *_ = (plant_job(source, tenant, completed_at=NOON + 31 * month * DAY) for month in range(4))
-    plant_job(source, neighbour)
-    refresh(databases, settings)
-    return Told(databases, settings, source, analytics, job)
+def job(pipeline: Pipeline) -> UUID:
+    """A job of a tenant with jobs in four months, published beside a neighbour's."""
+    tenant = pipeline.plant_beside_a_neighbour()
+    job, *_ = (pipeline.plant_job(tenant, completed_at=NOON + 31 * month * DAY) for month in range(4))
+    pipeline.refresh()
+    return job
 
 
-def test_what_is_committed_while_rows_are_read_is_read_next_time(told: Told) -> None:
+def heals(pipeline: Pipeline) -> bool:
+    """Whether every cell is right after one more refresh."""
+    pipeline.refresh()
+    return pipeline.differences() == []
+
+
+def test_what_is_committed_while_rows_are_read_is_read_next_time(pipeline: Pipeline, job: UUID) -> None:
     """A snapshot does not show it, so the horizon of that snapshot must lie before it."""
-    change_job(told.source, told.job, initiator_type="API")
+    pipeline.change_job(job, initiator_type="API")
 
-    with struck_at(0, told.change, only=FaultPoint.JOBS_READ) as passed:
-        told.refresh()
+    def fail() -> None:
+        pipeline.change_job(job, status="FAILED")
+
+    with struck_at(0, fail, only=FaultPoint.JOBS_READ) as passed:
+        pipeline.refresh()
 
     assert passed
-    assert told.heals()
+    assert heals(pipeline)
 
 
-def test_what_was_read_and_not_written_is_read_again(told: Told) -> None:
+def test_what_was_read_and_not_written_is_read_again(pipeline: Pipeline, job: UUID) -> None:
     """A run that is killed just before it writes the facts has moved no watermark."""
-    told.change()
+    pipeline.change_job(job, status="FAILED")
 
     with pytest.raises(Killed), struck_at(0, only=FaultPoint.BEFORE_FACTS_COMMIT):
-        told.refresh()
+        pipeline.refresh()
 
-    assert told.heals()
+    assert heals(pipeline)
 
 
-def test_cells_are_kept_only_with_what_goes_with_them(told: Told) -> None:
+def test_cells_are_kept_only_with_what_goes_with_them(pipeline: Pipeline, job: UUID) -> None:
     """A run that is killed after it wrote cells, and before it wrote their version, leaves the old cells."""
-    before = cells(told.analytics)
-    told.change()
+    before = pipeline.cells()
+    pipeline.change_job(job, status="FAILED")
 
     with pytest.raises(Killed), struck_at(0, only=FaultPoint.CELLS_UPSERTED):
-        told.refresh()
+        pipeline.refresh()
 
-    assert cells(told.analytics) == before
-    assert told.heals()
-    assert cells(told.analytics) != before
+    assert pipeline.cells() == before
+    assert heals(pipeline)
+    assert pipeline.cells() != before
 
 
-def test_a_definition_may_change_and_change_back_around_a_kill(told: Told) -> None:
+def test_a_definition_may_change_and_change_back_around_a_kill(pipeline: Pipeline, job: UUID) -> None:
     """Cells that only one of the definitions keeps were not kept up under the other."""
-    told.change()
+    pipeline.change_job(job, status="FAILED")
 
     with pytest.raises(Killed), struck_at(0, only=FaultPoint.AFTER_COMMIT):
-        told.refresh_by_another_definition()
+        pipeline.having(rollup_plan=FEWER_CELLS).refresh()
 
-    assert told.heals()
+    assert heals(pipeline)
 
 
-def test_a_rebuild_may_be_cut_off_and_called_off(told: Told) -> None:
+@pytest.mark.usefixtures("job")
+def test_a_rebuild_may_be_cut_off_and_called_off(pipeline: Pipeline) -> None:
     """Months that were rebuilt already are rebuilt back."""
     with pytest.raises(Killed), portions_of(1), struck_at(2, only=FaultPoint.REBUILD_SETTLED):
-        told.refresh_by_another_definition()
+        pipeline.having(rollup_plan=FEWER_CELLS).refresh()
 
-    assert told.heals()
+    assert heals(pipeline)

@@ -15,8 +15,7 @@ from pathlib import Path
 
 from pipelines.postgres.connections import Databases
 from tests.conftest import creating_databases, make_template, running_server
-from tests.support.histories.profiles import PROFILES
-from tests.support.histories.tally import Tally
+from tests.support.histories.profiles import PROFILES, Tally
 from tests.support.watchdog import discard
 
 
@@ -56,6 +55,8 @@ def _work(asked: argparse.Namespace, folder: Path, number: int) -> Tally:
 
     total, until, home = Tally(), time.monotonic() + asked.minutes * 60, folder / str(number)
     home.mkdir(mode=0o711)
+    options = {"max_examples": asked.histories, "stateful_step_count": asked.steps}
+    options["phases"] = (Phase.generate, Phase.shrink)
     with running_server(home / "server") as server:
         make_template(server)
         seeds = count(asked.seed + number, asked.processes)
@@ -67,16 +68,7 @@ def _work(asked: argparse.Namespace, folder: Path, number: int) -> Tally:
             with creating_databases(server) as create:
                 url = create()
                 try:
-                    run_histories(
-                        profile,
-                        Databases(url, url),
-                        facts,
-                        number=seed,
-                        tally=tally,
-                        max_examples=asked.histories,
-                        stateful_step_count=asked.steps,
-                        phases=(Phase.generate, Phase.shrink),
-                    )
+                    run_histories(profile, Databases(url, url), facts, number=seed, tally=tally, **options)
                 # Polars panics with no Exception.
                 except BaseException as wrong:
                     tally.differences = max(tally.differences, 1)

@@ -8,7 +8,8 @@ import pytest
 from pipelines.facts.change_feed import with_cause
 from pipelines.frames import schema_of
 from pipelines.subjects.jobs import JOBS
-from tests.support.fact_changes import DAY, MINUTE, NOON, Row, change
+from tests.support.fact_changes import Row, change
+from tests.support.planting import DAY, MINUTE, NOON
 
 COUNTS = change(1)
 LATER = {"started_at": NOON + DAY, "completed_at": NOON + DAY + MINUTE}
@@ -92,10 +93,8 @@ def changed(kind: str, row: Row, *, commit: int = 7) -> Row:
 
 def as_frame(changes: list[Row]) -> pl.DataFrame:
     """What the facts yield."""
-    return pl.DataFrame(
-        changes,
-        schema=schema_of(JOBS.fact.stored_columns) | {"_commit_version": pl.Int64, "_change_type": pl.String},
-    )
+    schema = schema_of(JOBS.fact.stored_columns)
+    return pl.DataFrame(changes, schema | {"_commit_version": pl.Int64, "_change_type": pl.String})
 
 
 def causes_of(changes: list[Row]) -> list[tuple[int, str]]:

@@ -44,17 +44,14 @@ def test_hours_days_weeks_and_months_make_up_any_hours(range_: tuple[datetime, d
 
 def test_the_longest_come_first() -> None:
     """Months whole, weeks whole beside them, then days, and hours at the ends alone."""
-    spans = cover(NEW_YORK).of(at(NEW_YORK, 2024, 1, 13, 22), at(NEW_YORK, 2024, 3, 5, 1))
+    borders = ((1, 13, 22), (1, 14), (1, 15), (1, 29), (2, 1), (3, 1), (3, 5), (3, 5, 1))
+    moments = [at(NEW_YORK, 2024, *border) for border in borders]
 
-    assert [(span.period.value, span.since, span.until) for span in spans] == [
-        ("hour", at(NEW_YORK, 2024, 1, 13, 22), at(NEW_YORK, 2024, 1, 14)),
-        ("day", at(NEW_YORK, 2024, 1, 14), at(NEW_YORK, 2024, 1, 15)),
-        ("week", at(NEW_YORK, 2024, 1, 15), at(NEW_YORK, 2024, 1, 29)),
-        ("day", at(NEW_YORK, 2024, 1, 29), at(NEW_YORK, 2024, 2, 1)),
-        ("month", at(NEW_YORK, 2024, 2, 1), at(NEW_YORK, 2024, 3, 1)),
-        ("day", at(NEW_YORK, 2024, 3, 1), at(NEW_YORK, 2024, 3, 5)),
-        ("hour", at(NEW_YORK, 2024, 3, 5), at(NEW_YORK, 2024, 3, 5, 1)),
-    ]
+    spans = cover(NEW_YORK).of(moments[0], moments[-1])
+
+    assert [(span.since, span.until) for span in spans] == list(pairwise(moments))
+    periods = [span.period.value for span in spans]
+    assert periods == ["hour", "day", "week", "day", "month", "day", "hour"]
 
 
 def test_where_days_begin_between_hours_either_will_do() -> None:
@@ -120,12 +117,8 @@ def test_a_midnight_that_comes_twice_has_each_hour_once(since: datetime, until: 
 
     spans = cover(havana).of(since, until)
 
-    counted = [
-        hour
-        for span in spans
-        for hour in hours
-        if span.since <= bucket(hour, span.period.value, havana) < span.until
-    ]
+    starts = [(hour, span, bucket(hour, span.period.value, havana)) for span in spans for hour in hours]
+    counted = [hour for hour, span, start in starts if span.since <= start < span.until]
     assert sorted(counted) == [hour for hour in hours if since <= hour < until]
 
 
@@ -139,10 +132,9 @@ def test_a_range_without_end_is_given_up() -> None:
             steps += 1
             return super().end(period, start)
 
+    first, last = datetime(2, 1, 7, tzinfo=UTC), datetime(9997, 12, 30, tzinfo=UTC)
     with pytest.raises(RangeNotStored):
-        Cover(Counting(), [Period.WEEK, Period.MONTH]).of(
-            datetime(2, 1, 7, tzinfo=UTC), datetime(9997, 12, 30, tzinfo=UTC)
-        )
+        Cover(Counting(), [Period.WEEK, Period.MONTH]).of(first, last)
 
     assert steps < 20_000
 
@@ -150,14 +142,12 @@ def test_a_range_without_end_is_given_up() -> None:
 def test_one_bucket_is_recognized() -> None:
     """Whatever its period; a range of two is none."""
     mine = cover(NEW_YORK)
-    found = {
-        mine.bucket_of(JANUARY, JANUARY + HOUR),
-        mine.bucket_of(at(NEW_YORK, 2024, 3, 10), at(NEW_YORK, 2024, 3, 11)),
-        mine.bucket_of(at(NEW_YORK, 2024, 3, 4), at(NEW_YORK, 2024, 3, 11)),
-        mine.bucket_of(at(NEW_YORK, 2024, 3, 1), at(NEW_YORK, 2024, 4, 1)),
-    }
+    first, monday, sunday, after, april = (
+        at(NEW_YORK, 2024, *day) for day in ((3, 1), (3, 4), (3, 10), (3, 11), (4, 1))
+    )
+    ranges = ((JANUARY, JANUARY + HOUR), (sunday, after), (monday, after), (first, april))
 
-    assert found == set(Period)
+    assert [mine.bucket_of(*each) for each in ranges] == list(Period)
     assert mine.bucket_of(JANUARY, JANUARY + 2 * HOUR) is None
     assert mine.bucket_of(JANUARY, JANUARY + DAY) is None
 

@@ -1,6 +1,5 @@
 """Facts that were damaged are called so, whatever the damage; other trouble is not blamed on them."""
 
-import json
 import os
 import random
 import resource
@@ -29,12 +28,11 @@ from pipelines.facts.health import examine, reading_facts
 from pipelines.frames import schema_of
 from pipelines.settings import Settings, load_settings
 from pipelines.subjects.jobs import JOBS
-from tests.support.fact_changes import DAY, NOON, change, frame, id_of
+from tests.support.fact_changes import change, frame, id_of
+from tests.support.planting import DAY, NOON
 
-ROWS = [
-    change(job, workflow_id=random.Random(job).randbytes(16), row_hash=random.Random(job).getrandbits(63))
-    for job in range(1000, 1500)
-]
+_CHANCES = [(job, random.Random(job)) for job in range(1000, 1500)]
+ROWS = [change(job, workflow_id=of.randbytes(16), row_hash=of.getrandbits(63)) for job, of in _CHANCES]
 
 Damage = Callable[[Path], object]
 
@@ -81,6 +79,16 @@ def commit(folder: Path, version: int) -> Path:
     return folder / "_delta_log" / f"{version:020}.json"
 
 
+def hint(folder: Path) -> Path:
+    """The file that says which checkpoint is the last."""
+    return folder / "_delta_log" / "_last_checkpoint"
+
+
+def checkpoint(folder: Path) -> Path:
+    """The file of the checkpoint."""
+    return next((folder / "_delta_log").glob("*.checkpoint.parquet"))
+
+
 def halve(file: Path) -> None:
     os.truncate(file, file.stat().st_size // 2)
 
@@ -115,18 +123,10 @@ SEEN_AT_ONCE: dict[str, Damage] = {
     "the last commit is empty": lambda folder: commit(folder, 4).write_text(""),
     "the last commit is zeros": lambda folder: commit(folder, 4).write_bytes(bytes(2000)),
     "the last commit is no commit": lambda folder: commit(folder, 4).write_text("this is no commit"),
-    "the last commit behind a checkpoint is empty": checkpointed(
-        lambda folder: commit(folder, 4).write_text("")
-    ),
-    "a checkpoint is gone": checkpointed(
-        lambda folder: next((folder / "_delta_log").glob("*.checkpoint.parquet")).unlink()
-    ),
-    "a checkpoint is cut short": checkpointed(
-        lambda folder: halve(next((folder / "_delta_log").glob("*.checkpoint.parquet")))
-    ),
-    "the hint points nowhere": lambda folder: (folder / "_delta_log" / "_last_checkpoint").write_text(
-        json.dumps({"version": 77, "size": 5})
-    ),
+    "the last commit is empty, but for a checkpoint": checkpointed(lambda at: commit(at, 4).write_text("")),
+    "a checkpoint is gone": checkpointed(lambda folder: checkpoint(folder).unlink()),
+    "a checkpoint is cut short": checkpointed(lambda folder: halve(checkpoint(folder))),
+    "the hint points nowhere": lambda folder: hint(folder).write_text('{"version": 77, "size": 5}'),
 }
 
 
@@ -172,10 +172,7 @@ WAYS_TO_READ: dict[str, Callable[[Facts], object]] = {
 @pytest.mark.parametrize("act", WAYS_TO_READ.values(), ids=WAYS_TO_READ)
 @pytest.mark.parametrize("damage", [flip, halve, Path.unlink], ids=["flipped", "cut short", "gone"])
 def test_damage_is_met_while_reading(
-    damage: Callable[[Path], object],
-    act: Callable[[Facts], object],
-    settings: Settings,
-    folder: Path,
+    damage: Damage, act: Callable[[Facts], object], settings: Settings, folder: Path
 ) -> None:
     """Files that were damaged after the table was opened, or whose size tells nothing, are found in use."""
     facts = open_facts(settings)
@@ -214,23 +211,20 @@ def test_facts_that_vanish_are_unusable(settings: Settings, folder: Path) -> Non
     assert open_facts(settings).table_id != facts.table_id
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda folder: shutil.rmtree(folder / "_change_data"),
-        lambda folder: FEED(folder).unlink(),
-        lambda folder: halve(FEED(folder)),
-        lambda folder: os.truncate(FEED(folder), 0),
-        lambda folder: flip(FEED(folder)),
-        checkpointed(lambda folder: commit(folder, 3).unlink()),
-    ],
-    ids=["all gone", "a file gone", "cut short", "empty", "flipped", "commit gone"],
-)
-def test_a_damaged_feed_is_lost_and_the_facts_are_not(
-    damage: Damage, settings: Settings, folder: Path
-) -> None:
+FEED_LOST: dict[str, Damage] = {
+    "all gone": lambda folder: shutil.rmtree(folder / "_change_data"),
+    "a file gone": lambda folder: FEED(folder).unlink(),
+    "cut short": lambda folder: halve(FEED(folder)),
+    "empty": lambda folder: os.truncate(FEED(folder), 0),
+    "flipped": lambda folder: flip(FEED(folder)),
+    "commit gone": checkpointed(lambda folder: commit(folder, 3).unlink()),
+}
+
+
+@pytest.mark.parametrize("name", FEED_LOST)
+def test_a_damaged_feed_is_lost_and_the_facts_are_not(name: str, settings: Settings, folder: Path) -> None:
     """Earlier changes cannot be read any more; the rows can, and so can changes from now on."""
-    damage(folder)
+    FEED_LOST[name](folder)
     facts = open_facts(settings)
 
     with pytest.raises(FeedLost):
@@ -244,7 +238,7 @@ def test_a_damaged_feed_is_lost_and_the_facts_are_not(
 
 def test_a_torn_hint_does_no_harm(settings: Settings, folder: Path) -> None:
     """The log can be read without it."""
-    (folder / "_delta_log" / "_last_checkpoint").write_text("garbage")
+    hint(folder).write_text("garbage")
 
     facts = open_facts(settings)
 

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import polars as pl
@@ -27,13 +28,12 @@ from pipelines.facts.merge import checksums
 from pipelines.settings import Settings, load_settings
 from pipelines.subjects.dimensions import Dimension
 from pipelines.subjects.jobs import JOBS
-from tests.support.fact_changes import DAY, MINUTE, NOON, Row, change, frame, id_of
+from tests.support.fact_changes import Row, change, frame, id_of
+from tests.support.planting import DAY, MINUTE, NOON
 from tests.support.sampling import EVERYTHING
 
-NEIGHBOUR = [
-    change(900 + day, organization_id=id_of(9), created_at=NOON + day * DAY, row_hash=day - 5)
-    for day in range(4)
-]
+_THEIRS = {"organization_id": id_of(9)}
+NEIGHBOUR = [change(900 + n, created_at=NOON + n * DAY, row_hash=n - 5, **_THEIRS) for n in range(4)]
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_a_job_that_stops_counting_keeps_its_row_and_the_reason(facts: Facts) ->
     assert counted(facts) == counted_rows(NEIGHBOUR)
     assert facts.rows == len(NEIGHBOUR)
     assert facts.rows_by_organization() == {UUID(int=9): len(NEIGHBOUR)}
-    assert id_of(1) not in sums(facts.scan())["organization_id"]
+    assert id_of(1) not in checksums(facts.scan(), "created_date")["organization_id"]
     assert kept(facts, 1) == [change(1, gone="retried")]
 
 
@@ -197,18 +197,13 @@ FOLDERS = (
 @pytest.mark.parametrize(
     "folder",
     [
-        "env=1/env=2/a?b=c/50% *",
-        "created_date=2020-01-01",
+        *("env=1/env=2/a?b=c/50% *", "created_date=2020-01-01"),
         *(pytest.param(folder, marks=pytest.mark.only_in_everything) for folder in ("a b", *FOLDERS.split())),
     ],
 )
 @pytest.mark.parametrize("few", [50, 0], ids=["few files", "many files"])
 def test_facts_live_in_any_folder(
-    folder: str,
-    as_written: Callable[[Path], str],
-    few: int,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    folder: str, as_written: Callable[[Path], str], few: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Signs that mean something in a URL, a pattern or a partition are parts of a name."""
     monkeypatch.setattr(delta, "_FEW_FILES", few)
@@ -262,10 +257,8 @@ def test_who_makes_the_table_at_once_makes_one(tmp_path: Path) -> None:
 def test_checksums_are_three_numbers_a_day(facts: Facts) -> None:
     """They are what plain arithmetic on the rows gives, for hashes of either sign."""
     hashes = [0, -1, 2**63 - 1, -(2**63), 2**32, -(2**32) - 1, 12345678901234]
-    rows = [
-        change(number, row_hash=value, created_at=NOON + number % 3 * DAY)
-        for number, value in enumerate(hashes)
-    ]
+    days = [NOON + number % 3 * DAY for number in range(len(hashes))]
+    rows = [change(n, row_hash=hashes[n], created_at=day) for n, day in enumerate(days)]
     facts.absorb(frame(*rows, change(99)))
     facts.absorb(frame(change(99, gone="deleted")))
     wanted: dict[tuple[object, ...], tuple[int, ...]] = {}
@@ -274,7 +267,11 @@ def test_checksums_are_three_numbers_a_day(facts: Facts) -> None:
         count, low, high = wanted.get(day, (0, 0, 0))
         wanted[day] = (count + 1, low + (row["row_hash"] & 4294967295), high + (row["row_hash"] >> 32))
 
-    found = sums(facts.scan()).select("organization_id", "created_date", "rows", "low", "high").rows()
+    found = (
+        checksums(facts.scan(), "created_date")
+        .select("organization_id", "created_date", "rows", "low", "high")
+        .rows()
+    )
 
     assert len(found) == len(wanted)
     assert {row[:2]: row[2:] for row in found} == wanted
@@ -284,12 +281,8 @@ def test_days_of_organizations_are_found(facts: Facts) -> None:
     """A day of one organization brings nothing of another one, and no tombstone."""
     facts.absorb(frame(change(1), change(2), change(3, created_at=NOON + DAY)))
     facts.absorb(frame(change(2, gone="deleted")))
-    asked = pl.DataFrame(
-        {
-            "organization_id": [id_of(1), id_of(9), id_of(7)],
-            "created_date": [NOON.date(), (NOON + DAY).date(), NOON.date()],
-        }
-    )
+    days = [NOON.date(), (NOON + DAY).date(), NOON.date()]
+    asked = pl.DataFrame({"organization_id": [id_of(1), id_of(9), id_of(7)], "created_date": days})
 
     found = facts.of_days(asked).collect()
 
@@ -306,21 +299,12 @@ def test_changes_are_rows_before_and_after(facts: Facts) -> None:
 
     commits = list(facts.changes_since(before))
 
-    found = [
-        {
-            (job, kind, value, gone)
-            for job, kind, value, gone in changes.select("job_id", "_change_type", "row_hash", "gone").rows()
-        }
-        for changes in commits
-    ]
-    assert found == [
-        {
-            (id_of(1), "update_preimage", 1, None),
-            (id_of(1), "update_postimage", -1, None),
-            (id_of(2), "insert", 2, None),
-        },
-        {(id_of(2), "update_preimage", 2, None), (id_of(2), "update_postimage", 2, "deleted")},
-    ]
+    first, second = (
+        set(changes.select("job_id", "_change_type", "row_hash", "gone").rows()) for changes in commits
+    )
+    edited = {(id_of(1), "update_preimage", 1, None), (id_of(1), "update_postimage", -1, None)}
+    assert first == edited | {(id_of(2), "insert", 2, None)}
+    assert second == {(id_of(2), "update_preimage", 2, None), (id_of(2), "update_postimage", 2, "deleted")}
     assert [set(changes["_commit_version"]) for changes in commits] == [{before + 1}, {before + 2}]
     assert list(facts.changes_since(facts.version)) == []
 
@@ -456,19 +440,15 @@ def test_a_dimension_that_an_earlier_version_did_not_keep_is_added_in_place(
     older = open_facts(settings)
     older.fill(frame(change(1), change(2)))
     region = Dimension("region_id", "text", "region", "all", "The region.", "none")
-    wider = replace(
-        JOBS,
-        fact=replace(JOBS.fact, columns=JOBS.fact.columns | {"region_id": "text"}),
-        dimensions=(*JOBS.dimensions, region),
-    )
+    fact = replace(JOBS.fact, columns=JOBS.fact.columns | {"region_id": "text"})
+    wider = replace(JOBS, fact=fact, dimensions=(*JOBS.dimensions, region))
     facts = open_facts(settings, wider.fact)
     unread, incomplete_since = regions(facts), facts.complete_since
 
     for _ in range(2):
         facts.add_columns()
-    absorbed = facts.absorb(
-        frame(change(1), change(3)).with_columns(region_id=pl.lit("north")).select(*wider.fact.stored_columns)
-    )
+    rows = frame(change(1), change(3)).with_columns(region_id=pl.lit("north"))
+    absorbed = facts.absorb(rows.select(*wider.fact.stored_columns))
     facts.compact()
 
     reopened = open_facts(settings, wider.fact)
@@ -480,16 +460,14 @@ def test_a_dimension_that_an_earlier_version_did_not_keep_is_added_in_place(
     assert find_set_aside(settings.facts_location) == {}
 
 
-NUMBERS, DAYS = st.integers(0, 5), st.integers(0, 2)
-SAID = st.builds(
-    lambda job, day, value, gone: change(
-        job, created_at=NOON + day * DAY, row_hash=100 * value + day, status=f"S{value}", gone=gone
-    ),
-    NUMBERS,
-    DAYS,
-    st.integers(0, 2),
-    st.sampled_from([None, None, "deleted", "retried", "edited"]),
-)
+def said(job: int, day: int, value: int, gone: str | None) -> Row:
+    """A job as it may be handed over."""
+    columns = {"created_at": NOON + day * DAY, "row_hash": 100 * value + day, "status": f"S{value}"}
+    return change(job, gone=gone, **columns)
+
+
+WHY = st.sampled_from([None, None, "deleted", "retried", "edited"])
+SAID = st.builds(said, st.integers(0, 5), st.integers(0, 2), st.integers(0, 2), WHY)
 HAND_OVER = st.lists(SAID, min_size=1, max_size=5, unique_by=lambda row: row["job_id"])
 
 
@@ -497,10 +475,7 @@ HAND_OVER = st.lists(SAID, min_size=1, max_size=5, unique_by=lambda row: row["jo
 @given(history=st.lists(HAND_OVER, min_size=1, max_size=6))
 @budget(max_examples=25 if EVERYTHING else 10, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_history_ends_with_what_was_last_said(
-    history: list[list[Row]],
-    few: int,
-    tmp_path_factory: pytest.TempPathFactory,
-    monkeypatch: pytest.MonkeyPatch,
+    history: list[list[Row]], few: int, tmp_path_factory: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A job counts as it was last handed over, once; the feed tells what each hand-over changed.
 
@@ -544,19 +519,13 @@ def kept(facts: Facts, job: int) -> list[Row]:
 def replayed(rows: set[tuple[object, ...]], commits: Iterable[pl.DataFrame]) -> set[tuple[object, ...]]:
     """What a reader of the feed makes of the rows that counted before."""
     for changes in commits:
-        counting = changes.filter(pl.col("gone").is_null()).drop("_commit_version")
+        counting = changes.filter(pl.col("gone").is_null())
         old = pl.col("_change_type").is_in(["update_preimage", "delete"])
-        left, entered = (
-            counted_rows(counting.filter(kind).drop("_change_type").to_dicts()) for kind in (old, ~old)
-        )
+        both = (counting.filter(kind).drop("_change_type", "_commit_version") for kind in (old, ~old))
+        left, entered = (counted_rows(rows.to_dicts()) for rows in both)
         assert left <= rows
         rows = rows - left | entered
     return rows
-
-
-def sums(rows: pl.LazyFrame) -> pl.DataFrame:
-    """The checksums of days of creation."""
-    return checksums(rows, "created_date")
 
 
 def make_old(facts: Facts, *, folder: str = "*", days: int = 8) -> None:

@@ -12,7 +12,8 @@ from pipelines.calendars.calendar import Calendar
 from pipelines.compute.cells import NumberedRows
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.measures import NO_DURATION, RELATIVE_ERROR, borders_us, middle_ms
-from tests.support.fact_changes import NOON, change, frame
+from tests.support.fact_changes import change, frame
+from tests.support.planting import NOON
 
 durations_us = st.integers(0, 10_000 * 366 * 86_400 * 1_000_000)
 

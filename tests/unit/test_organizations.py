@@ -9,24 +9,16 @@ from pipelines.errors import AmbiguousOrganization, UnknownOrganization
 from pipelines.runs.organizations import id_written, organization_called
 
 CUID = "clq3k9w1x0000"
-ACME, BRAVO, OTHER_BRAVO, UNNAMED = (
-    UUID("aaaaaaaa-0000-4000-8000-000000000001"),
-    UUID(md5(CUID.encode()).hexdigest()),
-    UUID(int=3),
-    UUID(int=4),
-)
+ACME, BRAVO = UUID("aaaaaaaa-0000-4000-8000-000000000001"), UUID(md5(CUID.encode()).hexdigest())
+OTHER_BRAVO, UNNAMED = UUID(int=3), UUID(int=4)
 KNOWN = {ACME: "Acme", BRAVO: "Bravo", OTHER_BRAVO: "Bravo", UNNAMED: None, UUID(int=5): str(ACME)}
 
 
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        (str(ACME), ACME),
-        (str(ACME).upper(), ACME),
-        ("Acme", ACME),
-        (CUID, BRAVO),
-        (str(OTHER_BRAVO), OTHER_BRAVO),
-        (str(UNNAMED), UNNAMED),
+        *((str(ACME), ACME), (str(ACME).upper(), ACME), ("Acme", ACME), (CUID, BRAVO)),
+        *((str(known), known) for known in (OTHER_BRAVO, UNNAMED)),
     ],
 )
 def test_an_organization_has_three_names(text: str, found: UUID) -> None:

@@ -18,15 +18,8 @@ from tests.support.zone_offsets import FIRST, offsets_of
 TENANT = UUID(int=7)
 
 # Havana's and Beirut's clocks change at midnight, Lord Howe's by half an hour.
-ZONES = [
-    "UTC",
-    "America/New_York",
-    "America/Havana",
-    "Asia/Beirut",
-    "Asia/Kolkata",
-    "Australia/Lord_Howe",
-    "Pacific/Chatham",
-]
+ZONES = ["UTC", "America/New_York", "America/Havana", "Asia/Beirut", "Asia/Kolkata"]
+ZONES += ["Australia/Lord_Howe", "Pacific/Chatham"]
 
 moments = st.integers(0, 7 * 365 * 24 * 60).map(lambda minutes: FIRST + timedelta(minutes=minutes))
 
@@ -37,10 +30,8 @@ def test_a_bucket_begins_and_ends_where_it_does_for_everybody(
 ) -> None:
     """Whatever the clocks did in between; the next bucket begins where this one ends."""
     clock, calendar = WALLS[zone]
-    asked = pl.DataFrame(
-        {"organization_id": [TENANT.bytes], "completed_at": [moment]},
-        schema_overrides={"completed_at": pl.Datetime("us", "UTC")},
-    )
+    columns = {"organization_id": pl.Binary, "completed_at": pl.Datetime("us", "UTC")}
+    asked = pl.DataFrame([(TENANT.bytes, moment)], schema=columns, orient="row")
     buckets = asked.with_columns(calendar.period_start(period)).with_columns(calendar.period_end(period))
 
     start = clock.start(period, moment)

@@ -8,10 +8,7 @@ import pytest
 from pipelines.facts.folder import set_aside
 from pipelines.postgres.connections import Run
 from pipelines.runs.log_retention import keep_logs, why_unpublished
-from pipelines.runs.maintenance import tidy_facts
-from pipelines.runs.refresh import reconcile, reconcile_created
-from pipelines.runs.status import status
-from tests.postgres.steps.conftest import Place
+from tests.postgres.steps.conftest import StepPipeline
 from tests.support.planting import DAY, HOUR, NOON
 
 pytestmark = pytest.mark.every_postgres
@@ -20,20 +17,20 @@ JANUARY, FEBRUARY = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 2, 1, tzinf
 
 
 @pytest.fixture
-def month(place: Place) -> Place:
+def month(pipeline: StepPipeline) -> StepPipeline:
     """A tenant with steps in two months, not yet measured."""
     days = (NOON + day * DAY for day in range(-20, 10))
-    place.plant(*({"step_name": "send", "timestamp": day, "duration_ms": 7} for day in days))
-    return place
+    pipeline.plant_lines(*({"step_name": "send", "timestamp": day, "duration_ms": 7} for day in days))
+    return pipeline
 
 
-def test_a_month_may_go_once_it_is_published(month: Place) -> None:
+def test_a_month_may_go_once_it_is_published(month: StepPipeline) -> None:
     """As long as an organization was never published, or a late line was not, there is a reason not to."""
-    month.refresh([month.tenant.organization])
+    month.refresh(organization_ids=[month.tenant.organization])
     never = unpublished(month)
     month.refresh()
     published = unpublished(month)
-    month.plant({"step_name": "late", "timestamp": JANUARY + HOUR})
+    month.plant_lines({"step_name": "late", "timestamp": JANUARY + HOUR})
     late = unpublished(month)
     month.refresh()
 
@@ -41,20 +38,20 @@ def test_a_month_may_go_once_it_is_published(month: Place) -> None:
     assert never == late == "days of organizations that are not as the last refresh read them: 1"
 
 
-def unpublished(month: Place) -> str | None:
+def unpublished(month: StepPipeline) -> str | None:
     """Why January may not go yet."""
     return why_unpublished(Run(month.databases, month.settings), JANUARY, FEBRUARY)
 
 
-def test_retention_waits_for_the_metrics_and_seals_them(month: Place) -> None:
+def test_retention_waits_for_the_metrics_and_seals_them(month: StepPipeline) -> None:
     """A month whose steps are not published is held back; after the refresh it goes, and its cells stay."""
     impatient = month.settings.model_copy(update={"keep_logs": 10 * DAY})
     later = FEBRUARY + 11 * DAY
-    month.refresh([month.tenant.organization])
+    month.refresh(organization_ids=[month.tenant.organization])
 
     held = keep_logs(month.databases, impatient, now=later)
     month.refresh()
-    before = month.cells()
+    before = month.step_cells()
     gone = keep_logs(month.databases, impatient, now=later)
     month.refresh()
 
@@ -62,58 +59,53 @@ def test_retention_waits_for_the_metrics_and_seals_them(month: Place) -> None:
     assert gone.months_dropped == ("2024-01",)
     left = month.source.execute("SELECT min(timestamp) FROM orchestration.execution_logs").fetchone()
     assert left >= (FEBRUARY,)
-    assert month.cells() == before
-    assert month.verify().differences == ()
+    assert month.step_cells() == before
+    assert month.verify().steps.differences == ()
 
 
-def test_a_dropped_month_is_sealed(month: Place) -> None:
+def test_a_dropped_month_is_sealed(month: StepPipeline) -> None:
     """Its cells stay, whatever runs and even when the facts are read anew; verify calls them sealed."""
     month.refresh()
-    before = month.cells()
+    before = month.step_cells()
     drop_january(month)
 
     wide = {"since": JANUARY - 60 * DAY, "until": FEBRUARY + 60 * DAY}
-    runs = [
-        month.refresh(),
-        reconcile(month.databases, month.settings, **wide),
-        reconcile_created(month.databases, month.settings, accept_deletes=True),
-    ]
-    kept = month.cells()
-    sealed = month.verify()
+    runs = month.refresh(), month.reconcile(**wide), month.reconcile_created(accept_deletes=True)
+    kept = month.step_cells()
+    sealed = month.verify().steps
     shutil.rmtree(month.settings.step_facts_location)
     month.refresh()
 
     assert [report.steps.cells_deleted for report in runs] == [0, 0, 0]
     assert kept == before
-    assert (sealed.differences, sealed.cells_pending) == ((), 0)
-    assert sealed.cells_sealed > 0
-    assert month.cells() == before
-    assert month.verify().differences == ()
+    assert (sealed.differences, sealed.cells_pending, sealed.cells_sealed > 0) == ((), 0, True)
+    assert month.step_cells() == before
+    assert month.verify().steps.differences == ()
 
 
-def test_facts_with_dropped_months_are_never_removed(month: Place) -> None:
+def test_facts_with_dropped_months_are_never_removed(month: StepPipeline) -> None:
     """Set aside, they are named until somebody removes them; without such a month they go after a while."""
-    impatient = month.settings.model_copy(update={"feed_retention": timedelta(milliseconds=1)})
+    impatient = month.having(feed_retention=timedelta(milliseconds=1))
     month.refresh()
 
     set_aside(month.settings.step_facts_location)
     month.refresh()
-    tidy_facts(month.databases, impatient)
-    before = status(month.databases, month.settings).set_aside
+    impatient.tidy_facts()
+    before = month.status().set_aside
     drop_january(month)
     aside = set_aside(month.settings.step_facts_location)
     month.refresh()
-    tidy_facts(month.databases, impatient)
+    impatient.tidy_facts()
 
     assert before == ()
-    assert status(month.databases, month.settings).set_aside == (str(aside),)
+    assert month.status().set_aside == (str(aside),)
 
 
-def test_what_comes_late_into_a_sealed_month_is_added(month: Place) -> None:
+def test_what_comes_late_into_a_sealed_month_is_added(month: StepPipeline) -> None:
     """A line of a dropped month that is written afterwards counts beside those that are gone."""
     month.refresh()
     drop_january(month)
-    month.plant({"step_name": "send", "timestamp": NOON - DAY})
+    month.plant_lines({"step_name": "send", "timestamp": NOON - DAY})
 
     month.refresh()
 
@@ -121,25 +113,22 @@ def test_what_comes_late_into_a_sealed_month_is_added(month: Place) -> None:
     assert counts == {JANUARY: 22, FEBRUARY: 9}
 
 
-def test_lines_that_vanish_otherwise_leave_the_metrics(month: Place) -> None:
+def test_lines_that_vanish_otherwise_leave_the_metrics(month: StepPipeline) -> None:
     """Hard deletes are found by the checksums of a reconcile, for nobody said that the month was dropped."""
     month.refresh()
     month.source.execute("DELETE FROM orchestration.execution_logs WHERE timestamp < %s", [FEBRUARY])
     unseen = month.refresh()
 
-    reconcile(month.databases, month.settings, since=JANUARY, until=FEBRUARY)
+    month.reconcile(since=JANUARY, until=FEBRUARY)
 
     assert unseen.steps.cells_deleted == 0
     assert [row["period_start"] for row in month.months("send")] == [FEBRUARY]
-    assert month.verify().differences == ()
+    assert month.verify().steps.differences == ()
 
 
-def drop_january(month: Place) -> None:
+def drop_january(month: StepPipeline) -> None:
     """Do what retention does to the first month."""
     with month.source.transaction():
         month.source.execute("DELETE FROM orchestration.execution_logs WHERE timestamp < %s", [FEBRUARY])
-        month.source.execute(
-            "INSERT INTO orchestration.execution_log_months (month_start, month_end, dropped_at)"
-            " VALUES (%s, %s, now())",
-            [JANUARY, FEBRUARY],
-        )
+        dropped = "orchestration.execution_log_months (month_start, month_end, dropped_at)"
+        month.source.execute(f"INSERT INTO {dropped} VALUES (%s, %s, now())", [JANUARY, FEBRUARY])

@@ -10,7 +10,7 @@ from pipelines.errors import InvalidRange, RangeNotStored, WorkflowNotVisible
 from pipelines.query.metrics import StepAnalyticsRepository
 from pipelines.query.records import RangeFigures
 from pipelines.query.tenant import admit, reading_as
-from tests.postgres.steps.conftest import Place
+from tests.postgres.steps.conftest import StepPipeline
 from tests.support.planting import DAY, HOUR, NOON, new_id
 
 pytestmark = pytest.mark.every_postgres
@@ -19,22 +19,19 @@ JANUARY, FEBRUARY, MARCH = (datetime(2024, month, 1, tzinfo=UTC) for month in (1
 
 
 @pytest.fixture
-def measured(place: Place) -> Place:
+def measured(pipeline: StepPipeline) -> StepPipeline:
     """A tenant with 100 sends of 1 to 100 ms in January, one of a second in February, and an opening."""
-    first, second = place.tenant.workflows
+    first, second = pipeline.tenant.workflows
     sends = [{"step_name": "send", "duration_ms": ms, "timestamp": NOON - ms * HOUR} for ms in range(1, 101)]
-    place.plant(*sends, workflow_id=first)
-    place.plant(
-        {"step_name": "send", "duration_ms": 1000, "timestamp": NOON + 3 * DAY, "level": "ERROR"},
-        {"step_name": "open", "level": "WARN"},
-        workflow_id=second,
-    )
-    place.refresh()
-    return place
+    pipeline.plant_lines(*sends, workflow_id=first)
+    late = {"step_name": "send", "duration_ms": 1000, "timestamp": NOON + 3 * DAY, "level": "ERROR"}
+    pipeline.plant_lines(late, {"step_name": "open", "level": "WARN"}, workflow_id=second)
+    pipeline.refresh()
+    return pipeline
 
 
 @pytest.fixture
-def steps(measured: Place) -> Iterator[StepAnalyticsRepository]:
+def steps(measured: StepPipeline) -> Iterator[StepAnalyticsRepository]:
     """What the tenant asks."""
     tenant = admit(measured.tenant.organization)
     with reading_as(measured.databases.analytics_url, measured.settings, tenant) as connection:
@@ -46,10 +43,10 @@ def test_one_bucket_is_exact(steps: StepAnalyticsRepository) -> None:
     send, opened = steps.get_step_duration_stats(since=JANUARY, until=FEBRUARY)
 
     assert (send.which, opened.which) == ("send", "open")
-    assert (send["total_executions"], send["timed_executions"], send["failed_executions"]) == (100, 100, 0)
-    assert (send["average_duration_ms"], send["min_duration_ms"], send["max_duration_ms"]) == (50.5, 1, 100)
-    assert send["median_duration_ms"] == 50.5
-    assert send["p90_duration_ms"] == pytest.approx(90.1, rel=1e-12)
+    counts = [send[f"{name}_executions"] for name in ("total", "timed", "failed")]
+    figures = [send[f"{name}_duration_ms"] for name in ("average", "min", "max", "median", "p90")]
+    assert counts == [100, 100, 0]
+    assert figures == [50.5, 1, 100, 50.5, pytest.approx(90.1, rel=1e-12)]
     assert (send.estimated, send.relative_error) == (False, 0)
     counts = (opened["warned_executions"], opened["timed_executions"])
     assert (*counts, opened["average_duration_ms"]) == (1, 0, None)
@@ -65,7 +62,7 @@ def test_several_buckets_are_added_up(steps: StepAnalyticsRepository) -> None:
     assert send["median_duration_ms"] == pytest.approx(51, rel=send.relative_error)
 
 
-def test_one_workflow_is_asked_for(steps: StepAnalyticsRepository, measured: Place) -> None:
+def test_one_workflow_is_asked_for(steps: StepAnalyticsRepository, measured: StepPipeline) -> None:
     """Steps of the same name in another workflow are left out."""
     (send, opened) = steps.get_step_duration_stats(measured.tenant.workflows[1], since=JANUARY, until=MARCH)
 
@@ -73,7 +70,7 @@ def test_one_workflow_is_asked_for(steps: StepAnalyticsRepository, measured: Pla
     assert steps.get_step_duration_stats(measured.tenant.workflows[0], since=FEBRUARY, until=MARCH) == ()
 
 
-def test_nobody_elses_workflow_is_visible(steps: StepAnalyticsRepository, measured: Place) -> None:
+def test_nobody_elses_workflow_is_visible(steps: StepAnalyticsRepository, measured: StepPipeline) -> None:
     """A neighbour's workflow is refused like one that never was; so are ranges backwards and of minutes."""
     for workflow in (measured.neighbour.workflows[0], new_id()):
         with pytest.raises(WorkflowNotVisible):

@@ -11,7 +11,7 @@ from pipelines.fault_points import FaultPoint, watched_by
 from pipelines.runs.refresh import refresh
 from pipelines.runs.verify import verify
 from tests.support.faults.history import History
-from tests.support.faults.runs import Killed, recorded, struck_at
+from tests.support.faults.runs import Killed, struck_at
 from tests.support.faults.scenarios import Scenario
 from tests.support.faults.starting_point import Place, Published, StartingPoint, by_organization
 from tests.support.oracle import differences
@@ -37,14 +37,13 @@ class Witness:
         self._scenario, self._place = scenario, place
         self._rows = place.published()
         # One that changes hands is published with its former owner.
-        self._owners = history.owners() | {
-            row["id"]: row["organization_id"]
-            for table in ("workflows", "clients")
-            for row in self._rows[table]
-        }
+        owned = [*self._rows["workflows"], *self._rows["clients"]]
+        self._owners = history.owners() | {row["id"]: row["organization_id"] for row in owned}
         self._expected = history.cells()
         self._in_no_zone = history.in_no_zone()
         self.before = self.after = self._published()
+        # What was committed by each point that the run passed.
+        self.committed: list[Any] = []
 
     def sees_the_end(self) -> None:
         """Remember how it is to be: different for most."""
@@ -59,20 +58,17 @@ class Witness:
 
     def sees_it_heal(self, *, thoroughly: bool = EVERYTHING) -> None:
         """After one more run every cell is right, and after that there is nothing left to do."""
-        databases, settings = self._place.databases, self._place.settings
-        self._scenario.heal(self._place)
-        with psycopg.connect(databases.analytics_url) as analytics:
+        self._scenario.heal(*self._place)
+        with psycopg.connect(self._place.databases.analytics_url) as analytics:
             stored = {key: cell for key, cell in cells(analytics).items() if key[0] != self._in_no_zone}
         assert differences(stored, self._expected) == []
         if not thoroughly:
             return
-        well = sorted({key[0] for key in self._expected})
-        verified = verify(databases, settings, organization_ids=well)
+        verified = verify(*self._place, organization_ids=sorted({key[0] for key in self._expected}))
         assert (verified.differences, verified.steps.differences) == ((), ())
-        again = refresh(databases, settings)
-        assert (again.cells_written, again.cells_deleted) == (0, 0)
-        assert again.steps is not None
-        assert (again.steps.cells_written, again.steps.cells_deleted) == (0, 0)
+        again = refresh(*self._place)
+        written = [(each.cells_written, each.cells_deleted) for each in (again, again.steps)]
+        assert written == [(0, 0)] * 2
 
     def _published(self) -> Published:
         return by_organization(self._place.published(), self._rows, self._owners)
@@ -84,8 +80,16 @@ def prepared(
     """Bring a place to where a run begins; give what the run passes, and who knows how it is to be after."""
     scenario.prepared(history, place)
     beginning, witness = StartingPoint(place), Witness(scenario, history, place)
-    with recorded() as points:
-        scenario.run(place)
+    points: list[FaultPoint] = []
+    with psycopg.connect(place.databases.analytics_url, autocommit=True) as analytics:
+
+        def watch(point: FaultPoint) -> None:
+            points.append(point)
+            rows = analytics.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text").fetchone()
+            witness.committed.append((rows, sorted(place.settings.home.rglob("*.json"))))
+
+        with watched_by(watch):
+            scenario.run(*place)
     witness.sees_the_end()
     return points, beginning, witness
 
@@ -95,10 +99,8 @@ def cut_off(scenario: Scenario, history: History, place: Place) -> CutOff:
 
     In a sample, once between any two commits: at the last point, where most of the work is under way.
     """
-    scenario.prepared(history, place)
-    beginning, witness = StartingPoint(place), Witness(scenario, history, place)
-    points, committed = _watched_run(scenario, place)
-    witness.sees_the_end()
+    points, beginning, witness = prepared(scenario, history, place)
+    committed = witness.committed
     fired: Counter[FaultPoint] = Counter()
     healed: list[Any] = []
     for occurrence, point in enumerate(points):
@@ -106,7 +108,7 @@ def cut_off(scenario: Scenario, history: History, place: Place) -> CutOff:
             continue
         beginning.again()
         with struck_at(occurrence) as passed, pytest.raises(Killed):
-            scenario.run(place)
+            scenario.run(*place)
         assert passed == points[: occurrence + 1]
         fired[point] += 1
         left = witness.sees_before_or_after(), place.facts()
@@ -118,19 +120,3 @@ def cut_off(scenario: Scenario, history: History, place: Place) -> CutOff:
     assert witness.before != witness.after
     assert {*points} >= scenario.alone_passes
     return CutOff(fired, len(healed))
-
-
-def _watched_run(scenario: Scenario, place: Place) -> tuple[list[FaultPoint], list[Any]]:
-    """Run without a cut; give the points that were passed, and what was committed by then."""
-    points: list[FaultPoint] = []
-    committed: list[Any] = []
-    with psycopg.connect(place.databases.analytics_url, autocommit=True) as analytics:
-
-        def watch(point: FaultPoint) -> None:
-            points.append(point)
-            rows = analytics.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text").fetchone()
-            committed.append((rows, sorted(place.settings.home.rglob("*.json"))))
-
-        with watched_by(watch):
-            scenario.run(place)
-    return points, committed

@@ -14,12 +14,13 @@ from tests.support.planting import (
     NOON,
     Tenant,
     change_job,
+    live_in,
     plant_job,
     plant_jobs,
     plant_lines,
     plant_tenant,
     without_constraints,
-)
+)  # fmt: skip
 
 SINCE, UNTIL = NOON - 100 * DAY, NOON + 100 * DAY
 
@@ -51,39 +52,29 @@ class History:
     def begun(cls, url: str, source: psycopg.Connection) -> "History":
         """Plant four organizations, their days by three kinds of clocks, with a few jobs each."""
         without_constraints(source)
-        acme, borealis, neighbour, troubled = (
-            plant_tenant(source, name) for name in ("Acme", "Borealis", "Neighbour", "Troubled")
-        )
-        for tenant, zone in ((acme, "America/New_York"), (neighbour, "Europe/Berlin")):
-            source.execute(
-                "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s",
-                [zone, tenant.organization],
-            )
+        names = ("Acme", "Borealis", "Neighbour", "Troubled")
+        acme, borealis, neighbour, troubled = (plant_tenant(source, name) for name in names)
+        live_in(source, acme, "America/New_York")
+        live_in(source, neighbour, "Europe/Berlin")
         plant_jobs(source, neighbour, [{}, {"completed_at": NOON + DAY, "status": "FAILED"}])
-        acmes = plant_jobs(
-            source,
-            acme,
-            [
-                {},
-                {"completed_at": NOON + HOUR, "status": "FAILED"},
-                {"completed_at": NOON + 8 * DAY, "workflow_id": acme.workflows[1]},
-                {"completed_at": NOON + 8 * DAY, "client_id": None},
-                {"initiator_type": None, "started_at": NOON + MINUTE},
-                {"started_at": None},
-                {"completed_at": NOON + 2 * DAY},
-            ],
-        )
-        boreals = plant_jobs(
-            source,
-            borealis,
-            [
-                {"completed_at": NOON - 12 * HOUR},
-                {"completed_at": NOON + 11 * HOUR, "workflow_id": borealis.workflows[1]},
-                {"completed_at": NOON + 30 * DAY, "status": "FAILED"},
-                {"deleted_at": NOON},
-                {"completed_at": NOON + 3 * DAY},
-            ],
-        )
+        jobs: list[dict[str, Any]] = [
+            {},
+            {"completed_at": NOON + HOUR, "status": "FAILED"},
+            {"completed_at": NOON + 8 * DAY, "workflow_id": acme.workflows[1]},
+            {"completed_at": NOON + 8 * DAY, "client_id": None},
+            {"initiator_type": None, "started_at": NOON + MINUTE},
+            {"started_at": None},
+            {"completed_at": NOON + 2 * DAY},
+        ]
+        acmes = plant_jobs(source, acme, jobs)
+        jobs = [
+            {"completed_at": NOON - 12 * HOUR},
+            {"completed_at": NOON + 11 * HOUR, "workflow_id": borealis.workflows[1]},
+            {"completed_at": NOON + 30 * DAY, "status": "FAILED"},
+            {"deleted_at": NOON},
+            {"completed_at": NOON + 3 * DAY},
+        ]
+        boreals = plant_jobs(source, borealis, jobs)
         plant_job(source, troubled)
         for tenant, jobs in ((acme, acmes), (borealis, boreals)):
             for number, job in enumerate(jobs):
@@ -100,53 +91,41 @@ class History:
         change_job(source, self.acmes[0], status="RUNNING", completed_at=None)
         change_job(source, self.boreals[2], status="COMPLETED", completed_at=NOON + 31 * DAY)
         # Edited, and moved to another organization.
-        change_job(
-            source,
-            self.acmes[2],
-            started_at=NOON + 20 * DAY - MINUTE,
-            completed_at=NOON + 20 * DAY,
-            workflow_id=acme.workflows[0],
-        )
-        change_job(
-            source,
-            self.acmes[3],
-            organization_id=borealis.organization,
-            workflow_id=borealis.workflows[0],
-        )
+        later = {"started_at": NOON + 20 * DAY - MINUTE, "completed_at": NOON + 20 * DAY}
+        change_job(source, self.acmes[2], workflow_id=acme.workflows[0], **later)
+        place = {"organization_id": borealis.organization, "workflow_id": borealis.workflows[0]}
+        change_job(source, self.acmes[3], **place)
         # A step comes late, and one is edited.
         plant_lines(source, acme, self.acmes[2], [{"step_name": "send", "timestamp": NOON - 40 * DAY}])
-        source.execute(
-            "UPDATE orchestration.execution_logs SET level = 'FATAL' WHERE job_id = %s", [self.boreals[4]]
-        )
+        edit = "UPDATE orchestration.execution_logs SET level = 'FATAL' WHERE job_id = %s"
+        source.execute(edit, [self.boreals[4]])
         # Deleted and restored.
         change_job(source, self.acmes[1], deleted_at=NOON)
         change_job(source, self.boreals[3], deleted_at=None)
         # One anomaly is repaired and another turns up; a third comes with a workflow that changes hands.
         change_job(source, self.acmes[5], started_at=NOON - MINUTE)
         change_job(source, self.boreals[0], started_at=NOON + DAY)
-        source.execute(
-            "UPDATE orchestration.workflows SET organization_id = %s, name = 'Sold' WHERE id = %s",
-            [acme.organization, borealis.workflows[1]],
-        )
-        source.execute(
-            "UPDATE orchestration.workflows SET name = 'Renamed' WHERE id = %s", [acme.workflows[0]]
-        )
-        source.execute(
-            "UPDATE orchestration.organizations SET time_zone = 'Asia/Tokyo' WHERE id = %s",
-            [borealis.organization],
-        )
+        sell = "UPDATE orchestration.workflows SET organization_id = %s, name = 'Sold' WHERE id = %s"
+        source.execute(sell, [acme.organization, borealis.workflows[1]])
+        rename = "UPDATE orchestration.workflows SET name = 'Renamed' WHERE id = %s"
+        source.execute(rename, [acme.workflows[0]])
+        live_in(source, borealis, "Asia/Tokyo")
         plant_jobs(source, plant_tenant(source, "Cadmus"), [{}, {"completed_at": NOON + 40 * DAY}])
         # Nobody can tell where its days begin.
         plant_job(source, self.troubled, completed_at=NOON + DAY)
-        source.execute(
-            "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s",
-            [NOWHERE, self.troubled.organization],
-        )
+        live_in(source, self.troubled, NOWHERE)
 
     def loses_jobs(self) -> None:
         """Delete jobs for good, which only a checksum comparison can find."""
+        lost = [self.acmes[6], self.boreals[4]]
+        self.source.execute("DELETE FROM orchestration.jobs WHERE id = ANY(%s)", [lost])
+
+    def has_a_backlog(self, jobs: int) -> None:
+        """Insert many jobs that have not begun."""
         self.source.execute(
-            "DELETE FROM orchestration.jobs WHERE id = ANY(%s)", [[self.acmes[6], self.boreals[4]]]
+            "INSERT INTO orchestration.jobs (id, organization_id, workflow_id, status, created_at)"
+            " SELECT gen_random_uuid(), %s, %s, 'PENDING', %s FROM generate_series(1, %s)",
+            [self.acme.organization, self.acme.workflows[0], NOON, jobs],
         )
 
     def cells(self) -> Cells:
@@ -170,9 +149,8 @@ class History:
 
     def in_no_zone(self) -> UUID | None:
         """The organization that lives in no zone, if it does by now."""
-        row = self.source.execute(
-            "SELECT id FROM orchestration.organizations WHERE time_zone = %s", [NOWHERE]
-        ).fetchone()
+        select = "SELECT id FROM orchestration.organizations WHERE time_zone = %s"
+        row = self.source.execute(select, [NOWHERE]).fetchone()
         return row and row[0]
 
     def owners(self) -> dict[UUID, UUID]:

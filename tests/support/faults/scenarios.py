@@ -4,52 +4,36 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import psycopg
 
 from pipelines.extract.request import Request
 from pipelines.fault_points import FaultPoint
+from pipelines.postgres.connections import Databases
 from pipelines.runs.audit import audit
 from pipelines.runs.maintenance import retain, tidy_facts
 from pipelines.runs.refresh import extract_changes, rebuild, reconcile, refresh
-from pipelines.settings import load_settings
+from pipelines.settings import Settings
 from tests.support.faults.history import SINCE, UNTIL, History
 from tests.support.faults.starting_point import Place
 from tests.support.oracle import ALL
 
-Run = Callable[[Place], object]
+Run = Callable[[Databases, Settings], object]
+
+# With a checksum comparison.
+reconcile_all = partial(reconcile, since=SINCE, until=UNTIL)
 
 
-def refreshes(place: Place) -> object:
-    """What every hour runs."""
-    return refresh(place.databases, place.settings)
-
-
-def reconciles(place: Place) -> object:
-    """The same, with a checksum comparison."""
-    return reconcile(place.databases, place.settings, since=SINCE, until=UNTIL)
-
-
-def rebuilds(place: Place) -> object:
-    """Compute by the definition of the settings what was computed by another."""
-    return rebuild(place.databases, place.settings)
-
-
-def audits(place: Place) -> object:
-    """Compare with the source, and repair."""
-    return audit(place.databases, place.settings)
-
-
-def tidies(place: Place) -> object:
+def tidy_at_once(databases: Databases, settings: Settings) -> object:
     """Give up what is not published, as if it were a week old, and merge files."""
-    impatient = place.settings.model_copy(update={"feed_retention": timedelta(milliseconds=1)})
-    return tidy_facts(place.databases, impatient)
+    return tidy_facts(databases, settings.model_copy(update={"feed_retention": timedelta(milliseconds=1)}))
 
 
-def retains(place: Place) -> object:
+def retain_later(databases: Databases, settings: Settings) -> object:
     """Let go of what will be too old in some years."""
-    return retain(place.databases, place.settings, now=datetime.now(UTC) + timedelta(days=3_000))
+    return retain(databases, settings, now=datetime.now(UTC) + timedelta(days=3_000))
 
 
 @dataclass(frozen=True)
@@ -58,7 +42,7 @@ class Scenario:
 
     happens: Callable[[History, Place], object]
     run: Run
-    heal: Run = refreshes
+    heal: Run = refresh
     # The points that no other kind of run passes.
     alone_passes: frozenset[FaultPoint] = frozenset()
     # How cells were computed before, if not as they are now.
@@ -66,11 +50,8 @@ class Scenario:
 
     def prepared(self, history: History, place: Place) -> None:
         """Bring a place to where the run begins."""
-        settings = place.settings
-        if self.plan_before:
-            other = load_settings(rollup_plan=self.plan_before).rollup_plan
-            settings = settings.model_copy(update={"rollup_plan": other})
-        assert refresh(place.databases, settings).failed == ()
+        before = place.by_plan(self.plan_before) if self.plan_before else place
+        assert refresh(*before).failed == ()
         self.happens(history, place)
 
 
@@ -110,43 +91,36 @@ def cells_are_damaged(_history: History, place: Place) -> None:
             " failed_executions = failed_executions + 1 WHERE period = 'hour' AND workflow_id <> %s",
             [ALL],
         )
-        analytics.execute(
-            "DELETE FROM analytics.aggregate_metrics WHERE period = 'week' AND client_id = %s", [ALL]
-        )
+        some = "period = 'week' AND client_id = %s"
+        analytics.execute(f"DELETE FROM analytics.aggregate_metrics WHERE {some}", [ALL])
 
 
 def cells_were_restated(history: History, place: Place) -> None:
     """Let all that happens be published, and restate what was."""
     history.goes_on()
-    refreshes(place)
+    refresh(*place)
 
 
 def facts_are_ahead(history: History, place: Place) -> None:
     """Bring the facts up to date, and publish nothing."""
     history.goes_on()
-    extract_changes(place.databases, place.settings, Request())
+    extract_changes(*place, Request())
 
 
 SCENARIOS = {
-    "refresh": Scenario(goes_on, refreshes, alone_passes=frozenset({FaultPoint.CENSUS_READ})),
+    "refresh": Scenario(goes_on, refresh, alone_passes=frozenset({FaultPoint.CENSUS_READ})),
     "refresh of damaged facts": Scenario(
-        facts_are_damaged, refreshes, alone_passes=frozenset({FaultPoint.FACTS_SET_ASIDE})
+        facts_are_damaged, refresh, alone_passes=frozenset({FaultPoint.FACTS_SET_ASIDE})
     ),
     "rebuild": Scenario(
-        nothing,
-        rebuilds,
-        alone_passes=frozenset({FaultPoint.REBUILD_SETTLED}),
+        *(nothing, rebuild, refresh, frozenset({FaultPoint.REBUILD_SETTLED})),
         plan_before="hour=0 day=3 week=1 month=2",
     ),
-    "audit": Scenario(cells_are_damaged, audits, heal=audits),
-    "tidying": Scenario(facts_are_ahead, tidies),
-    "retention": Scenario(cells_were_restated, retains),
+    "audit": Scenario(cells_are_damaged, audit, heal=audit),
+    "tidying": Scenario(facts_are_ahead, tidy_at_once),
+    "retention": Scenario(cells_were_restated, retain_later),
 }
 
 # All that is left: a point that is new has to be passed by a reconcile, or be named above.
-SCENARIOS["reconcile"] = Scenario(
-    loses_jobs,
-    reconciles,
-    heal=reconciles,
-    alone_passes=frozenset(FaultPoint).difference(*(each.alone_passes for each in SCENARIOS.values())),
-)
+_LEFT = frozenset(FaultPoint).difference(*(each.alone_passes for each in SCENARIOS.values()))
+SCENARIOS["reconcile"] = Scenario(loses_jobs, reconcile_all, heal=reconcile_all, alone_passes=_LEFT)

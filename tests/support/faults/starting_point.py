@@ -3,9 +3,8 @@
 import shutil
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import polars as pl
@@ -15,7 +14,8 @@ from deltalake.exceptions import DeltaError
 from psycopg.rows import dict_row
 
 from pipelines.postgres.connections import Databases
-from pipelines.settings import Settings
+from pipelines.settings import Settings, load_settings
+from tests.support.postgres_catalog import tables_of
 
 # What a publication writes in one transaction; the column that says for whom is the first.
 TABLES = {
@@ -45,23 +45,23 @@ Rows = dict[str, list[dict[str, Any]]]
 Published = dict[UUID, Rows]
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where the aggregates of a source are, and a home with their facts."""
 
     databases: Databases
     settings: Settings
 
+    def by_plan(self, text: str) -> "Place":
+        """The same with another rollup plan."""
+        plan = load_settings(rollup_plan=text).rollup_plan
+        return self._replace(settings=self.settings.model_copy(update={"rollup_plan": plan}))
+
     def published(self) -> Rows:
         """Every row of every table that readers may look into, as of one moment."""
         with psycopg.connect(self.databases.analytics_url, row_factory=dict_row) as analytics:
             analytics.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-            return {
-                table: analytics.execute(
-                    f"SELECT * FROM analytics.{table} {_OF_JOBS.get(table, '')}"
-                ).fetchall()
-                for table in TABLES
-            }
+            selects = {of: f"SELECT * FROM analytics.{of} {_OF_JOBS.get(of, '')}" for of in TABLES}
+            return {table: analytics.execute(select).fetchall() for table, select in selects.items()}
 
     def facts(self) -> tuple[Any, ...]:
         """All that a later run will find in the home: rows by version, and how many files of each kind."""
@@ -84,13 +84,7 @@ class StartingPoint:
         shutil.copytree(place.settings.home, self._kept)
         with psycopg.connect(place.databases.analytics_url) as analytics:
             analytics.execute("CREATE SCHEMA kept")
-            self._tables = [
-                name
-                for (name,) in analytics.execute(
-                    "SELECT relname FROM pg_class"
-                    " WHERE relnamespace = 'analytics'::regnamespace AND relkind IN ('r', 'p')"
-                )
-            ]
+            self._tables = [name.removeprefix("analytics.") for name in tables_of(analytics, "analytics")]
             for name in self._tables:
                 analytics.execute(f"CREATE TABLE kept.{name} AS TABLE analytics.{name}")
 
@@ -115,13 +109,11 @@ def by_organization(rows: Rows, before: Rows, owners: Mapping[UUID, UUID]) -> Pu
     for table, column in TABLES.items():
         for row in rows[table]:
             owner = owners.get(row[column], row.get("organization_id", row[column]))
-            found[owner][table].append(
-                {
-                    name: value if name not in OF_THE_RUN or value is None or repr(value) in known else "new"
-                    for name, value in row.items()
-                    if name not in LEFT_OUT
-                }
-            )
+            told = {name: value for name, value in row.items() if name not in LEFT_OUT}
+            for name in OF_THE_RUN & told.keys():
+                if told[name] is not None and repr(told[name]) not in known:
+                    told[name] = "new"
+            found[owner][table].append(told)
     for each in found.values():
         for table in TABLES:
             each[table].sort(key=repr)

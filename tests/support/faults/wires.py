@@ -5,11 +5,10 @@ the socket of the server and the one to listen on. Each line that it reads is a 
 counts anew; each line that it writes says how many statements it has carried and how many it has cut.
 """
 
+import asyncio
 import json
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -23,6 +22,9 @@ STATEMENT, PARSED, SYNC = b"Q", b"P", b"S"
 
 # Messages of a server: it waits for the next statement, or for the rows of a COPY.
 READY, COPYING = b"Z", b"G"
+
+
+Reader, Writer, Event = asyncio.StreamReader, asyncio.StreamWriter, asyncio.Event
 
 
 class Cut(StrEnum):
@@ -86,126 +88,102 @@ def laid(server_url: str) -> Iterator[Wire]:
 
 
 class _Carrier:
-    """Carries connections from one socket to another."""
+    """Carries connections to the socket of a server."""
 
-    def __init__(self, server: str, listening: str) -> None:
+    def __init__(self, server: str) -> None:
         self._server = server
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(listening)
-        self._listener.listen()
-        self._lock = threading.Lock()
         self.obey(Rule())
 
     def obey(self, rule: Rule) -> None:
         """Count from 0 again, and cut at the statement that the rule says."""
-        with self._lock:
-            self._rule, self._counted = rule, 0
-            self.statements = self.cuts = 0
-            self._refusing = False
+        self._rule, self._counted, self._refusing = rule, 0, False
+        self.statements = self.cuts = 0
 
-    def accept(self) -> None:
-        """Carry whoever comes, for ever."""
-        while True:
-            client, _ = self._listener.accept()
-            if self._refusing:
-                client.close()
-            else:
-                threading.Thread(target=self._carry, args=[client], daemon=True).start()
-
-    def _carry(self, client: socket.socket) -> None:
-        server = socket.socket(socket.AF_UNIX)
-        with client, server, suppress(OSError, EOFError):
-            server.connect(self._server)
-            answers = _Answers(server, client)
-            said: list[bytes] = []
+    async def carry(self, client: Reader, to_client: Writer) -> None:
+        """Carry one connection until either side ends it, or it is cut."""
+        if self._refusing:
+            to_client.close()
+            return
+        server, to_server = await asyncio.open_unix_connection(self._server)
+        dropped, complete = Event(), Event()
+        answers = asyncio.create_task(_carry_back(server, to_client, dropped, complete))
+        with suppress(OSError, EOFError):
             # The first message has no kind.
-            server.sendall(_sized(client))
-            answers.start()
-            while True:
-                kind, whole = _message(client)
-                cut = None
+            to_server.write(await _sized(client))
+            said: list[bytes] = []
+            cut = None
+            while cut is None:
+                kind, whole = await _message(client)
                 if kind in (STATEMENT, PARSED):
                     said.append(whole)
                     cut = self._decided(said)
-                if cut == Cut.BEFORE:
-                    break
                 if cut == Cut.AFTER:
-                    answers.dropped = True
-                    server.sendall(whole)
-                    while kind not in (STATEMENT, SYNC):
-                        kind, whole = _message(client)
-                        server.sendall(whole)
-                    answers.complete.wait(timeout=30)
-                    break
-                server.sendall(whole)
-            for end in (client, server):
-                end.shutdown(socket.SHUT_RDWR)
+                    dropped.set()
+                if cut != Cut.BEFORE:
+                    to_server.write(whole)
+                    await to_server.drain()
+            while cut == Cut.AFTER and kind not in (STATEMENT, SYNC):
+                kind, whole = await _message(client)
+                to_server.write(whole)
+            if cut == Cut.AFTER:
+                await asyncio.wait_for(complete.wait(), timeout=30)
+        to_server.close()
+        to_client.close()
+        answers.cancel()
 
     def _decided(self, said: list[bytes]) -> str | None:
         publishes = b"COMMIT\0" in said[-1] and any(b"INTO analytics.watermarks" in each for each in said)
-        with self._lock:
-            self.statements += 1
-            if self._rule.only_publications and not publishes:
-                return None
-            self._counted += 1
-            if self._counted != self._rule.at + 1:
-                return None
-            self.cuts += 1
-            self._refusing = self._rule.then_refuse
-            return self._rule.cut
+        self.statements += 1
+        if self._rule.only_publications and not publishes:
+            return None
+        self._counted += 1
+        if self._counted != self._rule.at + 1:
+            return None
+        self.cuts += 1
+        self._refusing = self._rule.then_refuse
+        return self._rule.cut
 
 
-class _Answers(threading.Thread):
-    """What the server says, carried back unless it is to be dropped."""
-
-    def __init__(self, server: socket.socket, client: socket.socket) -> None:
-        super().__init__(daemon=True)
-        self._server, self._client = server, client
-        self.dropped = False
-        self.complete = threading.Event()
-
-    def run(self) -> None:
-        with suppress(OSError, EOFError):
-            while True:
-                kind, whole = _message(self._server)
-                if not self.dropped:
-                    self._client.sendall(whole)
-                elif kind in (READY, COPYING):
-                    self.complete.set()
-        # A server that goes away is gone for the client, too.
-        with suppress(OSError):
-            self._client.shutdown(socket.SHUT_RDWR)
+async def _carry_back(
+    server: Reader, client: Writer, dropped: asyncio.Event, complete: asyncio.Event
+) -> None:
+    """Carry back what the server says, unless it is to be dropped."""
+    with suppress(OSError, EOFError):
+        while True:
+            kind, whole = await _message(server)
+            if not dropped.is_set():
+                client.write(whole)
+                await client.drain()
+            elif kind in (READY, COPYING):
+                complete.set()
+    # A server that goes away is gone for the client, too.
+    client.close()
 
 
-def _message(sender: socket.socket) -> tuple[bytes, bytes]:
-    """The kind of the next message, and all of it."""
-    kind = _exactly(sender, 1)
-    return kind, kind + _sized(sender)
+async def _message(sender: Reader) -> tuple[bytes, bytes]:
+    """The kind of the next message, and all of it; raises `EOFError` when the sender ends before."""
+    kind = await sender.readexactly(1)
+    return kind, kind + await _sized(sender)
 
 
-def _sized(sender: socket.socket) -> bytes:
+async def _sized(sender: Reader) -> bytes:
     """What begins with its own size."""
-    size = _exactly(sender, 4)
-    return size + _exactly(sender, int.from_bytes(size) - 4)
+    size = await sender.readexactly(4)
+    return size + await sender.readexactly(int.from_bytes(size) - 4)
 
 
-def _exactly(sender: socket.socket, count: int) -> bytes:
-    """Exactly `count` bytes; raises `EOFError` when the sender ends before."""
-    received = b""
-    while len(received) < count:
-        more = sender.recv(count - len(received))
-        if not more:
-            raise EOFError
-        received += more
-    return received
-
-
-if __name__ == "__main__":
-    server, listening = sys.argv[1:]
-    carrier = _Carrier(server, listening)
-    threading.Thread(target=carrier.accept, daemon=True).start()
-    while line := sys.stdin.readline():
+async def _serve(server: str, listening: str) -> None:
+    """Carry whoever comes, and obey each line that is read, until there is none."""
+    carrier, lines = _Carrier(server), asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(lines)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
+    await asyncio.start_unix_server(carrier.carry, listening)
+    while line := await lines.readline():
         sys.stdout.write(json.dumps({"statements": carrier.statements, "cuts": carrier.cuts}) + "\n")
         carrier.obey(Rule(**json.loads(line)))
         sys.stdout.flush()
-    Path(listening).unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(*sys.argv[1:]))
+    Path(sys.argv[2]).unlink(missing_ok=True)

@@ -13,8 +13,7 @@ from hypothesis.stateful import get_state_machine_test
 
 from pipelines.postgres.connections import Databases, connections_reused
 from tests.support.histories.machine import machine_of
-from tests.support.histories.profiles import Profile
-from tests.support.histories.tally import Tally
+from tests.support.histories.profiles import Profile, Tally
 from tests.support.histories.world import World
 from tests.support.sampling import EVERYTHING
 
@@ -26,30 +25,18 @@ SAMPLE_SEED, SAMPLE_HISTORIES = 1, 6
 
 
 def run_histories(
-    profile: Profile,
-    databases: Databases,
-    home: Path,
-    *,
-    number: int | None = None,
-    tally: Tally | None = None,
-    **options: Any,
-) -> Tally:
+    profile: Profile, databases: Databases, home: Path, *, tally: Tally | None = None, **options: Any
+) -> None:
     """Run a sample of a profile's histories, all of them, or `max_examples`; raise at the first difference.
 
     The same seed, which is the number, gives the same histories. Fewer than asked for are an error, too.
     """
-    if number is None:
-        number = randrange(2**32) if EVERYTHING else SAMPLE_SEED
+    number = options.pop("number", randrange(2**32) if EVERYTHING else SAMPLE_SEED)
     world, tally = World(databases, home, loose=profile.loose), Tally() if tally is None else tally
-    options = {
-        "max_examples": profile.histories if EVERYTHING else SAMPLE_HISTORIES,
-        "stateful_step_count": profile.steps,
-        "phases": QUICK,
-    } | options
-    test = get_state_machine_test(
-        machine_of(world, profile, tally),
-        settings=settings(deadline=None, suppress_health_check=list(HealthCheck), database=None, **options),
-    )
+    histories = profile.histories if EVERYTHING else SAMPLE_HISTORIES
+    options = {"max_examples": histories, "stateful_step_count": profile.steps, "phases": QUICK} | options
+    limits = settings(deadline=None, suppress_health_check=list(HealthCheck), database=None, **options)
+    test = get_state_machine_test(machine_of(world, profile, tally), settings=limits)
     try:
         with _each_unlike_the_last(), connections_reused():
             seed(number)(test)()
@@ -59,7 +46,6 @@ def run_histories(
     finally:
         world.close()
     assert tally.histories >= options["max_examples"]
-    return tally
 
 
 @contextmanager

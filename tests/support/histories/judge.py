@@ -7,11 +7,10 @@ from uuid import UUID
 
 from pipelines.runs.refresh import RefreshReport
 from tests.support.histories import oracle
-from tests.support.histories.books import Books
+from tests.support.histories.books import Books, Photo, Row, Unseen
 from tests.support.histories.oracle import Anomaly, Cells, Depths
+from tests.support.histories.profiles import Tally
 from tests.support.histories.runs import Run
-from tests.support.histories.tally import Tally
-from tests.support.histories.unseen import Unseen
 from tests.support.histories.world import NOWHERE, PLANS, Facts, Published, World
 from tests.support.oracle import differences
 
@@ -50,14 +49,14 @@ class Judge:
         return found
 
     def by_books(
-        self, run: Run, report: RefreshReport, before: Published, photo: tuple[Books, int], left: set[UUID]
+        self, run: Run, report: RefreshReport, before: Published, photo: Photo, left: set[UUID]
     ) -> list[str]:
         """After a run that ended well the cells are those of the source, as far as it can have seen it.
 
         The photo is of the books when the run read the source, with its tick; `left` are deleted jobs that
         it was not asked to find.
         """
-        (books, tick), progress = photo, self.published.progress
+        books, progress = photo[0], self.published.progress
         extracted_at = {key: state["extracted_at"] for key, state in before.progress.items()}
         scope = set(run.only or set(books.zones) | set(before.progress))
         if not run.only and not run.indexed:
@@ -65,29 +64,27 @@ class Judge:
         homeless = {key for key in scope if books.zones.get(key) == NOWHERE}
         failed = {each.organization_id for each in report.failed}
         found = [f"failed, or did not: {key}" for key in homeless ^ failed]
-        self._unseen.reveal(
-            scope - homeless,
-            photo=books,
-            tick=tick,
-            visible=lambda row: run.sees(row, extracted_at.get(row.organization_id)),
-            everybody=not run.only,
-            undeleted=left,
-        )
+        if not run.only:
+            self._unseen.reveal_owners(photo[1])
+
+        def visible(row: Row) -> bool:
+            return run.sees(row, extracted_at.get(row.organization_id))
+
+        self._unseen.reveal(scope - homeless, photo, visible, left)
         clear = self._unseen.clear_of(scope - homeless)
         found += [f"not published: {key}" for key in clear - progress.keys()]
         clocks = {key: progress[key]["extracted_at"] for key in clear & progress.keys()}
-        found += [f"an older definition: {key}" for key in clocks if self._is_stale(progress[key])]
+        plans = {key: self._world.definitions.get(progress[key]["definition"]) for key in clocks}
+        found += [f"an older definition: {key}" for key, plan in plans.items() if plan != self._depths]
         for key in clocks:
-            if progress[key]["complete_through"] < _complete(before, key, progress):
+            earlier = before.progress.get(key, progress[key])
+            if progress[key]["complete_through"] < earlier["complete_through"]:
                 found.append(f"not as complete as before: {key}")
         return found + self._of_cells(books, clocks) + self._of_anomalies(books, clocks)
 
     def use(self, depths: Depths) -> None:
         """Expect cells of this plan."""
         self._depths = depths
-
-    def _is_stale(self, state: dict[str, Any]) -> bool:
-        return self._world.definitions.get(state["definition"]) != self._depths
 
     def _of_cells(self, books: Books, clocks: dict[UUID, datetime]) -> list[str]:
         rows = oracle.counted(books, clocks)
@@ -124,10 +121,6 @@ class Judge:
 def _identity(state: dict[str, Any]) -> tuple[Any, ...]:
     """By which one can tell that cells were published, or rebuilt; forgetting what they show is neither."""
     return (state["run_id"], state["time_zone"], state["definition_version"])
-
-
-def _complete(before: Published, key: UUID, progress: dict[UUID, dict[str, Any]]) -> datetime:
-    return before.progress.get(key, progress[key])["complete_through"]
 
 
 def _counted(stored: Cells) -> int:

@@ -15,47 +15,37 @@ from pipelines.runs.refresh import RefreshReport
 from pipelines.runs.verify import verify
 from pipelines.settings import Settings
 from tests.support.faults.runs import Killed
+from tests.support.histories.books import Unseen
 from tests.support.histories.judge import Judge
 from tests.support.histories.oracle import TOLERANCE
-from tests.support.histories.profiles import SPOILING, Profile
+from tests.support.histories.profiles import SPOILING, Profile, Tally
 from tests.support.histories.runs import MEANWHILE, Cut, Run, Watcher, portions_of
 from tests.support.histories.source import Source, now
-from tests.support.histories.tally import Tally
-from tests.support.histories.unseen import Unseen
-from tests.support.histories.world import MOMENTS, ORGANIZATIONS, PLANS, Facts, World, settings_of, spoil
+from tests.support.histories.world import MOMENTS, ORGANIZATIONS, PLANS, Facts, World, spoil
 from tests.support.histories.writes import Write, Writers
 from tests.support.planting import DAY, MINUTE
 
-DURATIONS = [
-    timedelta(0),
-    timedelta(microseconds=1),
-    MINUTE,
-    61 * MINUTE,
-    3 * DAY,
-    timedelta(microseconds=-1),
-]
+MICROSECOND = timedelta(microseconds=1)
+DURATIONS = [timedelta(0), MICROSECOND, MINUTE, 61 * MINUTE, 3 * DAY, -MICROSECOND]
 
 numbers = st.integers(min_value=0, max_value=9_999)
 
 # At a place, the first or the second time; or at the so-manyth of all places that are passed.
-cuts = st.tuples(st.sampled_from(FaultPoint), st.sampled_from([1, 1, 1, 2])) | st.tuples(
-    st.none(), st.integers(1, 45)
-)
+cuts = st.tuples(st.sampled_from(FaultPoint), st.sampled_from([1, 1, 1, 2]))
+cuts |= st.tuples(st.none(), st.integers(1, 45))
 
 
 def writes(profile: Profile, *, meanwhile: bool = False) -> st.SearchStrategy[Write]:
     """Something that is done to the source; meanwhile nobody touches the facts."""
     whats = [what for what in profile.writes if not (meanwhile and what in (*SPOILING, "plan"))]
-    return st.builds(
-        Write, st.sampled_from(whats), numbers, st.sampled_from(MOMENTS), st.sampled_from(DURATIONS)
-    )
+    when = st.sampled_from(MOMENTS), st.sampled_from(DURATIONS)
+    return st.builds(Write, st.sampled_from(whats), numbers, *when)
 
 
 def of_ten(often: int, what: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """Something so often, else None."""
-    return st.sampled_from([True] * often + [False] * (10 - often)).flatmap(
-        lambda so: what if so else st.none()
-    )
+    chosen = st.sampled_from([True] * often + [False] * (10 - often))
+    return chosen.flatmap(lambda so: what if so else st.none())
 
 
 class History(RuleBasedStateMachine):
@@ -105,9 +95,8 @@ class History(RuleBasedStateMachine):
             if each.what == "plan":
                 self.depths = PLANS[each.number % len(PLANS)]
             elif each.what in SPOILING:
-                facts = Facts.of(self.folder)
-                if facts:
-                    spoil(facts, each.what, self.copies)
+                if Facts.of(self.folder):
+                    spoil(self.folder, each.what, self.copies)
             else:
                 self.writers.do(each)
 
@@ -119,11 +108,8 @@ class History(RuleBasedStateMachine):
         if run.kind == "verify":
             self._verify()
             return None
-        watcher = Watcher(
-            lambda: (self.source.books.photo(), self.unseen.tick),
-            cut,
-            (meanwhile[0], lambda: self.writers.do(meanwhile[1])) if meanwhile else None,
-        )
+        writing = meanwhile and (meanwhile[0], lambda: self.writers.do(meanwhile[1]))
+        watcher = Watcher(lambda: (self.source.books.photo(), self.unseen.tick), cut, writing)
         left, before, report = self._not_asked_about(run), self.judge.published, None
         try:
             with watched_by(watcher), portions_of(self.chunk):
@@ -154,12 +140,8 @@ class History(RuleBasedStateMachine):
         return {job for job, times in facts.of_jobs(deleted).items() if not run.asks_about(*times)}
 
     def _settings(self) -> Settings:
-        return settings_of(
-            self.world,
-            self.folder,
-            rollup_plan=self.world.plan(self.depths),
-            batch_organizations=self.batch,
-        )
+        changes = {"facts_url": str(self.folder), "rollup_plan": self.world.plan(self.depths)}
+        return self.world.settings.model_copy(update=changes | {"batch_organizations": self.batch})
 
     def _verify(self) -> None:
         """What is on its way is no difference; rows that are gone are one, and so are new owners."""
@@ -185,18 +167,16 @@ class History(RuleBasedStateMachine):
         written = (again.cells_written, again.cells_deleted, again.cells_restated)
         written += (again.facts_inserted, again.facts_updated, again.facts_deleted)
         idle = written == (0,) * 6 or self._is_something_due()
-        self._judge(
-            [f"still unseen: {key}" for key in unclear] + ([] if idle else [f"a rerun wrote: {again}"])
-        )
+        wrote = [] if idle else [f"a rerun wrote: {again}"]
+        self._judge([f"still unseen: {key}" for key in unclear] + wrote)
         if self.verified:
             self._verify()
 
     def _is_something_due(self) -> bool:
         """Whether a future began a moment ago."""
         times = [row.completed_at for row in self.source.books.jobs.values()]
-        return any(
-            not isinstance(time, str | None) and abs(time - TOLERANCE - now()) < MINUTE for time in times
-        )
+        times = [time for time in times if not isinstance(time, str | None)]
+        return any(abs(time - TOLERANCE - now()) < MINUTE for time in times)
 
     def _judge(self, wrong: list[str]) -> None:
         if wrong:

@@ -1,28 +1,19 @@
 """What a table must hold, from rows alone: no SQL, no frames, nothing of the product."""
 
-import math
-from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from fractions import Fraction
 from functools import lru_cache
-from itertools import product
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from tests.support.histories.books import Books, Row
-from tests.support.oracle import ALL, COMPLETED_SHARES, NO_CLIENT, SHARES, Job, bucket
+from tests.support.oracle import ALL, NO_CLIENT, Cells, Depths, Job, cells_by_hand
 
 RESERVED = {ALL, NO_CLIENT}
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 TOLERANCE = timedelta(days=1)
-MICROSECOND = timedelta(microseconds=1)
-
-# By how many dimensions at most each period is broken down.
-Depths = tuple[tuple[str, int], ...]
 
 Key = tuple[Any, ...]
-Cells = dict[Key, Mapping[str, Any]]
 
 
 class Anomaly(NamedTuple):
@@ -54,10 +45,8 @@ def anomalies(books: Books, clocks: Mapping[UUID, datetime]) -> set[Anomaly]:
     for job, row in books.jobs.items():
         if row.organization_id not in clocks or not reported(row):
             continue
-        found.update(
-            Anomaly(job, row.organization_id, reason, "not_counted")
-            for reason in _hindrances(row, books, clocks)
-        )
+        for reason in _hindrances(row, books, clocks):
+            found.add(Anomaly(job, row.organization_id, reason, "not_counted"))
         if row.status in ("COMPLETED", "FAILED") and _is_before(row.completed_at, row.started_at):
             found.add(Anomaly(job, row.organization_id, "negative_duration", "not_timed"))
     return found
@@ -66,6 +55,11 @@ def anomalies(books: Books, clocks: Mapping[UUID, datetime]) -> set[Anomaly]:
 def cells(jobs: Iterable[Job], zone: str, depths: Depths) -> Cells:
     """The cells of one organization's jobs."""
     return _cells(tuple(sorted(jobs, key=repr)), zone, depths)
+
+
+@lru_cache(maxsize=2_000)
+def _cells(jobs: tuple[Job, ...], zone: str, depths: Depths) -> Cells:
+    return cells_by_hand(jobs, {job.organization_id: zone for job in jobs}, depths)
 
 
 def as_job(row: Row) -> Job:
@@ -107,61 +101,3 @@ def _hindrances(row: Row, books: Books, clocks: Mapping[UUID, datetime]) -> set[
 
 def _is_before(one: Any, other: Any) -> bool:
     return isinstance(one, datetime) and isinstance(other, datetime) and one < other
-
-
-@lru_cache(maxsize=2_000)
-def _cells(jobs: tuple[Job, ...], zone: str, depths: Depths) -> Cells:
-    groups: dict[Key, list[Job]] = defaultdict(list)
-    for job in jobs:
-        for period, depth in depths:
-            start = bucket(job.completed_at, period, zone)
-            for by_workflow, by_client, by_initiator in product((False, True), repeat=3):
-                if by_workflow + by_client + by_initiator <= depth:
-                    key = (
-                        job.organization_id,
-                        period,
-                        start,
-                        job.workflow_id if by_workflow else ALL,
-                        (job.client_id or NO_CLIENT) if by_client else ALL,
-                        (job.initiator_type or "unknown") if by_initiator else "all",
-                    )
-                    groups[key].append(job)
-    return {key: _figures_of(members) for key, members in groups.items()}
-
-
-def _figures_of(jobs: list[Job]) -> Mapping[str, Any]:
-    statuses = Counter(job.status for job in jobs)
-    lasted = sorted(((job.completed_at - job.started_at) // MICROSECOND, job.status) for job in jobs)
-    timed = [(us, status) for us, status in lasted if us >= 0]
-    done = tuple(us for us, status in timed if status == "COMPLETED")
-    return _figures(statuses["COMPLETED"], statuses["FAILED"], tuple(us for us, _ in timed), done)
-
-
-@lru_cache(maxsize=20_000)
-def _figures(
-    completed: int, failed: int, timed_us: tuple[int, ...], done_us: tuple[int, ...]
-) -> Mapping[str, Any]:
-    done = [Fraction(us, 1000) for us in done_us]
-    total, timed = completed + failed, [Fraction(us, 1000) for us in timed_us]
-    figures: dict[str, Any] = {
-        "total_executions": total,
-        "completed_executions": completed,
-        "failed_executions": failed,
-        "timed_executions": len(timed),
-        "success_rate_pct": float(Fraction(100 * completed, total)),
-        "total_duration_ms": float(sum(timed)),
-        "average_duration_ms": float(sum(timed) / len(timed)) if timed else None,
-        "min_duration_ms": float(timed[0]) if timed else None,
-        "max_duration_ms": float(timed[-1]) if timed else None,
-    }
-    for name, share in SHARES.items():
-        figures[name] = float(_percentile(timed, share)) if timed else None
-    for name, share in COMPLETED_SHARES.items():
-        figures[name] = float(_percentile(done, share)) if done else None
-    return figures
-
-
-def _percentile(ordered: list[Fraction], share: Fraction) -> Fraction:
-    rank = (len(ordered) - 1) * share
-    below, above = ordered[math.floor(rank)], ordered[math.ceil(rank)]
-    return below + (above - below) * (rank - math.floor(rank))

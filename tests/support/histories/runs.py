@@ -25,14 +25,8 @@ LOOKBACKS = (timedelta(seconds=6), timedelta(minutes=30))
 Cut = tuple[FaultPoint | None, int]
 
 # While the source is read, and on the way from there to the table.
-MEANWHILE = (
-    FaultPoint.NAMES_READ,
-    FaultPoint.JOBS_READ,
-    FaultPoint.SNAPSHOT_CLOSED,
-    FaultPoint.SNAPSHOT_CLOSED,
-    FaultPoint.FACTS_ABSORBED,
-    FaultPoint.CELLS_COMPUTED,
-)
+MEANWHILE = (FaultPoint.NAMES_READ, FaultPoint.JOBS_READ, *(FaultPoint.SNAPSHOT_CLOSED,) * 2)
+MEANWHILE += (FaultPoint.FACTS_ABSORBED, FaultPoint.CELLS_COMPUTED)
 
 
 @dataclass(frozen=True)
@@ -93,9 +87,8 @@ class Run:
         """The settings by which changed rows are found."""
         tier = Tier.INDEXED if self.kind.startswith("indexed") else Tier.SWEEP
         every = timedelta(milliseconds=1) if self.kind == "indexed and due" else DAY
-        return settings.model_copy(
-            update={"extraction": tier, "lookback": self.lookback, "sweep_every": every}
-        )
+        update = {"extraction": tier, "lookback": self.lookback, "sweep_every": every}
+        return settings.model_copy(update=update)
 
     def ask(self, databases: Databases, settings: Settings) -> RefreshReport | None:
         """Have the engine do it."""

@@ -8,8 +8,7 @@ from uuid import UUID
 
 import psycopg
 
-from tests.support.histories.books import Books, Row
-from tests.support.histories.unseen import Unseen
+from tests.support.histories.books import Books, Row, Unseen
 
 COLUMNS = Row._fields
 
@@ -56,36 +55,31 @@ class Source:
     def insert(self, job: UUID, row: Row, within: Transaction | None = None) -> None:
         """A new job."""
         values = ", ".join(f"%({name})s" for name in ("id", *COLUMNS))
-
-        def entry() -> None:
-            self.books.jobs[job] = row
-            self.unseen.write(job, row.organization_id)
-
-        self._write(
-            f"INSERT INTO orchestration.jobs (id, {', '.join(COLUMNS)}) VALUES ({values})",
-            {"id": job, **row._asdict()},
-            job,
-            entry,
-            within,
-        )
+        text = f"INSERT INTO orchestration.jobs (id, {', '.join(COLUMNS)}) VALUES ({values})"
+        self._write(text, job, within, row._asdict())
 
     def change(self, job: UUID, within: Transaction | None = None, **columns: Any) -> None:
         """New values in some columns; `updated_at` stays what it was unless it is one of them."""
         assignments = ", ".join(f"{name} = %({name})s" for name in columns)
+        text = f"UPDATE orchestration.jobs SET {assignments} WHERE id = %(id)s"
+        self._write(text, job, within, columns)
+
+    def _write(self, text: str, job: UUID, within: Transaction | None, columns: dict[str, Any]) -> None:
+        """Carry out a statement; the books hear of it when it is committed."""
 
         def entry() -> None:
-            before = self.books.jobs[job]
-            after = before._replace(**columns)
+            before = self.books.jobs.get(job)
+            after = before._replace(**columns) if before else Row(**columns)
             self.books.jobs[job] = after
-            self.unseen.write(job, before.organization_id, after.organization_id)
+            self.unseen.write(job, after.organization_id, (before or after).organization_id)
 
-        self._write(
-            f"UPDATE orchestration.jobs SET {assignments} WHERE id = %(id)s",
-            {"id": job, **columns},
-            job,
-            entry,
-            within,
-        )
+        if within is None:
+            self._connection.execute(text, {"id": job, **columns})
+            entry()
+        else:
+            within.connection.execute(text, {"id": job, **columns})
+            within.locked.add(job)
+            within.entries.append(entry)
 
     def delete_job(self, job: UUID) -> None:
         """Nothing is left of a job."""
@@ -94,61 +88,41 @@ class Source:
 
     def delete_workflow(self, workflow: UUID, *, cascades: bool) -> None:
         """Its jobs go with it, or stay and name a workflow that is nowhere."""
-        self._connection.execute("DELETE FROM orchestration.workflows WHERE id = %s", [workflow])
-        del self.books.workflows[workflow]
-        for job, row in list(self.books.jobs.items()):
-            if row.workflow_id == workflow and cascades:
+        for job, row in self._delete("workflows", self.books.workflows, workflow):
+            if cascades:
                 self._forget(job)
-            elif row.workflow_id == workflow:
+            else:
                 self.unseen.affect(row.organization_id)
 
     def delete_client(self, client: UUID, *, sets_null: bool) -> None:
         """Its jobs lose it without a word in `updated_at`, or keep naming a client that is nowhere."""
-        self._connection.execute("DELETE FROM orchestration.clients WHERE id = %s", [client])
-        del self.books.clients[client]
-        for job, row in list(self.books.jobs.items()):
-            if row.client_id == client and sets_null:
+        for job, row in self._delete("clients", self.books.clients, client):
+            if sets_null:
                 self.books.jobs[job] = row._replace(client_id=None)
                 self.unseen.write(job, row.organization_id)
-            elif row.client_id == client:
+            else:
                 self.unseen.affect(row.organization_id)
+
+    def _delete(self, table: str, owners: dict[UUID, UUID], id_: UUID) -> list[tuple[UUID, Row]]:
+        self._connection.execute(f"DELETE FROM orchestration.{table} WHERE id = %s", [id_])
+        del owners[id_]
+        return [each for each in self.books.jobs.items() if id_ in (each[1].workflow_id, each[1].client_id)]
 
     def hand_over(self, table: str, id_: UUID, organization: UUID) -> None:
         """A workflow or a client gets another owner."""
         owners = self.books.workflows if table == "workflows" else self.books.clients
-        self._connection.execute(
-            f"UPDATE orchestration.{table} SET organization_id = %s WHERE id = %s", [organization, id_]
-        )
-        concerned = {owners[id_], organization}
+        update = f"UPDATE orchestration.{table} SET organization_id = %s WHERE id = %s"
+        self._connection.execute(update, [organization, id_])
+        naming = [row for row in self.books.jobs.values() if id_ in (row.workflow_id, row.client_id)]
+        self.unseen.move({owners[id_], organization, *(row.organization_id for row in naming)})
         owners[id_] = organization
-        for row in self.books.jobs.values():
-            if id_ in (row.workflow_id, row.client_id):
-                concerned.add(row.organization_id)
-        self.unseen.move(concerned)
 
     def resettle(self, organization: UUID, zone: str) -> None:
         """An organization moves to another time zone."""
-        self._connection.execute(
-            "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s", [zone, organization]
-        )
+        update = "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s"
+        self._connection.execute(update, [zone, organization])
         self.books.zones[organization] = zone
         self.unseen.affect(organization)
-
-    def _write(
-        self,
-        text: str,
-        values: dict[str, Any],
-        job: UUID,
-        entry: Callable[[], None],
-        within: Transaction | None,
-    ) -> None:
-        if within is None:
-            self._connection.execute(text, values)
-            entry()
-        else:
-            within.connection.execute(text, values)
-            within.locked.add(job)
-            within.entries.append(entry)
 
     def _forget(self, job: UUID) -> None:
         row = self.books.jobs.pop(job)

@@ -1,5 +1,6 @@
 """A database and folders of facts, put back to the same beginning before each history."""
 
+import os
 import shutil
 from collections import defaultdict
 from collections.abc import Collection
@@ -17,12 +18,13 @@ from psycopg.rows import dict_row
 
 from pipelines.postgres.connections import Databases
 from pipelines.runs.refresh import refresh
-from pipelines.settings import Settings, load_settings
+from pipelines.settings import load_settings
 from pipelines.subjects.jobs import JOBS
 from tests.support.histories.books import Books, Row
 from tests.support.histories.oracle import Anomaly, Cells, Depths
 from tests.support.oracle import COMPLETED_SHARES, COUNTS, SHARES, Job
 from tests.support.planting import DAY, MINUTE, NOON, without_constraints
+from tests.support.postgres_catalog import tables_of
 
 # More cells than the default for hours, fewer for the rest; each depth of the first is that of the default.
 PLANS: tuple[Depths, ...] = tuple(
@@ -67,14 +69,8 @@ class World:
         if loose:
             without_constraints(self.connection)
         self.definitions = {JOBS.definition(self.plan(depths)): depths for depths in PLANS}
-        self._derived = [
-            row[0]
-            for row in self.connection.execute(
-                "SELECT table_name FROM information_schema.tables"
-                " WHERE table_schema = 'analytics' AND table_type = 'BASE TABLE'"
-                " AND table_name NOT IN ('alembic_version', 'metric_definitions')"
-            )
-        ]
+        tables = {name.removeprefix("analytics.") for name in tables_of(self.connection, "analytics")}
+        self._derived = sorted(tables - {"alembic_version", "metric_definitions"})
         self._save()
 
     def close(self) -> None:
@@ -136,42 +132,31 @@ class World:
                 self.connection.execute(f"CREATE TABLE saved.{schema}_{table} AS TABLE {schema}.{table}")
 
     def _plant(self) -> None:
-        self._books = Books()
-        for number, organization in enumerate(ORGANIZATIONS):
-            zone = ZONES[number]
-            self._books.zones[organization] = zone
-            self.connection.execute(
-                "INSERT INTO orchestration.organizations (id, name, time_zone) VALUES (%s, %s, %s)",
-                [organization, f"Organization {number}", zone],
-            )
+        self._books = Books(zones=dict(zip(ORGANIZATIONS, ZONES, strict=False)))
+        for number, (organization, zone) in enumerate(self._books.zones.items()):
+            name = f"Organization {number}"
+            self._insert("organizations", id=organization, name=name, time_zone=zone)
             for table, owners in (("workflows", self._books.workflows), ("clients", self._books.clients)):
                 for one in (1, 2):
                     id_ = UUID(int=organization.int + (one << 8) + (_TABLES.index(table) << 16))
                     owners[id_] = organization
-                    self.connection.execute(
-                        f"INSERT INTO orchestration.{table} (id, organization_id, name) VALUES (%s, %s, %s)",
-                        [id_, organization, f"{table} {one}"],
-                    )
+                    self._insert(table, id=id_, organization_id=organization, name=f"{table} {one}")
         for number in range(7):
             job, row = self._job(number)
             self._books.jobs[job] = row
-            names = ", ".join(("id", *Row._fields))
-            marks = ", ".join(["%s"] * (len(row) + 1))
-            self.connection.execute(f"INSERT INTO orchestration.jobs ({names}) VALUES ({marks})", [job, *row])
+            self._insert("jobs", id=job, **row._asdict())
+
+    def _insert(self, table: str, **columns: Any) -> None:
+        marks = ", ".join(["%s"] * len(columns))
+        text = f"INSERT INTO orchestration.{table} ({', '.join(columns)}) VALUES ({marks})"
+        self.connection.execute(text, list(columns.values()))
 
     def _job(self, number: int) -> tuple[UUID, Row]:
-        organization = ORGANIZATIONS[number % 3]
-        completed_at = MOMENTS[number % len(MOMENTS)]
-        mine = [
-            [id_ for id_, owner in owners.items() if owner == organization]
-            for owners in (self._books.workflows, self._books.clients)
-        ]
+        organization, completed_at = ORGANIZATIONS[number % 3], MOMENTS[number % len(MOMENTS)]
+        workflows, clients = self._books.owned_by(organization)
         row = Row(
-            organization,
-            mine[0][number % 2],
-            (*mine[1], None)[number % 3],
-            "USER",
-            "FAILED" if number % 5 == 4 else "COMPLETED",
+            *(organization, workflows[number % 2], (*clients, None)[number % 3], "USER"),
+            status="FAILED" if number % 5 == 4 else "COMPLETED",
             created_at=completed_at - 10 * MINUTE,
             started_at=completed_at - (number + 1) * MINUTE,
             completed_at=completed_at,
@@ -186,9 +171,8 @@ class World:
         self.connection.execute(";".join(f"DELETE FROM {table}" for table in tables))
 
     def _restore(self, schema: str, tables: Any) -> None:
-        self.connection.execute(
-            ";".join(f"INSERT INTO {schema}.{table} TABLE saved.{schema}_{table}" for table in tables)
-        )
+        for table in tables:
+            self.connection.execute(f"INSERT INTO {schema}.{table} TABLE saved.{schema}_{table}")
 
 
 @dataclass(frozen=True)
@@ -196,7 +180,6 @@ class Facts:
     """The folder of facts, read by version and not by the product."""
 
     table_id: UUID
-    newest: int
     folder: Path
 
     @classmethod
@@ -204,18 +187,14 @@ class Facts:
         """What lies in a folder, or None where nothing can be read."""
         try:
             table = DeltaTable(str(folder))
-            return cls(UUID(str(table.metadata().id)), table.version(), folder)
+            return cls(UUID(str(table.metadata().id)), folder)
         except Exception:
             return None
 
     def jobs(self, version: int) -> dict[UUID, list[Job]]:
         """The jobs that counted at a version, by organization; a job counts once at most."""
-        rows = (
-            pl.scan_delta(str(self.folder), version=version)
-            .filter(pl.col("gone").is_null())
-            .select("job_id", *Job._fields)
-            .collect()
-        )
+        counting = pl.scan_delta(str(self.folder), version=version).filter(pl.col("gone").is_null())
+        rows = counting.select("job_id", *Job._fields).collect()
         assert rows["job_id"].n_unique() == rows.height, "a job counts twice in the facts"
         found: dict[UUID, list[Job]] = defaultdict(list)
         for _, organization, workflow, client, *rest in rows.iter_rows():
@@ -230,39 +209,22 @@ class Facts:
         return {UUID(bytes=job): times for job, *times in found if UUID(bytes=job) in jobs}
 
 
-def spoil(facts: Facts, how: str, copies: Path) -> bool:
-    """Do something to the folder that its owner must notice; whether there was anything to do it to."""
-    folder = facts.folder
-    if how == "lost":
-        shutil.rmtree(folder)
-        return True
+def spoil(folder: Path, how: str, copies: Path) -> None:
+    """Do something to the folder that its owner must notice, if there is anything to do it to."""
     if how == "copied":
         shutil.rmtree(copies, ignore_errors=True)
         shutil.copytree(folder, copies)
-        return True
-    if how == "put back":
-        if not copies.exists():
-            return False
+    elif how == "lost":
+        shutil.rmtree(folder)
+    elif how == "put back" and copies.exists():
         shutil.rmtree(folder)
         copies.rename(folder)
-        return True
-    places = {
-        "cut": [Path(uri.removeprefix("file://")) for uri in DeltaTable(str(folder)).file_uris()],
-        "log emptied": sorted((folder / "_delta_log").glob("*.json")),
-        "feed lost": sorted((folder / "_change_data").rglob("*.parquet")),
-    }[how]
-    if not places:
-        return False
-    if how == "feed lost":
-        for path in places:
+    elif how == "feed lost":
+        for path in (folder / "_change_data").rglob("*.parquet"):
             path.unlink()
-    else:
-        path = places[-1]
-        with path.open("r+b") as file:
-            file.truncate(path.stat().st_size // 2 if how == "cut" else 0)
-    return True
-
-
-def settings_of(world: World, folder: Path, **changes: Any) -> Settings:
-    """The world's settings with facts in a folder."""
-    return world.settings.model_copy(update={"facts_url": str(folder), **changes})
+    elif how == "cut":
+        files = [Path(uri.removeprefix("file://")) for uri in DeltaTable(str(folder)).file_uris()]
+        for path in files[-1:]:
+            os.truncate(path, path.stat().st_size // 2)
+    elif how == "log emptied":
+        os.truncate(max((folder / "_delta_log").glob("*.json")), 0)

@@ -1,6 +1,5 @@
 """What people and programs do to the source: a few sorts of writes, on whichever rows there are."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -84,9 +83,9 @@ class Writers:
 
     def _columns(self, write: Write, row: Row) -> Columns:
         """The columns that a write changes; clocks of applications are up to five seconds off."""
-        what, number, completed_at, _ = write
-        clock: Columns = {} if what.startswith("changed") else {"updated_at": now(number % 11 - 5)}
-        return clock | self._of_work(write, row) | dict(self._of_trouble(what, number, completed_at, row))
+        clock = {"updated_at": now(write.number % 11 - 5)}
+        clock = {} if write.what.startswith("changed") else clock
+        return clock | self._of_work(write, row) | self._of_trouble(write, row)
 
     def _of_work(self, write: Write, row: Row) -> Columns:
         what, number, completed_at, lasted = write
@@ -95,19 +94,16 @@ class Writers:
         times: Columns = {"started_at": completed_at - lasted, "completed_at": completed_at}
         status: Columns = {"status": "FAILED" if number % 4 == 3 else "COMPLETED"}
         finished = status | times | {"created_at": completed_at - 10 * MINUTE}
-        if what == "repaired":
-            home = organization if organization in ORGANIZATIONS else another
-            return finished | self._place(home, number)
-        if what in ("too early", "far future", "soon", "completion forgotten"):
-            return status
+        within = list(self._place(organization, number // 3).items())[1:]
+        home = organization if organization in ORGANIZATIONS else another
         return {
+            "repaired": finished | self._place(home, number),
+            **dict.fromkeys(("too early", "far future", "soon", "completion forgotten"), status),
             "finishes": finished,
             "finishes elsewhere": times | self._place(organization, number),
             "retried": {"status": "RUNNING", "completed_at": None},
             "lasts otherwise": {"started_at": completed_at - lasted},
-            "moves in the organization": dict(
-                [list(self._place(organization, number // 3).items())[1:][number % 3]]
-            ),
+            "moves in the organization": dict([within[number % 3]]),
             "moves to another organization": self._place(another, number),
             "created on another day": {"created_at": NOON - (number % 3) * DAY},
             "cancelled": {"status": "CANCELLED"},
@@ -117,45 +113,29 @@ class Writers:
             "changed long ago": finished | {"updated_at": now(-3600 * (1 + number % 9))},
         }.get(what, {})
 
-    def _of_trouble(
-        self, what: str, number: int, completed_at: datetime, row: Row
-    ) -> Iterator[tuple[str, Any]]:
-        if what == "negative":
-            yield from {"started_at": completed_at + MINUTE, "completed_at": completed_at}.items()
-        elif what == "start forgotten":
-            yield "started_at", None
-        elif what == "completion forgotten":
-            yield "completed_at", None
-        elif what == "infinite":
-            name = (*_TIMES, "updated_at")[number % 4]
-            yield name, "-infinity" if number // 4 % 2 else "infinity"
-        elif what == "out of range":
-            yield _TIMES[number % 3], _UNREADABLE[number // 3 % 2]
-        elif what == "too early":
-            yield "completed_at", EARLIEST - (number % 2) * MINUTE
-        elif what == "far future":
-            yield "completed_at", now() + 400 * DAY
-        elif what == "soon":
-            yield "completed_at", now() + TOLERANCE + timedelta(seconds=0.3)
-        elif what == "of a reserved workflow":
-            yield "workflow_id", ALL
-        elif what == "initiated by all":
-            yield "initiator_type", "all"
-        elif what == "archived":
-            yield "status", "ARCHIVED"
-        elif what == "moves to an unknown organization":
-            yield "organization_id", UNKNOWN
-        elif what in ("of a foreign workflow", "for a foreign client"):
-            column = "workflow_id" if what == "of a foreign workflow" else "client_id"
-            books = self._source.books
-            owners = books.workflows if column == "workflow_id" else books.clients
-            foreign = [id_ for id_, owner in owners.items() if owner != row.organization_id]
-            if foreign:
-                yield column, foreign[number % len(foreign)]
+    def _of_trouble(self, write: Write, row: Row) -> Columns:
+        _, number, completed_at, _ = write
+        books = self._source.books
+        return {
+            "negative": {"started_at": completed_at + MINUTE, "completed_at": completed_at},
+            "start forgotten": {"started_at": None},
+            "completion forgotten": {"completed_at": None},
+            "infinite": {(*_TIMES, "updated_at")[number % 4]: ("infinity", "-infinity")[number // 4 % 2]},
+            "out of range": {_TIMES[number % 3]: _UNREADABLE[number // 3 % 2]},
+            "too early": {"completed_at": EARLIEST - (number % 2) * MINUTE},
+            "far future": {"completed_at": now() + 400 * DAY},
+            "soon": {"completed_at": now() + TOLERANCE + timedelta(seconds=0.3)},
+            "of a reserved workflow": {"workflow_id": ALL},
+            "initiated by all": {"initiator_type": "all"},
+            "archived": {"status": "ARCHIVED"},
+            "moves to an unknown organization": {"organization_id": UNKNOWN},
+            "of a foreign workflow": _foreign("workflow_id", books.workflows, row, number),
+            "for a foreign client": _foreign("client_id", books.clients, row, number),
+        }.get(write.what, {})
 
     def _upheave(self, what: str, number: int, organization: UUID) -> None:
         source, strict = self._source, not self._loose
-        workflows, clients = self._owned(organization)
+        workflows, clients = self._source.books.owned_by(organization)
         heir = ORGANIZATIONS[(ORGANIZATIONS.index(organization) + 1 + number // 3 % 2) % 3]
         if what == "job deleted":
             if source.free:
@@ -185,7 +165,7 @@ class Writers:
         return UUID(int=(0xD << 120) + self._new_ids), row
 
     def _place(self, organization: UUID, number: int) -> Columns:
-        workflows, clients = self._owned(organization)
+        workflows, clients = self._source.books.owned_by(organization)
         return {
             "organization_id": organization,
             "workflow_id": workflows[number % len(workflows)] if workflows else _NO_WORKFLOW,
@@ -193,13 +173,10 @@ class Writers:
             "initiator_type": ("USER", None, "unknown")[number // 5 % 3],
         }
 
-    def _owned(self, organization: UUID) -> tuple[list[UUID], list[UUID]]:
-        books = self._source.books
-        workflows, clients = (
-            [id_ for id_, owner in owners.items() if owner == organization]
-            for owners in (books.workflows, books.clients)
-        )
-        return workflows, clients
+
+def _foreign(column: str, owners: dict[UUID, UUID], row: Row, number: int) -> Columns:
+    foreign = [id_ for id_, owner in owners.items() if owner != row.organization_id]
+    return {column: foreign[number % len(foreign)]} if foreign else {}
 
 
 def _suits(what: str, row: Row) -> bool:
