@@ -13,8 +13,6 @@ from tests.torture.conftest import Tell
     ("kind", "states"),
     [
         ("reconcile", 5),
-        # A reconcile is a refresh and more, which in a sample is cut off for both.
-        pytest.param("refresh", 5, marks=pytest.mark.only_in_everything),
         ("rebuild", 3),
         ("refresh of damaged facts", 4),
         ("audit", 2),
@@ -26,7 +24,7 @@ def test_a_run_may_be_cut_off_at_any_point(
     kind: str, states: int, history: History, place: Place, tell: Tell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With every kind of change under way, and in the long form at every point that the run passes."""
-    if kind not in ("reconcile", "refresh"):
+    if kind != "reconcile":
         # A rebuild of so little takes more than one transaction.
         monkeypatch.setattr("pipelines.publish.recompute.CHUNK_ROWS", 10)
 
