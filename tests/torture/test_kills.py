@@ -14,7 +14,6 @@ from tests.torture.conftest import Tell
     [
         ("reconcile", 5),
         ("rebuild", 3),
-        ("refresh of damaged facts", 4),
         ("audit", 2),
         ("tidying", 2),
         ("retention", 2),
