@@ -1,6 +1,6 @@
 """Whether the tables can be right: each check is one question to the whole table."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -17,6 +17,8 @@ from pipelines.runs.execution_metadata import find_drift
 from pipelines.subjects import SUBJECTS
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.subject import Subject
+
+Answer = Callable[[Pipeline, Subject], dg.AssetCheckResult]
 
 # More rows than this in a hundred that cannot be counted are a fault of the source, not bad luck.
 _TOLERATED_PCT: Final = 1.0
@@ -86,55 +88,59 @@ def cells_equal_the_source(context: dg.AssetCheckExecutionContext, pipeline: Pip
     )
 
 
-def _counted(subject: Subject) -> dg.AssetChecksDefinition:
-    plain = subject is JOBS
+def _of_each_subject(
+    of_jobs: str, of_others: str, says: str
+) -> Callable[[Answer], list[dg.AssetChecksDefinition]]:
+    """Make a check of the cells of each subject; `{}` in its name and description is the subject's name."""
 
-    @dg.asset_check(
-        asset=CELLS[subject.name],
-        name="every_fact_is_counted_once" if plain else f"all_{subject.name}_are_counted_once",
-        description=f"Per organization, the months' totals count as many {subject.name} as there are facts.",
-        retry_policy=RETRIES,
-    )
-    def counted(pipeline: Pipeline) -> dg.AssetCheckResult:
-        differing = pipeline.ask(checks.organizations_that_differ_from_the_facts, subject)
-        examples = ", ".join(str(organization_id) for organization_id in differing[:_EXAMPLES])
-        return _warning(passed=not differing, organizations_that_differ=len(differing), examples=examples)
+    def made(answer: Answer) -> list[dg.AssetChecksDefinition]:
+        def of(subject: Subject) -> dg.AssetChecksDefinition:
+            @dg.asset_check(
+                asset=CELLS[subject.name],
+                name=(of_jobs if subject is JOBS else of_others).format(subject.name),
+                description=says.format(subject.name),
+                retry_policy=RETRIES,
+            )
+            def check(pipeline: Pipeline) -> dg.AssetCheckResult:
+                return answer(pipeline, subject)
 
-    return counted
+            return check
 
+        return [of(subject) for subject in SUBJECTS]
 
-def _published(subject: Subject) -> dg.AssetChecksDefinition:
-    plain = subject is JOBS
-
-    @dg.asset_check(
-        asset=CELLS[subject.name],
-        name="every_organization_was_published" if plain else f"all_{subject.name}_were_published",
-        description=f"The {subject.name} of every organization were published when that was last tried.",
-        retry_policy=RETRIES,
-    )
-    def published(pipeline: Pipeline) -> dg.AssetCheckResult:
-        failed = pipeline.ask(checks.organizations_left_behind, subject)
-        return _warning(passed=not failed, organizations_failed=len(failed), organizations=_named(failed))
-
-    return published
+    return made
 
 
-def _complete(subject: Subject) -> dg.AssetChecksDefinition:
-    plain = subject is JOBS
+@_of_each_subject(
+    "every_fact_is_counted_once",
+    "all_{}_are_counted_once",
+    "Per organization, the months' totals count as many {} as there are facts.",
+)
+def _counted(pipeline: Pipeline, subject: Subject) -> dg.AssetCheckResult:
+    differing = pipeline.ask(checks.organizations_that_differ_from_the_facts, subject)
+    examples = ", ".join(str(organization_id) for organization_id in differing[:_EXAMPLES])
+    return _warning(passed=not differing, organizations_that_differ=len(differing), examples=examples)
 
-    @dg.asset_check(
-        asset=CELLS[subject.name],
-        name="metrics_are_complete" if plain else f"{subject.name}_are_complete",
-        description=f"The {subject.name} of every organization are complete through a moment no longer ago"
-        " than EXECMETRICS_LAG_LIMIT.",
-        retry_policy=RETRIES,
-    )
-    def complete(pipeline: Pipeline) -> dg.AssetCheckResult:
-        behind = pipeline.ask(checks.lagging_organizations, subject)
-        through = {key: f"{moment:%F %R}Z" if moment else "never" for key, moment in behind.items()}
-        return _warning(passed=not behind, organizations_behind=len(behind), organizations=_named(through))
 
-    return complete
+@_of_each_subject(
+    "every_organization_was_published",
+    "all_{}_were_published",
+    "The {} of every organization were published when that was last tried.",
+)
+def _published(pipeline: Pipeline, subject: Subject) -> dg.AssetCheckResult:
+    failed = pipeline.ask(checks.organizations_left_behind, subject)
+    return _warning(passed=not failed, organizations_failed=len(failed), organizations=_named(failed))
+
+
+@_of_each_subject(
+    "metrics_are_complete",
+    "{}_are_complete",
+    "The {} of every organization are complete through a moment no longer ago than EXECMETRICS_LAG_LIMIT.",
+)
+def _complete(pipeline: Pipeline, subject: Subject) -> dg.AssetCheckResult:
+    behind = pipeline.ask(checks.lagging_organizations, subject)
+    through = {key: f"{moment:%F %R}Z" if moment else "never" for key, moment in behind.items()}
+    return _warning(passed=not behind, organizations_behind=len(behind), organizations=_named(through))
 
 
 @dg.asset_check(asset=SOURCES["execution_logs"].key, retry_policy=RETRIES)
@@ -172,20 +178,16 @@ def _named(organizations: Mapping[UUID, str]) -> str:
     return ", ".join(f"{key} {said}" for key, said in list(organizations.items())[:_EXAMPLES])
 
 
-_COUNTED: Final = [_counted(subject) for subject in SUBJECTS]
-_PUBLISHED: Final = [_published(subject) for subject in SUBJECTS]
-_COMPLETE: Final = [_complete(subject) for subject in SUBJECTS]
-
 # What an hourly look asks even where no run starts.
-STANDING: Final = (nothing_is_still_broken, *_COMPLETE, every_line_is_in_its_month)
+STANDING: Final = (nothing_is_still_broken, *_complete, every_line_is_in_its_month)
 
 CHECKS: Final = (
     parts_add_up_to_the_whole,
     few_jobs_are_not_counted,
     cells_equal_the_source,
-    *_COUNTED,
-    *_PUBLISHED,
-    *_COMPLETE,
+    *_counted,
+    *_published,
+    *_complete,
     nothing_is_still_broken,
     every_line_is_in_its_month,
 )
