@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -46,6 +47,11 @@ class PublishContext:
     complete_through: Mapping[UUID, datetime]
     removed_before: Mapping[Period, datetime] = field(default_factory=dict)
     sealed_before: datetime | None = None
+
+    @cached_property
+    def open_since(self) -> pl.DataFrame:
+        """Which bucket of each period was not over yet: `organization_id, period, period_start`."""
+        return self.calendar.open_since(self.complete_through)
 
 
 class Writer:
@@ -98,7 +104,7 @@ class Writer:
         if _STAGED not in self._tables:
             return
         self._execute("analyze")
-        open_since = self._context.calendar.open_since(self._context.complete_through)
+        open_since = self._context.open_since
         self.restated += self._execute(
             "keep_restatements",
             subject=self._context.subject.name,
