@@ -31,6 +31,7 @@ from pipelines.postgres.connections import Databases
 from pipelines.postgres.schemas import ORCHESTRATION, SOURCE_COLUMNS
 from pipelines.settings import Settings
 from pipelines.source.contract import (
+    LARGE_TABLE_BYTES,
     LOOKED_UP_BY,
     LOOKED_UP_BY_WHEN_LARGE,
     NEVER_NULL,
@@ -42,9 +43,6 @@ from pipelines.source.contract import (
     held_by,
 )
 from pipelines.subjects.jobs import Status
-
-# From there on the tier that reads by index is chosen, too.
-_LARGE_TABLE_BYTES: Final = 2 * 1024**3
 
 _SCHEMA_OF_PRISMA: Final = "public"
 
@@ -303,7 +301,7 @@ def _missing_indexes(table: Examined, catalog: SourceCatalog) -> Iterator[Findin
     model = table.model
     if model is None:
         return
-    large = model.bytes >= _LARGE_TABLE_BYTES
+    large = model.bytes >= LARGE_TABLE_BYTES
     for name in LOOKED_UP_BY_WHEN_LARGE if large else LOOKED_UP_BY:
         column = table.columns.get(name)
         if column is None or name in table.unusable or _served(table, model, name, column, catalog):

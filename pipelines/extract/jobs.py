@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 import polars as pl
@@ -29,9 +28,6 @@ from pipelines.state.watermarks import Watermarks
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.reasons import HEAL_BY_THEMSELVES, NOT_COUNTED
 from pipelines.subjects.subject import TOMBSTONE
-
-# A table that is larger than this takes longer to look through than to search by its index.
-_LARGE_TABLE_BYTES: Final = 2 * 1024**3
 
 
 class JobReading(Reading):
@@ -148,8 +144,7 @@ class JobReading(Reading):
         """The organizations that are read by index this time, and not swept."""
         tier, now = self._settings.extraction, self._source.moment.extracted_at
         if tier is Tier.AUTO:
-            large = self._source.size_bytes() >= _LARGE_TABLE_BYTES
-            tier = Tier.INDEXED if large else Tier.SWEEP
+            tier = Tier.INDEXED if self._source.is_large else Tier.SWEEP
         if tier is Tier.SWEEP:
             return set()
         return {

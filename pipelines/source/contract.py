@@ -108,6 +108,9 @@ NEVER_NULL: Final = {"id", "organization_id", "workflow_id", "status", "created_
 # What a run looks rows up by: changes, ranges of completion, ids, one organization.
 LOOKED_UP_BY: Final = ("id", "organization_id", "updated_at", "completed_at")
 
+# A table that is larger than this takes longer to look through than to search by its index.
+LARGE_TABLE_BYTES: Final = 2 * 1024**3
+
 # And this where the table is so large that the nightly checksum comparison reads a small part of it.
 LOOKED_UP_BY_WHEN_LARGE: Final = (*LOOKED_UP_BY, "created_at")
 

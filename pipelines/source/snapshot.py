@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,8 +19,8 @@ from pipelines.postgres.session_settings import SessionSettings
 from pipelines.postgres.snapshot import Snapshot, connected, read
 from pipelines.postgres.statements import body, render, statement
 from pipelines.settings import Settings
-from pipelines.source.contract import find_relations, reasons_to_read_whole, require_fit
-from pipelines.source.selections import FARTHEST_BEHIND, Asked, Listed, Swept
+from pipelines.source.contract import LARGE_TABLE_BYTES, find_relations, reasons_to_read_whole, require_fit
+from pipelines.source.selections import FARTHEST_BEHIND, IDS_AT_A_TIME, Asked, Listed, Swept
 from pipelines.subjects.dimensions import RESERVED_IDS, RESERVED_INITIATORS
 from pipelines.subjects.jobs import FLAGS, JOBS
 
@@ -60,9 +60,9 @@ class Names:
 
 @dataclass(frozen=True)
 class Census:
-    """How many jobs of each organization the facts and the anomalies must know, and which jobs changed.
+    """How many jobs of each organization are neither unfinished nor deleted, and which jobs changed.
 
-    `reported` counts jobs that are neither unfinished nor deleted; `changed` is None when too many changed.
+    `changed` is None where the jobs that changed are too many, or the table too large, to name them.
     """
 
     reported: Mapping[UUID, int]
@@ -113,14 +113,19 @@ class SourceSnapshot(Snapshot):
                 yield frame.select(*EXTRACTED_COLUMNS).cast(pl.Schema(EXTRACTED_COLUMNS))
 
     def census(self, asked: Swept) -> Census:
-        """Count the jobs of these organizations, and find those written since the oldest horizon."""
-        for settings in self._within_reach(asked, "jobs").settings():
+        """Count the jobs of these organizations, and name those written since the oldest horizon."""
+        asked = self._within_reach(asked, "jobs")
+        if self.is_large:
+            # Without a horizon none is named: all of them at once might take gigabytes of the server.
+            asked = replace(asked, horizons=dict.fromkeys(asked.horizons))
+        for settings in asked.settings():
             self.set(settings)
         rows = self.rows("source_jobs/census")
         reported = dict(zip(uuids(rows["organization_id"]), rows["reported"], strict=True))
         ids = b"".join(rows["changed_ids"].drop_nulls())
-        changed = [UUID(bytes=ids[start : start + 16]) for start in range(0, len(ids), 16)]
-        return Census(reported, Listed(changed) if rows["changed"].sum() == len(changed) else None)
+        if self.is_large or len(ids) > 16 * IDS_AT_A_TIME:
+            return Census(reported, None)
+        return Census(reported, Listed([UUID(bytes=ids[at : at + 16]) for at in range(0, len(ids), 16)]))
 
     def checksums(
         self,
@@ -161,6 +166,11 @@ class SourceSnapshot(Snapshot):
     def size_bytes(self) -> int:
         """How large the table of jobs is, its partitions included; for a view, what it reads."""
         return int(self.rows("source_jobs/size")["bytes"].item())
+
+    @cached_property
+    def is_large(self) -> bool:
+        """Whether looking through the table of jobs takes longer than searching it by an index."""
+        return self.size_bytes() >= LARGE_TABLE_BYTES
 
     def organizations(self) -> pl.DataFrame:
         """Every organization there is: id, name, time_zone, deleted_at."""

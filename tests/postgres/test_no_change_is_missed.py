@@ -76,7 +76,7 @@ def test_a_large_table_is_searched_by_its_index_until_a_sweep_is_due(
     raw = "UPDATE orchestration.jobs SET initiator_type = %s WHERE id = %s"
     source.execute(raw, ["BEHIND ITS BACK", job])
 
-    monkeypatch.setattr("pipelines.extract.jobs._LARGE_TABLE_BYTES", 1)
+    monkeypatch.setattr("pipelines.source.snapshot.LARGE_TABLE_BYTES", 1)
     large = refresh(databases, settings)
     due = refresh(databases, settings.model_copy(update={"sweep_every": timedelta(milliseconds=1)}))
     monkeypatch.undo()
