@@ -37,14 +37,14 @@ def _warning(*, passed: bool, **shown: Any) -> dg.AssetCheckResult:
 @_of_jobs(blocking=True)
 def parts_add_up_to_the_whole(pipeline: Pipeline) -> dg.AssetCheckResult:
     """Per bucket, the counts by workflow, by client and by initiator each add up to the total's."""
-    broken = pipeline.ask(checks.buckets_that_do_not_add_up)
+    broken = pipeline.run(checks.buckets_that_do_not_add_up)
     return dg.AssetCheckResult(passed=broken == 0, metadata={"buckets_that_do_not_add_up": broken})
 
 
 @_of_jobs()
 def few_jobs_are_not_counted(pipeline: Pipeline) -> dg.AssetCheckResult:
     """Hardly any finished job has to be left out because its row cannot be taken at face value."""
-    listed = pipeline.ask(checks.anomalies)
+    listed = pipeline.run(checks.anomalies)
     few = listed.not_counted_pct <= _TOLERATED_PCT
     return _warning(passed=few, not_counted_pct=listed.not_counted_pct, **listed.jobs_by_reason)
 
@@ -52,7 +52,7 @@ def few_jobs_are_not_counted(pipeline: Pipeline) -> dg.AssetCheckResult:
 @_of_jobs(additional_deps=list(CELLS.values())[1:])
 def nothing_is_still_broken(pipeline: Pipeline) -> dg.AssetCheckResult:
     """Nobody has failed since an earlier run, and nobody's deletes wait to be accepted, of jobs or steps."""
-    broken = pipeline.ask(checks.standing_failures)
+    broken = pipeline.run(checks.standing_failures)
     named = [
         f"{each.organization_id} {each.subject} {each.error_class} since {each.failing_since:%F %R}Z"
         for each in broken
@@ -117,7 +117,7 @@ def _of_each_subject(
     "Per organization, the months' totals count as many {} as there are facts.",
 )
 def _counted(pipeline: Pipeline, subject: Subject) -> dg.AssetCheckResult:
-    differing = pipeline.ask(checks.organizations_that_differ_from_the_facts, subject)
+    differing = pipeline.run(checks.organizations_that_differ_from_the_facts, subject)
     examples = ", ".join(str(organization_id) for organization_id in differing[:_EXAMPLES])
     return _warning(passed=not differing, organizations_that_differ=len(differing), examples=examples)
 
@@ -128,7 +128,7 @@ def _counted(pipeline: Pipeline, subject: Subject) -> dg.AssetCheckResult:
     "The {} of every organization were published when that was last tried.",
 )
 def _published(pipeline: Pipeline, subject: Subject) -> dg.AssetCheckResult:
-    failed = pipeline.ask(checks.organizations_left_behind, subject)
+    failed = pipeline.run(checks.organizations_left_behind, subject)
     return _warning(passed=not failed, organizations_failed=len(failed), organizations=_named(failed))
 
 
@@ -138,7 +138,7 @@ def _published(pipeline: Pipeline, subject: Subject) -> dg.AssetCheckResult:
     "The {} of every organization are complete through a moment no longer ago than EXECMETRICS_LAG_LIMIT.",
 )
 def _complete(pipeline: Pipeline, subject: Subject) -> dg.AssetCheckResult:
-    behind = pipeline.ask(checks.lagging_organizations, subject)
+    behind = pipeline.run(checks.lagging_organizations, subject)
     through = {key: f"{moment:%F %R}Z" if moment else "never" for key, moment in behind.items()}
     return _warning(passed=not behind, organizations_behind=len(behind), organizations=_named(through))
 
@@ -146,7 +146,7 @@ def _complete(pipeline: Pipeline, subject: Subject) -> dg.AssetCheckResult:
 @dg.asset_check(asset=SOURCES["execution_logs"].key, retry_policy=RETRIES)
 def every_line_is_in_its_month(pipeline: Pipeline) -> dg.AssetCheckResult:
     """The default partition of execution_logs is empty: its lines are in no month that can be dropped."""
-    lines = pipeline.ask(checks.lines_without_a_month)
+    lines = pipeline.run(checks.lines_without_a_month)
     return _warning(passed=lines == 0, lines_in_the_default_partition=lines)
 
 

@@ -11,7 +11,7 @@ import dagster as dg
 from assets.checks import STANDING, metadata_equals_its_sources
 from assets.failures import RETRIES, call_webhook
 from assets.partitions import FIRST_DAY, Mode, Organizations, Scope
-from assets.resources import Pipeline, logged
+from assets.resources import Pipeline
 from assets.tables import BY_DAY, execution_metadata, figures_of_sync
 from pipelines.runs.execution_metadata import reconcile_metadata
 from pipelines.runs.log_retention import LogsReport, keep_logs
@@ -100,7 +100,7 @@ def _compared(pipeline: Pipeline, log: dg.DagsterLogManager, *, recent: bool) ->
     days = timedelta(days=pipeline.settings.digest_days)
     since = datetime.now(UTC).date() - days if recent else None
     log.info(f"Compare jobs created {f'since {since}' if since else 'at any time'} with the facts.")
-    report = pipeline.run(reconcile_created, since=since, on_progress=logged(log))
+    report = pipeline.follow(log, reconcile_created, since=since)
     return {name: getattr(report, name) for name in _OF_A_COMPARISON} | {
         "failed": _named(report.failed),
         "steps_failed": _named(report.steps.failed if report.steps else ()),

@@ -13,7 +13,7 @@ from assets.failures import named_failures
 from assets.partitions import Mode, Scope
 from pipelines.errors import PublishConflict
 from pipelines.extract.request import Extraction, Request
-from pipelines.postgres.connections import Databases, OnProgress, Run, open_databases
+from pipelines.postgres.connections import Databases, OnProgress, Run, Stages, open_databases
 from pipelines.runs.refresh import (
     RefreshReport,
     SubjectReport,
@@ -59,72 +59,67 @@ class Pipeline(dg.ConfigurableResource[None]):
         """The settings of this run."""
         return self._settings
 
-    @property
-    def databases(self) -> Databases:
-        """The databases of this run."""
-        return self._databases
-
     def run(
         self,
-        use_case: Callable[Concatenate[Databases, Settings, Options], Found],
+        use_case: Callable[Concatenate[Run, Options], Found],
         *values: Options.args,
         **options: Options.kwargs,
     ) -> Found:
-        """What a use case gives, on the databases and by the settings of this run."""
-        with named_failures():
-            return use_case(self._databases, self._settings, *values, **options)
+        """What a use case gives, or a question to the tables finds, by the settings of this run."""
+        return self.follow(None, use_case, *values, **options)
 
-    def ask(
+    def follow(
         self,
-        question: Callable[Concatenate[Run, Options], Found],
+        log: dg.DagsterLogManager | None,
+        use_case: Callable[Concatenate[Run, Options], Found],
         *values: Options.args,
         **options: Options.kwargs,
     ) -> Found:
-        """What a question to the tables of this run finds."""
+        """The same, and the run's log says how far it is."""
         with named_failures():
-            return question(Run(self._databases, self._settings), *values, **options)
+            return use_case(self._made(log), *values, **options)
+
+    def _made(self, log: dg.DagsterLogManager | None) -> Run:
+        return Run(self._databases, self._settings, Stages(_logged(log) if log else None))
 
     def extract(self, scope: Scope, days: dg.TimeWindow | None, log: dg.DagsterLogManager) -> Extraction:
         """Bring the facts up to date, and remember for `publish` what was read."""
-        extraction = self.run(extract_changes, _request(scope, days), on_progress=logged(log))
+        extraction = self.follow(log, extract_changes, _request(scope, days))
         self._extracted = _Extracted(scope.mode, scope.organizations(), extraction)
         return extraction
 
     def publish(self, scope: Scope, days: dg.TimeWindow | None, log: dg.DagsterLogManager) -> RefreshReport:
         """Publish what this run has extracted; where it has nothing, or is late, do the whole pass."""
         extracted, self._extracted = self._extracted, None
-        organization_ids, on_progress = scope.organizations(), logged(log)
+        organization_ids = scope.organizations()
         if extracted and (extracted.mode, extracted.organization_ids) != (scope.mode, organization_ids):
             raise dg.Failure(
                 "job_facts and aggregate_metrics were configured differently; give both the same.",
                 allow_retries=False,
             )
-        with named_failures(), suppress(PublishConflict):
-            if extracted:
-                return publish_changes(
-                    self._databases, self._settings, extracted.extraction, on_progress=on_progress
-                )
         if extracted:
+            with named_failures(), suppress(PublishConflict):
+                return publish_changes(self._made(log), extracted.extraction)
             log.info("Another run published meanwhile, so the source is read again.")
         if days is None:
-            return self.run(refresh, organization_ids=organization_ids, on_progress=on_progress)
-        return self.run(
+            return self.follow(log, refresh, organization_ids=organization_ids)
+        return self.follow(
+            log,
             reconcile,
             since=days.start,
             until=days.end,
             organization_ids=organization_ids,
             accept_deletes=scope.accept_deletes,
-            on_progress=on_progress,
         )
 
     def measure_steps(
         self, scope: Scope, days: dg.TimeWindow | None, log: dg.DagsterLogManager
     ) -> SubjectReport | None:
         """Bring the steps up to date with their logs; None where the source has none."""
-        return self.run(measure_steps, _request(scope, days), on_progress=logged(log))
+        return self.follow(log, measure_steps, _request(scope, days))
 
 
-def logged(log: dg.DagsterLogManager) -> OnProgress:
+def _logged(log: dg.DagsterLogManager) -> OnProgress:
     """Say in the run's log when a stage has begun, and from time to time how far it is."""
     said: dict[str, float] = {}
 

@@ -131,7 +131,7 @@ def _cells_of(subject: Subject) -> dg.AssetsDefinition:
             f" {report.cells_restated:,} restated;"
             f" {len(report.failed)} of {report.organizations} organizations failed."
         )
-        figures = {"dagster/row_count": pipeline.ask(stored_cells, subject), **_figures(report)}
+        figures = {"dagster/row_count": pipeline.run(stored_cells, subject), **_figures(report)}
         days = open_facts(pipeline.settings).rows_by_day()
         report_days(context, config, figures, days, complete=not report.failed)
         return dg.MaterializeResult()

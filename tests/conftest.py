@@ -19,7 +19,7 @@ import psycopg
 import pytest
 
 from pipelines.postgres import embedded as embedded_postgres
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.postgres.migrations import migrate
 from pipelines.settings import Settings, load_settings
 from tests.support.pipeline import Pipeline
@@ -366,5 +366,8 @@ def make_template(url: str) -> None:
         admin.execute(f"CREATE DATABASE template_of_tests OWNER {OWNER}")
     template = with_user(with_database(url, "template_of_tests"), OWNER)
     migrate(
-        Databases(template, template), load_settings(database_url=template, home=Path(tempfile.gettempdir()))
+        Run(
+            Databases(template, template),
+            load_settings(database_url=template, home=Path(tempfile.gettempdir())),
+        )
     )

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from pipelines.calendars.moments import MOMENT, DayOrTime, read_moment
+from pipelines.cli import output
 from pipelines.errors import InvalidRange
 
 if TYPE_CHECKING:
-    from pipelines.postgres.connections import Databases
-    from pipelines.settings import Settings
+    from pipelines.postgres.connections import Run
 
 
 def moment(text: str) -> DayOrTime:
@@ -46,11 +46,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document in
 
 
 @contextmanager
-def opened() -> Iterator[tuple[Databases, Settings]]:
-    """Yield the databases and the settings; an embedded server runs meanwhile when no URL is set."""
-    from pipelines.postgres.connections import open_databases
+def opened(*, watched: bool = False) -> Iterator[Run]:
+    """Yield a run; an embedded server runs meanwhile when no URL is set.
+
+    A terminal shows how far a run is that is `watched`.
+    """
+    from pipelines.postgres.connections import Run, Stages, open_databases
     from pipelines.settings import load_settings
 
     settings = load_settings()
-    with open_databases(settings) as databases:
-        yield databases, settings
+    with open_databases(settings) as databases, output.watched() if watched else nullcontext() as progress:
+        yield Run(databases, settings, Stages(progress))

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from pipelines.cli.arguments import AsJson, opened
-from pipelines.cli.output import print_json, print_line, print_table, watched
+from pipelines.cli.output import print_json, print_line, print_table
 
 
 def migrate(
@@ -20,9 +20,9 @@ def migrate(
     from pipelines.postgres import migrations
     from pipelines.runs.log_retention import make_months_ahead
 
-    with opened() as (databases, settings):
-        report = migrations.migrate(databases, settings, with_source=with_source)
-        months = make_months_ahead(databases, settings) if databases.same or with_source else ()
+    with opened() as run:
+        report = migrations.migrate(run, with_source=with_source)
+        months = make_months_ahead(run) if run.databases.same or with_source else ()
     if as_json:
         print_json(report, changed=report.changed, log_months_made=months)
     else:
@@ -42,8 +42,8 @@ def import_trace(
     """Load a trace into the source, all of it or nothing; for development and tests."""
     from pipelines.devtools import trace_import as trace
 
-    with opened() as (databases, settings), watched() as progress:
-        report = trace.import_trace(directory, databases, settings, on_progress=progress)
+    with opened(watched=True) as run:
+        report = trace.import_trace(directory, run)
     if as_json:
         print_json(report)
         return
@@ -116,6 +116,6 @@ def psql(
     """Open the database of the aggregates in psql, also the embedded one, whose server runs meanwhile."""
     from pipelines.postgres.programs import run_psql
 
-    with opened() as (databases, _):
-        code = run_psql(databases.source_url if source else databases.analytics_url, arguments or ())
+    with opened() as run:
+        code = run_psql(run.databases.source_url if source else run.databases.analytics_url, arguments or ())
     raise typer.Exit(code)

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, Final
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from pipelines.devtools.generated_month import FailingWorkflow, GeneratedMonth, OrganizationMonth, Written
-    from pipelines.postgres.connections import Databases
+    from pipelines.postgres.connections import Run
     from pipelines.runs.verify import VerifyReport
     from pipelines.settings import Settings
 
@@ -53,23 +53,23 @@ def dagster_home(settings: Settings) -> Path:
     return folder
 
 
-def environment(databases: Databases, settings: Settings, *, first_day: date | None) -> dict[str, str]:
+def environment(run: Run, *, first_day: date | None) -> dict[str, str]:
     """The environment of a Dagster that shares our databases and home.
 
     Its partitions begin on the `first_day` with jobs, where that is known and nobody has set another.
     """
-    since = settings.partitions_since
-    if first_day and "partitions_since" not in settings.model_fields_set:
+    since = run.settings.partitions_since
+    if first_day and "partitions_since" not in run.settings.model_fields_set:
         since = min(first_day, datetime.now(UTC).date())
     return os.environ | {
-        "DAGSTER_HOME": str(dagster_home(settings)),
+        "DAGSTER_HOME": str(dagster_home(run.settings)),
         # One write for a range of partitions instead of one for each of them.
         "DAGSTER_EVENT_BATCH_SIZE": "1000",
         "DAGSTER_DISABLE_TELEMETRY": "1",
-        "EXECMETRICS_HOME": str(settings.home.resolve()),
+        "EXECMETRICS_HOME": str(run.settings.home.resolve()),
         "EXECMETRICS_PARTITIONS_SINCE": since.isoformat(),
-        "EXECMETRICS_DATABASE_URL": databases.analytics_url,
-        "EXECMETRICS_SOURCE_URL": databases.source_url,
+        "EXECMETRICS_DATABASE_URL": run.databases.analytics_url,
+        "EXECMETRICS_SOURCE_URL": run.databases.source_url,
     }
 
 
@@ -130,13 +130,13 @@ def dev(
     from pipelines.runs.log_retention import make_months_ahead
 
     _require_free(port)
-    with opened() as (databases, settings):
-        migrate(databases, settings)
-        make_months_ahead(databases, settings)
+    with opened() as run:
+        migrate(run)
+        make_months_ahead(run)
         arguments = ["dev", "-w", str(CHECKOUT / "workspace.yaml"), "--host", _HOST, "--port", str(port)]
-        variables = environment(databases, settings, first_day=find_first_day(settings))
+        variables = environment(run, first_day=find_first_day(run.settings))
         with (
-            api_server(settings, _HOST, dashboard_port, dev=True) as server,
+            api_server(run.settings, _HOST, dashboard_port, dev=True) as server,
             dagster(arguments, variables, sys.stderr.fileno()) as process,
         ):
             address = address_of(port)
@@ -144,7 +144,7 @@ def dev(
                 _wait_for(address, process)
             print_line(f"Dagster UI: {address} (Ctrl-C ends it)")
             print_line(f"Dashboard: {server.address}/")
-            print_ways_in(server, settings)
+            print_ways_in(server, run.settings)
             sys.stdout.flush()
             process.wait()
             raise DagsterFailed("(its words are above)")
@@ -199,8 +199,8 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Generate a month of work, aggregate it through Dagster, show what it tells, verify every figure."""
-    with opened() as (databases, settings):
-        shown = _shown(databases, settings, jobs)
+    with opened() as run:
+        shown = _shown(run, jobs)
     if as_json:
         print_json(shown)
     else:
@@ -209,13 +209,13 @@ def demo(
         raise typer.Exit(1)
 
 
-def _shown(databases: Databases, settings: Settings, jobs: int) -> _Shown:
+def _shown(run: Run, jobs: int) -> _Shown:
     from pipelines.devtools import generated_month as months
-    from pipelines.postgres.connections import connect
+    from pipelines.postgres.connections import Stages, connect
     from pipelines.postgres.migrations import migrate
     from pipelines.runs.verify import verify
 
-    if months.serves_others(databases, settings, jobs=jobs):
+    if months.serves_others(run, jobs=jobs):
         raise UsageError(
             "These databases serve organizations that the demo did not make, so it writes nothing; unset"
             " EXECMETRICS_DATABASE_URL and EXECMETRICS_SOURCE_URL, or choose another EXECMETRICS_HOME."
@@ -226,30 +226,30 @@ def _shown(databases: Databases, settings: Settings, jobs: int) -> _Shown:
     def lap(part: str) -> None:
         seconds[part] = round(time.perf_counter() - begun - sum(seconds.values()), 1)
 
-    migrate(databases, settings)
+    migrate(run)
     with watched() as progress:
-        month = months.generate_month(databases, settings, jobs=jobs, on_progress=progress)
+        month = months.generate_month(replace(run, stages=Stages(progress)), jobs=jobs)
     lap("generate")
-    with connect(databases.analytics_url, settings) as connection:
+    with connect(run.databases.analytics_url, run.settings) as connection:
         before = months.get_written(connection)
     with spinning("Dagster materializes job_facts and aggregate_metrics."):
-        _materialize(databases, settings, month)
+        _materialize(run, month)
     lap("materialize")
-    with connect(databases.analytics_url, settings) as connection:
+    with connect(run.databases.analytics_url, run.settings) as connection:
         written = months.get_written(connection, after=before.newest)
         biggest = months.find_biggest_organizations(connection, month.since)
         failing = months.find_failing_workflow(connection, month.since)
     with watched() as progress:
-        verification = verify(databases, settings, on_progress=progress)
+        verification = verify(replace(run, stages=Stages(progress)))
     lap("verify")
     return _Shown(month, written, biggest, failing, verification, seconds)
 
 
-def _materialize(databases: Databases, settings: Settings, month: GeneratedMonth) -> None:
+def _materialize(run: Run, month: GeneratedMonth) -> None:
     """Run the Dagster job of the hourly schedule, today: it covers every day from the month's first on."""
     tables = ("job_facts", "aggregate_metrics", "aggregate_step_metrics")
     # The command leaves out the job's own configuration, and takes one from a file only. JSON is YAML.
-    config = dagster_home(settings) / "demo.yaml"
+    config = dagster_home(run.settings) / "demo.yaml"
     config.write_text(json.dumps({"ops": {table: {"config": {"mode": "refresh"}} for table in tables}}))
     tags = dict.fromkeys(
         ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end"),
@@ -257,8 +257,8 @@ def _materialize(databases: Databases, settings: Settings, month: GeneratedMonth
     )
     arguments = ["job", "execute", "-m", "assets.definitions", "-d", str(CHECKOUT), "-j", "refresh"]
     arguments += ["--tags", json.dumps(tags), "-c", str(config)]
-    log = dagster_home(settings) / "demo.log"
-    variables = environment(databases, settings, first_day=month.since.date())
+    log = dagster_home(run.settings) / "demo.log"
+    variables = environment(run, first_day=month.since.date())
     with log.open("wb") as output, dagster(arguments, variables, output) as process:
         if process.wait() != 0:
             raise DagsterFailed(f"({log})")

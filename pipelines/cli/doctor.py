@@ -57,8 +57,8 @@ def doctor(
         statuses={label: _status(status) for label, status in map(_pair, statuses or ())},
         forget=forget,
     )
-    with opened() as (databases, settings):
-        diagnosis = examine(databases, settings, said, role=role)
+    with opened() as run:
+        diagnosis = examine(run, said, role=role)
     if as_json:
         print_json(_document(diagnosis))
     elif only_sql:

@@ -71,9 +71,9 @@ def _done(work: Callable[..., T], organizations: Sequence[str] | None) -> T:
     """What a use case reports of the organizations that are asked for."""
     from pipelines.runs.organizations import in_source, organizations_called
 
-    with opened() as (databases, settings):
-        asked = organizations_called(organizations or (), databases, settings, in_source)
-        return work(databases, settings, organization_ids=asked)
+    with opened() as run:
+        asked = organizations_called(organizations or (), run, in_source)
+        return work(run, organization_ids=asked)
 
 
 def _show(report: SyncReport) -> None:

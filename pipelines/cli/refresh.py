@@ -19,7 +19,6 @@ from pipelines.cli.output import (
     print_record,
     print_table,
     tell,
-    watched,
 )
 
 if TYPE_CHECKING:
@@ -36,9 +35,9 @@ def refresh(organizations: Organizations = None, as_json: AsJson = False) -> Non
     from pipelines.runs import refresh as passes
     from pipelines.runs.organizations import in_either, organizations_called
 
-    with opened() as (databases, settings), watched() as progress:
-        asked = organizations_called(organizations or (), databases, settings, in_either)
-        report = passes.refresh(databases, settings, organization_ids=asked, on_progress=progress)
+    with opened(watched=True) as run:
+        asked = organizations_called(organizations or (), run, in_either)
+        report = passes.refresh(run, organization_ids=asked)
     _show(report, as_json)
 
 
@@ -61,18 +60,17 @@ def reconcile(
     from pipelines.runs.organizations import in_either, organizations_called
 
     require_order(since, until)
-    with opened() as (databases, settings), watched() as progress:
+    with opened(watched=True) as run:
         asked: dict[str, Any] = {
             "since": since,
             "until": until,
-            "organization_ids": organizations_called(organizations or (), databases, settings, in_either),
+            "organization_ids": organizations_called(organizations or (), run, in_either),
             "accept_deletes": accept_deletes,
-            "on_progress": progress,
         }
         if dry_run:
-            proposed = dry.dry_run(databases, settings, **asked)
+            proposed = dry.dry_run(run, **asked)
         else:
-            report = passes.reconcile(databases, settings, **asked)
+            report = passes.reconcile(run, **asked)
     if dry_run:
         _propose(proposed, as_json)
     else:
@@ -133,16 +131,15 @@ def _failed(report: SubjectReport) -> str | int:
 
 def rebuild(as_json: AsJson = False) -> None:
     """Compute figures of an older definition anew, from the facts alone; cut off, it goes on where it was."""
-    from pipelines.postgres.connections import Run
     from pipelines.publish.recompute import find_stale
     from pipelines.runs import refresh
     from pipelines.subjects import SUBJECTS
     from pipelines.subjects.jobs import JOBS
     from pipelines.subjects.steps import STEPS
 
-    with opened() as (databases, settings), watched() as progress:
-        published = refresh.rebuild(databases, settings, on_progress=progress)
-        stale = {each.name: find_stale(Run(databases, settings), each) for each in SUBJECTS}
+    with opened(watched=True) as run:
+        published = refresh.rebuild(run)
+        stale = {each.name: find_stale(run, each) for each in SUBJECTS}
     jobs, steps = published[JOBS.name], published[STEPS.name]
     report = jobs + steps
     failed = [

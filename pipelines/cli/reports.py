@@ -21,7 +21,6 @@ from pipelines.cli.output import (
     print_line,
     print_table,
     shown,
-    watched,
 )
 from pipelines.subjects.dimensions import ALL_CLIENTS, ALL_INITIATORS, ALL_WORKFLOWS, UNKNOWN_INITIATOR
 from pipelines.subjects.jobs import JOBS
@@ -59,14 +58,12 @@ def verify(
     from pipelines.runs.organizations import organizations_called, published
 
     require_order(since, until)
-    with opened() as (databases, settings), watched() as progress:
+    with opened(watched=True) as run:
         report = comparison.verify(
-            databases,
-            settings,
+            run,
             since=since,
             until=until,
-            organization_ids=organizations_called(organizations or (), databases, settings, published),
-            on_progress=progress,
+            organization_ids=organizations_called(organizations or (), run, published),
         )
     if as_json:
         print_json(report)
@@ -212,8 +209,8 @@ def explain(
     from pipelines.runs import explain as explanations
     from pipelines.runs.organizations import organizations_called, published
 
-    with opened() as (databases, settings):
-        (organization_id,) = organizations_called([organization], databases, settings, published)
+    with opened() as run:
+        (organization_id,) = organizations_called([organization], run, published)
         cell: dict[str, UUID | str] = {"workflow_id": workflow or ALL_WORKFLOWS}
         if step is None:
             cell |= {"client_id": client or ALL_CLIENTS, "initiator_type": initiator}
@@ -221,7 +218,7 @@ def explain(
             cell |= {"step_name": step}
         subject = JOBS if step is None else STEPS
         name = explanations.CellName(organization_id, period, start, cell, subject)
-        found = explanations.explain(databases, settings, name, as_of=as_of)
+        found = explanations.explain(run, name, as_of=as_of)
     if as_json:
         print_json(found)
     else:
@@ -298,8 +295,8 @@ def status(as_json: AsJson = False) -> None:
     """Show how far each organization is, and how many cells its jobs cost."""
     from pipelines.runs import status as standing
 
-    with opened() as (databases, settings):
-        report = standing.status(databases, settings)
+    with opened() as run:
+        report = standing.status(run)
     organizations = [
         asdict(each) | {"cells_per_job": each.cells / each.jobs if each.jobs else None}
         for each in report.organizations

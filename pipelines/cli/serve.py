@@ -68,7 +68,7 @@ def print_ways_in(server: ApiServer, settings: Settings) -> None:
     """Print for the biggest organizations a link to their page and how a program asks, both as they are."""
     from pydantic import SecretStr
 
-    from pipelines.postgres.connections import open_databases
+    from pipelines.postgres.connections import Run, open_databases
     from pipelines.runs.status import status
 
     assert server.token_of
@@ -76,7 +76,7 @@ def print_ways_in(server: ApiServer, settings: Settings) -> None:
     known = settings.database_url or not settings.reader_url
     asked = settings if known else settings.model_copy(update={"database_url": SecretStr(server.reader_url)})
     with open_databases(asked) as databases:
-        organizations = status(databases, settings).organizations
+        organizations = status(Run(databases, settings)).organizations
     for each in organizations[:_SHOWN]:
         token = server.token_of(each.organization_id)
         question = f"{server.address}/v1/organizations/{each.organization_id}/completeness"
@@ -135,7 +135,7 @@ def token(
     """Print a token for the HTTP API, signed with EXECMETRICS_API_SECRET; for development."""
     with needing_the_api():
         from pipelines.api.tokens import signed
-    from pipelines.postgres.connections import open_databases
+    from pipelines.postgres.connections import Run, open_databases
     from pipelines.runs.organizations import id_written, organizations_called, published
     from pipelines.settings import load_settings
 
@@ -146,7 +146,7 @@ def token(
     if key is None:
         # A database is asked, and perhaps started, only about what is no id.
         with open_databases(settings) as databases:
-            (key,) = organizations_called([organization], databases, settings, published)
+            (key,) = organizations_called([organization], Run(databases, settings), published)
     secret = settings.api_secret.get_secret_value()
     print_line(signed(key, secret, settings.api_audience, timedelta(hours=hours)))
 

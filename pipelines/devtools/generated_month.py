@@ -13,10 +13,9 @@ from psycopg.errors import InsufficientPrivilege
 from psycopg.rows import class_row
 
 from pipelines.errors import SchemaMissing
-from pipelines.postgres.connections import Databases, connect
+from pipelines.postgres.connections import Run, connect
 from pipelines.postgres.schemas import ANALYTICS, ORCHESTRATION
 from pipelines.postgres.statements import render, statement
-from pipelines.settings import Settings
 from pipelines.subjects.dimensions import ALL_OF_EACH
 
 T = TypeVar("T")
@@ -121,30 +120,28 @@ class _Plan:
 
 
 def generate_month(
-    databases: Databases,
-    settings: Settings,
+    run: Run,
     *,
     organizations: int = _Plan.organizations,
     jobs: int = _Plan.jobs,
     days: int = _Plan.days,
     start: datetime = _Plan.start,
     seed: int = _Plan.seed,
-    on_progress: Callable[[str, int], None] | None = None,
 ) -> GeneratedMonth:
     """Write about that many jobs into the source, all or none; a month that is there is left alone."""
     plan = _Plan(organizations, jobs, days, start, seed)
     parameters = plan.parameters
     try:
-        with connect(databases.source_url, settings) as connection:
+        with connect(run.databases.source_url, run.settings) as connection:
             for sketch in _SKETCH:
                 _run(connection, sketch, parameters)
             created = _insert(connection, parameters, "organizations", "id, name, time_zone") > 0
             if created:
-                _fill(connection, parameters, on_progress or (lambda _stage, _rows: None))
+                _fill(connection, parameters, run.stages.tell)
             bad_deployment = _first(connection, BadDeployment, "generated_month/bad_deployment", parameters)
             ((workflows, clients, written),) = _run(connection, "month_extent", parameters)
         if created:
-            with connect(databases.source_url, settings, autocommit=True) as connection:
+            with connect(run.databases.source_url, run.settings, autocommit=True) as connection:
                 _run(connection, "analyze_source")
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as missing:
         raise SchemaMissing from missing
@@ -153,11 +150,11 @@ def generate_month(
     return GeneratedMonth(created, ids, workflows, clients, written, start, until, bad_deployment)
 
 
-def serves_others(databases: Databases, settings: Settings, *, jobs: int = _Plan.jobs) -> bool:
+def serves_others(run: Run, *, jobs: int = _Plan.jobs) -> bool:
     """Whether source or aggregates hold organizations that a month of that many jobs does not consist of."""
     ours = {"organization_ids": _Plan(jobs=jobs).organization_ids}
-    for schema, url in ((ORCHESTRATION, databases.source_url), (ANALYTICS, databases.analytics_url)):
-        with connect(url, settings) as connection:
+    for schema, url in ((ORCHESTRATION, run.databases.source_url), (ANALYTICS, run.databases.analytics_url)):
+        with connect(url, run.settings) as connection:
             ((there,),) = _run(connection, "table_exists", {"name": f"{schema}.organizations"})
             if there:
                 others = render("generated_month/other_organizations", {"schema": schema}).encode()

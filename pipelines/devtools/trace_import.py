@@ -16,10 +16,9 @@ from psycopg import errors
 from pipelines.errors import InvalidTrace, SchemaMissing, SourceMissing
 from pipelines.executions.log_archive import Month
 from pipelines.executions.log_partitions import make_partitions, why_not_ours
-from pipelines.postgres.connections import Databases, connect
+from pipelines.postgres.connections import Run, connect
 from pipelines.postgres.copying import copy_frame
 from pipelines.postgres.statements import body, render
-from pipelines.settings import Settings
 from pipelines.subjects.dimensions import RESERVED_IDS, RESERVED_INITIATORS
 from pipelines.subjects.jobs import FINISHED, Status
 from pipelines.subjects.steps import Level
@@ -92,10 +91,7 @@ class ImportReport:
 
 def import_trace(
     directory: Path,
-    databases: Databases,
-    settings: Settings,
-    *,
-    on_progress: Callable[[str, int], None] | None = None,
+    run: Run,
 ) -> ImportReport:
     """Bring the rows of a trace into the source by id, all of them or none; identical rows stay as they are.
 
@@ -103,29 +99,28 @@ def import_trace(
     the trace does not mention stay, so several traces can share a database. Logs get the partitions of
     their months first.
     """
-    progress = on_progress or (lambda _stage, _rows: None)
-    with connect(databases.source_url, settings) as connection:
+    with connect(run.databases.source_url, run.settings) as connection:
         with_logs = why_not_ours(connection) is None
     trace = read_trace(directory, with_logs=with_logs)
-    progress("read", sum(frame.height for frame in trace.values()))
+    run.stages.tell("read", sum(frame.height for frame in trace.values()))
 
     tables: list[ImportedTable] = []
     try:
         if LOGS in trace:
             months = trace[LOGS]["timestamp"].dt.truncate("1mo").unique()
-            with connect(databases.source_url, settings, autocommit=True) as connection:
+            with connect(run.databases.source_url, run.settings, autocommit=True) as connection:
                 make_partitions(connection, map(Month.of, months))
-        with connect(databases.source_url, settings) as connection:
+        with connect(run.databases.source_url, run.settings) as connection:
             for name, rows in trace.items():
                 tables.append(ImportedTable(name, rows.height, _write(connection, name, rows)))
-                progress("load", sum(table.rows for table in tables))
+                run.stages.tell("load", sum(table.rows for table in tables))
     except psycopg.IntegrityError as refused:
         rule = refused.diag.constraint_name
         raise InvalidTrace(
             f"It contradicts rows that are in the database already ({rule}); import into an empty database."
         ) from refused
     except (errors.UndefinedTable, errors.UndefinedColumn) as missing:
-        raise SchemaMissing() if databases.same else SourceMissing() from missing
+        raise SchemaMissing() if run.databases.same else SourceMissing() from missing
     known = {_file(table) for table in TABLES} | ({_file(LOGS)} if with_logs else set())
     ignored = sorted(path.name for path in directory.glob("*.csv.gz") if path.name not in known)
     return ImportReport(tuple(tables), tuple(ignored))

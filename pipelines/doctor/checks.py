@@ -27,9 +27,8 @@ from pipelines.doctor.views import (
     write,
 )
 from pipelines.errors import InvalidMapping
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Run
 from pipelines.postgres.schemas import ORCHESTRATION, SOURCE_COLUMNS
-from pipelines.settings import Settings
 from pipelines.source.contract import (
     LARGE_TABLE_BYTES,
     LOOKED_UP_BY,
@@ -127,12 +126,12 @@ class Diagnosis:
         return tuple(sorted(statements, key=lambda statement: statement.startswith("ANALYZE ")))
 
 
-def examine(databases: Databases, settings: Settings, said: Said, *, role: str | None = None) -> Diagnosis:
+def examine(run: Run, said: Said, *, role: str | None = None) -> Diagnosis:
     """Look at the source's catalog; of its rows, at nothing but the statuses that the contract does not know.
 
     Raises `InvalidMapping`, `UsageError` and `DatabaseUnreachable`.
     """
-    with open_catalog(databases.source_url, settings, role=role) as catalog:
+    with open_catalog(run.databases.source_url, run.settings, role=role) as catalog:
         relations = catalog.relations(said.schema)
         if said.schema != Said().schema and not any(each.schema == said.schema for each in relations):
             raise InvalidMapping(f"The source has no table in a schema {said.schema!r}.")

@@ -66,11 +66,9 @@ class Databases:
 class Stages:
     """The stages of one run; `seconds` adds up what each took, wall time. Stages may overlap."""
 
-    def __init__(
-        self, on_progress: OnProgress | None = None, seconds: Mapping[str, float] | None = None
-    ) -> None:
+    def __init__(self, on_progress: OnProgress | None = None) -> None:
         self._on_progress = on_progress
-        self.seconds: dict[str, float] = dict(seconds or {})
+        self.seconds: dict[str, float] = {}
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -79,7 +77,12 @@ class Stages:
         try:
             yield
         finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begun
+            self.add({stage: time.perf_counter() - begun})
+
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Count seconds, by stage, that this run or an earlier part of it took."""
+        for stage, taken in seconds.items():
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + taken
 
     def timed_each(self, stage: str, items: Generator[T, None, None]) -> Generator[T, None, None]:
         """Yield the same items, and count the time that each takes to come as this stage's."""
@@ -99,7 +102,10 @@ class Stages:
 
 @dataclass(frozen=True)
 class Run:
-    """What every part of one run needs: where to connect, the settings, and how it is followed."""
+    """What every part of one run needs: where to connect, the settings, and how it is followed.
+
+    Each run has one of its own, because its `stages` add up the seconds of all that is done with it.
+    """
 
     databases: Databases
     settings: Settings

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateSchema, DropSchema, DropTable
 
 from pipelines.errors import MigrationBlocked, MigrationRefused, SchemaNewer
-from pipelines.postgres.connections import Databases, connect
+from pipelines.postgres.connections import Run, connect
 from pipelines.postgres.schema_checks import migrations_folder, revisions
 from pipelines.postgres.schemas import ANALYTICS, ORCHESTRATION
 from pipelines.postgres.statements import statement
@@ -65,20 +65,22 @@ class MigrationReport:
         return "\n".join(str(branch) for branch in self.branches)
 
 
-def migrate(databases: Databases, settings: Settings, *, with_source: bool = False) -> MigrationReport:
+def migrate(run: Run, *, with_source: bool = False) -> MigrationReport:
     """Bring our schemas to the newest revision; a source in a database of its own only when asked."""
-    if databases.same:
-        return MigrationReport(_upgrade(databases.analytics_url, settings, (ORCHESTRATION, ANALYTICS)))
-    source = _upgrade(databases.source_url, settings, (ORCHESTRATION,)) if with_source else ()
-    return MigrationReport(source + _upgrade(databases.analytics_url, settings, (ANALYTICS,)))
+    if run.databases.same:
+        return MigrationReport(
+            _upgrade(run.databases.analytics_url, run.settings, (ORCHESTRATION, ANALYTICS))
+        )
+    source = _upgrade(run.databases.source_url, run.settings, (ORCHESTRATION,)) if with_source else ()
+    return MigrationReport(source + _upgrade(run.databases.analytics_url, run.settings, (ANALYTICS,)))
 
 
-def downgrade(databases: Databases, settings: Settings, *, branch: str, revision: str) -> MigrationReport:
+def downgrade(run: Run, *, branch: str, revision: str) -> MigrationReport:
     """Walk one branch back to a revision, or to `base`, which leaves no trace of it."""
     if branch not in (ORCHESTRATION, ANALYTICS):
         raise MigrationRefused(f"There is no branch {branch!r}, only {ORCHESTRATION} and {ANALYTICS}.")
-    url = databases.source_url if branch == ORCHESTRATION else databases.analytics_url
-    with _migrating(url, settings) as connection:
+    url = run.databases.source_url if branch == ORCHESTRATION else run.databases.analytics_url
+    with _migrating(url, run.settings) as connection:
         before = _revision(connection, branch)
         if before is None:
             _, objects = _schema_objects(connection, branch)

@@ -8,24 +8,23 @@ from pathlib import Path
 from psycopg import errors
 
 from pipelines.errors import SchemaMissing, SchemaNewer, SourceMissing
-from pipelines.postgres.connections import Connection, Databases, connect
+from pipelines.postgres.connections import Connection, Run, connect
 from pipelines.postgres.schemas import ANALYTICS, ORCHESTRATION, SOURCE_COLUMNS
 from pipelines.postgres.statements import statement
-from pipelines.settings import Settings
 
 _PACKAGED = Path(str(resources.files("pipelines").joinpath("_migrations")))
 _CHECKOUT = Path(__file__).resolve().parents[2] / "migrations"
 
 
-def require_schema(databases: Databases, settings: Settings) -> None:
+def require_schema(run: Run) -> None:
     """Raise `SchemaMissing` unless analytics is up to date, `SourceMissing` unless the source is readable."""
-    require_analytics(databases, settings)
-    require_source(databases, settings)
+    require_analytics(run)
+    require_source(run)
 
 
-def require_analytics(databases: Databases, settings: Settings) -> None:
+def require_analytics(run: Run) -> None:
     """Raise `SchemaMissing` unless the analytics schema is at the newest revision."""
-    with connect(databases.analytics_url, settings) as connection:
+    with connect(run.databases.analytics_url, run.settings) as connection:
         require_analytics_at(connection)
 
 
@@ -38,17 +37,17 @@ def require_analytics_at(connection: Connection) -> None:
         raise SchemaMissing
 
 
-def require_source(databases: Databases, settings: Settings) -> None:
+def require_source(run: Run) -> None:
     """Raise `SourceMissing`, naming what is absent or forbidden, unless every column we read is readable."""
-    missing = _unreadable(databases, settings, SOURCE_COLUMNS)
+    missing = _unreadable(run, SOURCE_COLUMNS)
     if missing:
         raise SourceMissing(f"Absent or not readable: {_summary(missing)}.")
 
 
-def has_definitions(databases: Databases, settings: Settings) -> bool:
+def has_definitions(run: Run) -> bool:
     """Whether the source says where definitions of workflows are, and this role may read it."""
     columns = {"organizations": ("id",), "workflows": ("organization_id", "definition_reference")}
-    return not _unreadable(databases, settings, columns)
+    return not _unreadable(run, columns)
 
 
 def migrations_folder() -> Path:
@@ -66,13 +65,11 @@ def revisions(branch: str) -> tuple[str, ...]:
     return tuple(f"{branch}_{file.name[:4]}" for file in files)
 
 
-def _unreadable(
-    databases: Databases, settings: Settings, wanted: Mapping[str, Sequence[str]]
-) -> Sequence[tuple[str, str]]:
+def _unreadable(run: Run, wanted: Mapping[str, Sequence[str]]) -> Sequence[tuple[str, str]]:
     """The columns that the source lacks or keeps from this role."""
     pairs = [(table, column) for table, columns in wanted.items() for column in columns]
     tables, columns = zip(*pairs, strict=True)
-    with connect(databases.source_url, settings) as connection:
+    with connect(run.databases.source_url, run.settings) as connection:
         return connection.execute(
             statement("migrations/unreadable_columns"),
             {"schema": ORCHESTRATION, "tables": list(tables), "columns": list(columns)},

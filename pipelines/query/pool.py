@@ -14,7 +14,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 from pipelines.errors import DatabaseUnreachable, ExecutionMetricsError, InvalidSetting
 from pipelines.postgres.connections import (
     Connection,
-    Databases,
+    Run,
     connect,
     for_drivers,
     open_databases,
@@ -117,7 +117,11 @@ def reader_url(settings: Settings) -> Iterator[str]:
     """
     if not settings.reader_url:
         with open_databases(settings) as databases:
-            yield databases.analytics_url if settings.database_url else _embedded_reader(databases, settings)
+            yield (
+                databases.analytics_url
+                if settings.database_url
+                else _embedded_reader(Run(databases, settings))
+            )
         return
     asked = settings.model_copy(update={"database_url": settings.reader_url, "source_url": None})
     try:
@@ -128,17 +132,17 @@ def reader_url(settings: Settings) -> Iterator[str]:
     yield url
 
 
-def _embedded_reader(databases: Databases, settings: Settings) -> str:
+def _embedded_reader(run: Run) -> str:
     """The URL of the role that may read what `execmetrics grants` prints, made unless it is there."""
-    migrate(databases, settings)
-    printed = grants(settings, source_reader="", writer="", dashboard_reader=_EMBEDDED_READER)
+    migrate(run)
+    printed = grants(run.settings, source_reader="", writer="", dashboard_reader=_EMBEDDED_READER)
     (mine,) = (each for each in printed if each.role == _EMBEDDED_READER)
-    with connect(databases.analytics_url, settings, autocommit=True) as connection:
+    with connect(run.databases.analytics_url, run.settings, autocommit=True) as connection:
         for made in mine.created.statements:
             # A second one may make the role at the same moment.
             with suppress(DuplicateObject, UniqueViolation):
                 connection.execute(made)
-    return with_user(databases.analytics_url, _EMBEDDED_READER)
+    return with_user(run.databases.analytics_url, _EMBEDDED_READER)
 
 
 def _configure(connection: Connection) -> None:

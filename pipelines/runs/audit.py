@@ -1,7 +1,7 @@
 """Do the stored cells still say what the source says? A slice at a time, and what does not is repaired."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final
 from uuid import UUID
@@ -9,12 +9,11 @@ from uuid import UUID
 import polars as pl
 
 from pipelines.frames import schema_of, sentinel
-from pipelines.postgres.connections import Databases, Run, connections_reused
+from pipelines.postgres.connections import Run, connections_reused
 from pipelines.postgres.schema_checks import require_schema
 from pipelines.publish.recompute import repair_cells
 from pipelines.runs.refresh import reconcile_created
 from pipelines.runs.verify import Difference, VerifyReport, verify
-from pipelines.settings import Settings
 from pipelines.state.lock import refresh_lock
 from pipelines.state.watermarks import find_audit_order, mark_audited
 from pipelines.subjects.jobs import JOBS
@@ -54,25 +53,24 @@ class AuditReport:
 
 
 @connections_reused()
-def audit(databases: Databases, settings: Settings, *, slices: int = SLICES) -> AuditReport:
+def audit(run: Run, *, slices: int = SLICES) -> AuditReport:
     """Compare the organizations whose turn was longest ago with plain SQL on the source.
 
     Cells that differ are computed anew from the facts; where that does not help, the facts are compared
     with the source as a whole. What was stored before is kept as a restatement. Raises as `verify` does.
     """
-    require_schema(databases, settings)
-    run = Run(databases, settings)
+    require_schema(run)
     with run.analytics() as analytics:
         slice_of = _slice(find_audit_order(analytics), slices)
     if not slice_of:
         return AuditReport((), 0, (), (), (), ())
-    report = verify(databases, settings, organization_ids=slice_of)
+    report = verify(run, organization_ids=slice_of)
     differed = unrepaired = _repaired(run, report)
     if wrong := _organizations(chain.from_iterable(differed.values())):
         # Whatever cannot be published stays as it is, which is no reason not to look at the others.
-        patient = settings.model_copy(update={"tolerated_failures_pct": 100})
-        reconcile_created(databases, patient, organization_ids=wrong)
-        again = verify(databases, settings, organization_ids=wrong)
+        patient = run.settings.model_copy(update={"tolerated_failures_pct": 100})
+        reconcile_created(replace(run, settings=patient), organization_ids=wrong)
+        again = verify(run, organization_ids=wrong)
         unrepaired = _repaired(run, again)
     audited = AuditReport(
         organization_ids=tuple(slice_of),
@@ -115,7 +113,7 @@ def _repaired(run: Run, report: VerifyReport) -> dict[Subject, tuple[Difference,
         for subject, differences in found.items():
             if differences:
                 repair_cells(run, subject, _keys(differences, subject))
-    return _differences(verify(run.databases, run.settings, organization_ids=wrong))
+    return _differences(verify(run, organization_ids=wrong))
 
 
 def _differences(report: VerifyReport) -> dict[Subject, tuple[Difference, ...]]:

@@ -19,7 +19,7 @@ from pipelines.facts.delta import opened
 from pipelines.facts.health import reading_facts
 from pipelines.facts.spool import Spool
 from pipelines.frames import of_organizations, uuids
-from pipelines.postgres.connections import Databases, OnProgress, Run, Stages, connections_reused
+from pipelines.postgres.connections import Run, connections_reused
 from pipelines.postgres.schema_checks import require_schema
 from pipelines.publish.publisher import follow
 from pipelines.publish.recompute import reaching
@@ -62,24 +62,22 @@ class OrganizationDryRun:
 
 @connections_reused()
 def dry_run(
-    databases: Databases,
-    settings: Settings,
+    run: Run,
     *,
     since: DayOrTime,
     until: DayOrTime,
     organization_ids: Sequence[UUID] = (),
     accept_deletes: bool = False,
-    on_progress: OnProgress | None = None,
 ) -> tuple[OrganizationDryRun, ...]:
     """What `reconcile` with the same arguments would change; raises as it does.
 
     Organizations for which nothing would change are left out.
     """
-    require_schema(databases, settings)
+    require_schema(run)
     completed = completed_in(since, until)
     request = Request(tuple(organization_ids), completed=completed, accept_deletes=accept_deletes)
-    with refresh_lock(Run(databases, settings)), _without_new_facts(settings) as elsewhere:
-        run = Run(databases, elsewhere, Stages(on_progress))
+    with refresh_lock(run), _without_new_facts(run.settings) as elsewhere:
+        run = replace(run, settings=elsewhere)
         jobs, steps = (_subject_dry_run(run, request, subject) for subject in SUBJECTS)
     nothing = SubjectDryRun()
     return tuple(

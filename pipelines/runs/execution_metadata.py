@@ -8,8 +8,7 @@ from uuid import UUID
 
 from pipelines.executions import metadata as stored
 from pipelines.executions.metadata import OrganizationDrift, SyncReport
-from pipelines.postgres.connections import Connection, Databases, connect
-from pipelines.settings import Settings
+from pipelines.postgres.connections import Connection, Run, connect
 
 T = TypeVar("T")
 
@@ -33,9 +32,7 @@ class ReconcileReport:
     sync: SyncReport
 
 
-def sync_metadata(
-    databases: Databases, settings: Settings, *, organization_ids: Sequence[UUID] = (), full: bool = False
-) -> SyncReport:
+def sync_metadata(run: Run, *, organization_ids: Sequence[UUID] = (), full: bool = False) -> SyncReport:
     """Copy jobs that were written since the last sync, or whose workflow or client was; `full`, all of them.
 
     No `organization_ids` means every organization. A full sync also undoes what somebody wrote into the
@@ -44,53 +41,48 @@ def sync_metadata(
     """
 
     def work(connection: Connection, batch: Sequence[UUID]) -> SyncReport:
-        with stored.syncing(connection, settings):
+        with stored.syncing(connection, run.settings):
             return stored.write_changes(connection, batch, full=full)
 
-    left_alone, done = _in_batches(databases, settings, organization_ids, work)
+    left_alone, done = _in_batches(run, organization_ids, work)
     return sum(done, SyncReport(left_alone=left_alone))
 
 
-def find_drift(
-    databases: Databases, settings: Settings, *, organization_ids: Sequence[UUID] = ()
-) -> DriftReport:
+def find_drift(run: Run, *, organization_ids: Sequence[UUID] = ()) -> DriftReport:
     """Compare every row with its sources, each organization as of one moment, and write nothing.
 
     Raises as `sync_metadata` does.
     """
 
     def work(connection: Connection, batch: Sequence[UUID]) -> list[OrganizationDrift]:
-        with stored.reading(connection, settings):
+        with stored.reading(connection, run.settings):
             return stored.find_drift(connection, batch)
 
-    left_alone, done = _in_batches(databases, settings, organization_ids, work)
+    left_alone, done = _in_batches(run, organization_ids, work)
     return _drift(chain.from_iterable(done), left_alone)
 
 
-def reconcile_metadata(
-    databases: Databases, settings: Settings, *, organization_ids: Sequence[UUID] = ()
-) -> ReconcileReport:
+def reconcile_metadata(run: Run, *, organization_ids: Sequence[UUID] = ()) -> ReconcileReport:
     """A full sync that says what it repaired. Raises as `sync_metadata` does."""
 
     def work(connection: Connection, batch: Sequence[UUID]) -> tuple[list[OrganizationDrift], SyncReport]:
-        with stored.syncing(connection, settings):
+        with stored.syncing(connection, run.settings):
             found = stored.find_drift(connection, batch)
             return found, stored.write_changes(connection, batch, full=True)
 
-    left_alone, done = _in_batches(databases, settings, organization_ids, work)
+    left_alone, done = _in_batches(run, organization_ids, work)
     found = _drift(chain.from_iterable(found for found, _ in done), left_alone)
     return ReconcileReport(found, sum((synced for _, synced in done), SyncReport(left_alone=left_alone)))
 
 
 def _in_batches(
-    databases: Databases,
-    settings: Settings,
+    run: Run,
     organization_ids: Sequence[UUID],
     work: Callable[[Connection, Sequence[UUID]], T],
 ) -> tuple[str | None, list[T]]:
     """Have some organizations worked on at a time, each batch in its own transaction; or say why not."""
-    size = settings.batch_organizations
-    with connect(databases.source_url, settings, autocommit=True) as connection:
+    size = run.settings.batch_organizations
+    with connect(run.databases.source_url, run.settings, autocommit=True) as connection:
         obstacle = stored.find_obstacle(connection)
         if obstacle:
             return obstacle, []

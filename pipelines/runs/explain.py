@@ -18,7 +18,7 @@ from pipelines.errors import CellNotFound
 from pipelines.facts.fact_table import open_facts
 from pipelines.facts.health import reading_facts
 from pipelines.frames import schema_of, sentinel
-from pipelines.postgres.connections import Connection, Databases, connect
+from pipelines.postgres.connections import Connection, Run, connect
 from pipelines.postgres.schema_checks import require_analytics
 from pipelines.postgres.statements import statement
 from pipelines.postgres.subject_statements import figures_in, subject_statement
@@ -134,15 +134,13 @@ class Explanation:
     as_of: AsOf | None
 
 
-def explain(
-    databases: Databases, settings: Settings, name: CellName, *, as_of: DayOrTime | None = None
-) -> Explanation:
+def explain(run: Run, name: CellName, *, as_of: DayOrTime | None = None) -> Explanation:
     """What is known of a cell, and what it showed at an earlier moment.
 
     Raises `CellNotFound`, `SchemaMissing`, `FactsUnusable`.
     """
-    require_analytics(databases, settings)
-    with connect(databases.analytics_url, settings) as analytics:
+    require_analytics(run)
+    with connect(run.databases.analytics_url, run.settings) as analytics:
         analytics.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         watermark = find_watermarks(analytics, name.subject).get(name.organization_id)
         if watermark is None:
@@ -154,7 +152,7 @@ def explain(
         text = subject_statement("state/publication_records", name.subject)
         records = _Records(*analytics.execute(text, values).fetchall()[0])
         if found is None:
-            raise CellNotFound(_hint(analytics, settings, clock, name))
+            raise CellNotFound(_hint(analytics, run.settings, clock, name))
     end = clock.end(name.period, found.start)
     return Explanation(
         organization_id=name.organization_id,
@@ -164,7 +162,7 @@ def explain(
         time_zone=watermark.time_zone,
         cell=name.dimensions,
         figures=found.figures,
-        rows=_rows(settings, calendar, name, found.start),
+        rows=_rows(run.settings, calendar, name, found.start),
         is_over=_is_over(calendar, watermark, name.period, found.start),
         changed_at=found.computed_at or found.restatements[-1].restated_at,
         because=_because(found, end, records),

@@ -12,7 +12,7 @@ from pipelines.facts.fact_table import open_facts
 from pipelines.facts.health import reading_facts
 from pipelines.facts.merge import checksums, differing_days
 from pipelines.frames import uuids
-from pipelines.postgres.connections import Connection, Databases, Run, connect
+from pipelines.postgres.connections import Connection, Run, connect
 from pipelines.publish.publisher import find_unpublished
 from pipelines.settings import Settings
 from pipelines.source.rows import SourceRowsOf
@@ -40,8 +40,7 @@ class LogsReport:
 
 
 def keep_logs(
-    databases: Databases,
-    settings: Settings,
+    run: Run,
     *,
     unpublished: Unpublished | None = None,
     now: datetime | None = None,
@@ -54,15 +53,15 @@ def keep_logs(
     Raises `LogPartitionsInUse`, `LogArchiveNotWritten`, `LogArchiveUnusable` and `AnotherRunHoldsTheLock`.
     """
     moment = now or datetime.now(UTC)
-    with connect(databases.source_url, settings, autocommit=True) as connection:
+    with connect(run.databases.source_url, run.settings, autocommit=True) as connection:
         left_alone = partitions.why_not_ours(connection)
         if left_alone:
             return LogsReport(left_alone)
-        ahead = _months_ahead(settings, moment)
+        ahead = _months_ahead(run.settings, moment)
         late = [month for month in partitions.find_months_without(connection) if month < ahead[-1].next]
         made = partitions.make_partitions(connection, [*ahead, *late])
-        built = partitions.complete_indexes(connection, settings)
-        tried = _drop_old(connection, Run(databases, settings), moment, unpublished)
+        built = partitions.complete_indexes(connection, run.settings)
+        tried = _drop_old(connection, run, moment, unpublished)
         archives = partitions.find_archives(connection)
         verified = None
         if archives:
@@ -71,8 +70,8 @@ def keep_logs(
             verify_archive(archive)
             verified = str(archive.month)
         swept, references = 0, [archive.reference for archive in archives]
-        if settings.log_archive_url is not None:
-            swept = sweep_archives(settings.log_archive_url, references, moment)
+        if run.settings.log_archive_url is not None:
+            swept = sweep_archives(run.settings.log_archive_url, references, moment)
     return LogsReport(
         months_made=tuple(map(str, made)),
         lines_moved=sum(made.values()),
@@ -84,15 +83,15 @@ def keep_logs(
     )
 
 
-def make_months_ahead(databases: Databases, settings: Settings) -> tuple[str, ...]:
+def make_months_ahead(run: Run) -> tuple[str, ...]:
     """Make the partitions of this month and of EXECMETRICS_LOG_MONTHS_AHEAD; return those that were missing.
 
     None where the logs are not ours. Raises `LogPartitionsInUse`.
     """
-    with connect(databases.source_url, settings, autocommit=True) as connection:
+    with connect(run.databases.source_url, run.settings, autocommit=True) as connection:
         if partitions.why_not_ours(connection):
             return ()
-        made = partitions.make_partitions(connection, _months_ahead(settings, datetime.now(UTC)))
+        made = partitions.make_partitions(connection, _months_ahead(run.settings, datetime.now(UTC)))
     return tuple(map(str, made))
 
 

@@ -13,9 +13,8 @@ from pipelines.facts.fact_table import Facts, open_facts
 from pipelines.facts.folder import find_set_aside, remove_folder
 from pipelines.facts.health import examine
 from pipelines.fault_points import FaultPoint, passing
-from pipelines.postgres.connections import Databases, Run, connect, connections_reused
+from pipelines.postgres.connections import Run, connect, connections_reused
 from pipelines.postgres.schema_checks import has_definitions, require_analytics
-from pipelines.settings import Settings
 from pipelines.source.rows import find_sealed_before
 from pipelines.state.lock import refresh_lock
 from pipelines.state.retention import remove_cells, remove_outcomes, remove_restatements
@@ -37,23 +36,23 @@ class RetentionReport:
 
 
 @connections_reused()
-def retain(databases: Databases, settings: Settings, *, now: datetime | None = None) -> RetentionReport:
+def retain(run: Run, *, now: datetime | None = None) -> RetentionReport:
     """Remove hourly cells, restatements and outcomes that are older than EXECMETRICS_KEEP_... say.
 
     Hourly cells go a whole UTC day at a time, and do not come back when the setting is raised. Raises
     `SchemaMissing`, `AnotherRunHoldsTheLock`.
     """
-    run, moment = Run(databases, settings), now or datetime.now(UTC)
-    require_analytics(databases, settings)
+    run, moment = run, now or datetime.now(UTC)
+    require_analytics(run)
     with refresh_lock(run), run.analytics() as analytics:
         hours = restatements = outcomes = 0
-        if settings.keep_hours is not None:
-            midnight = (moment - settings.keep_hours).replace(hour=0, minute=0, second=0, microsecond=0)
+        if run.settings.keep_hours is not None:
+            midnight = (moment - run.settings.keep_hours).replace(hour=0, minute=0, second=0, microsecond=0)
             hours = remove_cells(analytics, SUBJECTS, Period.HOUR, midnight)[JOBS.name]
-        if settings.keep_restatements is not None:
-            restatements = remove_restatements(analytics, moment - settings.keep_restatements)
-        if settings.keep_outcomes is not None:
-            outcomes = remove_outcomes(analytics, moment - settings.keep_outcomes)
+        if run.settings.keep_restatements is not None:
+            restatements = remove_restatements(analytics, moment - run.settings.keep_restatements)
+        if run.settings.keep_outcomes is not None:
+            outcomes = remove_outcomes(analytics, moment - run.settings.keep_outcomes)
         passing(FaultPoint.BEFORE_COMMIT)
     passing(FaultPoint.AFTER_COMMIT)
     return RetentionReport(hours, restatements, outcomes)
@@ -74,17 +73,16 @@ class TidyReport:
 
 
 @connections_reused()
-def tidy_facts(databases: Databases, settings: Settings) -> TidyReport:
+def tidy_facts(run: Run) -> TidyReport:
     """Merge small files; remove what is not needed any more: replaced files, and old tombstones.
 
     An organization whose publishing fails holds the files of the changes that it lacks, but no longer than
     `feed_retention`. Raises `SchemaMissing`, `AnotherRunHoldsTheLock`, `FactsUnusable`, `FactsConflict`.
     """
-    require_analytics(databases, settings)
-    run = Run(databases, settings)
+    require_analytics(run)
     with refresh_lock(run):
         tidied = [_tidied(run, JOBS)]
-        if opened(settings.step_facts_location, STEPS.fact) is not None:
+        if opened(run.settings.step_facts_location, STEPS.fact) is not None:
             tidied.append(_tidied(run, STEPS))
     return TidyReport(*map(sum, zip(*tidied, strict=True)))
 
@@ -132,17 +130,17 @@ class SweepReport:
     blobs_of_unknown_organizations: int
 
 
-def sweep_blobs(databases: Databases, settings: Settings, *, grace: timedelta = GRACE) -> SweepReport:
+def sweep_blobs(run: Run, *, grace: timedelta = GRACE) -> SweepReport:
     """Remove the definitions that were written longer ago than `grace` and that no workflow names.
 
     Those of organizations that the database does not know are left alone: it may be the wrong database.
     Raises `BlobsInUse` while a unit of work that has written one is open, and `BlobsNotUsable`.
     """
-    if not has_definitions(databases, settings):
+    if not has_definitions(run):
         return SweepReport(0, 0, 0)
-    blobs = BlobStore.of(settings)
+    blobs = BlobStore.of(run.settings)
     old = blobs.find_written_before(datetime.now(UTC) - grace)
-    with connect(databases.source_url, settings) as connection:
+    with connect(run.databases.source_url, run.settings) as connection:
         # Until the end: what is about to be removed is not written again, and named, meanwhile.
         ((owned,),) = (row.values() for row in rows(connection, "executions/own_blobs", {}))
         if not owned:

@@ -6,10 +6,9 @@ from hashlib import md5
 from uuid import UUID
 
 from pipelines.errors import AmbiguousOrganization, UnknownOrganization
-from pipelines.postgres.connections import Databases, connect
+from pipelines.postgres.connections import Run, connect
 from pipelines.postgres.schema_checks import require_analytics, require_source
 from pipelines.postgres.statements import statement
-from pipelines.settings import Settings
 
 # Organizations by id, with their names where they have one.
 Known = Mapping[UUID, str | None]
@@ -33,38 +32,37 @@ def organization_called(text: str, known: Known) -> UUID:
 
 def organizations_called(
     asked: Sequence[str],
-    databases: Databases,
-    settings: Settings,
-    known: Callable[[Databases, Settings], Known],
+    run: Run,
+    known: Callable[[Run], Known],
 ) -> list[UUID]:
     """The organizations that these texts mean, each once; names are looked up only if something is no id.
 
     Raises as `organization_called` does, and as what says which are known.
     """
     written = [id_written(text) for text in asked]
-    there = known(databases, settings) if None in written else {}
+    there = known(run) if None in written else {}
     called = (key or organization_called(text, there) for key, text in zip(written, asked, strict=True))
     return list(dict.fromkeys(called))
 
 
-def published(databases: Databases, settings: Settings) -> Known:
+def published(run: Run) -> Known:
     """The organizations that have metrics; raises `SchemaMissing`."""
-    require_analytics(databases, settings)
-    with connect(databases.analytics_url, settings) as connection:
+    require_analytics(run)
+    with connect(run.databases.analytics_url, run.settings) as connection:
         return dict(connection.execute(statement("dimension_tables/organization_names")).fetchall())
 
 
-def in_source(databases: Databases, settings: Settings) -> Known:
+def in_source(run: Run) -> Known:
     """The organizations of the source; raises `SourceMissing`."""
-    require_source(databases, settings)
-    with connect(databases.source_url, settings) as connection:
+    require_source(run)
+    with connect(run.databases.source_url, run.settings) as connection:
         rows = connection.execute(statement("source/organizations")).fetchall()
     return {row[0]: row[1] for row in rows}
 
 
-def in_either(databases: Databases, settings: Settings) -> Known:
+def in_either(run: Run) -> Known:
     """Both, by the names that the source has now."""
-    return {**published(databases, settings), **in_source(databases, settings)}
+    return {**published(run), **in_source(run)}
 
 
 def id_written(text: str) -> UUID | None:

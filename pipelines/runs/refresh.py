@@ -10,7 +10,7 @@ from pipelines.errors import TooManyFailures, UnknownOrganization
 from pipelines.extract.extractor import extract
 from pipelines.extract.request import CompletedIn, Extraction, Request
 from pipelines.facts.health import with_new_facts
-from pipelines.postgres.connections import Databases, OnProgress, Run, Stages, connections_reused
+from pipelines.postgres.connections import Run, Stages, connections_reused
 from pipelines.postgres.schema_checks import require_analytics, require_schema
 from pipelines.publish.publisher import Published, publish
 from pipelines.publish.recompute import rebuild_stale, repair_range
@@ -66,29 +66,25 @@ class RefreshReport(SubjectReport):
 
 
 def refresh(
-    databases: Databases,
-    settings: Settings,
+    run: Run,
     *,
     organization_ids: Sequence[UUID] = (),
-    on_progress: OnProgress | None = None,
 ) -> RefreshReport:
     """Bring facts and aggregates up to date with what changed in the source since the last pass.
 
     No `organization_ids` means all of them. Raises `UnknownOrganization`, `SchemaMissing`,
     `SourceMissing`, `AnotherRunHoldsTheLock`, `TooManyFailures`.
     """
-    return _pass(Run(databases, settings, Stages(on_progress)), Request(tuple(organization_ids)))
+    return _pass(run, Request(tuple(organization_ids)))
 
 
 def reconcile(
-    databases: Databases,
-    settings: Settings,
+    run: Run,
     *,
     since: DayOrTime,
     until: DayOrTime,
     organization_ids: Sequence[UUID] = (),
     accept_deletes: bool = False,
-    on_progress: OnProgress | None = None,
 ) -> RefreshReport:
     """A refresh that also makes everything completed in [since, until) equal the source again.
 
@@ -101,17 +97,15 @@ def reconcile(
     request = Request(
         tuple(organization_ids), completed=completed_in(since, until), accept_deletes=accept_deletes
     )
-    return _pass(Run(databases, settings, Stages(on_progress)), request)
+    return _pass(run, request)
 
 
 def reconcile_created(
-    databases: Databases,
-    settings: Settings,
+    run: Run,
     *,
     since: date | None = None,
     organization_ids: Sequence[UUID] = (),
     accept_deletes: bool = False,
-    on_progress: OnProgress | None = None,
 ) -> RefreshReport:
     """A refresh that also makes everything created since a day equal the source again; None, everything."""
     request = Request(
@@ -120,62 +114,53 @@ def reconcile_created(
         everything=since is None,
         accept_deletes=accept_deletes,
     )
-    return _pass(Run(databases, settings, Stages(on_progress)), request)
+    return _pass(run, request)
 
 
 @connections_reused()
-def rebuild(
-    databases: Databases, settings: Settings, *, on_progress: OnProgress | None = None
-) -> dict[str, Published]:
+def rebuild(run: Run) -> dict[str, Published]:
     """Compute every cell anew that is of an older definition, by subject; see `rebuild_stale`.
 
     Raises `SchemaMissing`, `AnotherRunHoldsTheLock`, `PublishConflict`.
     """
-    require_analytics(databases, settings)
-    run = Run(databases, settings, Stages(on_progress))
+    require_analytics(run)
     with refresh_lock(run):
         return {subject.name: rebuild_stale(run, subject) for subject in SUBJECTS}
 
 
 @connections_reused()
-def extract_changes(
-    databases: Databases, settings: Settings, request: Request, *, on_progress: OnProgress | None = None
-) -> Extraction:
+def extract_changes(run: Run, request: Request) -> Extraction:
     """The first half of a pass over the jobs.
 
     The facts are up to date afterwards; nothing is published, and nothing is lost if it never is.
     """
-    require_schema(databases, settings)
-    run = Run(databases, settings, Stages(on_progress))
+    require_schema(run)
     with refresh_lock(run), run.stages.timed("total"):
-        extraction = with_new_facts(settings.facts_location, JOBS.fact, lambda: extract(run, request, JOBS))
+        extraction = with_new_facts(
+            run.settings.facts_location, JOBS.fact, lambda: extract(run, request, JOBS)
+        )
     assert extraction
     return replace(extraction, seconds=run.stages.seconds)
 
 
 @connections_reused()
-def publish_changes(
-    databases: Databases, settings: Settings, extraction: Extraction, *, on_progress: OnProgress | None = None
-) -> RefreshReport:
+def publish_changes(run: Run, extraction: Extraction) -> RefreshReport:
     """The second half of a pass; raises `PublishConflict` when another run published since the first."""
-    run = Run(databases, settings, Stages(on_progress, extraction.seconds))
+    run.stages.add(extraction.seconds)
     with refresh_lock(run), run.stages.timed("total"):
-        newest = extraction.with_newest_facts(settings)
+        newest = extraction.with_newest_facts(run.settings)
         jobs = _report(newest, _published(run, newest))
-    _require_few_failures(settings, jobs, JOBS)
+    _require_few_failures(run.settings, jobs, JOBS)
     return RefreshReport(**vars(jobs), steps=None, seconds=_rounded(run.stages))
 
 
 @connections_reused()
-def measure_steps(
-    databases: Databases, settings: Settings, request: Request, *, on_progress: OnProgress | None = None
-) -> SubjectReport | None:
+def measure_steps(run: Run, request: Request) -> SubjectReport | None:
     """The steps alone, of organizations whose jobs were published; None where the source has no logs.
 
     Raises `UnknownOrganization` for one that was not.
     """
-    require_schema(databases, settings)
-    run = Run(databases, settings, Stages(on_progress))
+    require_schema(run)
     with run.analytics() as analytics:
         unknown = sorted(set(request.organization_ids) - find_watermarks(analytics, JOBS).keys())
     if unknown:
@@ -183,7 +168,7 @@ def measure_steps(
     with refresh_lock(run):
         steps = refresh_subject(run, request, STEPS)
     if steps:
-        _require_few_failures(settings, steps, STEPS)
+        _require_few_failures(run.settings, steps, STEPS)
     return steps
 
 
@@ -209,7 +194,7 @@ def refresh_subject(run: Run, request: Request, subject: Subject) -> SubjectRepo
 
 @connections_reused()
 def _pass(run: Run, request: Request) -> RefreshReport:
-    require_schema(run.databases, run.settings)
+    require_schema(run)
     with refresh_lock(run), run.stages.timed("total"):
         jobs = refresh_subject(run, request, JOBS)
         steps = refresh_subject(run, request, STEPS)

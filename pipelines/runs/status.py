@@ -8,10 +8,9 @@ from uuid import UUID
 
 from pipelines.errors import DeletesNotAccepted, ExecutionMetricsError
 from pipelines.facts.folder import find_set_aside, newest_version
-from pipelines.postgres.connections import Databases, connect
+from pipelines.postgres.connections import Run, connect
 from pipelines.postgres.schema_checks import require_analytics
 from pipelines.postgres.statements import statement
-from pipelines.settings import Settings
 from pipelines.source.contract import open_catalog, read_whole
 from pipelines.subjects.dimensions import ALL_OF_EACH
 
@@ -66,19 +65,19 @@ class Status:
         return self.cells / self.jobs if self.jobs else None
 
 
-def status(databases: Databases, settings: Settings) -> Status:
+def status(run: Run) -> Status:
     """Read where every organization stands; raises `SchemaMissing`."""
-    require_analytics(databases, settings)
-    with connect(databases.analytics_url, settings) as connection:
+    require_analytics(run)
+    with connect(run.databases.analytics_url, run.settings) as connection:
         values = ALL_OF_EACH | {"guarded": DeletesNotAccepted.__name__}
         rows = connection.execute(statement("checks/organization_status"), values).fetchall()
     whole = None
-    with suppress(ExecutionMetricsError), open_catalog(databases.source_url, settings) as connection:
+    with suppress(ExecutionMetricsError), open_catalog(run.databases.source_url, run.settings) as connection:
         whole = read_whole(connection)
-    locations = (settings.facts_location, settings.step_facts_location)
+    locations = (run.settings.facts_location, run.settings.step_facts_location)
     return Status(
         organizations=tuple(OrganizationStatus(*row) for row in rows),
-        facts_version=newest_version(settings.facts_location),
+        facts_version=newest_version(run.settings.facts_location),
         read_whole=whole,
         set_aside=tuple(str(folder) for location in locations for folder in find_set_aside(location)),
     )

@@ -1,6 +1,6 @@
 """Is every stored cell what plain SQL on the source says it should be?"""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,7 +19,7 @@ from pipelines.extract.validation import changes, with_verdict
 from pipelines.facts.fact_table import Facts, open_facts
 from pipelines.facts.health import reading_facts
 from pipelines.frames import of_organizations, uuids
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import OnProgress, Run
 from pipelines.postgres.schema_checks import require_schema
 from pipelines.postgres.session_settings import SessionSettings
 from pipelines.postgres.snapshot import Snapshot, open_snapshot
@@ -84,13 +84,11 @@ class VerifyReport(Verified):
 
 
 def verify(
-    databases: Databases,
-    settings: Settings,
+    run: Run,
     *,
     since: DayOrTime | None = None,
     until: DayOrTime | None = None,
     organization_ids: Sequence[UUID] = (),
-    on_progress: Callable[[str, int], None] | None = None,
 ) -> VerifyReport:
     """Compare each stored cell whose `period_start` is in [since, until) with SQL on the source.
 
@@ -100,22 +98,22 @@ def verify(
     `UnknownOrganization`, `InvalidRange`, `SchemaMissing`, `SourceMissing`.
     """
     require_order(since, until)
-    require_schema(databases, settings)
+    require_schema(run)
     # The aggregates first: whatever the source shows later than they do is pending.
     with (
-        open_snapshot(databases.analytics_url, settings) as analytics,
-        open_source(databases.source_url, settings) as source,
+        open_snapshot(run.databases.analytics_url, run.settings) as analytics,
+        open_source(run.databases.source_url, run.settings) as source,
     ):
         jobs = watermarks_in(analytics.rows("watermarks/find"), JOBS)
         unknown = [str(asked) for asked in organization_ids if asked not in jobs]
         if unknown:
             raise UnknownOrganization(f"({', '.join(unknown)})")
         scope = sorted(organization_ids or jobs)
-        sides = Sides(analytics, source, settings, jobs, scope)
+        sides = Sides(analytics, source, run.settings, jobs, scope)
         compared = JobComparison(sides)
         within = compared.calendar.range_of(since, until, scope)
         waiting = tuple(key for key in scope if key in compared.waiting)
-        of_jobs = compared.compare(within, on_progress)
+        of_jobs = compared.compare(within, run.stages.tell)
         of_steps = verify_rows(sides, within, STEPS)
     return VerifyReport(
         **vars(of_jobs),
@@ -175,13 +173,12 @@ class _Comparison:
         """The organizations whose cells are about to be computed anew."""
         return {*self._stale, *self._rezoned}
 
-    def compare(self, within: LocalRange, on_progress: Callable[[str, int], None] | None = None) -> Verified:
+    def compare(self, within: LocalRange, tell: OnProgress = lambda _stage, _rows: None) -> Verified:
         """Compare the cells of all organizations, some at a time."""
         verified = Verified()
         for start in range(0, len(self._scope), _BATCH):
             verified = self._compared(self._scope[start : start + _BATCH], within, verified)
-            if on_progress:
-                on_progress("verify", verified.cells_compared)
+            tell("verify", verified.cells_compared)
         return verified
 
     def _compared(self, batch: Sequence[UUID], within: LocalRange, so_far: Verified) -> Verified:

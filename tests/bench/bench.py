@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.devtools.generated_month import GeneratedMonth, generate_month
-from pipelines.postgres.connections import Databases, open_databases
+from pipelines.postgres.connections import Databases, Run, open_databases
 from pipelines.postgres.grants import grants
 from pipelines.postgres.migrations import migrate
 from pipelines.query.metrics import AnalyticsRepository
@@ -89,7 +89,7 @@ def main() -> None:
 
 def refresh_here(url: str, home: str) -> None:
     """One refresh, and what it took, as JSON: the child's half of `ours`."""
-    report = refresh(Databases(url, url), load_settings(home=Path(home)))
+    report = refresh(Run(Databases(url, url), load_settings(home=Path(home))))
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     written = report.cells_written + report.cells_deleted
     json.dump(report.seconds | {"peak_mb": peak_mb, "written": written}, sys.stdout)
@@ -101,8 +101,8 @@ def measure(home: Path, jobs: int) -> None:
     settings = load_settings(home=home)
     with open_databases(settings) as databases:
         url = databases.analytics_url
-        migrate(databases, settings)
-        month = generate_month(databases, settings, organizations=200, jobs=jobs)
+        migrate(Run(databases, settings))
+        month = generate_month(Run(databases, settings), organizations=200, jobs=jobs)
         with psycopg.connect(url, autocommit=True) as connection:
             # So that neither of the two pays for the marks that the first reader of new rows leaves.
             connection.execute("VACUUM (ANALYZE) orchestration.jobs")

@@ -15,7 +15,7 @@ from pipelines.devtools.generated_month import GeneratedMonth
 from pipelines.executions.execution_logs import NewLogLine
 from pipelines.executions.log_archive import Month
 from pipelines.executions.unit_of_work import unit_of_work
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.query.tenant import admit
 from pipelines.runs.log_retention import keep_logs
 from pipelines.settings import Settings
@@ -38,7 +38,7 @@ def measure_logs(url: str, settings: Settings, month: GeneratedMonth) -> list[st
     opened = partial(unit_of_work, url, settings, tenant, accessed_by="bench", purpose="measuring")
     archive = settings.home / "logs"
     kept = settings.model_copy(update={"keep_logs": timedelta(1), "log_archive_url": str(archive)})
-    keep_logs(Databases(url, url), settings, now=month.since)
+    keep_logs(Run(Databases(url, url), settings), now=month.since)
     with psycopg.connect(url, autocommit=True) as connection:
         found = connection.execute(
             "SELECT id FROM orchestration.jobs"
@@ -61,7 +61,7 @@ def measure_logs(url: str, settings: Settings, month: GeneratedMonth) -> list[st
     some = jobs[:: max(1, len(jobs) // READ_JOBS)]
     job_ms, counts_ms = read_in(opened, some)
     now = Month.of(month.since).end + timedelta(2)
-    dropped = keep_logs(Databases(url, url), kept, unpublished=lambda _month: None, now=now)
+    dropped = keep_logs(Run(Databases(url, url), kept), unpublished=lambda _month: None, now=now)
     assert str(Month.of(month.since)) in dropped.months_dropped
     archived_job_ms, archived_counts_ms = read_in(opened, some)
     archived_bytes = sum(file.stat().st_size for file in archive.iterdir())

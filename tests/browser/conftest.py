@@ -18,7 +18,7 @@ from pipelines.api.app import create_app
 from pipelines.api.serving import serving
 from pipelines.api.tokens import signed, trusting
 from pipelines.devtools.trace_import import import_trace
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.query.pool import ReadingPool
 from pipelines.runs.refresh import refresh
 from pipelines.settings import load_settings
@@ -89,11 +89,11 @@ def service(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
         settings = load_settings(database_url=url, source_url=url, home=home / "home")
         part = home / "trace"
         hostile = write_part(part)
-        import_trace(part, databases, settings)
+        import_trace(part, Run(databases, settings))
         with psycopg.connect(url, autocommit=True) as source:
             fresh, idle = plant_tenant(source, "Fresh"), plant_tenant(source, "Idle")
             plant_jobs(source, fresh, these_days(fresh))
-        refresh(databases, settings)
+        refresh(Run(databases, settings))
         with ExitStack() as stack:
             reader = stack.enter_context(reading_role(databases, settings))
             pool = stack.enter_context(ReadingPool(reader, settings))

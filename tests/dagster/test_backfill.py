@@ -15,7 +15,7 @@ import pytest
 
 from assets.definitions import defs
 from assets.jobs import REFRESH
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings, load_settings
 from tests.conftest import OWNER, Cluster, with_database, with_user
@@ -36,6 +36,11 @@ class Running(NamedTuple):
     databases: Databases
     settings: Settings
     schedules: dict[str, str]
+
+    @property
+    def run(self) -> Run:
+        """A new run on them."""
+        return Run(self.databases, self.settings)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +85,7 @@ def test_a_backfill_makes_its_days_equal_the_source(running: Running) -> None:
     with psycopg.connect(running.databases.source_url, autocommit=True) as source:
         source.execute("SET log_statement = 'none'")
         tenant, neighbour = tenants_with_three_days(source)
-        refresh(running.databases, running.settings)
+        refresh(running.run)
         source.execute("DELETE FROM orchestration.jobs WHERE completed_at = %s", [NOON + DAY])
         plant_job(source, neighbour, completed_at=NOON + 2 * DAY)
         reads = reads_of(source)
@@ -103,7 +108,7 @@ def test_a_second_daemon_and_the_program_are_in_nobodys_way(running: Running, tm
     with psycopg.connect(running.databases.source_url, autocommit=True) as source:
         source.execute("SET log_statement = 'none'")
         tenant, neighbour = tenants_with_three_days(source)
-        refresh(running.databases, running.settings)
+        refresh(running.run)
         environment = environment_of(running.databases, running.settings)
         with deployed(tmp_path / "second", environment) as second, ThreadPoolExecutor(6) as pool:
             switched_off(second)
@@ -125,7 +130,7 @@ def test_a_second_daemon_and_the_program_are_in_nobodys_way(running: Running, tm
             for each in working:
                 each.result(timeout=DONE_S)
 
-        refresh(running.databases, running.settings)
+        refresh(running.run)
         assert differences(cells(source), cells_by_sql(source)) == []
         deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
         assert source.execute(deadlocks).fetchone() == (0,)

@@ -53,7 +53,7 @@ def tenant(databases: Databases, settings: Settings, source: psycopg.Connection)
     tenants = plant_tenant(source), plant_tenant(source, "Neighbour")
     for one in tenants:
         plant_jobs(source, one, mixed_jobs(one))
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
     return tenants[0]
 
 
@@ -146,7 +146,7 @@ def test_a_lost_fact_is_noticed(
     for one in (tenant, another):
         (job,) = plant_jobs(source, one, [{}])
         plant_lines(source, one, job, [{"step_name": "send"}])
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
     jobs, steps = DeltaTable(settings.facts_location), DeltaTable(settings.step_facts_location)
     jobs.delete(f"organization_id = X'{tenant.organization.hex}' AND status = 'FAILED'")
     steps.delete(f"organization_id = X'{another.organization.hex}'")
@@ -206,7 +206,7 @@ def test_an_organization_left_behind_is_named(
         neighbour = plant_tenant(source, f"Neighbour {number}")
 
     failing = refresh_run(NOON)
-    refresh(databases, settings, organization_ids=[neighbour.organization])
+    refresh(Run(databases, settings), organization_ids=[neighbour.organization])
     standing = checks_run(NOTHING_BROKEN, PUBLISHED, STEPS_PUBLISHED)
     analytics.execute("DROP TRIGGER refuse ON analytics.aggregate_metrics")
     analytics.execute("DROP TRIGGER refuse ON analytics.aggregate_step_metrics")

@@ -7,7 +7,7 @@ import dagster as dg
 import psycopg
 import pytest
 
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings, load_settings
 from tests.conftest import OWNER
@@ -34,7 +34,7 @@ def test_no_password_is_stored(
     """Neither by a pass that succeeds nor by a run that fails, in any column or any file."""
     plant_job(source, plant_tenant(source))
     plant_job(source, plant_tenant(source, "Neighbour"))
-    refresh(secretive, load_settings())
+    refresh(Run(secretive, load_settings()))
     source.execute("ALTER TABLE orchestration.jobs RENAME TO gone")
     (tmp_path / "dagster").mkdir()
     with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from assets import failures
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.postgres.statements import statement
 from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings
@@ -206,7 +206,7 @@ def test_a_failed_tidying_calls_the_webhook(
 ) -> None:
     """The weekly job is reported too."""
     plant_job(source, plant_tenant(source))
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
     source.execute("DROP SCHEMA analytics CASCADE")
 
     from assets.definitions import defs

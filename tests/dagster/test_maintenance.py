@@ -10,7 +10,7 @@ import pytest
 from deltalake import DeltaTable
 
 from pipelines.executions.blobs import BlobStore
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.runs.maintenance import tidy_facts
 from pipelines.runs.refresh import refresh
 from pipelines.runs.verify import verify
@@ -39,7 +39,7 @@ def tenants(source: psycopg.Connection, databases: Databases, settings: Settings
     for hour in range(HOURS):
         for tenant in tenants:
             plant_job(source, tenant, completed_at=NOON + hour * MINUTE)
-        refresh(databases, settings)
+        refresh(Run(databases, settings))
     return tenants
 
 
@@ -51,13 +51,13 @@ def test_small_files_become_one(
     before = row_versions(analytics)
     small = live_files(settings)
 
-    report = tidy_facts(databases, settings)
+    report = tidy_facts(Run(databases, settings))
 
     assert (small, report.files_merged, live_files(settings)) == (HOURS, HOURS, 1)
-    again = refresh(databases, settings)
+    again = refresh(Run(databases, settings))
     assert (again.cells_computed, again.cells_written, again.cells_deleted) == (0, 0, 0)
     assert row_versions(analytics) == before
-    verified = verify(databases, settings)
+    verified = verify(Run(databases, settings))
     assert (verified.cells_pending, verified.differences) == (0, ())
     assert verified.cells_compared == len(before)
 
@@ -72,15 +72,15 @@ def test_changes_after_a_tidying_are_published(
     """The feed goes on across merged files: a change before and one after it reach the table."""
     tenant, neighbour = tenants
     job = plant_job(source, tenant)
-    refresh(databases, settings, organization_ids=[tenant.organization])
-    tidy_facts(databases, settings)
+    refresh(Run(databases, settings), organization_ids=[tenant.organization])
+    tidy_facts(Run(databases, settings))
     change_job(source, job, status="FAILED", completed_at=NOON + DAY)
     plant_job(source, neighbour)
 
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
 
     assert differences(cells(analytics), cells_by_sql(source)) == []
-    assert verify(databases, settings).differences == ()
+    assert verify(Run(databases, settings)).differences == ()
 
 
 def test_old_files_go_after_a_week(
@@ -92,20 +92,20 @@ def test_old_files_go_after_a_week(
 ) -> None:
     """Young files stay for whoever reads them; a week later the feed's files go, and all still works."""
     job = plant_job(source, tenants[0])
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
     change_job(source, job, initiator_type="SCHEDULE")
-    refresh(databases, settings)
-    assert tidy_facts(databases, settings).files_removed == 0
+    refresh(Run(databases, settings))
+    assert tidy_facts(Run(databases, settings)).files_removed == 0
     feed = len(list(feed_files(settings)))
     make_old(settings)
 
-    report = tidy_facts(databases, settings)
+    report = tidy_facts(Run(databases, settings))
 
     assert feed > 0
     assert report.files_removed >= feed
     assert list(feed_files(settings)) == []
     change_job(source, job, status="FAILED")
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
     assert differences(cells(analytics), cells_by_sql(source)) == []
 
 
@@ -119,23 +119,23 @@ def test_aggregates_restored_from_before_a_tidying_catch_up(
     """What was published is older than the feed that is left: everything is computed anew, once."""
     tenant, neighbour = tenants
     job = plant_job(source, tenant)
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
     tables = ("aggregate_metrics", "watermarks", "job_anomalies")
     for table in tables:
         analytics.execute(f"CREATE TABLE public.{table} AS SELECT * FROM analytics.{table}")
     change_job(source, job, status="FAILED", completed_at=NOON + DAY)
     plant_job(source, neighbour)
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
     make_old(settings)
-    assert tidy_facts(databases, settings).files_removed > 0
+    assert tidy_facts(Run(databases, settings)).files_removed > 0
     for table in tables:
         analytics.execute(f"TRUNCATE analytics.{table}")
         analytics.execute(f"INSERT INTO analytics.{table} SELECT * FROM public.{table}")
 
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
 
     assert differences(cells(analytics), cells_by_sql(source)) == []
-    assert refresh(databases, settings).cells_computed == 0
+    assert refresh(Run(databases, settings)).cells_computed == 0
 
 
 @pytest.mark.usefixtures("configured", "tenants")

@@ -10,7 +10,7 @@ from assets import partitions as days
 from assets.tables import BY_DAY as TABLES
 from pipelines.cli.dev import environment
 from pipelines.facts.fact_table import find_first_day
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.settings import Settings, load_settings
 from tests.support.dagster_runs import Result, backfill_run, metadata, partitions, refresh_run
 from tests.support.planting import DAY, NOON, plant_job, plant_tenant
@@ -176,9 +176,9 @@ def test_the_commands_begin_on_the_first_day_with_jobs(
     facts_alone(instance)
     found = find_first_day(settings)
 
-    derived = environment(databases, settings, first_day=found)
+    derived = environment(Run(databases, settings), first_day=found)
     configured.setenv("EXECMETRICS_PARTITIONS_SINCE", "2023-05-01")
-    chosen = environment(databases, load_settings(home=settings.home), first_day=found)
+    chosen = environment(Run(databases, load_settings(home=settings.home)), first_day=found)
 
     assert (before, found) == (None, date(2024, 1, 31))
     assert derived["EXECMETRICS_PARTITIONS_SINCE"] == "2024-01-31"

@@ -223,7 +223,7 @@ def test_what_another_run_published_in_between_is_not_overwritten(
 
         def publish(self, *asked):
             plant_job(source, tenant)
-            refresh(self.databases, self.settings)
+            self.run(refresh)
             plant_job(source, tenant)
             return super().publish(*asked)
 

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from assets.definitions import defs
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.postgres.migrations import downgrade
 from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings
@@ -37,7 +37,7 @@ def test_recent_deletes_are_followed_every_night_and_old_ones_every_week(
     today = datetime.now(UTC)
     recent, old = (plant_job(source, tenant, completed_at=today - age * DAY) for age in (1, 400))
     plant_job(source, neighbour, completed_at=today - DAY)
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
     neighbours = row_versions(analytics, neighbour.organization)
     source.execute("DELETE FROM orchestration.jobs WHERE id = any(%s)", [[recent, old]])
 
@@ -136,7 +136,7 @@ def test_the_nightly_job_empties_the_default_partition(source: psycopg.Connectio
 
 def test_without_logs_of_ours_it_says_so_and_succeeds(databases: Databases, settings: Settings) -> None:
     """One sentence; the check has nothing to find."""
-    downgrade(databases, settings, branch="orchestration", revision="orchestration_0001")
+    downgrade(Run(databases, settings), branch="orchestration", revision="orchestration_0001")
 
     said = outcome(job_run("keep_log_partitions"))
 

@@ -10,6 +10,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from pipelines.executions.metadata import SyncReport
+from pipelines.postgres.connections import Run
 from pipelines.runs.execution_metadata import find_drift, reconcile_metadata, sync_metadata
 from tests.support.metadata_oracle import wrong
 from tests.support.pipeline import Pipeline
@@ -60,7 +61,7 @@ def test_every_history_ends_in_a_join(steps: list[tuple[str, int, int, int]], sp
     tenants = plant_tenant(source), plant_tenant(source, "Neighbour")
     jobs = [plant_job(source, tenant) for tenant in tenants]
     touched = set()
-    sync_metadata(databases, settings)
+    sync_metadata(Run(databases, settings))
     for what, job, which, part in steps:
         tenant = tenants[which]
         if what == "insert":
@@ -70,23 +71,23 @@ def test_every_history_ends_in_a_join(steps: list[tuple[str, int, int, int]], sp
             jobs.append(plant_job(source, tenant, workflow_id=workflow, client_id=client if known else None))
         elif what in SYNCS:
             only = [tenant.organization] if what == "sync one" else []
-            sync_metadata(databases, settings, organization_ids=only, full=what == "sync fully")
+            sync_metadata(Run(databases, settings), organization_ids=only, full=what == "sync fully")
         else:
             edited = jobs[job % len(jobs)]
             touched |= {edited} if what in HANDS else set()
             edit(source, (EDITS | HANDS)[what], edited, tenant, part)
 
-    sync_metadata(databases, settings)
+    sync_metadata(Run(databases, settings))
     drifted = {row[0] for row in wrong(source)}
-    found = find_drift(databases, settings)
-    repaired = reconcile_metadata(databases, settings).sync
+    found = find_drift(Run(databases, settings))
+    repaired = reconcile_metadata(Run(databases, settings)).sync
 
     assert drifted <= touched
     assert sum(each.rows_drifted for each in found.drifted) == len(drifted)
     assert repaired.rows_inserted + repaired.rows_updated == len(drifted)
     assert wrong(source) == []
     everyone = source.execute("SELECT count(*) FROM orchestration.organizations").fetchone()[0]
-    assert sync_metadata(databases, settings, full=True) == SyncReport(organizations=everyone)
+    assert sync_metadata(Run(databases, settings), full=True) == SyncReport(organizations=everyone)
 
 
 def edit(source: psycopg.Connection, statement: str, job: Any, tenant: Tenant, part: int) -> None:

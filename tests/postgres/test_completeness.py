@@ -54,7 +54,7 @@ def test_it_moves_with_the_figures_and_not_before(pipeline: Pipeline) -> None:
 
     extraction = pipeline.extract_changes(Request())
     between = completeness(pipeline.analytics, tenant.organization)
-    publish_changes(pipeline.databases, pipeline.settings, extraction)
+    publish_changes(pipeline.run, extraction)
 
     assert between == first
     last = completeness(pipeline.analytics, tenant.organization)

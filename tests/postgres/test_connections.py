@@ -93,7 +93,7 @@ def test_a_refresh_needs_four_sessions(databases: Databases, settings: Settings,
     plant_job(source, plant_tenant(source, "Neighbour"))
 
     before = sessions(source)
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
 
     assert sessions(source) - before <= 4
 

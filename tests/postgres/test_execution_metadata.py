@@ -16,7 +16,7 @@ import pytest
 from pipelines.cli.output import plain
 from pipelines.errors import AnotherRunHoldsTheLock, StatementTimedOut, UnknownOrganization
 from pipelines.executions.metadata import SyncReport
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.postgres.grants import grants
 from pipelines.runs.execution_metadata import find_drift, reconcile_metadata, sync_metadata
 from pipelines.settings import Settings
@@ -38,7 +38,7 @@ def do(databases: Databases, settings: Settings) -> Do:
 
     def done(use_case: Callable[..., Any], url: str = "", limits: Limits | None = None, **asked: Any) -> Any:
         places = replace(databases, source_url=url or databases.source_url)
-        return use_case(places, settings.model_copy(update=limits or {}), **asked)
+        return use_case(Run(places, settings.model_copy(update=limits or {})), **asked)
 
     return done
 

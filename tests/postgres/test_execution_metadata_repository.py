@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.errors import AnalyticsQueryError
 from pipelines.executions.metadata import SyncReport
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.query.executions import ExecutionMetadata, ExecutionMetadataRepository
 from pipelines.query.tenant import admit, reading_as
 from pipelines.runs.execution_metadata import sync_metadata
@@ -44,7 +44,7 @@ def tenants(source: psycopg.Connection) -> Pair:
 @pytest.fixture
 def sync(databases: Databases, settings: Settings) -> Sync:
     """A function that copies what changed."""
-    return partial(sync_metadata, databases, settings)
+    return partial(sync_metadata, Run(databases, settings))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from psycopg import Connection
 
 from pipelines.errors import CellNotFound, SchemaMissing
 from pipelines.extract.request import Request
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.runs.explain import CellName, Evidence, Explanation, Occasion, explain
 from pipelines.settings import Settings, load_settings
 from pipelines.subjects.jobs import JOBS
@@ -47,7 +47,7 @@ def explained(pipeline: Pipeline) -> Explain:
         named = CellName(
             **{"organization_id": tenant.organization, "period": Period.DAY, "start": start} | name, cell=cell
         )
-        return explain(pipeline.databases, pipeline.settings, named, as_of=as_of)
+        return explain(pipeline.run, named, as_of=as_of)
 
     return call
 
@@ -442,7 +442,7 @@ def test_explaining_needs_the_tables(server: str, settings: Settings) -> None:
     bare = load_settings(database_url=server, home=settings.home)
 
     with pytest.raises(SchemaMissing, match="execmetrics migrate"):
-        explain(Databases(server, server), bare, CellName(ALL, Period.DAY, NOON))
+        explain(Run(Databases(server, server), bare), CellName(ALL, Period.DAY, NOON))
 
 
 def named(key: Key) -> dict[str, Any]:

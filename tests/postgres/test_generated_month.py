@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from pipelines.devtools.generated_month import GeneratedMonth, generate_month, serves_others
 from pipelines.errors import SchemaMissing
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run, Stages
 from pipelines.postgres.migrations import downgrade
 from pipelines.runs.refresh import refresh
 from pipelines.runs.verify import verify
@@ -32,7 +32,7 @@ def month(
 ) -> Iterator[tuple[psycopg.Connection, GeneratedMonth]]:
     """The demo's own month, generated once, and a connection to look at it."""
     url = create_shared_database(cluster("embedded"))
-    made = generate_month(Databases(url, url), load_settings(home=tmp_path_factory.mktemp("month")))
+    made = generate_month(Run(Databases(url, url), load_settings(home=tmp_path_factory.mktemp("month"))))
     with psycopg.connect(url, autocommit=True) as source:
         yield source, made
 
@@ -166,7 +166,7 @@ def test_a_month_is_the_same_on_every_machine(
         url = with_database(server, conninfo_to_dict(databases.source_url)["dbname"])
         databases = Databases(url, url)
 
-    made = generate_month(databases, settings, **SMALL)
+    made = generate_month(Run(databases, settings), **SMALL)
 
     assert (made.created, checksum(databases)) == (True, SMALL_CHECKSUM)
 
@@ -178,8 +178,8 @@ def test_another_seed_is_another_month(
     url = create_database()
     other = Databases(url, url)
 
-    first = generate_month(databases, settings, **SMALL)
-    second = generate_month(other, settings, **SMALL, seed=2)
+    first = generate_month(Run(databases, settings), **SMALL)
+    second = generate_month(Run(other, settings), **SMALL, seed=2)
 
     assert not set(first.organization_ids) & set(second.organization_ids)
     assert checksum(databases) != checksum(other)
@@ -189,11 +189,11 @@ def test_a_month_that_is_there_is_left_alone(
     databases: Databases, settings: Settings, source: psycopg.Connection
 ) -> None:
     """Asking again writes nothing, not even over an edited row, and describes the same month."""
-    first = generate_month(databases, settings, **SMALL)
+    first = generate_month(Run(databases, settings), **SMALL)
     source.execute("UPDATE orchestration.jobs SET initiator_type = 'EDITED'")
     before = checksum(databases)
 
-    second = generate_month(databases, settings, **SMALL)
+    second = generate_month(Run(databases, settings), **SMALL)
 
     assert (first.created, second.created) == (True, False)
     assert checksum(databases) == before
@@ -203,17 +203,17 @@ def test_a_month_that_is_there_is_left_alone(
 
 def test_a_generated_month_can_be_measured(databases: Databases, settings: Settings) -> None:
     """A refresh after it agrees with plain SQL on the source, oddities and all."""
-    generate_month(databases, settings, **SMALL)
+    generate_month(Run(databases, settings), **SMALL)
 
-    report = refresh(databases, settings)
+    report = refresh(Run(databases, settings))
 
     assert report.organizations == SMALL["organizations"]
-    assert verify(databases, settings).differences == ()
+    assert verify(Run(databases, settings)).differences == ()
 
 
 def test_the_sizes_that_the_benchmark_asks_for_are_kept(databases: Databases, settings: Settings) -> None:
     """Two hundred organizations are two hundred tenants with jobs, and about so many jobs as asked for."""
-    made = generate_month(databases, settings, organizations=200, jobs=20_000)
+    made = generate_month(Run(databases, settings), organizations=200, jobs=20_000)
 
     assert len(made.organization_ids) == 200
     assert made.jobs == pytest.approx(20_000, rel=0.02)
@@ -225,13 +225,13 @@ def test_a_neighbour_is_noticed_and_left_alone(
     databases: Databases, settings: Settings, source: psycopg.Connection
 ) -> None:
     """The demo asks before it adds its month to a source that serves somebody already."""
-    empty = serves_others(databases, settings)
+    empty = serves_others(Run(databases, settings))
     tenant = plant_tenant(source, "Neighbour")
     job = plant_job(source, tenant)
     before = ask(source, "SELECT xmin::text FROM orchestration.jobs WHERE id = %s", job)
 
-    noticed = serves_others(databases, settings)
-    made = generate_month(databases, settings, **SMALL)
+    noticed = serves_others(Run(databases, settings))
+    made = generate_month(Run(databases, settings), **SMALL)
 
     assert (empty, noticed) == (False, True)
     assert tenant.organization not in made.organization_ids
@@ -240,19 +240,18 @@ def test_a_neighbour_is_noticed_and_left_alone(
 
 def test_a_database_without_tables_says_what_to_run(databases: Databases, settings: Settings) -> None:
     """Generating before migrating names the command."""
-    downgrade(databases, settings, branch="orchestration", revision="base")
+    downgrade(Run(databases, settings), branch="orchestration", revision="base")
 
     with pytest.raises(SchemaMissing, match="run `execmetrics migrate` first"):
-        generate_month(databases, settings, **SMALL)
+        generate_month(Run(databases, settings), **SMALL)
 
 
 def test_progress_is_told_day_by_day(databases: Databases, settings: Settings) -> None:
     """Progress tells after each day how many jobs have been written so far."""
     heard: list[int] = []
 
-    made = generate_month(
-        databases, settings, **SMALL, on_progress=lambda _stage, written: heard.append(written)
-    )
+    followed = Stages(lambda _stage, written: heard.append(written))
+    made = generate_month(Run(databases, settings, followed), **SMALL)
 
     assert len(heard) == SMALL["days"]
     assert heard == sorted(heard)

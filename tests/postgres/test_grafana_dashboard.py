@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.query.tenant import admit, reading_as
 from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings
@@ -24,7 +24,7 @@ def tenant(databases: Databases, settings: Settings, source: psycopg.Connection)
     tenants = plant_tenant(source), plant_tenant(source, "Neighbour")
     for one in tenants:
         plant_jobs(source, one, [{}, {"client_id": None, "status": "FAILED", "initiator_type": None}])
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
     return tenants[0]
 
 

@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 
 from pipelines.devtools.trace_import import ImportReport, import_trace
 from pipelines.errors import InvalidTrace, SchemaMissing, SourceMissing
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run, Stages
 from pipelines.postgres.migrations import downgrade
 from pipelines.settings import Settings
 from tests.support.planting import new_id, plant_job, plant_tenant
@@ -45,7 +45,9 @@ pytestmark = pytest.mark.every_postgres
 @pytest.fixture
 def load(databases: Databases, settings: Settings, tmp_path: Path) -> Load:
     """A function that imports the small trace, with the files given instead of its own."""
-    return lambda **files: import_trace(write_trace(tmp_path / str(new_id()), **files), databases, settings)
+    return lambda **files: import_trace(
+        write_trace(tmp_path / str(new_id()), **files), Run(databases, settings)
+    )
 
 
 def test_a_trace_arrives_with_the_names_of_the_source(load: Load, source: psycopg.Connection) -> None:
@@ -139,9 +141,9 @@ def test_files_of_tables_that_do_not_exist_are_named_as_ignored(
     """A source without logs takes the rest, whatever the file of logs holds, and the report says so."""
     folder = write_trace(tmp_path / "trace", execution_logs="job_id,seq\n", attachments=b"\xff")
     (folder / "oracle.json").write_text("{}")
-    downgrade(databases, settings, branch="orchestration", revision="orchestration_0001")
+    downgrade(Run(databases, settings), branch="orchestration", revision="orchestration_0001")
 
-    report = import_trace(folder, databases, settings)
+    report = import_trace(folder, Run(databases, settings))
 
     assert report.ignored == ("attachments.csv.gz", "execution_logs.csv.gz")
     assert [table.name for table in report.tables] == list(TABLES)
@@ -288,13 +290,13 @@ def test_a_source_without_tables_says_what_to_do(
 ) -> None:
     """Our own database wants `execmetrics migrate`; a source elsewhere wants its URL and grants looked at."""
     trace = write_trace(tmp_path / "trace")
-    downgrade(databases, settings, branch="orchestration", revision="base")
+    downgrade(Run(databases, settings), branch="orchestration", revision="base")
     elsewhere = Databases(create_database(), databases.source_url)
 
     with pytest.raises(SchemaMissing, match="run `execmetrics migrate` first"):
-        import_trace(trace, databases, settings)
+        import_trace(trace, Run(databases, settings))
     with pytest.raises(SourceMissing, match="check EXECMETRICS_SOURCE_URL"):
-        import_trace(trace, elsewhere, settings)
+        import_trace(trace, Run(elsewhere, settings))
 
 
 def test_progress_is_told(databases: Databases, settings: Settings, tmp_path: Path) -> None:
@@ -302,7 +304,8 @@ def test_progress_is_told(databases: Databases, settings: Settings, tmp_path: Pa
     heard: list[tuple[str, int]] = []
     trace = write_trace(tmp_path / "trace")
 
-    import_trace(trace, databases, settings, on_progress=lambda stage, done: heard.append((stage, done)))
+    followed = Stages(lambda stage, done: heard.append((stage, done)))
+    import_trace(trace, Run(databases, settings, followed))
 
     assert heard == [("read", 9), ("load", 2), ("load", 4), ("load", 6), ("load", 9)]
 

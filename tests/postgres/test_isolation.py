@@ -59,7 +59,7 @@ def test_a_failing_batch_is_halved_until_the_culprit_is_alone(
 ) -> None:
     """The others are published after a few attempts; the culprit keeps cells, names, cursor and the rest."""
     tenants = plant_tenants(source, 16)
-    refresh(databases, patient)
+    refresh(Run(databases, patient))
     guilty = [tenants[number] for number in culprits]
     before = [everything_of(analytics, tenant) for tenant in guilty]
     for tenant in tenants:
@@ -69,7 +69,7 @@ def test_a_failing_batch_is_halved_until_the_culprit_is_alone(
         )
 
     with refusing(analytics, *guilty), counted(FaultPoint.BATCH_BEGUN) as batches:
-        report = refresh(databases, patient)
+        report = refresh(Run(databases, patient))
 
     assert report.failed == tuple(FailedOrganization(each.organization, REFUSED) for each in guilty)
     # One more is that of the steps.
@@ -98,7 +98,7 @@ def test_an_organization_that_was_never_published_may_be_the_culprit(
     culprit, *others = plant_tenants(source, 5)
 
     with refusing(analytics, culprit, state=state):
-        report = refresh(databases, patient)
+        report = refresh(Run(databases, patient))
 
     assert report.failed == (FailedOrganization(culprit.organization, name),)
     assert not any(everything_of(analytics, culprit).values())
@@ -110,12 +110,12 @@ def test_what_became_of_each_organization_is_recorded(
 ) -> None:
     """One row for each in each run: published or failed, the class of the error, and how long it took."""
     tenants = plant_tenants(source, 4)
-    refresh(databases, patient)
+    refresh(Run(databases, patient))
     for tenant in tenants:
         plant_job(source, tenant)
 
     with refusing(analytics, tenants[2]):
-        refresh(databases, patient)
+        refresh(Run(databases, patient))
 
     first, second = outcomes_by_run(analytics)
     keys = {tenant.organization for tenant in tenants}
@@ -132,7 +132,7 @@ def test_a_run_fails_above_a_threshold_and_not_before_everything_is_committed(
 ) -> None:
     """Two of ten are too many by default, one of ten is not; the other eight are published all the same."""
     tenants = plant_tenants(source, 10)
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
     for tenant in tenants:
         plant_job(source, tenant)
 
@@ -140,13 +140,13 @@ def test_a_run_fails_above_a_threshold_and_not_before_everything_is_committed(
         refusing(analytics, *tenants[:2]),
         pytest.raises(TooManyFailures, match=f"2 of 10: {tenants[0].organization} {REFUSED}"),
     ):
-        refresh(databases, settings)
+        refresh(Run(databases, settings))
 
     others = tenants[2:]
     assert differences(of(others, cells(analytics)), of(others, cells_by_sql(source))) == []
     with refusing(analytics, tenants[0]):
-        assert len(refresh(databases, settings).failed) == 1
-    assert refresh(databases, settings.model_copy(update={"tolerated_failures_pct": 0})).failed == ()
+        assert len(refresh(Run(databases, settings)).failed) == 1
+    assert refresh(Run(databases, settings.model_copy(update={"tolerated_failures_pct": 0}))).failed == ()
 
 
 @pytest.mark.every_postgres
@@ -155,18 +155,20 @@ def test_an_organization_recovers_by_itself(
 ) -> None:
     """When the trouble is over the next run publishes all that was missed, and the one after nothing."""
     culprit, *_ = plant_tenants(source, 4)
-    refresh(databases, patient)
+    refresh(Run(databases, patient))
     with refusing(analytics, culprit):
         for day in range(2):
             plant_job(source, culprit, completed_at=NOON + day * DAY)
-            assert refresh(databases, patient).failed == (FailedOrganization(culprit.organization, REFUSED),)
+            assert refresh(Run(databases, patient)).failed == (
+                FailedOrganization(culprit.organization, REFUSED),
+            )
 
-    healed = refresh(databases, patient)
+    healed = refresh(Run(databases, patient))
 
     assert (healed.failed, healed.facts_inserted) == ((), 0)
     assert differences(cells(analytics), cells_by_sql(source)) == []
-    assert verify(databases, patient).differences == ()
-    assert refresh(databases, patient).cells_written == 0
+    assert verify(Run(databases, patient)).differences == ()
+    assert refresh(Run(databases, patient)).cells_written == 0
 
 
 def test_a_new_definition_reaches_everybody_but_the_culprit(
@@ -175,17 +177,17 @@ def test_a_new_definition_reaches_everybody_but_the_culprit(
     """Cells are computed anew for all who can be written, and for the last one when it can be, too."""
     other_plan = load_settings(rollup_plan="hour=0 day=1 week=1 month=1").rollup_plan
     tenants = plant_tenants(source, 8)
-    refresh(databases, patient.model_copy(update={"rollup_plan": other_plan}))
+    refresh(Run(databases, patient.model_copy(update={"rollup_plan": other_plan})))
     before = row_versions(analytics, tenants[5].organization)
 
     with refusing(analytics, tenants[5]):
-        report = refresh(databases, patient)
+        report = refresh(Run(databases, patient))
 
     others = [tenant for tenant in tenants if tenant != tenants[5]]
     assert report.failed == (FailedOrganization(tenants[5].organization, REFUSED),)
     assert differences(of(others, cells(analytics)), of(others, cells_by_sql(source))) == []
     assert row_versions(analytics, tenants[5].organization) == before
-    assert refresh(databases, patient).failed == ()
+    assert refresh(Run(databases, patient)).failed == ()
     assert differences(cells(analytics), cells_by_sql(source)) == []
 
 
@@ -195,14 +197,14 @@ def test_an_unknown_time_zone_concerns_nobody_else(
     """Nobody can tell where its days begin, so its cells stay; its neighbours' days are known."""
     without_constraints(source)
     culprit, *others = plant_tenants(source, 3)
-    refresh(databases, patient)
+    refresh(Run(databases, patient))
     before = everything_of(analytics, culprit)
     move_to(source, culprit, "Mars/Olympus_Mons")
     move_to(source, others[0], "Asia/Tokyo")
     for tenant in (culprit, *others):
         plant_job(source, tenant, completed_at=NOON + 8 * HOUR)
 
-    report = refresh(databases, patient)
+    report = refresh(Run(databases, patient))
 
     assert report.failed == (FailedOrganization(culprit.organization, "UnknownTimeZone"),)
     assert everything_of(analytics, culprit) == before
@@ -210,7 +212,7 @@ def test_an_unknown_time_zone_concerns_nobody_else(
     move_to(source, culprit, "America/New_York")
     right = cells_by_sql(source)
     assert differences(of(others, cells(analytics)), of(others, right)) == []
-    assert refresh(databases, patient).failed == ()
+    assert refresh(Run(databases, patient)).failed == ()
     assert differences(cells(analytics), right) == []
 
 
@@ -223,13 +225,13 @@ def test_a_mass_deletion_is_guarded(
     plant_many(source, culprit, 1_200)
     plant_many(source, neighbour, 1_200)
     plant_many(source, small, 999)
-    refresh(databases, patient)
+    refresh(Run(databases, patient))
     before = everything_of(analytics, culprit)
     delete(source, culprit, 1_000)
     delete(source, neighbour, 100)
     delete(source, small, 999)
 
-    report = reconcile(databases, patient, since=LONG_AGO, until=NOON + DAY)
+    report = reconcile(Run(databases, patient), since=LONG_AGO, until=NOON + DAY)
 
     others = [neighbour, small]
     assert report.failed == (FailedOrganization(culprit.organization, "DeletesNotAccepted"),)
@@ -239,9 +241,9 @@ def test_a_mass_deletion_is_guarded(
     assert everything_of(analytics, culprit) == before
     assert open_facts(patient).rows_by_organization()[culprit.organization] == 1_201
     assert differences(of(others, cells(analytics)), of(others, cells_by_sql(source))) == []
-    refresh(databases, patient)
+    refresh(Run(databases, patient))
     assert total(analytics, culprit) == 1_201
-    accepted = reconcile(databases, patient, since=LONG_AGO, until=NOON + DAY, accept_deletes=True)
+    accepted = reconcile(Run(databases, patient), since=LONG_AGO, until=NOON + DAY, accept_deletes=True)
     assert (accepted.failed, accepted.facts_deleted) == ((), 1_000)
     assert differences(cells(analytics), cells_by_sql(source)) == []
     assert guard_of(analytics, culprit) == (None, None, None)
@@ -253,7 +255,7 @@ def test_guarded_deletes_stand_until_they_were_looked_for_again(
     """A refresh publishes the organization and does not forget them; nor do checksums of fewer days."""
     culprit, _ = plant_tenants(source, 2)
     plant_many(source, culprit, 1_200)
-    refresh(databases, patient)
+    refresh(Run(databases, patient))
     source.execute("CREATE TABLE kept AS TABLE orchestration.jobs")
     delete(source, culprit, 1_000)
     created = (NOON - 2 * MINUTE).date()
@@ -262,18 +264,18 @@ def test_guarded_deletes_stand_until_they_were_looked_for_again(
         named = [
             (each.organization_id, each.error_class) for each in standing_failures(Run(databases, patient))
         ]
-        return named, {each.failing for each in status(databases, patient).organizations}
+        return named, {each.failing for each in status(Run(databases, patient)).organizations}
 
-    reconcile_created(databases, patient, since=created)
+    reconcile_created(Run(databases, patient), since=created)
     first, since = standing(), standing_failures(Run(databases, patient))[0].failing_since
-    refresh(databases, patient)
+    refresh(Run(databases, patient))
     refreshed = standing()
-    reconcile_created(databases, patient, since=created + DAY)
+    reconcile_created(Run(databases, patient), since=created + DAY)
     later_days = standing()
-    reconcile_created(databases, patient, since=created)
+    reconcile_created(Run(databases, patient), since=created)
     again = standing_failures(Run(databases, patient))[0].failing_since
     source.execute("INSERT INTO orchestration.jobs TABLE kept ON CONFLICT DO NOTHING")
-    reconcile_created(databases, patient, since=created)
+    reconcile_created(Run(databases, patient), since=created)
 
     named = ([(culprit.organization, "DeletesNotAccepted")], {"DeletesNotAccepted", None})
     assert (first, refreshed, later_days, again) == (named, named, named, since)
@@ -287,9 +289,9 @@ def test_an_organization_that_was_never_published_is_in_the_status(
     culprit, neighbour = plant_tenants(source, 2)
 
     with refusing(analytics, culprit):
-        refresh(databases, patient)
+        refresh(Run(databases, patient))
 
-    found = {each.organization_id: each for each in status(databases, patient).organizations}
+    found = {each.organization_id: each for each in status(Run(databases, patient)).organizations}
     assert found[neighbour.organization].failing is None
     said = found[culprit.organization]
     assert (said.failing, said.complete_through, said.cursor, said.cells) == (REFUSED, None, None, 0)
@@ -303,24 +305,24 @@ def test_sealed_history_outlives_its_jobs(
     old = plant_jobs(source, tenant, [{"completed_at": NOON - 40 * DAY}, {"completed_at": NOON - 9 * DAY}])
     new = plant_job(source, tenant, completed_at=NOON + DAY)
     plant_job(source, neighbour, completed_at=NOON - 40 * DAY)
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
     sealed = load_settings(home=settings.home, sealed_before=(NOON - 5 * DAY).date())
     source.execute("DELETE FROM orchestration.jobs WHERE id = ANY(%s)", [[*old, new]])
 
-    report = reconcile(databases, sealed, since=LONG_AGO, until=NOON + 9 * DAY)
+    report = reconcile(Run(databases, sealed), since=LONG_AGO, until=NOON + 9 * DAY)
 
     assert report.facts_deleted == 1
     assert total(analytics, tenant) == 3
-    said = verify(databases, sealed)
+    said = verify(Run(databases, sealed))
     assert said.differences == ()
     assert said.cells_sealed > 0
     # An edit of what is left in a sealed month is followed, and the sealed jobs stay in its cells.
     plant_job(source, tenant, completed_at=NOON - 9 * DAY + MINUTE)
-    refresh(databases, sealed)
+    refresh(Run(databases, sealed))
     assert total(analytics, tenant) == 4
-    assert verify(databases, sealed).differences == ()
+    assert verify(Run(databases, sealed)).differences == ()
     # Without the seal they would go, and verify says so.
-    assert verify(databases, settings).differences != ()
+    assert verify(Run(databases, settings)).differences != ()
 
 
 def test_a_whale_comes_last_and_alone(
@@ -333,7 +335,7 @@ def test_a_whale_comes_last_and_alone(
     """An organization with little to publish does not wait for one with much."""
     monkeypatch.setattr("pipelines.publish.publisher.CHUNK_ROWS", 50)
     whale, *small = plant_tenants(source, 5)
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
     plant_many(source, whale, 60)
     for number, tenant in enumerate(small):
         plant_many(source, tenant, 5 * number)
@@ -346,7 +348,7 @@ def test_a_whale_comes_last_and_alone(
             committed.append({key for key in now if now[key].run_id != runs_before[key]})
 
     with watched_by(watch):
-        refresh(databases, settings)
+        refresh(Run(databases, settings))
 
     everybody = {whale.organization, *(tenant.organization for tenant in small)}
     # The last one is that of the steps.

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.runs.refresh import reconcile_created, refresh
 from pipelines.runs.verify import verify
 from pipelines.settings import Settings, Tier, load_settings
@@ -41,15 +41,15 @@ def test_every_change_of_eight_writers_reaches_its_cells(
 
     writing.start()
     while writing.is_alive():
-        refresh(swept, by_sweep)
-        refresh(indexed, by_index)
+        refresh(Run(swept, by_sweep))
+        refresh(Run(indexed, by_index))
         naive.poll()
         passes += 1
     naive.poll()
-    refresh(swept, by_sweep)
-    refresh(indexed, by_index)
+    refresh(Run(swept, by_sweep))
+    refresh(Run(indexed, by_index))
     behind = wrong(indexed)
-    refresh(indexed, by_index.model_copy(update={"sweep_every": timedelta(milliseconds=1)}))
+    refresh(Run(indexed, by_index.model_copy(update={"sweep_every": timedelta(milliseconds=1)})))
 
     assert passes > 1
     assert naive.missed(), "the control must fail, or the writers are too tame"
@@ -57,8 +57,8 @@ def test_every_change_of_eight_writers_reaches_its_cells(
     assert behind, "a lookback shorter than the longest transaction loses something until the sweep"
     assert wrong(indexed) == []
     for databases, settings in ((swept, by_sweep), (indexed, by_index)):
-        assert verify(databases, settings).differences == ()
-        again = refresh(databases, settings)
+        assert verify(Run(databases, settings)).differences == ()
+        again = refresh(Run(databases, settings))
         assert (again.cells_written, again.cells_deleted, again.facts_updated) == (0, 0, 0)
 
 
@@ -72,16 +72,16 @@ def test_a_large_table_is_searched_by_its_index_until_a_sweep_is_due(
     """`auto` decides by the size of the table; what the index cannot see waits for the sweep."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     job, _ = plant_job(source, tenant), plant_job(source, neighbour)
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
     raw = "UPDATE orchestration.jobs SET initiator_type = %s WHERE id = %s"
     source.execute(raw, ["BEHIND ITS BACK", job])
 
     monkeypatch.setattr("pipelines.source.snapshot.LARGE_TABLE_BYTES", 1)
-    large = refresh(databases, settings)
-    due = refresh(databases, settings.model_copy(update={"sweep_every": timedelta(milliseconds=1)}))
+    large = refresh(Run(databases, settings))
+    due = refresh(Run(databases, settings.model_copy(update={"sweep_every": timedelta(milliseconds=1)})))
     monkeypatch.undo()
     source.execute(raw, ["AGAIN", job])
-    small = refresh(databases, settings)
+    small = refresh(Run(databases, settings))
 
     assert (large.facts_updated, due.facts_updated, small.facts_updated) == (0, 1, 1)
     assert differences(cells(analytics), cells_by_sql(source)) == []
@@ -95,12 +95,12 @@ def test_the_index_looks_back_as_far_as_it_is_told(
     for each in (tenant, neighbour):
         plant_job(source, each)
     indexed = settings.model_copy(update={"extraction": Tier.INDEXED, "lookback": timedelta(minutes=30)})
-    refresh(databases, indexed)
+    refresh(Run(databases, indexed))
     for behind in (timedelta(minutes=20), timedelta(minutes=40)):
         plant_job(source, tenant, updated_at=datetime.now(UTC) - behind)
 
-    looked = refresh(databases, indexed)
-    swept = refresh(databases, settings)
+    looked = refresh(Run(databases, indexed))
+    swept = refresh(Run(databases, settings))
 
     assert (looked.facts_inserted, swept.facts_inserted) == (1, 1)
     assert differences(cells(analytics), cells_by_sql(source)) == []
@@ -115,14 +115,14 @@ def test_an_organization_without_a_row_is_read_whole_when_the_index_meets_it(
     plant_job(source, tenant)
     source.execute("DELETE FROM orchestration.organizations WHERE id = %s", [unlisted.organization])
     indexed = settings.model_copy(update={"extraction": Tier.INDEXED})
-    refresh(databases, indexed)
+    refresh(Run(databases, indexed))
     plant_job(source, unlisted, completed_at=NOON - DAY)
     plant_job(source, unlisted, updated_at=datetime.now(UTC))
 
-    report = refresh(databases, indexed)
+    report = refresh(Run(databases, indexed))
 
     assert (report.organizations, report.facts_inserted) == (2, 2)
-    assert verify(databases, indexed).differences == ()
+    assert verify(Run(databases, indexed)).differences == ()
     assert (
         sum(
             cell["total_executions"]
@@ -142,11 +142,11 @@ def test_an_organization_without_a_row_is_read_whole_when_a_checksum_comparison_
     plant_job(source, tenant)
     source.execute("DELETE FROM orchestration.organizations WHERE id = %s", [unlisted.organization])
     indexed = settings.model_copy(update={"extraction": Tier.INDEXED})
-    refresh(databases, indexed)
+    refresh(Run(databases, indexed))
     for completed_at in (NOON - 9 * DAY, NOON):
         plant_job(source, unlisted, completed_at=completed_at, updated_at=NOON - 90 * DAY)
 
-    report = reconcile_created(databases, indexed, since=(NOON - DAY).date())
+    report = reconcile_created(Run(databases, indexed), since=(NOON - DAY).date())
 
     assert report.facts_inserted == 2
     assert wrong(databases) == []

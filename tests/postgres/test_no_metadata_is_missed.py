@@ -9,7 +9,7 @@ from random import Random
 import psycopg
 
 from pipelines.executions.metadata import SyncReport
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.runs.execution_metadata import find_drift, sync_metadata
 from pipelines.settings import load_settings
 from tests.conftest import CreateDatabase
@@ -39,7 +39,7 @@ def test_every_change_of_eight_writers_reaches_the_copy(
 
         def sync() -> None:
             while any(writer.is_alive() for writer in writing):
-                reports.append(sync_metadata(databases, settings))
+                reports.append(sync_metadata(Run(databases, settings)))
                 naive.poll()
 
         for thread in writing:
@@ -50,15 +50,15 @@ def test_every_change_of_eight_writers_reaches_the_copy(
         for thread in [*syncing, *writing]:
             thread.join()
         naive.poll()
-        last = sync_metadata(databases, settings)
+        last = sync_metadata(Run(databases, settings))
 
         assert len(reports) > 2
         assert sum(report.rows_updated for report in reports) > 0
         assert naive.missed(), "the control must fail, or the writers are too tame"
         assert last.organizations_waiting == 0
         assert wrong(source) == []
-    assert sync_metadata(databases, settings) == SyncReport(organizations=len(tenants))
-    assert find_drift(databases, settings).drifted == ()
+    assert sync_metadata(Run(databases, settings)) == SyncReport(organizations=len(tenants))
+    assert find_drift(Run(databases, settings)).drifted == ()
 
 
 def rename(url: str, tenants: Sequence[Tenant]) -> None:

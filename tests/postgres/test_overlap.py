@@ -23,7 +23,7 @@ from pipelines.errors import FactsConflict, PublishConflict
 from pipelines.extract.request import Request
 from pipelines.facts.fact_table import open_facts
 from pipelines.fault_points import FaultPoint, watched_by
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.runs.audit import audit
 from pipelines.runs.maintenance import tidy_facts
 from pipelines.runs.refresh import completed_in, extract_changes, publish_changes, rebuild, reconcile, refresh
@@ -47,7 +47,7 @@ OTHER_PLAN = load_settings(rollup_plan="hour=0 day=1 week=1 month=3").rollup_pla
 LOCKED = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND database ="
 LOCKED += " (SELECT oid FROM pg_database WHERE datname = current_database())"
 
-Run = Callable[[Databases, Settings], object]
+UseCase = Callable[[Run], object]
 
 
 @pytest.fixture
@@ -61,16 +61,16 @@ def test_everything_at_once(apart: Databases, pipeline: Pipeline) -> None:
     tenants = [pipeline.plant_tenant(f"Tenant {number}") for number in range(3)]
     for tenant in tenants:
         pipeline.plant_job(tenant, completed_at=datetime.now(UTC) - DAY)
-    refresh(apart, pipeline.settings.model_copy(update={"rollup_plan": OTHER_PLAN}))
+    refresh(Run(apart, pipeline.settings.model_copy(update={"rollup_plan": OTHER_PLAN})))
     end = datetime.now(UTC) + DAY
     found_wrong: list[Difference] = []
     crowd: list[Callable[[], object]] = [
-        lambda: refresh(apart, pipeline.settings),
+        lambda: refresh(Run(apart, pipeline.settings)),
         lambda: backfill(apart, pipeline.settings, NOON, end),
-        lambda: reconcile(apart, pipeline.settings, since=end - 9 * DAY, until=end),
-        lambda: rebuild(apart, pipeline.settings),
-        lambda: tidy_facts(apart, pipeline.settings),
-        lambda: found_wrong.extend(audit(apart, pipeline.settings).found),
+        lambda: reconcile(Run(apart, pipeline.settings), since=end - 9 * DAY, until=end),
+        lambda: rebuild(Run(apart, pipeline.settings)),
+        lambda: tidy_facts(Run(apart, pipeline.settings)),
+        lambda: found_wrong.extend(audit(Run(apart, pipeline.settings)).found),
         lambda: command(apart, pipeline.settings, "refresh"),
         lambda: command(
             apart, pipeline.settings, "reconcile", f"--since={NOON:%Y-%m-%d}", f"--until={end:%Y-%m-%d}"
@@ -93,12 +93,12 @@ def test_everything_at_once(apart: Databases, pipeline: Pipeline) -> None:
 
     assert min(runs) >= 1
     assert found_wrong == []
-    assert refresh(apart, pipeline.settings).failed == ()
+    assert refresh(Run(apart, pipeline.settings)).failed == ()
     with psycopg.connect(apart.analytics_url) as analytics:
         assert differences(cells(analytics), cells_by_sql(pipeline.source)) == []
         assert deadlocks(analytics) == 0
     assert jobs_that_count_twice(pipeline.settings) == 0
-    assert verify(apart, pipeline.settings).differences == ()
+    assert verify(Run(apart, pipeline.settings)).differences == ()
 
 
 @pytest.mark.parametrize(
@@ -233,9 +233,8 @@ def test_an_audit_that_lost_its_lock_overwrites_nothing_newer(pipeline: Pipeline
 class Paused:
     """A run in a thread of its own that stands still at a point until it is let go."""
 
+    use_case: UseCase
     run: Run
-    databases: Databases
-    settings: Settings
     point: FaultPoint
     reached: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
@@ -253,7 +252,7 @@ class Paused:
 
         with watched_by(watch):
             try:
-                self.run(self.databases, self.settings)
+                self.use_case(self.run)
             except BaseException as failure:
                 self.raised = failure
         self.reached.set()
@@ -276,9 +275,9 @@ class Paused:
 
 
 @contextmanager
-def paused(run: Run, pipeline: Pipeline, point: FaultPoint) -> Iterator[Paused]:
+def paused(run: UseCase, pipeline: Pipeline, point: FaultPoint) -> Iterator[Paused]:
     """Start a run, and yield it when it stands still at a point."""
-    started = Paused(run, pipeline.databases, pipeline.settings, point)
+    started = Paused(run, pipeline.run, point)
     assert started.reached.wait(timeout=60)
     assert started.raised is None
     try:
@@ -288,7 +287,9 @@ def paused(run: Run, pipeline: Pipeline, point: FaultPoint) -> Iterator[Paused]:
 
 
 @contextmanager
-def overtaken(run: Run, pipeline: Pipeline, point: FaultPoint, *refused: type[Exception]) -> Iterator[None]:
+def overtaken(
+    run: UseCase, pipeline: Pipeline, point: FaultPoint, *refused: type[Exception]
+) -> Iterator[None]:
     """Start a run, and take its lock away at a point, so that the body overtakes it.
 
     The run is refused afterwards, and leaves what the body published as it is.
@@ -305,16 +306,16 @@ def overtaken(run: Run, pipeline: Pipeline, point: FaultPoint, *refused: type[Ex
 
 def backfill(databases: Databases, settings: Settings, since: datetime, until: datetime) -> None:
     """Extract and publish in two steps, as two assets do; where another run was faster, do it again."""
-    extraction = extract_changes(databases, settings, Request(completed=completed_in(since, until)))
+    extraction = extract_changes(Run(databases, settings), Request(completed=completed_in(since, until)))
     time.sleep(0.05)
     try:
-        publish_changes(databases, settings, extraction)
+        publish_changes(Run(databases, settings), extraction)
     except PublishConflict:
-        reconcile(databases, settings, since=since, until=until)
+        reconcile(Run(databases, settings), since=since, until=until)
 
 
 def command(databases: Databases, settings: Settings, *arguments: str) -> None:
-    """Run the installed program to its end, which is a good one."""
+    """UseCase the installed program to its end, which is a good one."""
     environment = os.environ | {
         "EXECMETRICS_DATABASE_URL": databases.analytics_url,
         "EXECMETRICS_SOURCE_URL": databases.source_url,

@@ -9,7 +9,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from pipelines.errors import SourceMissing
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.runs.refresh import reconcile, refresh
 from pipelines.runs.verify import verify
 from pipelines.settings import Settings
@@ -58,11 +58,11 @@ def test_the_payload_is_nowhere_but_in_the_source(
     plant_job(source, plant_tenant(source, "Neighbour"), result=Jsonb({"note": SECRET}))
     plant_job(source, tenant, result=Jsonb({"note": SECRET}), started_at=NOON + MINUTE)
     job = plant_job(source, tenant, result=Jsonb([SECRET]))
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
     change_job(source, job, result=Jsonb({"again": SECRET}), status="FAILED")
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
 
-    reconcile(databases, settings, since=NOON - DAY, until=NOON + DAY)
+    reconcile(Run(databases, settings), since=NOON - DAY, until=NOON + DAY)
 
     facts = [path for path in Path(settings.home).rglob("*.parquet") if path.is_file()]
     assert any(tenant.organization.bytes in pl.read_parquet(path)["organization_id"] for path in facts)
@@ -88,12 +88,12 @@ def test_the_payload_need_not_be_readable(
     plant_job(source, tenant, client_id=None)
     restricted = Databases(databases.analytics_url, as_role(databases.source_url, reader))
 
-    refresh(restricted, settings)
+    refresh(Run(restricted, settings))
     plant_job(source, tenant)
-    refresh(restricted, settings)
-    reconcile(restricted, settings, since=NOON - DAY, until=NOON + DAY)
+    refresh(Run(restricted, settings))
+    reconcile(Run(restricted, settings), since=NOON - DAY, until=NOON + DAY)
 
-    assert verify(restricted, settings).differences == ()
+    assert verify(Run(restricted, settings)).differences == ()
     assert differences(cells(analytics), cells_by_sql(source)) == []
     with (
         psycopg.connect(restricted.source_url) as connection,
@@ -110,7 +110,7 @@ def test_a_role_that_may_not_read_enough_is_told_what(
     restricted = Databases(databases.analytics_url, as_role(databases.source_url, reader))
 
     with pytest.raises(SourceMissing, match=r"jobs.*client_id"):
-        refresh(restricted, settings)
+        refresh(Run(restricted, settings))
 
 
 def everything_in(connection: psycopg.Connection) -> str:

@@ -14,7 +14,7 @@ from psycopg import Connection
 from psycopg.conninfo import conninfo_to_dict
 
 from pipelines.errors import SessionsShared
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.query.pool import ReadingPool
 from pipelines.runs.refresh import refresh
 from pipelines.runs.verify import verify
@@ -33,8 +33,8 @@ def test_a_pool_in_session_mode_works_as_it_comes(
     plant_job(source, plant_tenant(source, "Neighbour"))
 
     with pooled(databases.analytics_url, "session", tmp_path) as url:
-        refresh(Databases(url, url), settings)
-        verified = verify(Databases(url, url), settings)
+        refresh(Run(Databases(url, url), settings))
+        verified = verify(Run(Databases(url, url), settings))
         with ReadingPool(url, settings) as pool:
             pool.require_ready()
 
@@ -50,7 +50,7 @@ def test_a_pool_in_transaction_mode_is_refused(
         pooled(databases.analytics_url, "transaction", tmp_path) as url,
         pytest.raises(SessionsShared, match="session mode"),
     ):
-        refresh(Databases(url, url), settings)
+        refresh(Run(Databases(url, url), settings))
 
     assert cells(analytics) == {}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.runs.refresh import reconcile, refresh
 from pipelines.settings import Settings, load_settings
 from tests.support.planting import DAY, MINUTE, NOON, Tenant, plant_jobs, plant_tenant
@@ -81,10 +81,10 @@ def statements_of_four_passes(
 def passes(databases: Databases, settings: Settings) -> dict[str, Callable[[], object]]:
     """What is counted, in this order."""
     return {
-        "first": lambda: refresh(databases, settings),
-        "all changed": lambda: refresh(databases, settings),
-        "none changed": lambda: refresh(databases, settings),
-        "reconcile": lambda: reconcile(databases, settings, since=NOON - DAY, until=NOON + 9 * DAY),
+        "first": lambda: refresh(Run(databases, settings)),
+        "all changed": lambda: refresh(Run(databases, settings)),
+        "none changed": lambda: refresh(Run(databases, settings)),
+        "reconcile": lambda: reconcile(Run(databases, settings), since=NOON - DAY, until=NOON + 9 * DAY),
     }
 
 

@@ -18,7 +18,7 @@ from pipelines.errors import FactsUnusable
 from pipelines.extract.request import Request
 from pipelines.facts.fact_table import open_facts
 from pipelines.fault_points import FaultPoint, watched_by
-from pipelines.postgres.connections import Databases, Run
+from pipelines.postgres.connections import Databases
 from pipelines.publish import recompute as rebuilding
 from pipelines.publish.publisher import Published
 from pipelines.publish.recompute import find_stale
@@ -346,7 +346,7 @@ def test_one_that_cannot_be_rebuilt_does_not_stop_the_others(
 
 def stale(pipeline: Pipeline) -> tuple[UUID, ...]:
     """The organizations whose cells are of another definition."""
-    return find_stale(Run(pipeline.databases, pipeline.settings), JOBS)
+    return find_stale(pipeline.run, JOBS)
 
 
 def versions(stored: dict[Key, Cell]) -> set[int]:

@@ -142,7 +142,7 @@ def test_facts_lost_between_extracting_and_publishing_are_a_conflict(pipeline: P
     shutil.rmtree(pipeline.settings.facts_location)
 
     with pytest.raises(PublishConflict):
-        publish_changes(pipeline.databases, pipeline.settings, extraction)
+        publish_changes(pipeline.run, extraction)
 
     assert pipeline.row_versions() == before
 

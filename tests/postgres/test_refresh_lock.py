@@ -26,7 +26,7 @@ def test_a_run_waits_for_the_other_one(pipeline: Pipeline) -> None:
     pipeline.plant_job(tenant)
     with ThreadPoolExecutor(1) as other, psycopg.connect(pipeline.databases.analytics_url) as holder:
         holder.execute(TAKE)
-        run = other.submit(refresh, pipeline.databases, pipeline.settings)
+        run = other.submit(refresh, pipeline.run)
         wait_until_somebody_waits(pipeline.analytics)
         pipeline.plant_job(tenant, completed_at=NOON + DAY)
         before = pipeline.cells()
@@ -60,7 +60,7 @@ def test_two_runs_at_once_give_the_right_table(pipeline: Pipeline) -> None:
     pipeline.plant_job(pipeline.plant_tenant("Neighbour"))
 
     with ThreadPoolExecutor(2) as pool:
-        runs = [pool.submit(refresh, pipeline.databases, pipeline.settings) for _ in range(2)]
+        runs = [pool.submit(refresh, pipeline.run) for _ in range(2)]
         written = sorted(run.result(timeout=60).cells_written for run in runs)
 
     assert written == [0, 54]

@@ -25,7 +25,7 @@ from pipelines.errors import (
     UnknownMeasure,
     WorkflowNotVisible,
 )
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.query.metrics import AnalyticsRepository
 from pipelines.query.records import EACH, RangeFigures
 from pipelines.query.tenant import admit, reading_as
@@ -94,7 +94,7 @@ def planted(
                 [zone, tenant.organization],
             )
             plant_jobs(source, tenant, [any_job(tenant, chance) for _ in range(JOBS)])
-    refresh(Databases(url, url), load_settings(database_url=url, home=tmp_path_factory.mktemp("home")))
+    refresh(Run(Databases(url, url), load_settings(database_url=url, home=tmp_path_factory.mktemp("home"))))
     return Planted(url, found)
 
 
@@ -251,7 +251,7 @@ def test_every_workflow_and_client_is_told_with_its_name(
         [idle, tenant.organization],
     )
     source.execute(f"UPDATE orchestration.{kind}s SET deleted_at = now() WHERE id = %s", [gone])
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
     since, until = NOON - 20 * DAY, NOON + 20 * DAY
 
     with repository(tenant) as metrics:
@@ -339,7 +339,7 @@ def test_who_is_no_workflow_or_client_of_the_tenant_is_not_visible(
     workflow, client = tenant.workflows[2], tenant.clients[1]
     source.execute("UPDATE orchestration.workflows SET deleted_at = now() WHERE id = %s", [workflow])
     source.execute("UPDATE orchestration.clients SET deleted_at = now() WHERE id = %s", [client])
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
     day = {"since": NOON.replace(hour=0), "until": NOON.replace(hour=0) + DAY}
     said = defaultdict(set)
     for name, absent, dimensions in (
@@ -426,7 +426,7 @@ def test_hours_that_were_removed_are_not_taken_for_none(
 ) -> None:
     """No row is told and no zero, but since when hours are kept; days are as they were."""
     tenant, kept_since = tenants["UTC"], (NOON - DAY).replace(hour=0)
-    retain(databases, settings.model_copy(update={"keep_hours": DAY}), now=NOON)
+    retain(Run(databases, settings.model_copy(update={"keep_hours": DAY})), now=NOON)
     before, after = ({"since": at, "until": at + HOUR} for at in (kept_since - HOUR, kept_since))
     day = NOON.replace(hour=0) - 3 * DAY
 
@@ -484,7 +484,7 @@ def test_many_are_asked_for_in_one_query(
     types = [f"Type {number}" for number in range(many)]
     each = zip(tenant.workflows, tenant.clients, types, strict=True)
     plant_jobs(source, tenant, [dict(zip(DIMENSIONS, values, strict=True)) for values in each])
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
     asked = {"since": NOON - DAY, "until": NOON + DAY}
 
     with repository(tenant) as metrics:

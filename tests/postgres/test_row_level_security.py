@@ -8,7 +8,7 @@ import pytest
 from psycopg import Connection
 
 from pipelines.errors import ClientNotVisible, WorkflowNotVisible
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.postgres.grants import grants
 from pipelines.query.metrics import AnalyticsRepository
 from pipelines.query.tenant import admit, read_as, reading_as
@@ -43,10 +43,10 @@ def tenants(databases: Databases, settings: Settings, source: Connection) -> lis
     found = [plant_tenant(source, f"Tenant {number}") for number in range(3)]
     for tenant in found:
         plant_jobs(source, tenant, [{"client_id": None}, {"status": "FAILED"}, {"started_at": NOON + HOUR}])
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
     for tenant in found:
         plant_lines(source, tenant, plant_job(source, tenant), [{"step_name": "send"}])
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
     return found
 
 

@@ -7,7 +7,7 @@ from psycopg import Connection
 from pipelines.doctor.checks import examine
 from pipelines.doctor.matching import Said
 from pipelines.errors import SourceUnfit
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.postgres.schemas import SOURCE_COLUMNS
 from pipelines.runs.refresh import refresh
 from pipelines.runs.status import status
@@ -88,10 +88,10 @@ def test_a_relation_is_believed_when_its_rows_are_those_of_one_table(
 
         with open_source(databases.source_url, settings) as snapshot:
             refreshed = dict(snapshot.read_whole)
-        found = examine(databases, settings, Said("app")).findings
+        found = examine(Run(databases, settings), Said("app")).findings
         doctored = {each.where: each.why for each in found if each.what == "read_whole"}
 
-        assert refreshed == status(databases, settings).read_whole, kind
+        assert refreshed == status(Run(databases, settings)).read_whole, kind
         assert (refreshed == {}) is told, (kind, refreshed)
         for relation, why in zip(refreshed, doctored.values(), strict=True):
             assert refreshed[relation] in why, kind
@@ -105,13 +105,13 @@ def test_a_change_in_the_other_table_of_a_join_is_not_missed(
 ) -> None:
     """What `xmin` does not tell is read all the same, and the figures are right after the next refresh."""
     source.execute(f"CREATE {JOBS['a join'][0]}")
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
 
     source.execute("UPDATE app.states SET status = 'FAILED'")
-    report = refresh(databases, settings)
+    report = refresh(Run(databases, settings))
 
     assert (report.rows_read, report.facts_updated) == (2, 2)
-    assert verify(databases, settings).differences == ()
+    assert verify(Run(databases, settings)).differences == ()
     assert differences(cells(analytics), cells_by_sql(source)) == []
 
 
@@ -131,15 +131,15 @@ def test_a_change_on_another_server_is_not_missed(
         job = plant_job(remote, tenant)
         plant_job(remote, neighbour)
         make_foreign(server, source, remote.info.dbname)
-        refresh(databases, settings)
+        refresh(Run(databases, settings))
 
         change_job(remote, job, status="FAILED")
-        report = refresh(databases, settings)
+        report = refresh(Run(databases, settings))
 
         assert report.facts_updated == 1
-        assert verify(databases, settings).differences == ()
+        assert verify(Run(databases, settings)).differences == ()
         assert differences(cells(analytics), cells_by_sql(remote)) == []
-        standing = status(databases, settings)
+        standing = status(Run(databases, settings))
         assert set(standing.read_whole or ()) == {"organizations", "workflows", "clients", "jobs"}
 
 
@@ -187,4 +187,4 @@ def test_a_column_of_another_type_is_refused_by_name(
     source.execute(f"ALTER TABLE orchestration.{done}")
 
     with pytest.raises(SourceUnfit, match=named):
-        refresh(databases, settings)
+        refresh(Run(databases, settings))

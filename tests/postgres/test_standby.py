@@ -15,7 +15,7 @@ from psycopg import Connection
 
 from pipelines.errors import SourceConflict
 from pipelines.frames import uuids
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.postgres.grants import grants
 from pipelines.runs.execution_metadata import sync_metadata
 from pipelines.runs.refresh import reconcile_created, refresh
@@ -105,7 +105,7 @@ def test_the_metadata_of_a_standby_is_left_alone(pair: Pair, settings: Settings,
     plant_job(source, plant_tenant(source, "Neighbour"))
     pair.catch_up()
 
-    report = sync_metadata(Databases(pair.primary, pair.standby), settings)
+    report = sync_metadata(Run(Databases(pair.primary, pair.standby), settings))
 
     assert report.left_alone
     assert "is a standby" in report.left_alone
@@ -231,16 +231,16 @@ def test_a_whole_refresh_works_through_a_standby(pair: Pair, source: Connection,
     databases = Databases(analytics_url=pair.primary, source_url=pair.standby)
     settings = load_settings(home=tmp_path / "home")
     pair.catch_up()
-    first = refresh(databases, settings)
+    first = refresh(Run(databases, settings))
     change_job(source, job, status="FAILED")
     pair.catch_up()
 
-    second = refresh(databases, settings)
+    second = refresh(Run(databases, settings))
 
     assert (first.facts_inserted, second.facts_updated, second.facts_inserted) == (2, 1, 0)
     assert differences(cells(source), cells_by_sql(source)) == []
-    assert verify(databases, settings).differences == ()
-    reconciled = reconcile_created(databases, settings)
+    assert verify(Run(databases, settings)).differences == ()
+    reconciled = reconcile_created(Run(databases, settings))
     assert (reconciled.cells_written, reconciled.cells_deleted) == (0, 0)
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pipelines.errors import SchemaMissing
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.runs.status import OrganizationStatus, status
 from pipelines.settings import Settings, load_settings
 from tests.support.pipeline import Pipeline
@@ -114,7 +114,7 @@ def test_status_needs_the_tables(server: str, settings: Settings) -> None:
     bare = load_settings(database_url=server, home=settings.home)
 
     with pytest.raises(SchemaMissing, match="execmetrics migrate"):
-        status(Databases(server, server), bare)
+        status(Run(Databases(server, server), bare))
 
 
 def by_name(pipeline: Pipeline) -> dict[str, OrganizationStatus]:

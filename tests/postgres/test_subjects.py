@@ -142,7 +142,7 @@ def test_a_third_subject_is_one_declaration_and_one_statement(
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     taken = [shot(source, tenant, kind) for kind in ("ERROR", "ERROR", "FINAL")]
     shot(source, neighbour, "ERROR")
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
     run = Run(databases, settings, Stages(None))
 
     first = refresh_subject(run, Request(), SCREENSHOTS)
@@ -178,7 +178,7 @@ def test_a_fourth_dimension_is_a_word_in_a_declaration(
     plant_job(source, neighbour)
     for _ in range(2):
         plant_job(source, tenant, status="FAILED", started_at=NOON - DAY)
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
     run = Run(databases, settings, Stages(None))
 
     report = refresh_subject(run, Request(), JOBS_BY_OUTCOME)

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg import Connection
 
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.postgres.migrations import migrate
 from pipelines.query.pool import ReadingPool
 from pipelines.runs.refresh import refresh
@@ -105,7 +105,7 @@ def test_how_a_database_is_encoded_changes_nothing(server: str, settings: Settin
     with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(made)
         try:
-            migrate(databases, settings)
+            migrate(Run(databases, settings))
             with psycopg.connect(url, autocommit=True) as connection:
                 assert_all_is_well(databases, settings, connection, connection)
                 named = connection.execute("SELECT name FROM analytics.organizations ORDER BY 1").fetchall()
@@ -136,12 +136,12 @@ def assert_all_is_well(
     job = plant_job(source, tenant, initiator_type="Prüfer \\ 'x'")
     plant_job(source, neighbour, completed_at=NOON)
 
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
     change_job(source, job, status="FAILED")
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
 
     assert differences(cells(analytics), cells_by_sql(source)) == []
-    assert verify(databases, settings).differences == ()
+    assert verify(Run(databases, settings)).differences == ()
     assert {
         row[0] for row in analytics.execute("SELECT initiator_type FROM analytics.aggregate_metrics")
     } >= {"Prüfer \\ 'x'"}

@@ -8,7 +8,7 @@ import pytest
 from psycopg import Connection
 
 from pipelines.errors import DatabaseUnreachable, SchemaMissing, SourceMissing
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.runs.refresh import reconcile, refresh
 from pipelines.runs.verify import verify
 from pipelines.settings import load_settings
@@ -83,12 +83,12 @@ def test_another_source_is_read_from_the_beginning(
         plant_job(copy, tenant, completed_at=NOON + 7 * DAY)
     moved = Databases(pipeline.databases.analytics_url, copy_url)
 
-    report = refresh(moved, pipeline.settings)
+    report = refresh(Run(moved, pipeline.settings))
 
     assert (report.rows_read, report.facts_inserted) == (4, 1)
     with psycopg.connect(copy_url) as copy:
         assert differences(pipeline.cells(), cells_by_sql(copy)) == []
-    assert refresh(moved, pipeline.settings).rows_read == 0
+    assert refresh(Run(moved, pipeline.settings)).rows_read == 0
 
 
 def test_a_source_without_its_tables_is_named(pipeline: Pipeline) -> None:
@@ -99,7 +99,7 @@ def test_a_source_without_its_tables_is_named(pipeline: Pipeline) -> None:
     backwards = Databases(pipeline.databases.analytics_url, pipeline.databases.analytics_url)
 
     with pytest.raises(SourceMissing, match="EXECMETRICS_SOURCE_URL"):
-        refresh(backwards, pipeline.settings)
+        refresh(Run(backwards, pipeline.settings))
 
     assert pipeline.row_versions() == before
 
@@ -122,11 +122,11 @@ def test_analytics_that_were_not_migrated_are_told_how(pipeline: Pipeline) -> No
     bare = Databases(analytics_url=pipeline.databases.source_url, source_url=pipeline.databases.source_url)
 
     with pytest.raises(SchemaMissing, match="execmetrics migrate"):
-        refresh(bare, pipeline.settings)
+        refresh(Run(bare, pipeline.settings))
     with pytest.raises(SchemaMissing, match="execmetrics migrate"):
-        reconcile(bare, pipeline.settings, since=NOON, until=NOON + DAY)
+        reconcile(Run(bare, pipeline.settings), since=NOON, until=NOON + DAY)
     with pytest.raises(SchemaMissing, match="execmetrics migrate"):
-        verify(bare, pipeline.settings)
+        verify(Run(bare, pipeline.settings))
 
 
 def test_a_database_that_does_not_answer_is_named_without_its_password(pipeline: Pipeline) -> None:
@@ -139,7 +139,7 @@ def test_a_database_that_does_not_answer_is_named_without_its_password(pipeline:
         Databases(pipeline.databases.analytics_url, nowhere),
     ):
         with pytest.raises(DatabaseUnreachable, match=r"127\.0\.0\.1") as refused:
-            refresh(unreachable, hasty)
+            refresh(Run(unreachable, hasty))
         assert "s3cret" not in str(refused.value)
 
 
@@ -182,9 +182,9 @@ def test_the_servers_own_time_zone_changes_nothing(
                 analytics.execute(f"ALTER DATABASE {analytics.info.dbname} SET timezone = '{server_zone}'")
             settings = load_settings(home=tmp_path / server_zone.replace("/", "-"))
 
-            refresh(databases, settings)
+            refresh(Run(databases, settings))
 
-            assert verify(databases, settings).differences == ()
+            assert verify(Run(databases, settings)).differences == ()
             with psycopg.connect(databases.analytics_url, options="-c TimeZone=UTC") as analytics:
                 seen.append((figures(cells(analytics)), listed(analytics)))
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from psycopg import Connection
 
 from pipelines.extract.request import Extraction, Request
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.publish.publisher import Published
 from pipelines.runs import audit, dry_run, maintenance, refresh, verify
 from pipelines.runs.status import Status, status
@@ -31,43 +31,48 @@ class Pipeline:
     source: Connection
     analytics: Connection
 
+    @property
+    def run(self) -> Run:
+        """A new run on them."""
+        return Run(self.databases, self.settings)
+
     def having(self, **settings: Any) -> Pipeline:
         """The same with other settings."""
         given = {name: getattr(self.settings, name) for name in self.settings.model_fields_set}
         return replace(self, settings=load_settings(**given | settings))
 
     def refresh(self, **asked: Any) -> refresh.RefreshReport:
-        return refresh.refresh(self.databases, self.settings, **asked)
+        return refresh.refresh(self.run, **asked)
 
     def reconcile(self, **asked: Any) -> refresh.RefreshReport:
-        return refresh.reconcile(self.databases, self.settings, **asked)
+        return refresh.reconcile(self.run, **asked)
 
     def reconcile_created(self, **asked: Any) -> refresh.RefreshReport:
-        return refresh.reconcile_created(self.databases, self.settings, **asked)
+        return refresh.reconcile_created(self.run, **asked)
 
     def extract_changes(self, request: Request) -> Extraction:
-        return refresh.extract_changes(self.databases, self.settings, request)
+        return refresh.extract_changes(self.run, request)
 
     def dry_run(self, **asked: Any) -> tuple[dry_run.OrganizationDryRun, ...]:
-        return dry_run.dry_run(self.databases, self.settings, **asked)
+        return dry_run.dry_run(self.run, **asked)
 
     def rebuild(self) -> dict[str, Published]:
-        return refresh.rebuild(self.databases, self.settings)
+        return refresh.rebuild(self.run)
 
     def verify(self, **asked: Any) -> verify.VerifyReport:
-        return verify.verify(self.databases, self.settings, **asked)
+        return verify.verify(self.run, **asked)
 
     def audit(self, **asked: Any) -> audit.AuditReport:
-        return audit.audit(self.databases, self.settings, **asked)
+        return audit.audit(self.run, **asked)
 
     def retain(self, **asked: Any) -> maintenance.RetentionReport:
-        return maintenance.retain(self.databases, self.settings, **asked)
+        return maintenance.retain(self.run, **asked)
 
     def tidy_facts(self) -> maintenance.TidyReport:
-        return maintenance.tidy_facts(self.databases, self.settings)
+        return maintenance.tidy_facts(self.run)
 
     def status(self) -> Status:
-        return status(self.databases, self.settings)
+        return status(self.run)
 
     def plant_tenant(self, name: str = "Acme", **more: Any) -> Tenant:
         return planting.plant_tenant(self.source, name, **more)

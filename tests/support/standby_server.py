@@ -11,7 +11,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from pipelines.postgres import embedded as embedded_postgres
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.postgres.migrations import migrate
 from pipelines.postgres.programs import Account, Programs, find_programs
 from pipelines.settings import load_settings
@@ -97,7 +97,9 @@ def replicated(home: Path, *, programs: Path | None = None) -> Iterator[Pair]:
     """Yield a migrated primary and its standby, both under `home`."""
     folder = programs or find_programs()
     with embedded_postgres.running(home / "primary", options=UNSAFE_BUT_FAST, programs=folder) as primary:
-        migrate(Databases(primary, primary), load_settings(database_url=primary, home=home), with_source=True)
+        migrate(
+            Run(Databases(primary, primary), load_settings(database_url=primary, home=home)), with_source=True
+        )
         place = home / "standby" / "postgres"
         place.mkdir(parents=True)
         account = Account.for_new_data()

@@ -11,7 +11,7 @@ from pipelines.api.app import create_app
 from pipelines.api.serving import serving
 from pipelines.api.tokens import signed, trusting
 from pipelines.devtools.generated_month import GeneratedMonth, generate_month
-from pipelines.postgres.connections import open_databases
+from pipelines.postgres.connections import Run, open_databases
 from pipelines.postgres.migrations import migrate
 from pipelines.query.pool import ReadingPool, reader_url
 from pipelines.runs.refresh import refresh
@@ -30,9 +30,9 @@ def take_screenshots() -> None:
         Path(folder).chmod(0o711)
         settings = load_settings(home=Path(folder) / "home")
         with open_databases(settings) as databases:
-            migrate(databases, settings)
-            month = generate_month(databases, settings)
-            refresh(databases, settings)
+            migrate(Run(databases, settings))
+            month = generate_month(Run(databases, settings))
+            refresh(Run(databases, settings))
             _served(settings, month)
 
 

@@ -31,13 +31,13 @@ def test_a_lost_answer_to_a_commit_is_looked_up(history: History, place: Place, 
     """The pass goes on as if the answer had come, and does nothing twice."""
     undisturbed, beginning, witness = prepared(REFRESH, history, place)
     beginning.again()
-    reference = refresh(*place)
+    reference = refresh(place.run)
     for number in range(2):
         beginning.again()
         analytics_wire.told(Rule(number, Cut.AFTER, only_publications=True))
 
         with recorded() as points:
-            report = refresh(*by_way_of(analytics_wire, place))
+            report = refresh(by_way_of(analytics_wire, place).run)
 
         assert analytics_wire.told().cuts == 1
         assert points == undisturbed
@@ -56,7 +56,7 @@ def test_a_commit_that_never_arrived_is_not_taken_for_made(
         analytics_wire.told(Rule(number, Cut.BEFORE, only_publications=True))
 
         with pytest.raises(DatabaseUnreachable):
-            refresh(*by_way_of(analytics_wire, place))
+            refresh(by_way_of(analytics_wire, place).run)
 
         assert analytics_wire.told().cuts == 1
         left = witness.sees_before_or_after()
@@ -73,7 +73,7 @@ def test_a_commit_that_nobody_can_be_asked_about_is_called_unknown(
     analytics_wire.told(Rule(0, Cut.AFTER, only_publications=True, then_refuse=True))
 
     with pytest.raises(CommitUnknown):
-        refresh(*by_way_of(analytics_wire, place))
+        refresh(by_way_of(analytics_wire, place).run)
 
     assert analytics_wire.told().cuts == 1
     assert witness.sees_before_or_after() not in (witness.before, witness.after)
@@ -90,7 +90,7 @@ def test_a_wire_may_be_cut_at_any_statement(history: History, place: Place, tell
             for _ in range(2):
                 beginning.again()
                 wire.told()
-                refresh(*wired)
+                refresh(wired.run)
             statements = wire.told().statements
             for cut in Cut:
                 ended: Counter[str] = Counter()
@@ -98,7 +98,7 @@ def test_a_wire_may_be_cut_at_any_statement(history: History, place: Place, tell
                     beginning.again()
                     wire.told(Rule(number, cut))
                     try:
-                        report = refresh(*wired)
+                        report = refresh(wired.run)
                         failed = [each.organization_id for each in report.failed]
                         assert failed == [history.troubled.organization]
                         ended["success"] += 1

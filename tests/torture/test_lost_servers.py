@@ -13,7 +13,7 @@ import psycopg
 from pipelines.errors import ExecutionMetricsError
 from pipelines.fault_points import FaultPoint
 from pipelines.postgres import embedded as embedded_postgres
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.postgres.migrations import migrate
 from pipelines.runs.refresh import refresh
 from pipelines.settings import load_settings
@@ -73,7 +73,7 @@ def test_a_server_is_stopped_at_once(embedded_home: Path, tmp_path: Path, tell: 
             admin.execute("CREATE DATABASE source")
             (data,) = admin.execute("SHOW data_directory").fetchone()
         settings = load_settings(home=tmp_path / "home", batch_organizations=2, tolerated_failures_pct=100)
-        migrate(databases, settings, with_source=True)
+        migrate(Run(databases, settings), with_source=True)
         with psycopg.connect(databases.source_url, autocommit=True) as source:
             history, place = History.begun(databases.source_url, source), Place(databases, settings)
             ended = strike_everywhere(history, place, WHILE_COMMITTING, partial(stop, Path(data)), start)
@@ -99,7 +99,7 @@ def strike_everywhere(
         beginning.again()
         try:
             with struck_at(occurrence, strike):
-                report = refresh(*place)
+                report = refresh(place.run)
             assert [each.organization_id for each in report.failed] == [history.troubled.organization]
             ended["success"] += 1
         except ExecutionMetricsError as failure:

@@ -12,6 +12,7 @@ from uuid import UUID
 import psycopg
 
 from pipelines.fault_points import FaultPoint, watched_by
+from pipelines.postgres.connections import Run
 from pipelines.runs.refresh import rebuild, refresh
 from tests.support.faults.history import History
 from tests.support.faults.runs import Killed, struck_at
@@ -116,7 +117,7 @@ def test_readers_see_old_or_new_figures_and_nothing_else(history: History, place
     """Through refreshes, reconciles, rebuilds, repairs and kills, in one statement or in several."""
     url = place.databases.analytics_url
     allowed: dict[UUID, set[Sight]] = defaultdict(lambda: {NOTHING})
-    refresh(*place)
+    refresh(place.run)
     with psycopg.connect(url, autocommit=True) as analytics, watched_by(dawdle):
         before = look(analytics)
 
@@ -129,26 +130,26 @@ def test_readers_see_old_or_new_figures_and_nothing_else(history: History, place
             allowed[key].discard(NOTHING)
         with reading(url) as reader:
             history.goes_on()
-            refresh(*place)
+            refresh(place.run)
             between_runs()
             history.loses_jobs()
-            reconcile_all(*place)
+            reconcile_all(place.run)
             between_runs()
             for occurrence in range(18, 60, 7):
                 for tenant in (history.acme, history.borealis):
                     plant_job(history.source, tenant, completed_at=NOON)
                 with struck_at(occurrence), suppress(Killed):
-                    refresh(*place)
+                    refresh(place.run)
                 between_runs()
-            refresh(*place)
+            refresh(place.run)
             between_runs()
-            rebuild(*place.by_plan("hour=2 day=1 week=3 month=0"))
+            rebuild(Run(*place.by_plan("hour=2 day=1 week=3 month=0")))
             between_runs()
-            rebuild(*place)
+            rebuild(place.run)
             between_runs()
             plant_job(history.source, history.neighbour)
             damage_facts(place)
-            refresh(*place)
+            refresh(place.run)
             between_runs()
 
     assert {key: seen - allowed[key] for key, seen in reader.seen.items() if seen - allowed[key]} == {}

@@ -79,7 +79,7 @@ def test_a_database_without_room(history: History, place: Place) -> None:
     beginning.again()
 
     with without_room_for(history, place), pytest.raises(DatabaseExhausted):
-        refresh(*place)
+        refresh(place.run)
 
     assert witness.sees_before_or_after() not in (witness.before, witness.after)
     witness.sees_it_heal()

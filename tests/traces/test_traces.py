@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from pipelines.devtools.trace_import import ImportReport, import_trace
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.runs.refresh import RefreshReport, refresh
 from pipelines.runs.verify import verify
 from pipelines.settings import Settings, load_settings
@@ -52,6 +52,11 @@ class Loaded:
     refreshed: RefreshReport
     oracle: dict[str, Any]
 
+    @property
+    def run(self) -> Run:
+        """A new run on them."""
+        return Run(self.databases, self.settings)
+
 
 @pytest.fixture(scope="module", params=NAMES)
 def loaded(
@@ -66,8 +71,8 @@ def loaded(
         url = create()
         databases, home = Databases(url, url), tmp_path_factory.mktemp(request.param) / "home"
         settings = load_settings(database_url=url, source_url=url, home=home)
-        imported = import_trace(folder, databases, settings)
-        yield Loaded(folder, databases, settings, imported, refresh(databases, settings), oracle)
+        imported = import_trace(folder, Run(databases, settings))
+        yield Loaded(folder, databases, settings, imported, refresh(Run(databases, settings)), oracle)
 
 
 @pytest.fixture
@@ -97,7 +102,7 @@ def test_every_cell_is_what_the_source_says(loaded: Loaded, stored: psycopg.Conn
     keys = [row[0] for row in stored.execute("SELECT id FROM orchestration.organizations ORDER BY id")]
     mine = keys if EVERYTHING else keys[::8]
 
-    report = verify(loaded.databases, loaded.settings, organization_ids=mine)
+    report = verify(loaded.run, organization_ids=mine)
 
     for compared, refreshed, table in (
         (report, loaded.refreshed, "aggregate_metrics"),
@@ -148,8 +153,8 @@ def test_negative_durations_are_listed_and_counted_but_not_timed(
 @pytest.mark.parametrize("loaded", ["hospital_billing"], indirect=True)
 def test_the_same_trace_again_changes_nothing(loaded: Loaded) -> None:
     """A second import writes no row, and a refresh after it neither."""
-    again = import_trace(loaded.folder, loaded.databases, loaded.settings)
-    report = refresh(loaded.databases, loaded.settings)
+    again = import_trace(loaded.folder, loaded.run)
+    report = refresh(loaded.run)
 
     assert [table.rows for table in again.tables] == [table.rows for table in loaded.imported.tables]
     assert sum(table.rows_written for table in again.tables) == 0

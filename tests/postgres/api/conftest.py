@@ -13,7 +13,7 @@ import pytest
 
 from pipelines.api.app import create_app
 from pipelines.api.tokens import Trust, signed, trusting
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.postgres.grants import grants
 from pipelines.query.pool import ReadingPool
 from pipelines.runs.refresh import refresh
@@ -55,6 +55,11 @@ class Api:
     databases: Databases
     settings: Settings
     tenants: tuple[Tenant, ...]
+
+    @property
+    def run(self) -> Run:
+        """A new run on them."""
+        return Run(self.databases, self.settings)
 
     def ask(self, tenant: Tenant, question: str, /, **parameters: Any) -> Answer:
         """What a tenant is answered to a question about itself; `headers` go with it."""
@@ -125,7 +130,7 @@ def plant_three(databases: Databases, settings: Settings) -> tuple[Tenant, ...]:
         tenants = tuple(plant_tenant(source, name) for name in NAMES)
         for tenant, many in zip(tenants, (3, 5, 7), strict=True):
             plant_jobs(source, tenant, [a_job(tenant, number) for number in range(many * 6)])
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
     return tenants
 
 

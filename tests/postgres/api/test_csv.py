@@ -76,7 +76,7 @@ def test_a_name_is_never_a_formula(own: Api) -> None:
                     [new_id(), tenant.organization, formula],
                 )
         plant_jobs(source, tenant, [{"initiator_type": formula} for formula in FORMULAS])
-    refresh(own.databases, own.settings)
+    refresh(own.run)
 
     rows = RANGE | {"period": "day", "initiator": "each"}
     for question, asked, column in (

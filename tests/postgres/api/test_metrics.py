@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings
 from pipelines.subjects.dimensions import NO_CLIENT
@@ -155,7 +155,7 @@ def test_a_date_is_the_organizations_own_day(
         )
         moments = (APRIL - DAY + number * (DAY / 4 - MINUTE) for number in range(130))
         plant_jobs(source, tenant, [lasting(at, number) for number, at in enumerate(moments)])
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
     stored = dict(
         analytics.execute(
             "SELECT organization_id, total_executions FROM analytics.aggregate_metrics"

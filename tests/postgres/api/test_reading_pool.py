@@ -79,7 +79,7 @@ def test_a_request_sees_one_state_of_the_metrics(own: Api) -> None:
         before = metrics.get_completeness()
         with psycopg.connect(own.databases.source_url, autocommit=True) as source:
             plant_job(source, tenant)
-        refresh(own.databases, own.settings)
+        refresh(own.run)
         found = metrics.get_total(since=NOON - DAY, until=NOON + 3 * DAY)
 
         assert metrics.get_completeness() == before

@@ -87,7 +87,7 @@ def test_what_is_published_changes_the_tag(own: Api) -> None:
     with psycopg.connect(own.databases.source_url, autocommit=True) as source:
         plant_job(source, own.tenants[0])
     before = asked_again(own, "summary", first.headers["ETag"], **RANGE)
-    refresh(own.databases, own.settings)
+    refresh(own.run)
 
     after = asked_again(own, "summary", first.headers["ETag"], **RANGE)
 
@@ -126,11 +126,11 @@ def test_retention_changes_the_tag(own: Api) -> None:
     hours, kept = RANGE | {"period": "hour"}, RANGE | {"period": "hour", "since": "2024-02-01"}
     first, first_kept = (own.ask(own.tenants[0], "metrics", **asked) for asked in (hours, kept))
     keeping = own.settings.model_copy(update={"keep_hours": DAY})
-    retain(own.databases, keeping, now=NOON + 2 * DAY)
+    retain(Run(own.databases, keeping), now=NOON + 2 * DAY)
 
     gone = asked_again(own, "metrics", first.headers["ETag"], **hours)
     fewer = asked_again(own, "metrics", first_kept.headers["ETag"], **kept)
-    retain(own.databases, keeping, now=NOON + 2 * DAY)
+    retain(Run(own.databases, keeping), now=NOON + 2 * DAY)
     again = asked_again(own, "metrics", fewer.headers["ETag"], **kept)
 
     assert gone.status_code == 422
@@ -148,7 +148,7 @@ def test_a_rebuild_changes_the_tag(own: Api) -> None:
             "UPDATE analytics.metric_definitions SET definition = 'another' WHERE definition_version = 1"
         )
     before = asked_again(own, "summary", first.headers["ETag"], **RANGE)
-    rebuild(own.databases, own.settings)
+    rebuild(own.run)
 
     after = asked_again(own, "summary", first.headers["ETag"], **RANGE)
 
@@ -169,5 +169,5 @@ def test_definitions_have_a_tag_too(shared: Api) -> None:
 def repair(api: Api, tenant: Tenant) -> None:
     """Make a tenant's cells what the facts say."""
     everything = CompletedIn(NOON - 9 * DAY, NOON + 9 * DAY)
-    with refresh_lock(Run(api.databases, api.settings)):
-        repair_range(Run(api.databases, api.settings), JOBS, [tenant.organization], everything)
+    with refresh_lock(api.run):
+        repair_range(api.run, JOBS, [tenant.organization], everything)

@@ -11,7 +11,7 @@ import pytest
 from psycopg import Connection
 from psycopg.errors import InsufficientPrivilege
 
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.runs.audit import audit
 from pipelines.runs.dry_run import dry_run
 from pipelines.runs.explain import CellName, explain
@@ -73,21 +73,21 @@ def test_a_reader_and_a_writer_are_enough_for_the_whole_pipeline(
     moving = plant_job(source, tenant)
     gone = plant_job(source, tenant, workflow_id=tenant.workflows[1])
     plant_job(source, neighbour)
-    refresh(apart, settings)
+    refresh(Run(apart, settings))
     change_job(source, odd, started_at=NOON - MINUTE)
     change_job(source, moving, completed_at=NOON + DAY)
     source.execute("DELETE FROM orchestration.jobs WHERE id = %s", [gone])
     source.execute("UPDATE orchestration.workflows SET name = 'renamed'")
 
-    proposed = dry_run(apart, settings, **everything)
-    refreshed = refresh(apart, settings)
-    reconciled = reconcile(apart, settings, **everything)
+    proposed = dry_run(Run(apart, settings), **everything)
+    refreshed = refresh(Run(apart, settings))
+    reconciled = reconcile(Run(apart, settings), **everything)
     other = settings.model_copy(
         update={"rollup_plan": dict.fromkeys(Period, grouping_sets(JOBS.dimension_columns, 1))}
     )
-    rebuilt = rebuild(apart, other)["jobs"]
-    audited = audit(apart, other)
-    retained = retain(apart, other.model_copy(update={"keep_hours": DAY}))
+    rebuilt = rebuild(Run(apart, other))["jobs"]
+    audited = audit(Run(apart, other))
+    retained = retain(Run(apart, other.model_copy(update={"keep_hours": DAY})))
     settings = other
 
     assert [each.organization_id for each in proposed] == [tenant.organization]
@@ -95,10 +95,10 @@ def test_a_reader_and_a_writer_are_enough_for_the_whole_pipeline(
     assert (len(audited.verified), audited.found) == (2, ())
     assert retained.hourly_cells > 0
     assert refreshed.cells_deleted + reconciled.cells_deleted > 0
-    compared = verify(apart, settings)
+    compared = verify(Run(apart, settings))
     assert compared.cells_compared > 0
     assert not compared.differences
-    assert status(apart, settings).jobs == 3
+    assert status(Run(apart, settings)).jobs == 3
 
 
 @pytest.mark.parametrize(
@@ -142,9 +142,11 @@ def test_the_dashboard_reader_reads_one_tenant_and_writes_nothing(roles: Roles, 
     nobody = replace(pipeline.databases, analytics_url=roles.dashboard_reader)
     asking = f"&options=-c%20execmetrics.organization_id%3D{tenant.organization}"
     as_tenant = replace(pipeline.databases, analytics_url=f"{roles.dashboard_reader}{asking}")
-    assert status(nobody, pipeline.settings).jobs == 0
-    assert status(as_tenant, pipeline.settings).jobs == 1
-    assert explain(as_tenant, pipeline.settings, CellName(tenant.organization, Period.DAY, NOON)).rows == 1
+    assert status(Run(nobody, pipeline.settings)).jobs == 0
+    assert status(Run(as_tenant, pipeline.settings)).jobs == 1
+    assert (
+        explain(Run(as_tenant, pipeline.settings), CellName(tenant.organization, Period.DAY, NOON)).rows == 1
+    )
     for table in tables:
         assert refused(roles.dashboard_reader, f"DELETE FROM {table}")
         assert refused(roles.dashboard_reader, f"INSERT INTO {table} DEFAULT VALUES")

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from pipelines.postgres import embedded as embedded_postgres
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.postgres.migrations import migrate
 from pipelines.settings import load_settings
 from tests.postgres.cli.conftest import PROGRAM, server_processes, started
@@ -99,7 +99,7 @@ def test_a_refresh_that_is_stopped_leaves_nothing(embedded_home: Path, number: s
     """Even while a statement waits, the run ends at once, its server stops, and no file of it stays."""
     with ExitStack() as until_it_runs:
         url = until_it_runs.enter_context(embedded_postgres.running(embedded_home))
-        migrate(Databases(url, url), load_settings(home=embedded_home))
+        migrate(Run(Databases(url, url), load_settings(home=embedded_home)))
         blocker = psycopg.connect(url)
         blocker.execute("LOCK TABLE orchestration.jobs IN ACCESS EXCLUSIVE MODE")
         with started(embedded_home, "refresh") as process:

@@ -8,7 +8,7 @@ import pytest
 from psycopg import Connection
 from psycopg.errors import InsufficientPrivilege
 
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.runs.refresh import reconcile, refresh
 from pipelines.runs.verify import verify
 from pipelines.settings import Settings, Tier
@@ -54,7 +54,7 @@ def test_a_refresh_runs_on_what_doctor_prints(
 
     assert (sick.exit_code, healthy.exit_code) == (1, 0), healthy.stdout
     assert "Nothing to mend" in healthy.stdout
-    assert refresh(databases, settings).facts_inserted == 4
+    assert refresh(Run(databases, settings)).facts_inserted == 4
     assert_true(databases, settings, source, analytics)
     organizations = {as_uuid(each.organization) for each in (tenant, neighbour)}
     assert {key[0] for key in cells(analytics)} == organizations
@@ -64,20 +64,20 @@ def test_a_refresh_runs_on_what_doctor_prints(
     change_job(source, edited, status="FAILED", clientId=None)
     change_job(source, deleted, deletedAt=wall_clock(NOON))
 
-    assert refresh(databases, settings).rows_read == 3
+    assert refresh(Run(databases, settings)).rows_read == 3
     assert_true(databases, settings, source, analytics)
-    assert refresh(databases, settings).cells_written == 0
+    assert refresh(Run(databases, settings)).cells_written == 0
 
     source.execute('DELETE FROM "Job" WHERE "id" = %s', [gone])
-    reconcile(databases, settings, **ALL_TIME)
+    reconcile(Run(databases, settings), **ALL_TIME)
 
     assert_true(databases, settings, source, analytics)
-    assert refresh(databases, settings).cells_written == 0
+    assert refresh(Run(databases, settings)).cells_written == 0
 
 
 def assert_true(databases: Databases, settings: Settings, source: Connection, analytics: Connection) -> None:
     """Every cell is what plain SQL says, here and in the product's own comparison."""
-    compared = verify(databases, settings)
+    compared = verify(Run(databases, settings))
     assert (compared.cells_pending, compared.differences) == (0, ())
     assert compared.cells_compared > 0
     assert differences(cells(analytics), cells_by_sql(source)) == []
@@ -109,13 +109,13 @@ def test_a_time_without_zone_is_utc_whoever_wrote_it_and_wherever_the_server_liv
     mend()
     source.execute(f"ALTER DATABASE {source.info.dbname} SET timezone = 'America/New_York'")
 
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
 
     seen = source.execute("SELECT DISTINCT completed_at FROM orchestration.jobs ORDER BY 1").fetchall()
     hours = {key[2] for key in cells(analytics, as_uuid(tenant.organization)) if key[1] == "hour"}
     assert seen == [(NOON,), (NOON + DAY,)]
     assert hours == {NOON}
-    assert verify(databases, settings).differences == ()
+    assert verify(Run(databases, settings)).differences == ()
 
 
 def test_an_index_finds_what_changed_through_the_view(
@@ -125,15 +125,15 @@ def test_an_index_finds_what_changed_through_the_view(
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     edited, quietly = plant_job(source, tenant), plant_job(source, neighbour)
     mend()
-    refresh(databases, settings)
+    refresh(Run(databases, settings))
     change_job(source, edited, status="FAILED")
     source.execute("""UPDATE "Job" SET "status" = 'FAILED' WHERE "id" = %s""", [quietly])
 
-    by_index = refresh(databases, settings.model_copy(update={"extraction": Tier.INDEXED}))
-    swept = refresh(databases, settings)
+    by_index = refresh(Run(databases, settings.model_copy(update={"extraction": Tier.INDEXED})))
+    swept = refresh(Run(databases, settings))
 
     assert (by_index.facts_updated, swept.facts_updated) == (1, 1)
-    assert verify(databases, settings).differences == ()
+    assert verify(Run(databases, settings)).differences == ()
 
 
 def test_a_view_that_says_something_else_is_read_anew(
@@ -145,9 +145,9 @@ def test_a_view_that_says_something_else_is_read_anew(
     plant_job(source, tenant, status="ABANDONED")
     plant_job(source, plant_tenant(source, "Neighbour"))
     mend()
-    assert refresh(databases, settings).facts_inserted == 1
+    assert refresh(Run(databases, settings)).facts_inserted == 1
 
     mend("--status", "ABANDONED=FAILED")
 
-    assert refresh(databases, settings).facts_inserted == 1
-    assert verify(databases, settings).differences == ()
+    assert refresh(Run(databases, settings)).facts_inserted == 1
+    assert verify(Run(databases, settings)).differences == ()

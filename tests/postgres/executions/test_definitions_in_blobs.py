@@ -16,7 +16,7 @@ from pipelines.errors import (
     WorkflowNotVisible,
 )
 from pipelines.executions.blobs import BlobStore
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.runs.maintenance import SweepReport, sweep_blobs
 from pipelines.settings import Settings
 from tests.postgres.executions.conftest import Begin
@@ -128,8 +128,8 @@ def test_orphans_are_swept_and_nothing_else(
         path.parent.mkdir(parents=True)
         path.write_bytes(b"x")
 
-    young = sweep_blobs(databases, settings)
-    swept = sweep_blobs(databases, settings, grace=AT_ONCE)
+    young = sweep_blobs(Run(databases, settings))
+    swept = sweep_blobs(Run(databases, settings), grace=AT_ONCE)
 
     assert young == SweepReport(0, 0, 0)
     assert (swept.blobs_removed, swept.blobs_of_unknown_organizations) == (1, 1)
@@ -150,16 +150,16 @@ def test_a_unit_of_work_is_not_robbed(
     with begin(acme) as work:
         work.workflows.create_definition(acme.workflows[0], LARGE)
         with pytest.raises(BlobsInUse):
-            sweep_blobs(databases, settings, grace=AT_ONCE)
+            sweep_blobs(Run(databases, settings), grace=AT_ONCE)
         work.commit()
 
-    assert sweep_blobs(databases, settings, grace=AT_ONCE).blobs_removed == 0
+    assert sweep_blobs(Run(databases, settings), grace=AT_ONCE).blobs_removed == 0
     (blob,) = blobs(settings)
     os.utime(blob, (0, 0))
     with begin(acme) as work:
         work.workflows.create_definition(acme.workflows[0], SMALL)
         work.workflows.create_definition(acme.workflows[1], LARGE)
-    assert sweep_blobs(databases, settings).blobs_removed == 0
+    assert sweep_blobs(Run(databases, settings)).blobs_removed == 0
 
 
 def test_a_store_that_fails_is_a_sentence(begin: Begin, acme: Tenant, settings: Settings) -> None:

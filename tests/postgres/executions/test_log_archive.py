@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipelines.errors import LogArchiveNotWritten, LogArchiveUnusable
 from pipelines.executions.log_archive import Month
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.runs.log_retention import LogsReport, keep_logs
 from pipelines.settings import Settings
 from pipelines.subjects.steps import Level
@@ -43,7 +43,7 @@ def archive(databases: Databases, settings: Settings, folder: Path) -> Archive:
     def archived(*, now: datetime = LATER, **changed: object) -> LogsReport:
         limits = {"keep_logs": 10 * DAY, "log_archive_url": str(folder)} | changed
         return keep_logs(
-            databases, settings.model_copy(update=limits), unpublished=lambda _month: None, now=now
+            Run(databases, settings.model_copy(update=limits)), unpublished=lambda _month: None, now=now
         )
 
     return archived

@@ -39,7 +39,7 @@ def keep(databases: Databases, settings: Settings) -> Keep:
 
     def kept(*, now: datetime = NOW, **changed: object) -> LogsReport:
         published = changed.pop("unpublished", lambda _month: None)
-        return keep_logs(databases, settings.model_copy(update=changed), unpublished=published, now=now)
+        return keep_logs(Run(databases, settings.model_copy(update=changed)), unpublished=published, now=now)
 
     return kept
 
@@ -251,13 +251,13 @@ def test_without_logs_of_ours_nothing_is_done(
     read_only = Databases(databases.analytics_url, with_user(databases.source_url, reader))
 
     try:
-        said = [keep_logs(each, settings).left_alone for each in (theirs, read_only)]
+        said = [keep_logs(Run(each, settings)).left_alone for each in (theirs, read_only)]
         counted = [lines_without_a_month(Run(each, settings)) for each in (theirs, read_only)]
     finally:
         with psycopg.connect(server, autocommit=True) as admin:
             admin.execute(f"DROP ROLE {reader}")
-    downgrade(databases, settings, branch="orchestration", revision="orchestration_0001")
-    said.append(keep_logs(databases, settings).left_alone)
+    downgrade(Run(databases, settings), branch="orchestration", revision="orchestration_0001")
+    said.append(keep_logs(Run(databases, settings)).left_alone)
     counted.append(lines_without_a_month(Run(databases, settings)))
 
     assert said == [

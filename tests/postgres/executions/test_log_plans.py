@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from pipelines.executions.execution_logs import ExecutionLogRepository, LinePlace
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.runs.log_retention import keep_logs
 from pipelines.settings import Settings
 from pipelines.subjects.steps import Level
@@ -79,7 +79,7 @@ def test_each_question_is_answered_by_its_index_in_its_months(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No partition outside of the range is opened, and in those inside a search finds the job's lines."""
-    keep_logs(databases, settings.model_copy(update={"log_months_ahead": 6}), now=FIRST)
+    keep_logs(Run(databases, settings.model_copy(update={"log_months_ahead": 6})), now=FIRST)
     job, _ = plant_job(source, acme), plant_job(source, neighbour)
     source.execute(
         "INSERT INTO orchestration.jobs (id, organization_id, workflow_id, status)"

@@ -6,7 +6,7 @@ from psycopg import Connection
 from psycopg.types.json import Jsonb
 
 from pipelines.errors import MigrationRefused
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.postgres.migrations import downgrade, migrate
 from pipelines.settings import Settings
 from tests.support.oracle import ALL
@@ -21,12 +21,12 @@ LEVELS = ["TRACE", *BEFORE, "FATAL"]
 
 def test_levels_are_added_while_the_logs_are_locked(databases: Databases, patience: Settings) -> None:
     """Writers of logs need not stop for it: no table is locked, however long somebody holds one."""
-    downgrade(databases, patience, branch="orchestration", revision="orchestration_0002")
+    downgrade(Run(databases, patience), branch="orchestration", revision="orchestration_0002")
     before = levels(databases)
     with psycopg.connect(databases.source_url) as holder:
         holder.execute("LOCK TABLE orchestration.execution_logs IN ACCESS EXCLUSIVE MODE")
 
-        migrate(databases, patience)
+        migrate(Run(databases, patience))
 
     assert (before, levels(databases)) == (BEFORE, LEVELS)
 
@@ -45,9 +45,9 @@ def test_levels_walk_back_and_come_again(
     source.execute(write, [tenant.organization, job, 0, LEVELS])
     shape = things(databases.source_url, "orchestration")
 
-    downgrade(databases, patience, branch="orchestration", revision="orchestration_0002")
+    downgrade(Run(databases, patience), branch="orchestration", revision="orchestration_0002")
     written_down = written(source)
-    migrate(databases, patience)
+    migrate(Run(databases, patience))
     source.execute(write, [tenant.organization, job, len(LEVELS), LEVELS])
 
     assert written_down == ["DEBUG", *BEFORE, "ERROR"]
@@ -66,7 +66,7 @@ def test_rows_that_break_a_new_rule_are_named_by_it(
     databases: Databases, patience: Settings, source: Connection, rule: str, table: str
 ) -> None:
     """A person reads which rule of which table, and no value; nothing was changed."""
-    downgrade(databases, patience, branch="orchestration", revision="orchestration_0001")
+    downgrade(Run(databases, patience), branch="orchestration", revision="orchestration_0001")
     if table == "jobs":
         plant_job(source, plant_tenant(source), result=Jsonb("private " * 200_000))
     else:
@@ -74,7 +74,7 @@ def test_rows_that_break_a_new_rule_are_named_by_it(
     before = things(databases.source_url, "orchestration")
 
     with pytest.raises(MigrationRefused) as refusal:
-        migrate(databases, patience)
+        migrate(Run(databases, patience))
 
     assert str(refusal.value).endswith(
         f"nothing was changed. Rows of orchestration.{table} break a rule of this version ({rule});"

@@ -8,7 +8,7 @@ import pytest
 from psycopg import Connection
 
 from pipelines.devtools.generated_month import generate_month
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.postgres.subject_statements import oracle_statement
 from pipelines.settings import load_settings
 from pipelines.subjects.jobs import JOBS
@@ -27,7 +27,9 @@ def source(
         admin.execute("CREATE DATABASE indexed TEMPLATE template_of_tests")
     url = with_database(server, "indexed")
     try:
-        generate_month(Databases(url, url), load_settings(home=tmp_path_factory.mktemp("month")), jobs=30_000)
+        generate_month(
+            Run(Databases(url, url), load_settings(home=tmp_path_factory.mktemp("month"))), jobs=30_000
+        )
         with psycopg.connect(url) as connection:
             yield connection
     finally:

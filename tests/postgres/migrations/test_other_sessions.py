@@ -8,7 +8,7 @@ from psycopg import Connection
 
 from pipelines.errors import MigrationBlocked, MigrationRefused, SchemaMissing, SchemaNewer
 from pipelines.postgres import migrations
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.postgres.migrations import downgrade, migrate
 from pipelines.postgres.schema_checks import require_analytics
 from pipelines.runs.refresh import refresh
@@ -27,7 +27,7 @@ def test_two_migrations_at_once_wait_for_each_other(bare: Databases, patience: S
     with ThreadPoolExecutor(2) as pool, psycopg.connect(bare.analytics_url) as first:
         first.execute(LOCK)
         longer = load_settings(home=patience.home, lock_timeout=30)
-        both = [pool.submit(migrate, bare, longer) for _ in range(2)]
+        both = [pool.submit(migrate, Run(bare, longer)) for _ in range(2)]
         wait_until(lambda: waiting(bare) == 2)
         nothing_yet = things(bare.analytics_url, "analytics")
         first.commit()
@@ -44,7 +44,7 @@ def test_a_migration_that_waits_too_long_gives_up(bare: Databases, patience: Set
         other.execute(LOCK)
 
         with pytest.raises(MigrationBlocked, match=r"nothing was changed.*Another session holds a lock\.$"):
-            migrate(bare, patience)
+            migrate(Run(bare, patience))
 
     assert things(bare.analytics_url, "analytics") == []
 
@@ -75,7 +75,7 @@ def test_a_table_in_use_blocks_the_migration_and_nothing_is_changed(
         reader.execute("SELECT FROM analytics.aggregate_metrics")
 
         with pytest.raises(MigrationBlocked, match=said):
-            downgrade(databases, hurried, branch="analytics", revision="base")
+            downgrade(Run(databases, hurried), branch="analytics", revision="base")
 
     assert things(databases.analytics_url, "analytics") == before
 
@@ -87,10 +87,10 @@ def test_a_newer_schema_is_left_to_a_newer_version(
     analytics.execute("UPDATE analytics.alembic_version SET version_num = 'analytics_9999'")
 
     for attempt in (
-        lambda: migrate(databases, settings),
-        lambda: downgrade(databases, settings, branch="analytics", revision="base"),
-        lambda: require_analytics(databases, settings),
-        lambda: refresh(databases, settings),
+        lambda: migrate(Run(databases, settings)),
+        lambda: downgrade(Run(databases, settings), branch="analytics", revision="base"),
+        lambda: require_analytics(Run(databases, settings)),
+        lambda: refresh(Run(databases, settings)),
     ):
         with pytest.raises(SchemaNewer, match="migrated by a newer execution-metrics"):
             attempt()
@@ -102,7 +102,7 @@ def test_a_newer_schema_is_left_to_a_newer_version(
 def test_a_schema_that_is_not_there_says_what_to_run(bare: Databases, patience: Settings) -> None:
     """A refresh before the first migration names the command instead of a missing table."""
     with pytest.raises(SchemaMissing, match="run `execmetrics migrate` first"):
-        refresh(bare, patience)
+        refresh(Run(bare, patience))
 
 
 def test_a_source_of_another_program_is_left_alone(bare: Databases, patience: Settings) -> None:
@@ -112,8 +112,8 @@ def test_a_source_of_another_program_is_left_alone(bare: Databases, patience: Se
         prisma.execute("CREATE TABLE orchestration.jobs (id uuid PRIMARY KEY, status text)")
     before = things(bare.source_url, "orchestration")
 
-    reports = [migrate(bare, patience), migrate(bare, patience, with_source=True)]
-    walked_back = downgrade(bare, patience, branch="orchestration", revision="base")
+    reports = [migrate(Run(bare, patience)), migrate(Run(bare, patience), with_source=True)]
+    walked_back = downgrade(Run(bare, patience), branch="orchestration", revision="base")
 
     assert [report.changed for report in reports] == [True, False]
     assert str(reports[0]) == (
@@ -130,9 +130,9 @@ def test_a_source_in_another_database_is_touched_only_when_asked(
     """Two databases: `migrate` makes analytics in its own, and the source only with --with-source."""
     apart = Databases(create_bare_database(), create_bare_database())
 
-    without = migrate(apart, patience)
+    without = migrate(Run(apart, patience))
     untouched = things(apart.source_url, "orchestration")
-    with_source = migrate(apart, patience, with_source=True)
+    with_source = migrate(Run(apart, patience), with_source=True)
 
     assert [branch.branch for branch in without.branches] == ["analytics"]
     assert untouched == []
@@ -151,7 +151,7 @@ def test_a_table_of_the_same_name_that_is_not_ours_is_kept(bare: Databases, pati
     before = things(bare.analytics_url, "analytics")
 
     with pytest.raises(MigrationRefused, match=r"A table of the same name is there that is not ours\.$"):
-        migrate(bare, patience)
+        migrate(Run(bare, patience))
 
     assert things(bare.analytics_url, "analytics") == before
     assert things(bare.analytics_url, "orchestration") == []
@@ -165,7 +165,7 @@ def test_a_role_without_the_right_to_create_is_refused(bare: Databases, patience
         url = f"{bare.analytics_url}&user=execmetrics_reader_only"
         try:
             with pytest.raises(MigrationRefused, match=r"may not create or change these tables\.$"):
-                migrate(Databases(url, url), patience)
+                migrate(Run(Databases(url, url), patience))
         finally:
             admin.execute("DROP ROLE execmetrics_reader_only")
 

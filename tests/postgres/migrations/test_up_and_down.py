@@ -6,7 +6,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from pipelines.errors import MigrationRefused
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.postgres.migrations import downgrade, migrate
 from pipelines.postgres.schema_checks import migrations_folder, revisions
 from pipelines.settings import Settings
@@ -19,14 +19,14 @@ pytestmark = pytest.mark.every_postgres
 
 def test_up_down_and_up_again_leaves_the_same_schema(bare: Databases, patience: Settings) -> None:
     """Walking back loses nothing and leaves nothing over; a run that finds the newest revision says so."""
-    first = migrate(bare, patience)
+    first = migrate(Run(bare, patience))
     before = shapes(bare)
-    second = migrate(bare, patience)
+    second = migrate(Run(bare, patience))
     unchanged = shapes(bare)
     for branch in reversed(BRANCHES):
-        downgrade(bare, patience, branch=branch, revision="base")
+        downgrade(Run(bare, patience), branch=branch, revision="base")
     between = shapes(bare)
-    migrate(bare, patience)
+    migrate(Run(bare, patience))
 
     assert str(first) == "\n".join(f"{name}: from no tables to {HEADS[name]}" for name in BRANCHES)
     assert str(second) == "\n".join(f"{name}: nothing to do, already at {HEADS[name]}" for name in BRANCHES)
@@ -38,13 +38,13 @@ def test_up_down_and_up_again_leaves_the_same_schema(bare: Databases, patience: 
 
 def test_a_step_back_keeps_comments_and_readers_of_the_views(bare: Databases, patience: Settings) -> None:
     """The views lose two columns and nothing else; the step forward gives them back."""
-    migrate(bare, patience)
+    migrate(Run(bare, patience))
     there = "SELECT has_table_privilege('pg_monitor', 'analytics.by_client_v1', 'SELECT')"
     with psycopg.connect(bare.analytics_url, autocommit=True) as connection:
         connection.execute("GRANT SELECT ON analytics.by_client_v1 TO pg_monitor")
         before = shapes(bare)["analytics"]
 
-        downgrade(bare, patience, branch="analytics", revision="analytics_0007")
+        downgrade(Run(bare, patience), branch="analytics", revision="analytics_0007")
 
         lost = {name for _, name, *_ in set(before) - set(shapes(bare)["analytics"])}
         assert {name.rpartition(".")[2].removeprefix("aggregate_metrics_") for name in lost} == {
@@ -53,7 +53,7 @@ def test_a_step_back_keeps_comments_and_readers_of_the_views(bare: Databases, pa
             "durations_of_completed_are_in_order",
         }
         assert connection.execute(there).fetchone() == (True,)
-        migrate(bare, patience)
+        migrate(Run(bare, patience))
         assert shapes(bare)["analytics"] == before
         assert connection.execute(there).fetchone() == (True,)
 
@@ -61,24 +61,24 @@ def test_a_step_back_keeps_comments_and_readers_of_the_views(bare: Databases, pa
 @pytest.mark.parametrize(("gone", "kept"), [BRANCHES, BRANCHES[::-1]])
 def test_a_branch_walks_back_alone(bare: Databases, patience: Settings, gone: str, kept: str) -> None:
     """Taking one schema down leaves the other as it was, and can be undone."""
-    migrate(bare, patience)
+    migrate(Run(bare, patience))
     before = shapes(bare)
 
-    report = downgrade(bare, patience, branch=gone, revision="base")
+    report = downgrade(Run(bare, patience), branch=gone, revision="base")
 
     assert str(report) == f"{gone}: from {HEADS[gone]} to no tables"
     assert shapes(bare) == {gone: [], kept: before[kept]}
-    migrate(bare, patience)
+    migrate(Run(bare, patience))
     assert shapes(bare) == before
 
 
 def test_walking_back_leaves_what_others_keep_in_the_schema(bare: Databases, patience: Settings) -> None:
     """Somebody's own view or table beside ours survives, and so does the schema that holds it."""
-    migrate(bare, patience)
+    migrate(Run(bare, patience))
     with psycopg.connect(bare.analytics_url) as connection:
         connection.execute("CREATE TABLE analytics.of_somebody_else (id int)")
 
-    downgrade(bare, patience, branch="analytics", revision="base")
+    downgrade(Run(bare, patience), branch="analytics", revision="base")
 
     kept = {name for _, name, *_ in things(bare.analytics_url, "analytics")}
     assert kept == {"analytics", "of_somebody_else", "of_somebody_else.id"}
@@ -99,9 +99,9 @@ def test_the_files_are_named_after_their_revisions(branch: str) -> None:
 
 def test_walking_back_refuses_what_does_not_exist(bare: Databases, patience: Settings) -> None:
     """A branch or a revision that is not ours is named, and nothing is changed; nor is an empty database."""
-    nothing = downgrade(bare, patience, branch="analytics", revision="base")
+    nothing = downgrade(Run(bare, patience), branch="analytics", revision="base")
     empty = shapes(bare)
-    migrate(bare, patience)
+    migrate(Run(bare, patience))
     before = shapes(bare)
 
     for branch, revision, said in (
@@ -109,7 +109,7 @@ def test_walking_back_refuses_what_does_not_exist(bare: Databases, patience: Set
         ("analytics", "orchestration_0001", r"The branch analytics has no revision 'orchestration_0001'\.$"),
     ):
         with pytest.raises(MigrationRefused, match=said):
-            downgrade(bare, patience, branch=branch, revision=revision)
+            downgrade(Run(bare, patience), branch=branch, revision=revision)
 
     assert (nothing.changed, str(nothing)) == (False, "analytics: nothing to do, already at no tables")
     assert empty == {"orchestration": [], "analytics": []}

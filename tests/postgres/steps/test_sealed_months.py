@@ -40,7 +40,7 @@ def test_a_month_may_go_once_it_is_published(month: StepPipeline) -> None:
 
 def unpublished(month: StepPipeline) -> str | None:
     """Why January may not go yet."""
-    return why_unpublished(Run(month.databases, month.settings), JANUARY, FEBRUARY)
+    return why_unpublished(month.run, JANUARY, FEBRUARY)
 
 
 def test_retention_waits_for_the_metrics_and_seals_them(month: StepPipeline) -> None:
@@ -49,10 +49,10 @@ def test_retention_waits_for_the_metrics_and_seals_them(month: StepPipeline) -> 
     later = FEBRUARY + 11 * DAY
     month.refresh(organization_ids=[month.tenant.organization])
 
-    held = keep_logs(month.databases, impatient, now=later)
+    held = keep_logs(Run(month.databases, impatient), now=later)
     month.refresh()
     before = month.step_cells()
-    gone = keep_logs(month.databases, impatient, now=later)
+    gone = keep_logs(Run(month.databases, impatient), now=later)
     month.refresh()
 
     assert (held.months_dropped, list(held.months_held_back)) == ((), ["2024-01"])

@@ -13,7 +13,6 @@ import pytest
 
 from pipelines.errors import TooManyFailures
 from pipelines.facts.fact_table import open_facts
-from pipelines.postgres.connections import Run
 from pipelines.runs.checks import standing_failures
 from pipelines.runs.refresh import FailedOrganization
 from pipelines.subjects.steps import STEPS
@@ -262,7 +261,7 @@ def test_guarded_deletes_of_steps_stand_until_they_are_accepted(patient: StepPip
 def failing(pipeline: StepPipeline) -> list[tuple[object, str, str]]:
     """What stands as broken, and is in the status too."""
     said = {each.organization_id: each for each in pipeline.status().organizations}
-    standing = standing_failures(Run(pipeline.databases, pipeline.settings))
+    standing = standing_failures(pipeline.run)
     in_status = {key: each.steps_failing for key, each in said.items() if each.failing or each.steps_failing}
     assert in_status == {each.organization_id: each.error_class for each in standing}
     return [(each.organization_id, str(each.subject), each.error_class) for each in standing]

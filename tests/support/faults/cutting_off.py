@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from pipelines.fault_points import FaultPoint, watched_by
+from pipelines.postgres.connections import Run
 from pipelines.runs.refresh import refresh
 from pipelines.runs.verify import verify
 from tests.support.faults.history import History
@@ -58,15 +59,15 @@ class Witness:
 
     def sees_it_heal(self, *, thoroughly: bool = EVERYTHING) -> None:
         """After one more run every cell is right, and after that there is nothing left to do."""
-        self._scenario.heal(*self._place)
+        self._scenario.heal(Run(*self._place))
         with psycopg.connect(self._place.databases.analytics_url) as analytics:
             stored = {key: cell for key, cell in cells(analytics).items() if key[0] != self._in_no_zone}
         assert differences(stored, self._expected) == []
         if not thoroughly:
             return
-        verified = verify(*self._place, organization_ids=sorted({key[0] for key in self._expected}))
+        verified = verify(self._place.run, organization_ids=sorted({key[0] for key in self._expected}))
         assert (verified.differences, verified.steps.differences) == ((), ())
-        again = refresh(*self._place)
+        again = refresh(Run(*self._place))
         written = [(each.cells_written, each.cells_deleted) for each in (again, again.steps)]
         assert written == [(0, 0)] * 2
 
@@ -89,7 +90,7 @@ def prepared(
             witness.committed.append((rows, sorted(place.settings.home.rglob("*.json"))))
 
         with watched_by(watch):
-            scenario.run(*place)
+            scenario.run(place.run)
     witness.sees_the_end()
     return points, beginning, witness
 
@@ -108,7 +109,7 @@ def cut_off(scenario: Scenario, history: History, place: Place) -> CutOff:
             continue
         beginning.again()
         with struck_at(occurrence) as passed, pytest.raises(Killed):
-            scenario.run(*place)
+            scenario.run(place.run)
         assert passed == points[: occurrence + 1]
         fired[point] += 1
         left = witness.sees_before_or_after(), place.facts()

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -11,29 +11,29 @@ import psycopg
 
 from pipelines.extract.request import Request
 from pipelines.fault_points import FaultPoint
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Run
 from pipelines.runs.audit import audit
 from pipelines.runs.maintenance import retain, tidy_facts
 from pipelines.runs.refresh import extract_changes, rebuild, reconcile, refresh
-from pipelines.settings import Settings
 from tests.support.faults.history import SINCE, UNTIL, History
 from tests.support.faults.starting_point import Place
 from tests.support.oracle import ALL
 
-Run = Callable[[Databases, Settings], object]
+UseCase = Callable[[Run], object]
 
 # With a checksum comparison.
 reconcile_all = partial(reconcile, since=SINCE, until=UNTIL)
 
 
-def tidy_at_once(databases: Databases, settings: Settings) -> object:
+def tidy_at_once(run: Run) -> object:
     """Give up what is not published, as if it were a week old, and merge files."""
-    return tidy_facts(databases, settings.model_copy(update={"feed_retention": timedelta(milliseconds=1)}))
+    impatient = run.settings.model_copy(update={"feed_retention": timedelta(milliseconds=1)})
+    return tidy_facts(replace(run, settings=impatient))
 
 
-def retain_later(databases: Databases, settings: Settings) -> object:
+def retain_later(run: Run) -> object:
     """Let go of what will be too old in some years."""
-    return retain(databases, settings, now=datetime.now(UTC) + timedelta(days=3_000))
+    return retain(run, now=datetime.now(UTC) + timedelta(days=3_000))
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Scenario:
     """What happens after the first refresh, the run that is cut off then, and the one that heals it."""
 
     happens: Callable[[History, Place], object]
-    run: Run
-    heal: Run = refresh
+    run: UseCase
+    heal: UseCase = refresh
     # The points that no other kind of run passes.
     alone_passes: frozenset[FaultPoint] = frozenset()
     # How cells were computed before, if not as they are now.
@@ -51,7 +51,7 @@ class Scenario:
     def prepared(self, history: History, place: Place) -> None:
         """Bring a place to where the run begins."""
         before = place.by_plan(self.plan_before) if self.plan_before else place
-        assert refresh(*before).failed == ()
+        assert refresh(Run(*before)).failed == ()
         self.happens(history, place)
 
 
@@ -98,13 +98,13 @@ def cells_are_damaged(_history: History, place: Place) -> None:
 def cells_were_restated(history: History, place: Place) -> None:
     """Let all that happens be published, and restate what was."""
     history.goes_on()
-    refresh(*place)
+    refresh(place.run)
 
 
 def facts_are_ahead(history: History, place: Place) -> None:
     """Bring the facts up to date, and publish nothing."""
     history.goes_on()
-    extract_changes(*place, Request())
+    extract_changes(place.run, Request())
 
 
 SCENARIOS = {

@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 from psycopg.rows import dict_row
 
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.settings import Settings, load_settings
 from tests.support.postgres_catalog import tables_of
 
@@ -50,6 +50,11 @@ class Place(NamedTuple):
 
     databases: Databases
     settings: Settings
+
+    @property
+    def run(self) -> Run:
+        """A new run on them."""
+        return Run(self.databases, self.settings)
 
     def by_plan(self, text: str) -> "Place":
         """The same with another rollup plan."""

@@ -10,7 +10,7 @@ from tests.support.histories import oracle
 from tests.support.histories.books import Books, Photo, Row, Unseen
 from tests.support.histories.oracle import Anomaly, Cells, Depths
 from tests.support.histories.profiles import Tally
-from tests.support.histories.runs import Run
+from tests.support.histories.runs import Asked
 from tests.support.histories.world import NOWHERE, PLANS, Facts, Published, World
 from tests.support.oracle import differences
 
@@ -49,7 +49,7 @@ class Judge:
         return found
 
     def by_books(
-        self, run: Run, report: RefreshReport, before: Published, photo: Photo, left: set[UUID]
+        self, run: Asked, report: RefreshReport, before: Published, photo: Photo, left: set[UUID]
     ) -> list[str]:
         """After a run that ended well the cells are those of the source, as far as it can have seen it.
 

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from pipelines.errors import FactsUnusable
 from pipelines.fault_points import FaultPoint, watched_by
+from pipelines.postgres.connections import Run
 from pipelines.runs.refresh import RefreshReport
 from pipelines.runs.verify import verify
 from pipelines.settings import Settings
@@ -19,7 +20,7 @@ from tests.support.histories.books import Unseen
 from tests.support.histories.judge import Judge
 from tests.support.histories.oracle import TOLERANCE
 from tests.support.histories.profiles import SPOILING, Profile, Tally
-from tests.support.histories.runs import MEANWHILE, Cut, Run, Watcher, portions_of
+from tests.support.histories.runs import MEANWHILE, Asked, Cut, Watcher, portions_of
 from tests.support.histories.source import Source, now
 from tests.support.histories.world import MOMENTS, ORGANIZATIONS, PLANS, Facts, World, spoil
 from tests.support.histories.writes import Write, Writers
@@ -101,7 +102,7 @@ class History(RuleBasedStateMachine):
                 self.writers.do(each)
 
     def run(
-        self, run: Run, cut: Cut | None = None, meanwhile: tuple[FaultPoint, Write] | None = None
+        self, run: Asked, cut: Cut | None = None, meanwhile: tuple[FaultPoint, Write] | None = None
     ) -> RefreshReport | None:
         """Make a run, which may be killed, and look at what came of it."""
         self.tally.runs += 1
@@ -129,7 +130,7 @@ class History(RuleBasedStateMachine):
             self._judge(self.judge.by_books(run, report, before, watcher.photo, left))
         return report
 
-    def _not_asked_about(self, run: Run) -> set[Any]:
+    def _not_asked_about(self, run: Asked) -> set[Any]:
         """The deleted jobs that count in the facts and that this run need not find."""
         deleted = set(self.unseen.deleted)
         facts = Facts.of(self.folder) if deleted else None
@@ -148,7 +149,7 @@ class History(RuleBasedStateMachine):
         if self.unseen.deleted or self.unseen.owners:
             return
         try:
-            report = verify(self.world.databases, self._settings())
+            report = verify(Run(self.world.databases, self._settings()))
         except FactsUnusable:
             return
         except BaseException:
@@ -159,10 +160,10 @@ class History(RuleBasedStateMachine):
 
     def _end(self) -> None:
         self.writers.settle()
-        self.run(Run("sweep"))
+        self.run(Asked("sweep"))
         scope = self.judge.published.progress
         unclear = scope.keys() - self.unseen.clear_of(scope)
-        again = self.run(Run("sweep"))
+        again = self.run(Asked("sweep"))
         assert again is not None
         written = (again.cells_written, again.cells_deleted, again.cells_restated)
         written += (again.facts_inserted, again.facts_updated, again.facts_deleted)
@@ -206,7 +207,7 @@ def machine_of(world_: World, profile_: Profile, tally_: Tally) -> type[History]
         def a_run(
             self, kind: str, number: int, cut: Cut | None, meanwhile: tuple[FaultPoint, Write] | None
         ) -> None:
-            self.run(Run.of(kind, number), cut, meanwhile)
+            self.run(Asked.of(kind, number), cut, meanwhile)
 
     Machine.__name__ = Machine.__qualname__ = f"{profile_.name.title()}Machine"
     return Machine

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pipelines.compute import engine
 from pipelines.fault_points import FaultPoint
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.publish import publisher, recompute
 from pipelines.runs.maintenance import tidy_facts
 from pipelines.runs.refresh import RefreshReport, rebuild, reconcile, reconcile_created, refresh
@@ -30,7 +30,7 @@ MEANWHILE += (FaultPoint.FACTS_ABSORBED, FaultPoint.CELLS_COMPUTED)
 
 
 @dataclass(frozen=True)
-class Run:
+class Asked:
     """What was asked of the engine; no `only` is everybody.
 
     A checksum comparison covers jobs `completed` in a range, `created` since a day, or `everything`.
@@ -44,7 +44,7 @@ class Run:
     lookback: timedelta = LOOKBACKS[0]
 
     @classmethod
-    def of(cls, kind: str, number: int) -> "Run":
+    def of(cls, kind: str, number: int) -> "Asked":
         """One of that kind; the number chooses for whom, and of which days."""
         one = frozenset({ORGANIZATIONS[number % 3]})
         some = one if number // 3 % 2 else frozenset()
@@ -94,17 +94,19 @@ class Run:
         """Have the engine do it."""
         settings, only = self.with_tier(settings), sorted(self.only)
         if self.kind == "tidy":
-            tidy_facts(databases, settings.model_copy(update={"feed_retention": timedelta(milliseconds=1)}))
+            tidy_facts(
+                Run(databases, settings.model_copy(update={"feed_retention": timedelta(milliseconds=1)}))
+            )
             return None
         if self.kind == "rebuild":
-            rebuild(databases, settings)
+            rebuild(Run(databases, settings))
             return None
         if self.completed:
             since, until = self.completed
-            return reconcile(databases, settings, since=since, until=until, organization_ids=only)
+            return reconcile(Run(databases, settings), since=since, until=until, organization_ids=only)
         if self.created or self.everything:
-            return reconcile_created(databases, settings, since=self.created, organization_ids=only)
-        return refresh(databases, settings, organization_ids=only)
+            return reconcile_created(Run(databases, settings), since=self.created, organization_ids=only)
+        return refresh(Run(databases, settings), organization_ids=only)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import psycopg
 from deltalake import DeltaTable
 from psycopg.rows import dict_row
 
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.runs.refresh import refresh
 from pipelines.settings import load_settings
 from pipelines.subjects.jobs import JOBS
@@ -126,7 +126,7 @@ class World:
         self._clear()
         self._plant()
         settings = self.settings.model_copy(update={"facts_url": str(self._home / "template")})
-        refresh(self.databases, settings)
+        refresh(Run(self.databases, settings))
         for schema, tables in (("orchestration", _TABLES), ("analytics", self._derived)):
             for table in tables:
                 self.connection.execute(f"CREATE TABLE saved.{schema}_{table} AS TABLE {schema}.{table}")
