@@ -48,8 +48,8 @@ check: install ## Lint, types, layers
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
 
 lock: $(UV) ## Resolve the versions anew
-	"$(UV)" pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --upgrade --extra api pyproject.toml -o requirements.lock
-	"$(UV)" pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --upgrade --extra api pyproject.toml --group dev -o requirements-dev.lock
+	"$(UV)" pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --no-emit-package pyarrow --upgrade --extra api pyproject.toml -o requirements.lock
+	"$(UV)" pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --no-emit-package pyarrow --upgrade --extra api pyproject.toml --group dev -o requirements-dev.lock
 
 clean: ## Remove what install made
 	rm -rf .venv .tools && find pipelines assets -name __pycache__ -exec rm -rf {} +

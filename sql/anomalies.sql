@@ -2,9 +2,9 @@
 
 -- name: copy_anomalies
 -- Copy anomalies into the staging table.
--- Takes: rows as text, columns in this order.
+-- Takes: rows in the binary format, columns in this order.
 -- Gives: nothing.
-COPY staged_anomalies (job_id, organization_id, reason, effect, detail) FROM STDIN
+COPY staged_anomalies (job_id, organization_id, reason, effect, detail) FROM STDIN (FORMAT binary)
 
 -- name: jobs_by_anomaly
 -- How many jobs are listed for each reason.

@@ -14,13 +14,24 @@ WITH NO DATA
 
 -- name: copy
 -- Copy cells into the staging table.
--- Takes: rows as text, columns in this order.
+-- Takes: rows in the binary format, columns in this order.
 -- Gives: nothing.
-COPY {staged} ({key}, {values}, reason) FROM STDIN
+COPY {staged} ({key}, {values}, reason) FROM STDIN (FORMAT binary)
+
+-- name: is_row_security_active
+-- Whether row-level security holds for this role, as it does for all but the owner: then COPY FROM is refused.
+-- Takes: nothing.
+-- Gives: one row: active boolean.
+SELECT row_security_active('{table}') AS active
+
+-- name: copy_first
+-- Copy the cells of organizations that have none straight into their table.
+-- Takes: rows in the binary format, columns in this order.
+-- Gives: nothing.
+COPY {table} ({key}, {values}, computed_at, definition_version) FROM STDIN (FORMAT binary)
 
 -- name: insert
--- Write the cells of organizations that have none, in the order in which they were copied: that of their keys. Nobody
--- may copy into a table with row-level security.
+-- Write the staged cells of organizations that have none, in the order in which they were copied: that of their keys.
 -- Takes: the table {staged}; computed_at timestamptz, definition_version integer: of every cell.
 -- Gives: one row per cell.
 INSERT INTO {table} ({key}, {values}, computed_at, definition_version)

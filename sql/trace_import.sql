@@ -1,9 +1,9 @@
 -- Traces on their way into the source.
 
 -- name: copy
--- The rows of one file of a trace. Takes: lines in the text format of COPY; {table} and {columns} in their places.
+-- The rows of one file of a trace. Takes: rows in the binary format of COPY; {table} and {columns} in their places.
 -- Gives: nothing that is read.
-COPY trace_{table} ({columns}) FROM STDIN
+COPY trace_{table} ({columns}) FROM STDIN (FORMAT binary)
 
 -- name: delete_moved_lines
 -- Delete the lines that a trace has at another time now: a line's time is a part of its key.

@@ -144,7 +144,10 @@ def read_trace(directory: Path, *, with_logs: bool = True) -> dict[str, pl.DataF
 def _write(connection: psycopg.Connection, table: str, rows: pl.DataFrame) -> int:
     """Stage the rows of a file and merge them into their table; return how many were new or changed."""
     renamed = {"seq": "sequence"} if table == LOGS else {_id_of(table): "id"}
-    rows = rows.rename(renamed).with_columns(pl.col("^time_zone$").fill_null("UTC"))
+    rows = rows.rename(renamed).with_columns(
+        pl.col("^(.*_)?id$").str.replace_all("-", "", literal=True).str.decode("hex"),
+        pl.col("^time_zone$").fill_null("UTC"),
+    )
     staged = {"table": table, "columns": ", ".join(rows.columns)}
     connection.execute(render("trace_import/stage", staged).encode())
     copy_frame(connection, render("trace_import/copy", staged), rows)

@@ -56,7 +56,7 @@ def test_every_value_arrives_as_it_is(table: Connection, rows: list[tuple[Any, .
     with pytest.MonkeyPatch.context() as patch:
         # So that rows come in more than one part.
         patch.setattr(copying, "_ROWS", 3)
-        copied = copy_frame(table, "COPY copied FROM STDIN", frame)
+        copied = copy_frame(table, "COPY copied FROM STDIN (FORMAT binary)", frame)
     arrived = table.execute("SELECT * FROM copied").fetchall()
     table.rollback()
 

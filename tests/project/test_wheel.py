@@ -47,7 +47,7 @@ def test_the_wheel_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> 
     said = subprocess.run(command, cwd=tmp_path, env=os.environ | places, capture_output=True, text=True)
 
     site = tmp_path / "site" / "pipelines"
-    known = f"{revisions('orchestration', 3)} {revisions('analytics', 8)}"
+    known = f"{revisions('orchestration', 3)} {revisions('analytics', 9)}"
     found = [f"{site / 'postgres' / 'schema_checks.py'}", "True True", f"{site / '_migrations'}", known]
     assert said.stdout.splitlines() == found, said.stderr
 

@@ -2,7 +2,7 @@
 
 import psycopg
 
-HEADS = {"orchestration": "orchestration_0003", "analytics": "analytics_0008"}
+HEADS = {"orchestration": "orchestration_0003", "analytics": "analytics_0009"}
 
 # One row per thing: what it is, what it is called, how it is defined, and what its comment says. Partitions
 # are what their table is, and come and go with the months.
