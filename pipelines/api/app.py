@@ -5,14 +5,13 @@ from typing import Final, Literal
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.api import pages, routes
-from pipelines.api.auth import Context, context_of, put_context
-from pipelines.api.middleware import Guarded, Measured, Measurements, WithHeaders
+from pipelines.api.auth import Context, Trust, context_of
+from pipelines.api.middleware import Guard
 from pipelines.api.problems import NOT_READY, describe_problems
-from pipelines.api.tokens import Trust
 from pipelines.query.pool import Readiness, ReadingPool
 from pipelines.settings import Settings
 
@@ -46,7 +45,7 @@ def readyz(request: Request, response: Response) -> Health:
 @health.get("/metrics", response_class=PlainTextResponse)
 def measurements(request: Request) -> Response:
     """Requests and how long they took, in the text format of Prometheus; no tenant is named."""
-    text = generate_latest(context_of(request).measurements.registry)
+    text = generate_latest(context_of(request).registry)
     return Response(text, headers={"Cache-Control": "no-store"}, media_type=CONTENT_TYPE_LATEST)
 
 
@@ -62,14 +61,10 @@ def create_app(settings: Settings, pool: ReadingPool, trust: Trust) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )
-    measurements = Measurements()
-    readiness = Readiness(pool.require_ready)
-    put_context(app, Context(pool, trust, settings.rollup_plan, readiness, measurements))
+    registry, readiness = CollectorRegistry(), Readiness(pool.require_ready)
+    app.state.context = Context(pool, trust, settings.rollup_plan, readiness, registry)
     for router in (routes.router, routes.definitions_router, health, pages.router):
         app.include_router(router)
     describe_problems(app)
-    # The last one added is the first that a request meets.
-    app.add_middleware(Guarded)
-    app.add_middleware(WithHeaders)
-    app.add_middleware(Measured, measurements=measurements)
+    app.add_middleware(Guard, registry=registry)
     return app

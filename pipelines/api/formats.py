@@ -64,13 +64,10 @@ class Form(StrEnum):
     CSV = "text/csv"
 
 
-_NAMED: Final = {"json": Form.JSON, "csv": Form.CSV}
-
-
 def form_of(request: Request, query: FormQuery) -> Form:
     """What the query names, or else the header `Accept`."""
     if query.format:
-        return _NAMED[query.format]
+        return Form[query.format.upper()]
     shares = _shares(request.headers.get("accept", ""))
     wanted = shares.get(Form.CSV, 0.0)
     return Form.CSV if wanted > shares.get(Form.JSON, 0.0) else Form.JSON

@@ -27,7 +27,6 @@ _MEDIA_TYPES: Final = {
     ".json": "application/json",
     ".svg": "image/svg+xml",
 }
-_OTHER: Final = "text/plain"
 
 _HEADERS: Final = {
     # Kept, and asked about before each use: after an update no old module meets a new one.
@@ -71,7 +70,7 @@ async def page_file(request: Request, name: str) -> Response:
 def _read(path: Path) -> PageFile:
     plain = path.read_bytes()
     return PageFile(
-        media_type=_MEDIA_TYPES.get(path.suffix, _OTHER),
+        media_type=_MEDIA_TYPES.get(path.suffix, "text/plain"),
         plain=plain,
         compressed=gzip.compress(plain, mtime=0),
         tag=f'W/"{hashlib.sha256(plain).hexdigest()[:32]}"',

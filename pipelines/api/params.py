@@ -2,6 +2,7 @@
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from contextlib import suppress
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
@@ -35,10 +36,7 @@ Moment = Annotated[
     Any,
     BeforeValidator(moment),
     WithJsonSchema(
-        {
-            "type": "string",
-            "anyOf": [{"format": "date"}, {"format": "date-time"}, {"pattern": _LOCAL_TIME}],
-        }
+        {"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}, {"pattern": _LOCAL_TIME}]}
     ),
 ]
 
@@ -74,38 +72,28 @@ def _reading(dimension: Dimension, *, each: bool = False) -> Any:
         choice = {"enum": list(words)} if len(words) > 1 else {"const": next(iter(words))}
         schema = {"anyOf": [choice, schema]}
 
+    # What stands for something else in the tables, or here.
+    reserved = RESERVED_IDS if is_id else (*RESERVED_INITIATORS, EACH.value)
+
     def read(value: Any) -> Any:
         text = str(value)
-        try:
-            return words[text] if text in words else _id(text) if is_id else _text(text)
-        except ValueError:
-            raise ValueError(f"Input is {meant}") from None
+        if text in words:
+            return words[text]
+        with suppress(ValueError):
+            found = UUID(text) if is_id else text
+            if found not in reserved and (is_id or (0 < len(text) <= _LONGEST_TEXT and "\0" not in text)):
+                return found
+        raise ValueError(f"Input is {meant}")
 
     return Annotated[Any, BeforeValidator(read), WithJsonSchema({"type": "string", **schema})]
-
-
-def _id(text: str) -> UUID:
-    """Read an id; raises ValueError, also for those that stand for something else in the tables."""
-    found = UUID(text)
-    if found in RESERVED_IDS:
-        raise ValueError
-    return found
-
-
-def _text(text: str) -> str:
-    if not 0 < len(text) <= _LONGEST_TEXT or "\0" in text or text in (*RESERVED_INITIATORS, EACH.value):
-        raise ValueError
-    return text
 
 
 def _measures(value: Any) -> tuple[str, ...]:
     """Each measure once, in the order of the table; those it does not have come behind."""
     # The framework takes a parameter that may be many values for one that is given many times.
     asked = {name for given in value for name in str(given).split(",")}
-    return (
-        *(name for name in JOBS.measure_columns if name in asked),
-        *sorted(asked - set(JOBS.measure_columns)),
-    )
+    known = JOBS.measure_columns
+    return (*(name for name in known if name in asked), *sorted(asked - set(known)))
 
 
 _A_MEASURE: Final = f"({'|'.join(JOBS.measure_columns)})"

@@ -89,18 +89,14 @@ def _of_http(request: Request, failure: Any) -> Response:
 
 
 def _of_parameters(request: Request, failure: Any) -> Response:
-    told = (f"{_name(error['loc'])}: {_complaint(error)}." for error in failure.errors())
+    told = []
+    for error in failure.errors():
+        _, *place = error["loc"]
+        name = str(place[0])[:_LONGEST_NAME] if place else "the query"
+        unknown = error["type"] == "extra_forbidden"
+        complaint = "There is no such parameter" if unknown else error["msg"].removeprefix("Value error, ")
+        told.append(f"{name}: {complaint}.")
     return _answered(HTTPStatus.UNPROCESSABLE_ENTITY, " ".join(told), request.url.path)
-
-
-def _name(place: tuple[Any, ...]) -> str:
-    return str(place[1])[:_LONGEST_NAME] if len(place) > 1 else "the query"
-
-
-def _complaint(error: Mapping[str, Any]) -> str:
-    if error["type"] == "extra_forbidden":
-        return "There is no such parameter"
-    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _answered(

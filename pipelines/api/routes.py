@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from fastapi import Query as Parameters
 
-from pipelines.api.auth import admitted, context_of, identified, require_own
+from pipelines.api.auth import admitted, context_of, require_own
 from pipelines.api.formats import Form, form_of, is_known, tag_of, written
 from pipelines.api.params import (
     BREAKDOWN_QUERIES,
@@ -41,13 +41,13 @@ from pipelines.subjects.jobs import JOBS
 router: Final = APIRouter(
     prefix="/v1/organizations/{organization_id}",
     tags=["one organization"],
-    dependencies=[Depends(identified), Depends(each_once)],
+    dependencies=[Depends(admitted), Depends(each_once)],
     responses=OF_A_TENANT,
 )
 definitions_router: Final = APIRouter(
     prefix="/v1",
     tags=["meanings"],
-    dependencies=[Depends(identified), Depends(each_once)],
+    dependencies=[Depends(admitted), Depends(each_once)],
     responses=OF_ANYBODY,
 )
 
@@ -58,53 +58,39 @@ _ORGANIZATION: Final = (
 KnownTags = Annotated[str | None, Header(description="The `ETag` of an answer that is still there.")]
 
 
-Respond = Callable[[FormQuery, Callable[[AnalyticsRepository, Completeness], Answer]], Response]
-
 # What is asked of a tenant's metrics, in the transaction of the request.
 Question = Callable[[Any, AnalyticsRepository, Completeness], Answer]
 
 
-def responder(
-    request: Request,
-    tenant: Annotated[Tenant, Depends(admitted)],
-    organization_id: Annotated[str, Path(description=_ORGANIZATION)],
-    if_none_match: KnownTags = None,
-) -> Respond:
-    """What answers a question of the tenant, or says that the answer is still the one that the caller has.
-
-    It raises `OrganizationNotVisible`, `DatabaseUnreachable`, and whatever the question does.
-    """
-
-    def respond(
-        query: FormQuery, question: Callable[[AnalyticsRepository, Completeness], Answer]
-    ) -> Response:
-        form, context = form_of(request, query), context_of(request)
-        with context.pool.reading_as(tenant) as connection:
-            metrics = AnalyticsRepository(connection, tenant, context.plan)
-            completeness = metrics.get_completeness()
-            if completeness is None:
-                raise OrganizationNotVisible
-            require_own(organization_id, tenant, completeness.organization_name)
-            # Whatever is written for the tenant moves its completeness.
-            asked = request.url.path, request.url.query, form
-            tag = tag_of(*asked, astuple(completeness), JOBS.definition(context.plan))
-            if is_known(tag, if_none_match):
-                return Response(status_code=304, headers={"ETag": tag})
-            answer = question(metrics, completeness)
-        return written(answer, form, request, tag)
-
-    return respond
-
-
 def _answers(path: str, asked: type[FormQuery], answer: type[Answer]) -> Callable[[Question], Question]:
-    """Serve a question under a path, by the parameters that it takes and the model of its answer."""
+    """Serve a question under a path, by the parameters that it takes and the model of its answer.
+
+    A caller who has the answer already is told so. It raises `OrganizationNotVisible`, `DatabaseUnreachable`,
+    and whatever the question does.
+    """
 
     def register(question: Question) -> Question:
         def endpoint(
-            respond: Annotated[Respond, Depends(responder)],
+            request: Request,
+            tenant: Annotated[Tenant, Depends(admitted)],
+            organization_id: Annotated[str, Path(description=_ORGANIZATION)],
             query: Annotated[asked, Parameters()],  # type: ignore[valid-type]
+            if_none_match: KnownTags = None,
         ) -> Response:
-            return respond(query, lambda metrics, completeness: question(query, metrics, completeness))
+            form, context = form_of(request, query), context_of(request)
+            with context.pool.reading_as(tenant) as connection:
+                metrics = AnalyticsRepository(connection, tenant, context.plan)
+                completeness = metrics.get_completeness()
+                if completeness is None:
+                    raise OrganizationNotVisible
+                require_own(organization_id, tenant, completeness.organization_name)
+                # Whatever is written for the tenant moves its completeness.
+                place, definition = (request.url.path, request.url.query), JOBS.definition(context.plan)
+                tag = tag_of(*place, form, astuple(completeness), definition)
+                if is_known(tag, if_none_match):
+                    return Response(status_code=304, headers={"ETag": tag})
+                found = question(query, metrics, completeness)
+            return written(found, form, request, tag)
 
         served = router.get(f"/{path}", name=path, description=question.__doc__, response_model=answer)
         served(endpoint)
@@ -117,15 +103,8 @@ def _answers(path: str, asked: type[FormQuery], answer: type[Answer]) -> Callabl
 def metrics(query: Any, metrics: AnalyticsRepository, _completeness: Completeness) -> Answer:
     """The stored rows of a period that begin in a range, page by page."""
     since, until = metrics.get_instants(query.since, query.until)
-    found = metrics.get_metrics(
-        period=query.period,
-        since=since,
-        until=until,
-        measures=query.measures,
-        after=query.after,
-        rows=query.limit + 1,
-        **_named(query),
-    )
+    page = {"measures": query.measures, "after": query.after, "rows": query.limit + 1}
+    found = metrics.get_metrics(period=query.period, since=since, until=until, **page, **_named(query))
     rows = found[: query.limit]
     return MetricsAnswer(
         period=query.period,

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from pipelines.postgres.tables import aggregate_metrics
 from pipelines.subjects.dimensions import Dimension
 from pipelines.subjects.jobs import JOBS
-from pipelines.subjects.measures import Kind, Measure
-from pipelines.subjects.rollup import GroupingSet, Period, RollupPlan
+from pipelines.subjects.measures import Kind
+from pipelines.subjects.rollup import Period, RollupPlan
 
 _PERIODS: Final = {
     Period.HOUR: "An hour in UTC.",
@@ -36,10 +36,6 @@ def _stored(column: str) -> Any:
     return Field(description=aggregate_metrics.c[column].comment)
 
 
-def _number(measure: Measure) -> type[int] | type[float]:
-    return int if measure.kind is Kind.COUNT else float
-
-
 class Answer(BaseModel):
     """An answer that is one line of a table, unless it says otherwise."""
 
@@ -55,9 +51,29 @@ class Answer(BaseModel):
 
 
 class Page(Answer):
-    """A part of what there is, as large as was asked for."""
+    """A part of what there is, as large as was asked for; its rows are in the field that comes last."""
 
     next: str | None = Field(description="The `after` of the page that follows; null on the last one.")
+
+    def columns(self) -> Sequence[str]:
+        """Of what a row is, and its figures."""
+        return list(self.row().model_fields)
+
+    def lines(self) -> Sequence[BaseModel]:
+        """The rows."""
+        found: Sequence[BaseModel] = getattr(self, self.rows_field())
+        return found
+
+    @classmethod
+    def rows_field(cls) -> str:
+        """The name of the field that has the rows."""
+        return list(cls.model_fields)[-1]
+
+    @classmethod
+    def row(cls) -> type[Answer]:
+        """The model of a row."""
+        model: type[Answer] = cls.model_fields[cls.rows_field()].annotation.__args__[0]  # type: ignore[union-attr]
+        return model
 
 
 def _field(type_: Any, description: str | None, **default: Any) -> tuple[Any, Any]:
@@ -85,7 +101,8 @@ _KEY: Final[dict[str, Any]] = {
     **{name: field for each in JOBS.dimensions for name, field in _said_of(each).items()},
 }
 _stored_figures: dict[str, Any] = {
-    each.name: _field(_number(each) | None, each.comment, default=None) for each in JOBS.measures
+    each.name: _field((int if each.kind is Kind.COUNT else float) | None, each.comment, default=None)
+    for each in JOBS.measures
 }
 MetricAnswer = create_model(
     "MetricAnswer",
@@ -106,10 +123,6 @@ class MetricsAnswer(Page):
     def columns(self) -> Sequence[str]:
         """The key of a row, and its figures."""
         return [*_KEY, *self.measures]
-
-    def lines(self) -> Sequence[BaseModel]:
-        """The rows."""
-        return self.rows
 
 
 # Sums of durations are stored to be added up, not told.
@@ -143,30 +156,10 @@ SummaryAnswer: type[Answer] = create_model(
 
 
 class Breakdown(Page):
-    """A page of rows over a range, in the field that comes last."""
+    """A page of rows over a range."""
 
     since: datetime
     until: datetime
-
-    def columns(self) -> Sequence[str]:
-        """Of what a row is, and its figures."""
-        return list(self.row().model_fields)
-
-    def lines(self) -> Sequence[BaseModel]:
-        """The rows."""
-        found: Sequence[BaseModel] = getattr(self, self.rows_field())
-        return found
-
-    @classmethod
-    def rows_field(cls) -> str:
-        """The name of the field that has the rows."""
-        return list(cls.model_fields)[-1]
-
-    @classmethod
-    def row(cls) -> type[Answer]:
-        """The model of a row."""
-        model: type[Answer] = cls.model_fields[cls.rows_field()].annotation.__args__[0]  # type: ignore[union-attr]
-        return model
 
 
 def _one_of(dimension: Dimension) -> type[Answer]:
@@ -268,11 +261,13 @@ def defined(plan: RollupPlan) -> DefinitionsAnswer:
         if value is not None
     )
     periods = (
-        PeriodAnswer(name=period, meaning=meaning, broken_down_by=_in_order(plan[period]))
+        PeriodAnswer(
+            name=period,
+            meaning=meaning,
+            broken_down_by=tuple(
+                tuple(name for name in JOBS.dimension_columns if name in chosen) for chosen in plan[period]
+            ),
+        )
         for period, meaning in _PERIODS.items()
     )
     return DefinitionsAnswer(measures=tuple(measures), sentinels=tuple(sentinels), periods=tuple(periods))
-
-
-def _in_order(sets: Sequence[GroupingSet]) -> tuple[tuple[str, ...], ...]:
-    return tuple(tuple(name for name in JOBS.dimension_columns if name in chosen) for chosen in sets)

@@ -48,8 +48,8 @@ def api_server(settings: Settings, host: str, port: int, *, dev: bool) -> Iterat
     """
     with needing_the_api():
         from pipelines.api.app import create_app
+        from pipelines.api.auth import signed, trust_of, trusting
         from pipelines.api.serving import serving
-        from pipelines.api.tokens import signed, trust_of, trusting
         from pipelines.query.pool import ReadingPool, reader_url
 
     secret, audience = secrets.token_urlsafe(32), settings.api_audience
@@ -134,7 +134,7 @@ def token(
 ) -> None:
     """Print a token for the HTTP API, signed with EXECMETRICS_API_SECRET; for development."""
     with needing_the_api():
-        from pipelines.api.tokens import signed
+        from pipelines.api.auth import signed
     from pipelines.postgres.connections import Run, open_databases
     from pipelines.runs.organizations import id_written, organizations_called, published
     from pipelines.settings import load_settings

@@ -1,6 +1,5 @@
 """One tenant's executions with the names of their workflows and clients, as they were last copied."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -60,7 +59,7 @@ class ExecutionMetadataRepository:
 
     def find_by_job(self, job_id: UUID, *, include_deleted: bool = False) -> ExecutionMetadata | None:
         """The execution, or None: absent, deleted, someone else's, or not copied yet."""
-        found = self._rows({"job_id": job_id, "include_deleted": include_deleted, "rows": 1})
+        found = self._rows(job_id=job_id, include_deleted=include_deleted, rows=1)
         return found[0] if found else None
 
     def find_recent(
@@ -79,20 +78,18 @@ class ExecutionMetadataRepository:
         """
         created_at, job_id = after or (None, None)
         return self._rows(
-            {
-                "workflow_id": workflow_id,
-                "client_id": client,
-                "status": status,
-                "include_deleted": include_deleted,
-                "after_created_at": created_at,
-                "after_job": job_id,
-                "rows": rows,
-            }
+            workflow_id=workflow_id,
+            client_id=client,
+            status=status,
+            include_deleted=include_deleted,
+            after_created_at=created_at,
+            after_job=job_id,
+            rows=rows,
         )
 
-    def _rows(self, values: Mapping[str, object]) -> tuple[ExecutionMetadata, ...]:
+    def _rows(self, **values: object) -> tuple[ExecutionMetadata, ...]:
         mine = {"organization_id": self._tenant.organization_id, "no_client": NO_CLIENT}
-        found = rows(self._connection, "tenant_metrics/execution_metadata", _ANY | dict(values) | mine)
+        found = rows(self._connection, "tenant_metrics/execution_metadata", _ANY | values | mine)
         return tuple(
             ExecutionMetadata(
                 **row | {"status": Status(row["status"]), "place": (row["place"], row["job_id"])}

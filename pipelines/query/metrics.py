@@ -9,8 +9,7 @@ from pipelines.calendars.moments import DayOrTime
 from pipelines.errors import ClientNotVisible, UnknownMeasure, WorkflowNotVisible
 from pipelines.postgres.connections import Connection
 from pipelines.postgres.subject_statements import every_values, figures_statement
-from pipelines.query.cover import Span
-from pipelines.query.ranges import Instants, Ranges, ordered
+from pipelines.query.ranges import Instants, Ranges, Span, ordered
 from pipelines.query.records import (
     EACH,
     Choice,

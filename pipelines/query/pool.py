@@ -4,8 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from threading import Lock
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from psycopg import IsolationLevel
 from psycopg.errors import DuplicateObject, UniqueViolation
@@ -48,11 +47,11 @@ _KEPT_S: Final = 1.0
 _READY_PATIENCE_S: Final = 3.0
 
 
-class ReadingPool:
+class ReadingPool(ConnectionPool[Connection]):
     """A pool that is open inside `with`, whether or not the database answers yet."""
 
     def __init__(self, url: str, settings: Settings) -> None:
-        self._pool = ConnectionPool(
+        super().__init__(
             for_drivers(url, settings),
             kwargs={
                 "application_name": "execmetrics serve",
@@ -68,15 +67,6 @@ class ReadingPool:
             timeout=_PATIENCE_S,
             open=False,
         )
-
-    def __enter__(self) -> Self:
-        self._pool.open()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._pool.close()
 
     @contextmanager
     def reading_as(self, tenant: Tenant) -> Iterator[Connection]:
@@ -103,7 +93,7 @@ class ReadingPool:
     def _lent(self) -> Iterator[Connection]:
         with answering(), ExitStack() as lent:
             try:
-                connection = lent.enter_context(self._pool.connection())
+                connection = lent.enter_context(self.connection())
             except (PoolTimeout, TooManyRequests) as refused:
                 raise DatabaseUnreachable from refused
             yield connection
@@ -158,7 +148,7 @@ class Readiness:
     def __init__(self, require: Callable[[], None]) -> None:
         self._require, self._asking = require, Lock()
         self._known_until = float("-inf")
-        self._failure: ExecutionMetricsError | None = None
+        self._failure: type[ExecutionMetricsError] | None = None
 
     def require(self) -> None:
         """Raise why no question can be answered, if so."""
@@ -166,16 +156,13 @@ class Readiness:
             raise DatabaseUnreachable
         try:
             if time.monotonic() >= self._known_until:
-                self._failure = self._ask()
+                self._failure = None
+                try:
+                    self._require()
+                except ExecutionMetricsError as failure:
+                    self._failure = type(failure)
                 self._known_until = time.monotonic() + _KEPT_S
+            if self._failure:
+                raise self._failure
         finally:
             self._asking.release()
-        if self._failure:
-            raise type(self._failure)
-
-    def _ask(self) -> ExecutionMetricsError | None:
-        try:
-            self._require()
-        except ExecutionMetricsError as failure:
-            return failure
-        return None

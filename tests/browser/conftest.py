@@ -2,7 +2,6 @@
 
 import gzip
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from csv import DictWriter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,23 +9,17 @@ from io import StringIO
 from pathlib import Path
 from uuid import UUID
 
-import psycopg
 import pytest
 from playwright.sync_api import BrowserContext
 
-from pipelines.api.app import create_app
+from pipelines.api.auth import signed
 from pipelines.api.serving import serving
-from pipelines.api.tokens import signed, trusting
 from pipelines.devtools.trace_import import import_trace
-from pipelines.postgres.connections import Databases, Run
-from pipelines.query.pool import ReadingPool
-from pipelines.runs.refresh import refresh
-from pipelines.settings import load_settings
-from tests.conftest import OWNER, Cluster, with_database, with_user
-from tests.postgres.api.conftest import AUDIENCE, SECRET, reading_role
+from tests.conftest import Cluster
+from tests.postgres.api.conftest import AUDIENCE, SECRET, opened, pipeline_for_many
 from tests.support.chromium import Watched, launched, watched
 from tests.support.places import TRACES
-from tests.support.planting import HOUR, MINUTE, Tenant, plant_jobs, plant_tenant
+from tests.support.planting import HOUR, MINUTE, Tenant
 from tests.support.trace_figures import Source, read_source, rows
 
 # Two hospitals of about as many orders: whoever sees the neighbour's sees wrong figures.
@@ -80,29 +73,16 @@ def service(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """A hospital and its neighbour, a tenant whose jobs complete these days, and one without any."""
     if not (TRACES / TRACE).is_dir():
         pytest.skip(f"the trace {TRACE} is not beside this repository")
-    server, name = cluster("embedded"), "seen_on_the_page"
-    with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE template_of_tests OWNER {OWNER} STRATEGY file_copy")
-    try:
-        url = with_user(with_database(server, name), OWNER)
-        databases, home = Databases(url, url), tmp_path_factory.mktemp("page")
-        settings = load_settings(database_url=url, source_url=url, home=home / "home")
-        part = home / "trace"
-        hostile = write_part(part)
-        import_trace(part, Run(databases, settings))
-        with psycopg.connect(url, autocommit=True) as source:
-            fresh, idle = plant_tenant(source, "Fresh"), plant_tenant(source, "Idle")
-            plant_jobs(source, fresh, these_days(fresh))
-        refresh(Run(databases, settings))
-        with ExitStack() as stack:
-            reader = stack.enter_context(reading_role(databases, settings))
-            pool = stack.enter_context(ReadingPool(reader, settings))
-            app = create_app(settings, pool, trusting(SECRET, AUDIENCE))
-            address = stack.enter_context(serving(app, "127.0.0.1", 0)).address
-            yield Service(address, part, read_source(part, HOSPITAL, ZONE), hostile, fresh, idle)
-    finally:
-        with psycopg.connect(server, autocommit=True) as admin:
-            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    part = tmp_path_factory.mktemp("page") / "trace"
+    hostile = write_part(part)
+    with pipeline_for_many(cluster, tmp_path_factory) as pipeline:
+        import_trace(part, pipeline.run)
+        fresh, idle = pipeline.plant_tenant("Fresh"), pipeline.plant_tenant("Idle")
+        pipeline.plant_jobs(fresh, these_days(fresh))
+        pipeline.refresh()
+        with opened(pipeline) as api, serving(api.client.app, "127.0.0.1", 0) as server:
+            source = read_source(part, HOSPITAL, ZONE)
+            yield Service(server.address, part, source, hostile, fresh, idle)
 
 
 @pytest.fixture

@@ -86,9 +86,23 @@ def test_keys_reach_everything_in_order(seen: Watched, service: Service) -> None
     assert [name for name, is_framed in walked if not is_framed] == []
 
 
-def test_the_skip_link_leads_to_the_figures(seen: Watched, service: Service) -> None:
-    """It is the first thing that a key reaches, and is seen then."""
+def test_the_page_has_an_outline_and_a_link_to_the_figures(seen: Watched, service: Service) -> None:
+    """One main part, one first heading, a name for every section; the first key shows the link."""
     page = seen.open(RANGE, service.token)
+    assert page.get_by_role("main").count() == page.get_by_role("banner").count() == 1
+    assert texts(page, "h1") == ["hospital 181"]
+    assert page.locator("section:visible").evaluate_all(
+        "all => all.map(each => document.getElementById(each.getAttribute('aria-labelledby')).textContent)"
+    ) == [
+        "The range as a whole",
+        "Executions over time",
+        "Duration over time",
+        "Workflows",
+        "Clients",
+        "Hours of the week",
+        "Initiators",
+        "About these figures",
+    ]
     skip = page.get_by_role("link", name="Skip to the figures")
     expect(skip).not_to_be_in_viewport()
 
@@ -153,26 +167,6 @@ def test_no_width_is_too_narrow(seen: Watched, service: Service) -> None:
         page.wait_for_function("width => document.documentElement.scrollWidth <= width", arg=width)
     hours = page.locator("#hours .scrolling")
     assert hours.evaluate("node => node.scrollWidth > node.clientWidth")
-
-
-def test_landmarks_and_headings_outline_the_page(seen: Watched, service: Service) -> None:
-    """One main part, one first heading, and a name for every section."""
-    page = seen.open(RANGE, service.token)
-
-    assert page.get_by_role("main").count() == page.get_by_role("banner").count() == 1
-    assert texts(page, "h1") == ["hospital 181"]
-    assert page.locator("section:visible").evaluate_all(
-        "all => all.map(each => document.getElementById(each.getAttribute('aria-labelledby')).textContent)"
-    ) == [
-        "The range as a whole",
-        "Executions over time",
-        "Duration over time",
-        "Workflows",
-        "Clients",
-        "Hours of the week",
-        "Initiators",
-        "About these figures",
-    ]
 
 
 def faults(page: Page) -> list[str]:

@@ -25,8 +25,13 @@ ENOUGH = 20
 
 
 def test_the_tiles_are_the_figures_of_the_source(seen: Watched, service: Service) -> None:
-    """Counts to the job, percentiles within the one percent that the page admits to, with their n."""
+    """Counts to the job, percentiles within the one percent that the page admits to, with their n.
+
+    61 days are compared with the 61 before them, and with nothing else.
+    """
     expected = service.source.of(FIRST, LAST)
+    before = service.source.of(FIRST - timedelta(days=61), FIRST - timedelta(days=1))
+    moved = 100 * (expected.total - before.total) / before.total
 
     page = seen.open(RANGE, service.token)
 
@@ -37,18 +42,7 @@ def test_the_tiles_are_the_figures_of_the_source(seen: Watched, service: Service
     for percentile in ("median", "p95"):
         tile = page.locator(f"#tile-{percentile}_duration_ms")
         expect(tile).to_contain_text(f"n = {len(expected.timed)} · ≈ within 1 %")
-
-
-def test_a_change_is_told_from_as_many_days_before(seen: Watched, service: Service) -> None:
-    """61 days are compared with the 61 before them, and with nothing else."""
-    before = service.source.of(FIRST - timedelta(days=61), FIRST - timedelta(days=1))
-    now = service.source.of(FIRST, LAST)
-    moved = 100 * (now.total - before.total) / before.total
-
-    page = seen.open(RANGE, service.token)
-
-    change = page.locator("#tile-total_executions .change")
-    expect(change).to_have_text(
+    expect(page.locator("#tile-total_executions .change")).to_have_text(
         f"{'▲ up' if moved > 0 else '▼ down'} {abs(moved):.1f} % from {before.total:,}"
     )
     expect(page.locator("#range-said")).to_have_text(
@@ -208,10 +202,17 @@ def test_pages_are_put_together(seen: Watched, service: Service) -> None:
     assert "name" not in saved
 
 
-def test_workflows_are_those_of_the_source(seen: Watched, service: Service) -> None:
-    """Each with its figures, the busiest first; sorting and searching are in the address."""
-    names = service.names("workflows")
-    expected = grouped(service.source.of(FIRST, LAST), lambda job: names[job.workflow])
+def test_breakdowns_are_those_of_the_source(seen: Watched, service: Service) -> None:
+    """Each with its figures, the busiest first; so are clients and initiators, of those with jobs no other.
+
+    The parts add up to the whole.
+    """
+    names, clients, whole = (
+        service.names("workflows"),
+        service.names("clients"),
+        service.source.of(FIRST, LAST),
+    )
+    expected = grouped(whole, lambda job: names[job.workflow])
 
     page = seen.open(RANGE, service.token)
     page.get_by_role("button", name=re.compile("^Show all")).first.click()
@@ -228,6 +229,15 @@ def test_workflows_are_those_of_the_source(seen: Watched, service: Service) -> N
     totals = [int(row[1]) for row in cells(page, "#workflows")]
     assert totals == sorted(totals, reverse=True)
     assert page.locator("#workflows svg.trend").count() == len(expected)
+    for panel, parts in (
+        ("#clients", grouped(whole, lambda job: clients[job.client])),
+        ("#initiators", grouped(whole, lambda job: job.initiator or "unknown")),
+    ):
+        found = {row[0]: row for row in cells(page, panel)}
+        assert {name: (int(row[1]), row[2]) for name, row in found.items()} == {
+            name: (figures.total, rate(figures)) for name, figures in parts.items()
+        }
+        assert sum(int(row[1]) for row in found.values()) == whole.total
 
 
 def test_the_table_is_sorted_and_searched(seen: Watched, service: Service) -> None:
@@ -251,29 +261,6 @@ def test_the_table_is_sorted_and_searched(seen: Watched, service: Service) -> No
     assert {name[:5] for name in texts(page, "#workflows tbody th")} == {"GTC 3"}
     page.locator("#search").fill("<b>")
     expect(page.locator("#workflows .below")).to_have_text("No workflow is called like “<b>”.")
-
-
-@pytest.mark.parametrize(
-    ("panel", "of"),
-    [
-        ("clients", lambda job, names: names[job.client]),
-        ("initiators", lambda job, _names: job.initiator or "unknown"),
-    ],
-)
-def test_a_breakdown_is_that_of_the_source(
-    seen: Watched, service: Service, panel: str, of: Callable[[Job, dict[str, str]], str]
-) -> None:
-    """Every client and initiator with jobs, and no other; the parts add up to the whole."""
-    names, whole = service.names("clients"), service.source.of(FIRST, LAST)
-    expected = grouped(whole, lambda job: of(job, names))
-
-    page = seen.open(RANGE, service.token)
-
-    found = {row[0]: row for row in cells(page, f"#{panel}")}
-    assert {name: (int(row[1]), row[2]) for name, row in found.items()} == {
-        name: (figures.total, rate(figures)) for name, figures in expected.items()
-    }
-    assert sum(int(row[1]) for row in found.values()) == whole.total
 
 
 def test_hours_of_the_week_go_by_local_clocks(seen: Watched, service: Service) -> None:

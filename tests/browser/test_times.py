@@ -14,7 +14,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from pipelines.calendars.moments import WallClock
 from pipelines.errors import RangeNotStored
-from pipelines.query.cover import Cover
+from pipelines.query.ranges import Cover
 from pipelines.subjects.rollup import Period
 from tests.browser.conftest import ZONE, Service, token_of
 from tests.browser.test_figures import cells

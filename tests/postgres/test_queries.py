@@ -7,10 +7,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pipelines.postgres.connections import Databases, Run
-from pipelines.runs.refresh import reconcile, refresh
-from pipelines.settings import Settings, load_settings
-from tests.support.planting import DAY, MINUTE, NOON, Tenant, plant_jobs, plant_tenant
+from pipelines.postgres.connections import Databases
+from pipelines.settings import load_settings
+from tests.support.pipeline import Pipeline
+from tests.support.planting import DAY, MINUTE, NOON, Tenant
 from tests.support.sampling import EVERYTHING
 
 # What the server writes for a simple and for a prepared statement; its log is the honest witness.
@@ -53,47 +53,35 @@ def statements_of_four_passes(
 ) -> dict[str, int]:
     """Run four passes over so many organizations and count the statements that one side received."""
     databases = Databases(analytics_url=create_database(), source_url=create_database())
-    settings = load_settings(home=home)
     with (
         psycopg.connect(databases.source_url, autocommit=True) as source,
-        psycopg.connect(
-            databases.source_url if side == "source" else databases.analytics_url, autocommit=True
-        ) as observed,
+        psycopg.connect(databases.analytics_url, autocommit=True) as analytics,
     ):
-        tenants = [plant_tenant(source, workflows=1, clients=1) for _ in range(organizations)]
-        plant_one_each(source, tenants, 0)
-        log = log_of(observed)
-        watch(observed, "all")
-        counts = {}
-        before = count(log)
-        for name, run in passes(databases, settings).items():
-            if name == "all changed":
-                watch(observed, "none")
-                plant_one_each(source, tenants, 1)
-                watch(observed, "all")
+        pipeline = Pipeline(databases, load_settings(home=home), source, analytics)
+        observed = source if side == "source" else analytics
+        log, counts = log_of(observed), {}
+        tenants = [pipeline.plant_tenant(workflows=1, clients=1) for _ in range(organizations)]
+        for name, day, run in (
+            ("first", 0, pipeline.refresh),
+            ("all changed", 1, pipeline.refresh),
+            ("none changed", None, pipeline.refresh),
+            ("reconcile", None, lambda: pipeline.reconcile(since=NOON - DAY, until=NOON + 9 * DAY)),
+        ):
+            if day is not None:
+                plant_one_each(pipeline, tenants, day)
+            watch(observed, "all")
             before = count(log)
             run()
             counts[name] = count(log) - before
-        watch(observed, "none")
+            watch(observed, "none")
     return counts
 
 
-def passes(databases: Databases, settings: Settings) -> dict[str, Callable[[], object]]:
-    """What is counted, in this order."""
-    return {
-        "first": lambda: refresh(Run(databases, settings)),
-        "all changed": lambda: refresh(Run(databases, settings)),
-        "none changed": lambda: refresh(Run(databases, settings)),
-        "reconcile": lambda: reconcile(Run(databases, settings), since=NOON - DAY, until=NOON + 9 * DAY),
-    }
-
-
-def plant_one_each(source: psycopg.Connection, tenants: list[Tenant], day: int) -> None:
-    """Insert a good and an anomalous job for each tenant, by a session that is not watched."""
-    source.execute("SET log_statement = 'none'")
+def plant_one_each(pipeline: Pipeline, tenants: list[Tenant], day: int) -> None:
+    """Insert a good and an anomalous job for each tenant."""
     for tenant in tenants:
         ended = {"completed_at": NOON + day * DAY}
-        plant_jobs(source, tenant, [ended, ended | {"started_at": NOON + day * DAY + MINUTE}])
+        pipeline.plant_jobs(tenant, [ended, ended | {"started_at": NOON + day * DAY + MINUTE}])
 
 
 def watch(observed: psycopg.Connection, what: str) -> None:

@@ -1,7 +1,7 @@
 """What a tenant is answered is what plain SQL says of its own jobs, over any range that is allowed."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -9,7 +9,6 @@ from functools import partial
 from itertools import product
 from random import Random
 from typing import Any
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import psycopg
@@ -25,25 +24,23 @@ from pipelines.errors import (
     UnknownMeasure,
     WorkflowNotVisible,
 )
-from pipelines.postgres.connections import Databases, Run
+from pipelines.postgres.connections import Databases
 from pipelines.query.metrics import AnalyticsRepository
 from pipelines.query.records import EACH, RangeFigures
 from pipelines.query.tenant import admit, reading_as
-from pipelines.runs.maintenance import retain
-from pipelines.runs.refresh import refresh
-from pipelines.settings import Settings, load_settings
 from pipelines.subjects.dimensions import NO_CLIENT
 from pipelines.subjects.rollup import Period
 from tests.conftest import Cluster, CreateDatabase
+from tests.postgres.api.conftest import pipeline_for_many
 from tests.support.oracle import ALL
-from tests.support.planting import DAY, HOUR, MINUTE, NOON, Tenant, cells, new_id, plant_jobs, plant_tenant
+from tests.support.pipeline import Pipeline
+from tests.support.planting import DAY, HOUR, MINUTE, NOON, Tenant, new_id
+from tests.support.query_plans import Recorded
 from tests.support.sampling import EVERYTHING
 
 JOBS = 150
 
 ZONES = ["UTC", "America/New_York", "Asia/Kolkata", "Pacific/Chatham"]
-
-Tenants = dict[str, Tenant]
 
 # What is true of a range, said of the source alone.
 TRUTH = """
@@ -61,9 +58,9 @@ TRUTH = """
     ) AS jobs
     WHERE
         organization_id = %(organization)s AND completed_at >= %(since)s AND completed_at < %(until)s
-        AND (%(workflow)s::uuid IS NULL OR workflow_id = %(workflow)s)
-        AND (%(client)s::uuid IS NULL OR coalesce(client_id, %(no_client)s) = %(client)s)
-        AND (%(initiator)s::text IS NULL OR coalesce(initiator_type, 'unknown') = %(initiator)s)
+        AND (%(workflow_id)s::uuid IS NULL OR workflow_id = %(workflow_id)s)
+        AND (%(client_id)s::uuid IS NULL OR coalesce(client_id, %(no_client)s) = %(client_id)s)
+        AND (%(initiator_type)s::text IS NULL OR coalesce(initiator_type, 'unknown') = %(initiator_type)s)
 """
 
 NOT_VISIBLE = {"workflow_id": WorkflowNotVisible, "client_id": ClientNotVisible}
@@ -72,95 +69,106 @@ DIMENSIONS = ("workflow_id", "client_id", "initiator_type")
 
 
 @dataclass(frozen=True)
-class Planted:
+class World:
     """A database whose jobs are in its aggregates, and its tenants by their zone."""
 
-    url: str
-    tenants: Tenants
+    pipeline: Pipeline
+    tenants: dict[str, Tenant]
+
+    @contextmanager
+    def reading(self, tenant: Tenant) -> Iterator[AnalyticsRepository]:
+        """A tenant's repository."""
+        identity, url = admit(tenant.organization), self.pipeline.databases.analytics_url
+        with reading_as(url, self.pipeline.settings, identity) as connection:
+            yield AnalyticsRepository(connection, identity)
+
+    def truth(self, tenant: Tenant, since: datetime, until: datetime, **named: Any) -> dict[str, Any]:
+        """What the source says of a range, of the dimensions that are named by their columns."""
+        values = {"organization": tenant.organization, "since": since, "until": until, "no_client": NO_CLIENT}
+        values |= dict.fromkeys(DIMENSIONS) | named
+        with self.pipeline.source.cursor(row_factory=dict_row) as cursor:
+            found = cursor.execute(TRUTH, values).fetchone()
+        assert found
+        return found
+
+    def compare(
+        self,
+        metrics: AnalyticsRepository,
+        tenant: Tenant,
+        since: datetime,
+        until: datetime,
+        *,
+        exact: bool | None = None,
+        **named: Any,
+    ) -> tuple[RangeFigures, dict[str, Any]]:
+        """The figures of a range and the truth, once compared: percentiles too, if exact or close."""
+        found = metrics.get_total(since=since, until=until, **named)
+        true = self.truth(tenant, since, until, **named)
+        assert_counted(found, true, (named, since, until))
+        if exact is not None:
+            assert_percentiles(found, true, (named, since, until), exact=exact)
+        return found, true
 
 
 @pytest.fixture(scope="module")
-def planted(
-    cluster: Cluster, create_shared_database: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
-) -> Planted:
+def planted(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """An organization in each zone with jobs in three months, each with three neighbours; refreshed."""
-    url, chance = create_shared_database(cluster("embedded")), Random(4)
-    found = {}
-    with psycopg.connect(url, autocommit=True) as source:
+    chance, found = Random(4), {}
+    with pipeline_for_many(cluster, tmp_path_factory) as pipeline:
         for zone in ZONES:
-            found[zone] = tenant = plant_tenant(source, f"Acme of {zone}", workflows=3)
-            source.execute(
-                "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s",
-                [zone, tenant.organization],
-            )
-            plant_jobs(source, tenant, [any_job(tenant, chance) for _ in range(JOBS)])
-    refresh(Run(Databases(url, url), load_settings(database_url=url, home=tmp_path_factory.mktemp("home"))))
-    return Planted(url, found)
+            found[zone] = tenant = pipeline.plant_tenant(f"Acme of {zone}", workflows=3)
+            pipeline.live_in(tenant, zone)
+            pipeline.plant_jobs(tenant, [any_job(tenant, chance) for _ in range(JOBS)])
+        pipeline.refresh()
+        # A database to which somebody is connected cannot be copied.
+        pipeline.source.close()
+        yield World(pipeline, found)
 
 
 @pytest.fixture
-def tenants(planted: Planted) -> dict[str, Tenant]:
-    """The tenants of the planted database."""
-    return planted.tenants
-
-
-@pytest.fixture
-def databases(request: pytest.FixtureRequest, planted: Planted, create_database: CreateDatabase) -> Databases:
+def databases(request: pytest.FixtureRequest, planted: World, create_database: CreateDatabase) -> Databases:
     """The planted database, or a copy of it for a test that changes something."""
-    url = planted.url
+    url = planted.pipeline.databases.analytics_url
     if request.node.get_closest_marker("changes_the_planted"):
         url = create_database(conninfo_to_dict(url)["dbname"])
     return Databases(url, url)
 
 
 @pytest.fixture
-def repository(databases: Databases, settings: Settings) -> Iterator[Callable[[Tenant], Any]]:
-    """A function that opens a tenant's repository."""
-
-    @contextmanager
-    def opened(tenant: Tenant) -> Iterator[AnalyticsRepository]:
-        identity = admit(tenant.organization)
-        with reading_as(databases.analytics_url, settings, identity) as connection:
-            yield AnalyticsRepository(connection, identity)
-
-    return opened
+def world(pipeline: Pipeline, planted: World) -> World:
+    """The same, and its tenants."""
+    return World(pipeline, planted.tenants)
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_counts_and_means_of_any_hours_are_those_of_the_jobs(
-    zone: str, tenants: Tenants, repository: Any, source: psycopg.Connection
-) -> None:
+def test_counts_and_means_of_any_hours_are_those_of_the_jobs(zone: str, world: World) -> None:
     """From hour to hour, for the whole tenant and for each workflow, across days, weeks and months."""
-    chance, tenant = Random(zone), tenants[zone]
-    with repository(tenant) as metrics:
+    chance, tenant = Random(zone), world.tenants[zone]
+    with world.reading(tenant) as metrics:
         for _ in range(12):
             since = NOON + chance.randrange(-24 * 40, 24 * 40) * HOUR
             until = since + chance.choice([1, 7, 30, 24 * 7, 24 * 31, 24 * 80]) * HOUR
             for workflow in (None, *tenant.workflows):
-                asked(metrics, source, tenant, since, until, workflow_id=workflow)
+                world.compare(metrics, tenant, since, until, workflow_id=workflow)
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_any_days_are_told_by_two_dimensions(
-    zone: str, tenants: Tenants, repository: Any, source: psycopg.Connection
-) -> None:
+def test_any_days_are_told_by_two_dimensions(zone: str, world: World) -> None:
     """From one local midnight to another, the figures of each pair are those of its jobs."""
-    chance, tenant, clocks = Random(zone), tenants[zone], ZoneInfo(zone)
-    with repository(tenant) as metrics:
+    chance, tenant, clocks = Random(zone), world.tenants[zone], ZoneInfo(zone)
+    with world.reading(tenant) as metrics:
         for named in combinations(tenant, 2):
             first = date(2023, 12, 25) + chance.randrange(40) * DAY
             last = first + chance.choice([1, 2, 6, 7, 30, 45]) * DAY
             since, until = (datetime(*day.timetuple()[:3], tzinfo=clocks) for day in (first, last))
             exact = last - first == DAY or (last - first == 7 * DAY and first.weekday() == 0)
-            asked(metrics, source, tenant, since, until, exact=exact, **named)
+            world.compare(metrics, tenant, since, until, exact=exact, **named)
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_weeks_and_months_are_told_by_three_dimensions(
-    zone: str, tenants: Tenants, repository: Any, source: psycopg.Connection
-) -> None:
+def test_weeks_and_months_are_told_by_three_dimensions(zone: str, world: World) -> None:
     """Counts and means of any; percentiles of one, and of more none at all rather than wrong ones."""
-    tenant, clocks = tenants[zone], ZoneInfo(zone)
+    tenant, clocks = world.tenants[zone], ZoneInfo(zone)
     week, month = datetime(2024, 1, 29, tzinfo=clocks), datetime(2024, 1, 1, tzinfo=clocks)
     ranges = [
         (week, datetime(2024, 2, 5, tzinfo=clocks), True),
@@ -169,9 +177,9 @@ def test_weeks_and_months_are_told_by_three_dimensions(
         (month, datetime(2024, 3, 1, tzinfo=clocks), False),
     ]
     timed = 0
-    with repository(tenant) as metrics:
+    with world.reading(tenant) as metrics:
         for (since, until, exact), named in product(ranges, combinations(tenant, 3)):
-            found, true = asked(metrics, source, tenant, since, until, exact=exact or None, **named)
+            found, true = world.compare(metrics, tenant, since, until, exact=exact or None, **named)
             if not exact:
                 timed += true["timed"]
                 assert figures_of(found) == [None] * 4
@@ -181,11 +189,9 @@ def test_weeks_and_months_are_told_by_three_dimensions(
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_percentiles_are_exact_for_what_is_stored_and_close_otherwise(
-    zone: str, tenants: Tenants, repository: Any, source: psycopg.Connection
-) -> None:
+def test_percentiles_are_exact_for_what_is_stored_and_close_otherwise(zone: str, world: World) -> None:
     """One bucket's are the stored ones; over others the answer says how far off it may be, and is not."""
-    tenant, clocks = tenants[zone], ZoneInfo(zone)
+    tenant, clocks = world.tenants[zone], ZoneInfo(zone)
     midnight = datetime(2024, 2, 5, tzinfo=clocks)
     buckets = [
         (NOON, NOON + HOUR),
@@ -199,27 +205,25 @@ def test_percentiles_are_exact_for_what_is_stored_and_close_otherwise(
         (NOON - 3 * HOUR, NOON + 900 * HOUR),
         (NOON - 5 * HOUR, NOON - 4 * HOUR + 24 * HOUR),
     ]
-    with repository(tenant) as metrics:
+    with world.reading(tenant) as metrics:
         for (since, until), workflow in product(buckets + others, (None, tenant.workflows[0])):
             exact = (since, until) in buckets
-            asked(metrics, source, tenant, since, until, exact=exact, workflow_id=workflow)
+            world.compare(metrics, tenant, since, until, exact=exact, workflow_id=workflow)
 
 
 @pytest.mark.changes_the_planted
-def test_missing_histograms_are_not_made_up_for(
-    tenants: Tenants, repository: Any, analytics: psycopg.Connection
-) -> None:
+def test_missing_histograms_are_not_made_up_for(world: World) -> None:
     """While some cells are of an older definition, no percentile is told of the jobs of the others."""
-    tenant = tenants["UTC"]
+    tenant = world.tenants["UTC"]
     asked = {"since": NOON - 3 * HOUR, "until": NOON + 900 * HOUR}
-    changed = analytics.execute(
+    changed = world.pipeline.analytics.execute(
         "UPDATE analytics.aggregate_metrics SET histogram_buckets = NULL, histogram_counts = NULL"
         " WHERE organization_id = %s AND histogram_counts IS NOT NULL"
         " AND period_start >= %s AND period_start < %s AND workflow_id IN (%s, %s)",
         [tenant.organization, asked["since"], asked["until"], ALL, tenant.workflows[0]],
     ).rowcount
 
-    with repository(tenant) as metrics:
+    with world.reading(tenant) as metrics:
         one = metrics.get_total(**asked)
         rows = {each.which: each for each in metrics.get_breakdown("workflow_id", **asked)}
 
@@ -234,27 +238,22 @@ def test_missing_histograms_are_not_made_up_for(
 
 @pytest.mark.changes_the_planted
 @pytest.mark.parametrize("kind", ["workflow", "client"])
-def test_every_workflow_and_client_is_told_with_its_name(
-    kind: str,
-    tenants: Tenants,
-    repository: Any,
-    source: psycopg.Connection,
-    databases: Databases,
-    settings: Settings,
-) -> None:
+def test_every_workflow_and_client_is_told_with_its_name(kind: str, world: World) -> None:
     """The slowest first, the idle last, no deleted or foreign one; jobs without a client have a row, too."""
-    tenant = tenants["UTC"]
+    tenant = world.tenants["UTC"]
     *used, gone = getattr(tenant, f"{kind}s")
     idle = new_id()
-    source.execute(
+    world.pipeline.source.execute(
         f"INSERT INTO orchestration.{kind}s (id, organization_id, name) VALUES (%s, %s, 'Idle')",
         [idle, tenant.organization],
     )
-    source.execute(f"UPDATE orchestration.{kind}s SET deleted_at = now() WHERE id = %s", [gone])
-    refresh(Run(databases, settings))
+    world.pipeline.source.execute(
+        f"UPDATE orchestration.{kind}s SET deleted_at = now() WHERE id = %s", [gone]
+    )
+    world.pipeline.refresh()
     since, until = NOON - 20 * DAY, NOON + 20 * DAY
 
-    with repository(tenant) as metrics:
+    with world.reading(tenant) as metrics:
         ask = partial(metrics.get_breakdown, f"{kind}_id")
         found, later = ask(since=since, until=until), ask(since=until + 280 * DAY, until=until + 281 * DAY)
 
@@ -266,45 +265,41 @@ def test_every_workflow_and_client_is_told_with_its_name(
     assert (found[-1]["success_rate_pct"], found[-1]["median_duration_ms"]) == (None, None)
     assert_slowest_first(found)
     for each in found[:-1]:
-        true = truth(source, tenant, since, until, **{kind: each.which})
+        true = world.truth(tenant, since, until, **{f"{kind}_id": each.which})
         assert_counted(each, true, each.name)
         assert_percentiles(each, true, each.name, exact=False)
         assert each["success_rate_pct"] == pytest.approx(100 * true["completed"] / true["total"])
     assert {each.which: each["total_executions"] for each in later} == dict.fromkeys(names, 0)
 
 
-def test_every_initiator_is_told_that_started_a_job(
-    tenants: Tenants, repository: Any, source: psycopg.Connection
-) -> None:
+def test_every_initiator_is_told_that_started_a_job(world: World) -> None:
     """The slowest first, `unknown` among them; where nothing was started there is none."""
-    tenant = tenants["Pacific/Chatham"]
+    tenant = world.tenants["Pacific/Chatham"]
     since, until = NOON - 20 * DAY, NOON + 20 * DAY
 
-    with repository(tenant) as metrics:
+    with world.reading(tenant) as metrics:
         found = metrics.get_breakdown("initiator_type", since=since, until=until)
         later = metrics.get_breakdown("initiator_type", since=NOON + 300 * DAY, until=NOON + 301 * DAY)
 
     assert {each.which for each in found} == set(INITIATORS)
     assert_slowest_first(found)
     for each in found:
-        true = truth(source, tenant, since, until, initiator=each.which)
+        true = world.truth(tenant, since, until, initiator_type=each.which)
         assert_counted(each, true, each.which)
         assert_percentiles(each, true, each.which, exact=False)
     assert later == ()
 
 
-def test_each_is_told_of_a_part_of_the_jobs(
-    tenants: Tenants, repository: Any, source: psycopg.Connection
-) -> None:
+def test_each_is_told_of_a_part_of_the_jobs(world: World) -> None:
     """Workflows of one client, clients of one initiator and so on: each row is that of the jobs of both."""
-    tenant, clocks = tenants["America/New_York"], ZoneInfo("America/New_York")
+    tenant, clocks = world.tenants["America/New_York"], ZoneInfo("America/New_York")
     since, until = datetime(2024, 1, 1, tzinfo=clocks), datetime(2024, 3, 1, tzinfo=clocks)
     listed = {
         "workflow_id": set(tenant.workflows),
         "client_id": {*tenant.clients, NO_CLIENT},
         "initiator_type": set(INITIATORS),
     }
-    with repository(tenant) as metrics:
+    with world.reading(tenant) as metrics:
         for (kind, every), dimensions in product(listed.items(), (1, 2)):
             for named in combinations(tenant, dimensions):
                 if named.pop(kind) is not None:
@@ -315,7 +310,7 @@ def test_each_is_told_of_a_part_of_the_jobs(
                 by_key = {each.which: each for each in found}
                 assert by_key.keys() <= every
                 for key in every:
-                    true = truth(source, tenant, since, until, **by_truth(named | {kind: key}))
+                    true = world.truth(tenant, since, until, **named | {kind: key})
                     if key not in by_key:
                         assert true["total"] == 0
                         continue
@@ -327,19 +322,17 @@ def test_each_is_told_of_a_part_of_the_jobs(
 
 
 @pytest.mark.changes_the_planted
-def test_who_is_no_workflow_or_client_of_the_tenant_is_not_visible(
-    tenants: Tenants,
-    repository: Any,
-    source: psycopg.Connection,
-    databases: Databases,
-    settings: Settings,
-) -> None:
+def test_who_is_no_workflow_or_client_of_the_tenant_is_not_visible(world: World) -> None:
     """Another tenant's, a deleted one and one that never was are the same, to the letter."""
-    tenant, neighbour = tenants["UTC"], tenants["Asia/Kolkata"]
+    tenant, neighbour = world.tenants["UTC"], world.tenants["Asia/Kolkata"]
     workflow, client = tenant.workflows[2], tenant.clients[1]
-    source.execute("UPDATE orchestration.workflows SET deleted_at = now() WHERE id = %s", [workflow])
-    source.execute("UPDATE orchestration.clients SET deleted_at = now() WHERE id = %s", [client])
-    refresh(Run(databases, settings))
+    world.pipeline.source.execute(
+        "UPDATE orchestration.workflows SET deleted_at = now() WHERE id = %s", [workflow]
+    )
+    world.pipeline.source.execute(
+        "UPDATE orchestration.clients SET deleted_at = now() WHERE id = %s", [client]
+    )
+    world.pipeline.refresh()
     day = {"since": NOON.replace(hour=0), "until": NOON.replace(hour=0) + DAY}
     said = defaultdict(set)
     for name, absent, dimensions in (
@@ -347,7 +340,7 @@ def test_who_is_no_workflow_or_client_of_the_tenant_is_not_visible(
         ("client_id", client, ("workflow_id", "initiator_type")),
     ):
         foreign = neighbour.workflows[0] if name == "workflow_id" else neighbour.clients[0]
-        with repository(tenant) as metrics:
+        with world.reading(tenant) as metrics:
             for each, by in product((foreign, absent, new_id()), (None, *dimensions)):
                 ask = partial(metrics.get_breakdown, by) if by else metrics.get_total
                 with pytest.raises(NOT_VISIBLE[name]) as refused:
@@ -357,13 +350,11 @@ def test_who_is_no_workflow_or_client_of_the_tenant_is_not_visible(
     assert {name: len(words) for name, words in said.items()} == {"workflow_id": 1, "client_id": 1}
 
 
-def test_stored_rows_are_told_without_sentinels(
-    tenants: Tenants, repository: Any, analytics: psycopg.Connection
-) -> None:
+def test_stored_rows_are_told_without_sentinels(world: World) -> None:
     """All together is None, jobs without a client are said to be, and a page goes on where the last ended."""
-    tenant = tenants["America/New_York"]
+    tenant = world.tenants["America/New_York"]
     asked = {"period": Period.MONTH, "since": NOON - 99 * DAY, "until": NOON + 99 * DAY}
-    with repository(tenant) as metrics:
+    with world.reading(tenant) as metrics:
         by_client = metrics.get_metrics(**asked, workflow_id=EACH, client_id=EACH, initiator_type=None)
         totals = metrics.get_metrics(**asked, measures=["total_executions"])
         none = metrics.get_metrics(**asked, client_id=NO_CLIENT)
@@ -373,7 +364,7 @@ def test_stored_rows_are_told_without_sentinels(
         after = (last["period_start"], last["workflow_id"], client, "all")
         rest = metrics.get_metrics(**asked, workflow_id=EACH, client_id=EACH, after=after)
 
-    stored = cells(analytics, tenant.organization)
+    stored = world.pipeline.cells(tenant.organization)
     assert {
         (
             row["period_start"],
@@ -398,9 +389,9 @@ def test_stored_rows_are_told_without_sentinels(
     assert first + rest == by_client
 
 
-def test_what_is_not_stored_is_refused_in_a_sentence(tenants: Tenants, repository: Any) -> None:
+def test_what_is_not_stored_is_refused_in_a_sentence(world: World) -> None:
     """Half an hour, a range without extent or zone, a measure that nobody keeps."""
-    with repository(tenants["UTC"]) as metrics:
+    with world.reading(world.tenants["UTC"]) as metrics:
         with pytest.raises(RangeNotStored, match="whole UTC hours, whole days and weeks and months"):
             metrics.get_total(since=NOON + 30 * MINUTE, until=NOON + 9 * HOUR)
         some_hours = {"since": NOON, "until": NOON + 9 * HOUR}
@@ -421,16 +412,14 @@ def test_what_is_not_stored_is_refused_in_a_sentence(tenants: Tenants, repositor
 
 
 @pytest.mark.changes_the_planted
-def test_hours_that_were_removed_are_not_taken_for_none(
-    tenants: Tenants, repository: Any, databases: Databases, settings: Settings
-) -> None:
+def test_hours_that_were_removed_are_not_taken_for_none(world: World) -> None:
     """No row is told and no zero, but since when hours are kept; days are as they were."""
-    tenant, kept_since = tenants["UTC"], (NOON - DAY).replace(hour=0)
-    retain(Run(databases, settings.model_copy(update={"keep_hours": DAY})), now=NOON)
+    tenant, kept_since = world.tenants["UTC"], (NOON - DAY).replace(hour=0)
+    world.pipeline.having(keep_hours=DAY).retain(now=NOON)
     before, after = ({"since": at, "until": at + HOUR} for at in (kept_since - HOUR, kept_since))
     day = NOON.replace(hour=0) - 3 * DAY
 
-    with repository(tenant) as metrics:
+    with world.reading(tenant) as metrics:
         for ask in (
             metrics.get_total,
             lambda **range_: metrics.get_breakdown("workflow_id", **range_),
@@ -442,10 +431,10 @@ def test_hours_that_were_removed_are_not_taken_for_none(
         assert metrics.get_total(since=day, until=day + 2 * DAY)["total_executions"] > 0
 
 
-def test_nobody_sees_a_neighbour_whatever_is_asked(tenants: Tenants, repository: Any) -> None:
+def test_nobody_sees_a_neighbour_whatever_is_asked(world: World) -> None:
     """Each question of each tenant counts its own jobs; names and completeness are its own."""
-    for tenant in tenants.values():
-        with repository(tenant) as metrics:
+    for tenant in world.tenants.values():
+        with world.reading(tenant) as metrics:
             whole = {"since": NOON - 99 * DAY, "until": NOON + 99 * DAY}
             hours = {end: at.replace(minute=0) for end, at in whole.items()}
             workflows = metrics.get_breakdown("workflow_id", **hours)
@@ -457,15 +446,15 @@ def test_nobody_sees_a_neighbour_whatever_is_asked(tenants: Tenants, repository:
         assert {each.which for each in clients} == {*tenant.clients, NO_CLIENT}
         assert total["total_executions"] == JOBS
         assert complete
-        (zone,) = (zone for zone, each in tenants.items() if each == tenant)
+        (zone,) = (zone for zone, each in world.tenants.items() if each == tenant)
         assert (complete.time_zone, complete.organization_name) == (zone, f"Acme of {zone}")
 
 
-def test_one_who_was_never_published_has_nothing(repository: Any) -> None:
+def test_one_who_was_never_published_has_nothing(world: World) -> None:
     """No row is no error: zero jobs, no names, and completeness of nothing."""
     asked = {"since": NOON, "until": NOON + DAY}
 
-    with repository(Tenant(new_id(), (), ())) as metrics:
+    with world.reading(Tenant(new_id(), (), ())) as metrics:
         stats = metrics.get_total(**asked)
         shown = [metrics.get_breakdown(each, **asked) for each in DIMENSIONS]
         complete = metrics.get_completeness()
@@ -476,31 +465,30 @@ def test_one_who_was_never_published_has_nothing(repository: Any) -> None:
 
 @pytest.mark.changes_the_planted
 @pytest.mark.parametrize("many", [1, 1_000 if EVERYTHING else 100])
-def test_many_are_asked_for_in_one_query(
-    many: int, databases: Databases, settings: Settings, source: psycopg.Connection, repository: Any
-) -> None:
+def test_many_are_asked_for_in_one_query(many: int, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many there are: no workflow, client or initiator costs a query of its own, and no name."""
-    tenant = plant_tenant(source, workflows=many, clients=many)
+    tenant = world.pipeline.plant_tenant(workflows=many, clients=many)
     types = [f"Type {number}" for number in range(many)]
     each = zip(tenant.workflows, tenant.clients, types, strict=True)
-    plant_jobs(source, tenant, [dict(zip(DIMENSIONS, values, strict=True)) for values in each])
-    refresh(Run(databases, settings))
+    world.pipeline.plant_jobs(tenant, [dict(zip(DIMENSIONS, values, strict=True)) for values in each])
+    world.pipeline.refresh()
     asked = {"since": NOON - DAY, "until": NOON + DAY}
 
-    with repository(tenant) as metrics:
+    with world.reading(tenant) as metrics:
         metrics.get_total(**asked)
-        with counted(metrics._connection) as statements:
-            found = [metrics.get_breakdown(each, **asked) for each in DIMENSIONS]
-            metrics.get_total(**asked, workflow_id=tenant.workflows[0])
-            metrics.get_total(**asked, client_id=tenant.clients[0])
+        monkeypatch.setattr(metrics._connection, "cursor_factory", Recorded)
+        monkeypatch.setattr(Recorded, "told", [])
+        found = [metrics.get_breakdown(each, **asked) for each in DIMENSIONS]
+        metrics.get_total(**asked, workflow_id=tenant.workflows[0])
+        metrics.get_total(**asked, client_id=tenant.clients[0])
 
     assert [len(rows) for rows in found] == [many] * 3
-    assert statements == [5]
+    assert len(Recorded.told) == 5
 
 
-def test_the_drivers_words_stay_behind(tenants: Tenants, repository: Any) -> None:
+def test_the_drivers_words_stay_behind(world: World) -> None:
     """What went wrong in the database is for its operator, not for whoever asked."""
-    with repository(tenants["UTC"]) as metrics:
+    with world.reading(world.tenants["UTC"]) as metrics:
         metrics._connection.execute("SET LOCAL role = 'pg_signal_backend'")
         with pytest.raises(AnalyticsQueryError) as failed:
             metrics.get_breakdown("workflow_id", since=NOON - 99 * DAY, until=NOON + 99 * DAY)
@@ -509,21 +497,6 @@ def test_the_drivers_words_stay_behind(tenants: Tenants, repository: Any) -> Non
     assert isinstance(failed.value.__cause__, psycopg.Error)
     assert "permission" in str(failed.value.__cause__)
     assert "permission" not in str(failed.value)
-
-
-@contextmanager
-def counted(connection: psycopg.Connection) -> Iterator[list[int]]:
-    """How many statements a connection sends meanwhile."""
-    sent = [0]
-    execute = psycopg.Cursor.execute
-
-    def counting(self: Any, *args: Any, **options: Any) -> Any:
-        sent[0] += self.connection is connection
-        return execute(self, *args, **options)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(psycopg.Cursor, "execute", counting)
-        yield sent
 
 
 def any_job(tenant: Tenant, chance: Random) -> dict[str, Any]:
@@ -543,24 +516,6 @@ def any_job(tenant: Tenant, chance: Random) -> dict[str, Any]:
     }
 
 
-def truth(
-    source: psycopg.Connection,
-    tenant: Tenant,
-    since: datetime,
-    until: datetime,
-    workflow: UUID | None = None,
-    client: UUID | None = None,
-    initiator: str | None = None,
-) -> dict[str, Any]:
-    """What the source says of a range."""
-    values = {"organization": tenant.organization, "since": since, "until": until}
-    values |= {"workflow": workflow, "client": client, "initiator": initiator, "no_client": NO_CLIENT}
-    with source.cursor(row_factory=dict_row) as cursor:
-        found = cursor.execute(TRUTH, values).fetchone()
-    assert found
-    return found
-
-
 def combinations(tenant: Tenant, dimensions: int) -> list[dict[str, Any]]:
     """Every way to name one member of a number of dimensions, as the repository takes it."""
     named = {
@@ -570,25 +525,6 @@ def combinations(tenant: Tenant, dimensions: int) -> list[dict[str, Any]]:
     }
     every = [dict(zip(named, values, strict=True)) for values in product(*named.values())]
     return [each for each in every if sum(value is not None for value in each.values()) == dimensions]
-
-
-def asked(
-    metrics: AnalyticsRepository,
-    source: psycopg.Connection,
-    tenant: Tenant,
-    since: datetime,
-    until: datetime,
-    *,
-    exact: bool | None = None,
-    **named: Any,
-) -> tuple[RangeFigures, dict[str, Any]]:
-    """The figures of a range and the truth, once compared: percentiles too, if they are exact or close."""
-    found = metrics.get_total(since=since, until=until, **named)
-    true = truth(source, tenant, since, until, **by_truth(named))
-    assert_counted(found, true, (named, since, until))
-    if exact is not None:
-        assert_percentiles(found, true, (named, since, until), exact=exact)
-    return found, true
 
 
 def assert_counted(found: RangeFigures, true: dict[str, Any], where: Any) -> None:
@@ -615,11 +551,6 @@ def assert_slowest_first(found: Sequence[RangeFigures]) -> None:
     """By average duration, and who has none at the end."""
     averages = [each["average_duration_ms"] for each in found]
     assert averages == sorted(averages, key=lambda each: -1 if each is None else each, reverse=True)
-
-
-def by_truth(named: dict[str, Any]) -> dict[str, Any]:
-    """The same as the oracle takes it."""
-    return {name.removesuffix("_id").removesuffix("_type"): value for name, value in named.items()}
 
 
 def figures_of(found: RangeFigures) -> list[float | None]:

@@ -8,8 +8,8 @@ from uuid import UUID
 from playwright.sync_api import BrowserContext
 
 from pipelines.api.app import create_app
+from pipelines.api.auth import signed, trusting
 from pipelines.api.serving import serving
-from pipelines.api.tokens import signed, trusting
 from pipelines.devtools.generated_month import GeneratedMonth, generate_month
 from pipelines.postgres.connections import Run, open_databases
 from pipelines.postgres.migrations import migrate

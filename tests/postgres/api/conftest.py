@@ -1,25 +1,26 @@
 """The HTTP API over a real database, entered as a role that may only read."""
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
 from pipelines.api.app import create_app
-from pipelines.api.tokens import Trust, signed, trusting
+from pipelines.api.auth import Trust, signed, trusting
 from pipelines.postgres.connections import Databases, Run
 from pipelines.postgres.grants import grants
+from pipelines.query import ranges
+from pipelines.query.metrics import AnalyticsRepository
 from pipelines.query.pool import ReadingPool
-from pipelines.runs.refresh import refresh
 from pipelines.settings import Settings, load_settings
-from tests.conftest import OWNER, Cluster, with_database, with_user
-from tests.support.planting import DAY, HOUR, MINUTE, NOON, Tenant, plant_jobs, plant_tenant
+from tests.conftest import Cluster, creating_databases, with_user
+from tests.support.pipeline import Pipeline
+from tests.support.planting import DAY, HOUR, MINUTE, NOON, Tenant
 
 with warnings.catch_warnings():
     # Starlette would rather have another client, which does the same.
@@ -52,9 +53,18 @@ class Api:
     client: TestClient
     reader_url: str
     pool: ReadingPool
-    databases: Databases
-    settings: Settings
+    pipeline: Pipeline
     tenants: tuple[Tenant, ...]
+
+    @property
+    def url(self) -> str:
+        """The database, as its owner."""
+        return self.pipeline.databases.analytics_url
+
+    @property
+    def settings(self) -> Settings:
+        """Those of the pipeline."""
+        return self.pipeline.settings
 
     @property
     def run(self) -> Run:
@@ -67,70 +77,77 @@ class Api:
         return self.client.get(path_of(tenant, question), params=parameters, headers=headers)
 
 
-Opened = Callable[..., AbstractContextManager[Api]]
-
-
 @pytest.fixture(scope="session")
 def shared(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """Three tenants for the tests that only read, all on the same days."""
-    server, name = cluster("embedded"), "shared_by_the_dashboard"
-    with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE template_of_tests OWNER {OWNER} STRATEGY file_copy")
-    url = with_user(with_database(server, name), OWNER)
-    databases, settings = settled(url, tmp_path_factory.mktemp("shared"))
-    with opened(databases, settings, plant_three(databases, settings)) as api:
+    with (
+        pipeline_for_many(cluster, tmp_path_factory) as pipeline,
+        opened(pipeline, plant_three(pipeline)) as api,
+    ):
         yield api
-    with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
-def own(databases: Databases, settings: Settings) -> Iterator[Api]:
+def own(pipeline: Pipeline) -> Iterator[Api]:
     """The same for one test alone, which may change what it likes."""
-    with opened(databases, settings, plant_three(databases, settings)) as api:
+    with opened(pipeline, plant_three(pipeline)) as api:
         yield api
 
 
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the statements that were read, one after the other."""
+    names: list[str] = []
+    of_metrics, of_ranges = AnalyticsRepository._rows, ranges.rows
+
+    def rows(metrics: AnalyticsRepository, name: str, values: Any, **by: Any) -> Any:
+        names.append(name)
+        return of_metrics(metrics, name, values, **by)
+
+    monkeypatch.setattr(AnalyticsRepository, "_rows", rows)
+    monkeypatch.setattr(ranges, "rows", lambda *asked: names.append(asked[1]) or of_ranges(*asked))
+    return names
+
+
 @contextmanager
-def opened(
-    databases: Databases, settings: Settings, tenants: tuple[Tenant, ...] = (), trust: Trust | None = None
-) -> Iterator[Api]:
+def opened(pipeline: Pipeline, tenants: tuple[Tenant, ...] = (), trust: Trust | None = None) -> Iterator[Api]:
     """Open the API as a role that may do what `execmetrics grants` prints for a dashboard."""
-    with reading_role(databases, settings) as url, ReadingPool(url, settings) as pool:
-        app = create_app(settings, pool, trust or trusting(SECRET, AUDIENCE))
-        yield Api(TestClient(app), url, pool, databases, settings, tenants)
+    with reading_role(pipeline) as url, ReadingPool(url, pipeline.settings) as pool:
+        app = create_app(pipeline.settings, pool, trust or trusting(SECRET, AUDIENCE))
+        yield Api(TestClient(app), url, pool, pipeline, tenants)
 
 
 @contextmanager
-def reading_role(databases: Databases, settings: Settings) -> Iterator[str]:
+def reading_role(pipeline: Pipeline) -> Iterator[str]:
     """Make the role, give the URL with it, and drop it again."""
-    with psycopg.connect(databases.analytics_url, autocommit=True) as owner:
-        role = f"api_of_{owner.info.dbname}"
-        owner.execute(f"CREATE ROLE {role} LOGIN NOBYPASSRLS")
-        owner.execute(f"GRANT {role} TO CURRENT_USER")
-        printed = grants(settings, source_reader="s", writer="w", dashboard_reader=role)
-        (reader,) = (each for each in printed if each.purpose == "dashboard_reader")
-        for statement in reader.statements:
-            owner.execute(statement)
-        try:
-            yield with_user(databases.analytics_url, role)
-        finally:
-            owner.execute(f"DROP OWNED BY {role}")
-            owner.execute(f"DROP ROLE {role}")
+    role = f"api_of_{pipeline.analytics.info.dbname}"
+    printed = grants(pipeline.settings, source_reader="s", writer="w", dashboard_reader=role)
+    (reader,) = (each for each in printed if each.purpose == "dashboard_reader")
+    made = f"CREATE ROLE {role} LOGIN NOBYPASSRLS", f"GRANT {role} TO CURRENT_USER"
+    for statement in (*made, *reader.statements):
+        pipeline.analytics.execute(statement)
+    try:
+        yield with_user(pipeline.databases.analytics_url, role)
+    finally:
+        pipeline.analytics.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
-def settled(url: str, home: Path) -> tuple[Databases, Settings]:
-    """A database that is source and analytics at once, and settings for it."""
-    return Databases(url, url), load_settings(database_url=url, source_url=url, home=home)
+@contextmanager
+def pipeline_for_many(cluster: Cluster, folders: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    """A pipeline over a database that is source and analytics at once, for more tests than one."""
+    with creating_databases(cluster("embedded")) as create:
+        url = create()
+        settings = load_settings(database_url=url, source_url=url, home=folders.mktemp("home"))
+        with psycopg.connect(url, autocommit=True) as connection:
+            yield Pipeline(Databases(url, url), settings, connection, connection)
 
 
-def plant_three(databases: Databases, settings: Settings) -> tuple[Tenant, ...]:
+def plant_three(pipeline: Pipeline) -> tuple[Tenant, ...]:
     """Three tenants with 18, 30 and 42 jobs on the same three days, refreshed."""
-    with psycopg.connect(databases.source_url, autocommit=True) as source:
-        tenants = tuple(plant_tenant(source, name) for name in NAMES)
-        for tenant, many in zip(tenants, (3, 5, 7), strict=True):
-            plant_jobs(source, tenant, [a_job(tenant, number) for number in range(many * 6)])
-    refresh(Run(databases, settings))
+    tenants = tuple(map(pipeline.plant_tenant, NAMES))
+    for tenant, many in zip(tenants, (3, 5, 7), strict=True):
+        pipeline.plant_jobs(tenant, [a_job(tenant, number) for number in range(many * 6)])
+    pipeline.refresh()
     return tenants
 
 

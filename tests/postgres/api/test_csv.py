@@ -2,15 +2,14 @@
 
 import csv
 import io
+from itertools import product
 from typing import Any
 
-import psycopg
 import pytest
 
 from pipelines.api.formats import table
-from pipelines.runs.refresh import refresh
 from tests.postgres.api.conftest import QUESTIONS, RANGE, Api
-from tests.support.planting import new_id, plant_jobs
+from tests.support.planting import new_id
 
 FORMULAS = ['=HYPERLINK("http://example.com")', "+1", "-1", "@SUM(A1)", "\tx", "\rx", "\nx"]
 
@@ -52,31 +51,29 @@ def test_a_table_says_what_the_document_does(shared: Api, question: str) -> None
     ],
 )
 def test_the_form_is_negotiated(shared: Api, accept: str, form: str) -> None:
-    """`Accept` decides between the two; whoever takes anything gets JSON."""
-    answer = shared.ask(shared.tenants[0], "clients", **RANGE, headers={"Accept": accept})
+    """`Accept` decides between the two; whoever takes anything gets JSON.
+
+    The parameter wins: a link can be pasted into a browser, which has its own idea of what it accepts.
+    """
+    asked = RANGE | {"headers": {"Accept": accept}}
+
+    answer = shared.ask(shared.tenants[0], "clients", **asked)
+    named = shared.ask(shared.tenants[0], "clients", **asked, format="json")
 
     assert answer.headers["Content-Type"].partition(";")[0] == form
-
-
-def test_the_parameter_wins_over_the_header(shared: Api) -> None:
-    """A link can be pasted into a browser, which has its own idea of what it accepts."""
-    answer = shared.ask(shared.tenants[0], "clients", **RANGE, format="json", headers={"Accept": "text/csv"})
-
-    assert answer.headers["Content-Type"] == "application/json"
+    assert named.headers["Content-Type"] == "application/json"
 
 
 def test_a_name_is_never_a_formula(own: Api) -> None:
     """What the source calls a workflow, a client or an initiator is text, with an apostrophe before it."""
     tenant = own.tenants[0]
-    with psycopg.connect(own.databases.source_url, autocommit=True) as source:
-        for kind in ("workflows", "clients"):
-            for formula in FORMULAS:
-                source.execute(
-                    f"INSERT INTO orchestration.{kind} (id, organization_id, name) VALUES (%s, %s, %s)",
-                    [new_id(), tenant.organization, formula],
-                )
-        plant_jobs(source, tenant, [{"initiator_type": formula} for formula in FORMULAS])
-    refresh(own.run)
+    for kind, formula in product(("workflows", "clients"), FORMULAS):
+        own.pipeline.source.execute(
+            f"INSERT INTO orchestration.{kind} (id, organization_id, name) VALUES (%s, %s, %s)",
+            [new_id(), tenant.organization, formula],
+        )
+    own.pipeline.plant_jobs(tenant, [{"initiator_type": formula} for formula in FORMULAS])
+    own.pipeline.refresh()
 
     rows = RANGE | {"period": "day", "initiator": "each"}
     for question, asked, column in (

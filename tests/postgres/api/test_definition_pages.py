@@ -1,20 +1,17 @@
 """What a figure means is said once, by the database, and passed on."""
 
-import psycopg
-
 from pipelines.subjects.jobs import JOBS
 from tests.postgres.api.conftest import Api, token_of
 
 
 def test_measures_mean_what_the_columns_do(shared: Api) -> None:
     """Each comment is the one in the database; counts and sums alone may be added up."""
-    with psycopg.connect(shared.databases.analytics_url) as owner:
-        comments = dict(
-            owner.execute(
-                "SELECT attname, col_description(attrelid, attnum) FROM pg_attribute"
-                " WHERE attrelid = 'analytics.aggregate_metrics'::regclass AND attnum > 0"
-            ).fetchall()
+    comments = dict(
+        shared.pipeline.select(
+            "SELECT attname, col_description(attrelid, attnum) FROM pg_attribute"
+            " WHERE attrelid = 'analytics.aggregate_metrics'::regclass AND attnum > 0"
         )
+    )
 
     measures = definitions(shared)["measures"]
 

@@ -3,14 +3,11 @@
 from itertools import product
 from typing import Any
 
-import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from pipelines.query import ranges
-from pipelines.query.metrics import AnalyticsRepository
-from tests.postgres.api.conftest import RANGE, Api
-from tests.support.planting import DAY, NOON, Tenant, plant_tenant
+from tests.postgres.api.conftest import NAMES, RANGE, Api
+from tests.support.planting import DAY, NOON, Tenant
 
 # Whole months, of which every combination is stored.
 MONTHS = {"since": "2024-01-01", "until": "2024-03-01"}
@@ -33,7 +30,10 @@ TRUTH = """
 
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_a_summary_is_of_the_jobs_that_are_meant(shared: Api, number: int) -> None:
-    """For every combination of one workflow, client and initiator, and it says of what it is."""
+    """For every combination of one workflow, client and initiator, and it says of what it is.
+
+    It counts the jobs that the source has of this organization, no job more; so do days and stored rows.
+    """
     tenant = shared.tenants[number]
     for named in combinations(tenant):
         found = shared.ask(tenant, "summary", **MONTHS, **named).json()
@@ -45,12 +45,17 @@ def test_a_summary_is_of_the_jobs_that_are_meant(shared: Api, number: int) -> No
             "has_no_client": named.get("client") == "none",
         }
         assert found["initiator_type"] == named.get("initiator")
+    days = shared.ask(tenant, "summary", **RANGE).json()
+    rows = shared.ask(tenant, "metrics", **RANGE, period="day").json()["rows"]
+    assert_equal(days, truth(shared, tenant, {}), {})
+    assert sum(row["total_executions"] for row in rows) == days["total_executions"]
 
 
+@pytest.mark.parametrize("number", [0, 1, 2])
 @pytest.mark.parametrize("question", LISTS)
-def test_a_list_is_of_the_jobs_that_are_meant(shared: Api, question: str) -> None:
-    """Each row of workflows, clients and initiators tells of its own part of a filter's jobs."""
-    tenant, kind = shared.tenants[2], LISTS[question]
+def test_a_list_is_of_the_jobs_that_are_meant(shared: Api, question: str, number: int) -> None:
+    """Each row of workflows, clients and initiators tells of its own part of a filter's jobs, by its name."""
+    tenant, kind = shared.tenants[number], LISTS[question]
     for named in combinations(tenant):
         if kind in named:
             continue
@@ -65,6 +70,11 @@ def test_a_list_is_of_the_jobs_that_are_meant(shared: Api, question: str) -> Non
         assert sum(row["total_executions"] for row in rows) == whole["jobs"]
         averages = [row["average_duration_ms"] or -1 for row in rows]
         assert averages == sorted(averages, reverse=True)
+        if kind != "initiator":
+            names = {row["name"] for row in rows} - {None}
+            assert names == {f"{NAMES[number]} {kind} {each}" for each in (1, 2)}
+    days = shared.ask(tenant, question, **RANGE).json()[question]
+    assert sum(row["total_executions"] for row in days) == truth(shared, tenant, {})["jobs"]
 
 
 def test_two_days_and_three_dimensions_are_refused(shared: Api) -> None:
@@ -99,8 +109,7 @@ def test_a_client_has_a_row_only_when_it_is_one(own: Api) -> None:
     """No row stands for jobs without a client where all have one, and none for initiators without jobs."""
     tenant = own.tenants[0]
     later = {"since": (NOON + 9 * DAY).date(), "until": (NOON + 10 * DAY).date()}
-    with psycopg.connect(own.databases.source_url, autocommit=True) as source:
-        plant_tenant(source, "Neighbour")
+    own.pipeline.plant_tenant("Neighbour")
 
     clients = own.ask(tenant, "clients", **later).json()["clients"]
     initiators = own.ask(tenant, "initiators", **later).json()["initiators"]
@@ -112,21 +121,8 @@ def test_a_client_has_a_row_only_when_it_is_one(own: Api) -> None:
 
 
 @pytest.mark.parametrize("question", ["summary", *LISTS])
-def test_an_answer_costs_one_query_whatever_is_asked(
-    shared: Api, monkeypatch: pytest.MonkeyPatch, question: str
-) -> None:
+def test_an_answer_costs_one_query_whatever_is_asked(shared: Api, read: list[str], question: str) -> None:
     """Beside completeness and clocks: not one for each row, nor another for percentiles."""
-    read: list[str] = []
-    rows = AnalyticsRepository._rows
-    monkeypatch.setattr(
-        AnalyticsRepository,
-        "_rows",
-        lambda self, name, values, **by: read.append(name) or rows(self, name, values, **by),
-    )
-
-    of_ranges = ranges.rows
-    monkeypatch.setattr(ranges, "rows", lambda *asked: read.append(asked[1]) or of_ranges(*asked))
-
     for named in ({}, {"client": "none"} if question != "clients" else {"initiator": "USER"}):
         read.clear()
         assert shared.ask(shared.tenants[0], question, **RANGE, **named).status_code == 200
@@ -160,10 +156,7 @@ def key_of(row: dict[str, Any], kind: str) -> str:
 def truth(api: Api, tenant: Tenant, named: dict[str, str]) -> dict[str, Any]:
     """What the source says of these jobs."""
     values: dict[str, Any] = {"workflow": None, "client": None, "initiator": None} | named
-    with (
-        psycopg.connect(api.databases.source_url) as source,
-        source.cursor(row_factory=dict_row) as cursor,
-    ):
+    with api.pipeline.source.cursor(row_factory=dict_row) as cursor:
         found = cursor.execute(TRUTH, values | {"organization": tenant.organization}).fetchone()
     assert found
     return found

@@ -1,22 +1,18 @@
 """Stored rows, page by page: what the table has, each once, and only what is kept."""
 
 import itertools
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import psycopg
 import pytest
 
-from pipelines.postgres.connections import Databases, Run
-from pipelines.runs.refresh import refresh
-from pipelines.settings import Settings
 from pipelines.subjects.dimensions import NO_CLIENT
 from pipelines.subjects.jobs import JOBS
 from tests.postgres.api.conftest import RANGE, Api, opened
 from tests.support.oracle import ALL
-from tests.support.planting import DAY, MINUTE, Tenant, cells, plant_job, plant_jobs, plant_tenant
+from tests.support.pipeline import Pipeline
+from tests.support.planting import DAY, MINUTE, Tenant
 
 APRIL = datetime(2024, 4, 1, tzinfo=UTC)
 MONTHS = {"since": "2024-01-01", "until": "2024-03-01", "period": "month"}
@@ -30,10 +26,9 @@ def test_pages_hold_every_row_once(shared: Api, rows: int) -> None:
     pages = list(paged(shared, tenant, "metrics", CUBE | {"limit": rows}))
 
     found = [key(row) for page in pages for row in page["rows"]]
-    with psycopg.connect(shared.databases.analytics_url) as owner:
-        stored = {
-            name[2:] for name in cells(owner, tenant.organization) if name[1] == "month" and is_broken(name)
-        }
+    cells = shared.pipeline.cells(tenant.organization)
+    # Broken down by every dimension.
+    stored = {name[2:] for name in cells if name[1] == "month" and ALL not in name[3:5] and name[5] != "all"}
 
     assert len(found) == len(set(found)) == len(stored)
     assert found == sorted(found)
@@ -126,8 +121,7 @@ def test_what_is_not_kept_is_refused_not_empty(shared: Api) -> None:
 def test_a_summary_says_whether_it_is_exact(own: Api) -> None:
     """A day has its stored percentiles; some hours of it are estimated, and how far off they may be."""
     tenant = own.tenants[0]
-    with psycopg.connect(own.databases.source_url, autocommit=True) as source:
-        plant_job(source, tenant)
+    own.pipeline.plant_job(tenant)
 
     day = own.ask(tenant, "summary", since="2024-01-31", until="2024-02-01").json()
     hours = own.ask(tenant, "summary", since="2024-01-31T10:00:00Z", until="2024-01-31T15:00:00+02:00").json()
@@ -141,33 +135,30 @@ def test_a_summary_says_whether_it_is_exact(own: Api) -> None:
     assert hours["p95_duration_ms"] == pytest.approx(day["p95_duration_ms"], rel=0.01)
 
 
-def test_a_date_is_the_organizations_own_day(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_a_date_is_the_organizations_own_day(pipeline: Pipeline) -> None:
     """A month by dates is the stored month, exact, and the sum of its days, whatever its clocks did.
 
     So is what the answer says of its instants, and a neighbour in another zone has another month.
     """
-    zones = {"Pacific/Chatham": plant_tenant(source), "UTC": plant_tenant(source, "Neighbour")}
+    zones = {"Pacific/Chatham": pipeline.plant_tenant(), "UTC": pipeline.plant_tenant("Neighbour")}
     for zone, tenant in zones.items():
-        source.execute(
-            "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s", [zone, tenant.organization]
-        )
-        moments = (APRIL - DAY + number * (DAY / 4 - MINUTE) for number in range(130))
-        plant_jobs(source, tenant, [lasting(at, number) for number, at in enumerate(moments)])
-    refresh(Run(databases, settings))
+        pipeline.live_in(tenant, zone)
+        moments = [APRIL - DAY + number * (DAY / 4 - MINUTE) for number in range(130)]
+        lasting = [(at, at - number * MINUTE) for number, at in enumerate(moments)]
+        pipeline.plant_jobs(tenant, [{"completed_at": end, "started_at": begun} for end, begun in lasting])
+    pipeline.refresh()
     stored = dict(
-        analytics.execute(
+        pipeline.select(
             "SELECT organization_id, total_executions FROM analytics.aggregate_metrics"
             " WHERE period = 'month' AND period_start BETWEEN '2024-03-30Z' AND '2024-04-02Z'"
             " AND (workflow_id, client_id, initiator_type) = (%s, %s, 'all')",
             [ALL, ALL],
-        ).fetchall()
+        )
     )
     month = {"since": "2024-04-01", "until": "2024-05-01"}
     clocks = {"since": "2024-04-01T00:00:00", "until": "2024-05-01"}
 
-    with opened(databases, settings) as api:
+    with opened(pipeline) as api:
         for zone, tenant in zones.items():
             whole = api.ask(tenant, "summary", **month).json()
             instants = {name: whole[name] for name in month}
@@ -178,7 +169,9 @@ def test_a_date_is_the_organizations_own_day(
             ]
             rows = api.ask(tenant, "metrics", **month, period="day").json()["rows"]
 
-            true = [at for at in completed(source, tenant) if in_april(at, zone)]
+            clock = ZoneInfo(zone)
+            true = [at for at in moments if at.astimezone(clock).month == 4]
+            midnight = datetime(2024, 4, 1, tzinfo=clock).astimezone(UTC)
             assert whole["total_executions"] == stored[tenant.organization] == len(true)
             assert (whole["estimated"], whole["relative_error"]) == (False, 0.0)
             assert not any(day["estimated"] for day in each)
@@ -186,7 +179,7 @@ def test_a_date_is_the_organizations_own_day(
             assert sum(day["total_executions"] for day in each) == len(true)
             assert whole == api.ask(tenant, "summary", **clocks).json()
             assert whole == api.ask(tenant, "summary", **instants).json()
-            assert whole["since"] == local_midnight(2024, 4, zone)
+            assert whole["since"] == midnight.isoformat().replace("+00:00", "Z")
             for kind in ("workflows", "clients", "initiators"):
                 listed = api.ask(tenant, kind, **month).json()
                 assert sum(one["total_executions"] for one in listed[kind]) == len(true)
@@ -209,30 +202,3 @@ def key(row: dict[str, Any]) -> tuple[str, ...]:
     """The stored key of a row."""
     client = str(NO_CLIENT) if row["has_no_client"] else row["client_id"]
     return row["period_start"], row["workflow_id"], client, row["initiator_type"]
-
-
-def is_broken(name: tuple[Any, ...]) -> bool:
-    """Whether a stored cell is broken down by every dimension."""
-    return ALL not in name[3:5] and name[5] != "all"
-
-
-def lasting(completed_at: datetime, number: int) -> dict[str, Any]:
-    """A job that took as many minutes as its number."""
-    return {"completed_at": completed_at, "started_at": completed_at - number * MINUTE}
-
-
-def completed(source: psycopg.Connection, tenant: Tenant) -> Iterator[datetime]:
-    """When the jobs of a tenant completed."""
-    asked = "SELECT completed_at FROM orchestration.jobs WHERE organization_id = %s"
-    return (at for (at,) in source.execute(asked, [tenant.organization]))
-
-
-def in_april(moment: datetime, zone: str) -> bool:
-    """Whether it is April by the clocks of a zone."""
-    return moment.astimezone(ZoneInfo(zone)).month == 4
-
-
-def local_midnight(year: int, month: int, zone: str) -> str:
-    """When a month begins there, as an answer says it."""
-    begun = datetime(year, month, 1, tzinfo=ZoneInfo(zone)).astimezone(UTC)
-    return begun.isoformat().replace("+00:00", "Z")

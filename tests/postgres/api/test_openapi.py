@@ -1,5 +1,7 @@
 """The description is complete: whatever it allows is answered as it says."""
 
+from typing import Any
+
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -60,47 +62,41 @@ def test_whatever_is_described_is_answered_as_described(shared: Api, path: str, 
     ask()
 
 
-def test_nothing_is_served_that_is_not_described(shared: Api) -> None:
-    """Each path is tried above."""
-    described = shared.client.get("/openapi.json").json()["paths"]
+@pytest.fixture
+def described(shared: Api) -> dict[str, Any]:
+    """The description."""
+    return shared.client.get("/openapi.json").json()
 
-    assert set(described) == {*ASKED, *OF_HEALTH}
+
+def test_nothing_is_served_that_is_not_described(described: dict[str, Any]) -> None:
+    """Each path is tried above; every failure is a problem, in one media type, wherever it may happen."""
+    failures = [
+        response
+        for path in described["paths"].values()
+        for status, response in path["get"]["responses"].items()
+        if status >= "400"
+    ]
+
+    assert set(described["paths"]) == {*ASKED, *OF_HEALTH}
+    assert len(failures) > 20
+    assert {media_type for each in failures for media_type in each["content"]} == {"application/problem+json"}
 
 
-def test_every_question_is_described(shared: Api) -> None:
+def test_every_question_is_described(described: dict[str, Any]) -> None:
     """With each status that it can have, how to say who asks, and every parameter in words."""
-    described = shared.client.get("/openapi.json").json()
+    statuses = {path: set(each["get"]["responses"]) for path, each in described["paths"].items()}
     for question in QUESTIONS:
-        operation = described["paths"][f"/v1/organizations/{{organization_id}}/{question}"]["get"]
+        path = path_of("{organization_id}", question)
+        operation = described["paths"][path]["get"]
 
-        assert set(operation["responses"]) == {"200", "304", "401", "404", "422", "503"}
+        assert statuses[path] == {"200", "304", "401", "404", "422", "503"}
         assert set(operation["responses"]["200"]["content"]) == {"application/json", "text/csv"}
         assert operation["security"] == [{"token": []}]
         assert all(parameter["description"] for parameter in operation["parameters"])
         assert operation["description"]
     assert described["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
-    assert set(described["paths"]["/v1/definitions"]["get"]["responses"]) == {
-        "200",
-        "304",
-        "401",
-        "422",
-        "503",
-    }
-    assert set(described["paths"]["/readyz"]["get"]["responses"]) == {"200", "503"}
-
-
-def test_every_failure_is_described_as_a_problem(shared: Api) -> None:
-    """In one media type, wherever it may happen."""
-    described = shared.client.get("/openapi.json").json()["paths"]
-    failures = [
-        response
-        for path in described.values()
-        for status, response in path["get"]["responses"].items()
-        if status >= "400"
-    ]
-
-    assert len(failures) > 20
-    assert {media_type for each in failures for media_type in each["content"]} == {"application/problem+json"}
+    assert statuses["/v1/definitions"] == {"200", "304", "401", "422", "503"}
+    assert statuses["/readyz"] == {"200", "503"}
 
 
 def test_no_page_loads_programs_from_elsewhere(shared: Api) -> None:

@@ -14,13 +14,18 @@ import psutil
 import psycopg
 import pytest
 
-from pipelines.api.tokens import trusting
+from pipelines.api.auth import trusting
 from pipelines.cli.main import main
 from pipelines.postgres import embedded as embedded_postgres
-from pipelines.postgres.connections import Databases
 from tests.postgres.api.conftest import AUDIENCE, NAMES, SECRET, Api
 from tests.postgres.cli.conftest import server_processes, started
 from tests.support.planting import new_id
+
+# As who the API is connected, and whether that one may do anything.
+READERS = """
+    SELECT usename, rolsuper OR rolbypassrls FROM pg_stat_activity JOIN pg_roles ON rolname = usename
+    WHERE application_name = 'execmetrics serve'
+"""
 
 ADDRESS = re.compile(r"API: (http://127\.0\.0\.1:\d+) \(Ctrl-C ends it\)\n")
 
@@ -38,8 +43,8 @@ def test_it_serves_until_it_is_told_to_stop(embedded_home: Path) -> None:
             assert "server" not in answer.headers
         with started(embedded_home, "serve", "--port", "0", env=secret) as second:
             assert ADDRESS.fullmatch(second.stdout.readline())
-            with embedded_postgres.running(embedded_home) as url:
-                readers = readers_of(url)
+            with embedded_postgres.running(embedded_home) as url, psycopg.connect(url) as admin:
+                readers = admin.execute(READERS).fetchall()
             second.send_signal(signal.SIGTERM)
             second.communicate(timeout=30)
         family = psutil.Process(process.pid).children(recursive=True)
@@ -48,7 +53,7 @@ def test_it_serves_until_it_is_told_to_stop(embedded_home: Path) -> None:
 
     assert process.returncode == 128 + signal.SIGTERM
     assert said == ""
-    assert readers == {("dashboard_reader", False)}
+    assert set(readers) == {("dashboard_reader", False)}
     assert [member for member in family if member.is_running()] == []
     assert not server_processes(embedded_home)
 
@@ -58,7 +63,7 @@ def test_trying_it_out_needs_nothing(shared: Api, tmp_path: Path) -> None:
 
     The secret is made up for this process, so another server believes none of it.
     """
-    database = {"EXECMETRICS_DATABASE_URL": shared.databases.analytics_url}
+    database = {"EXECMETRICS_DATABASE_URL": shared.url}
     with started(tmp_path, "serve", "--dev", "--port", "0", env=database) as process:
         address = ADDRESS.fullmatch(process.stdout.readline()).group(1)
         dashboard = process.stdout.readline()
@@ -83,54 +88,28 @@ def test_trying_it_out_needs_nothing(shared: Api, tmp_path: Path) -> None:
     assert [each.status_code for each in elsewhere] == [401] * 3
 
 
-def readers_of(url: str) -> set[tuple[str, bool]]:
-    """As who the API is connected, and whether that one may do anything."""
-    with psycopg.connect(url) as admin:
-        return set(
-            admin.execute(
-                "SELECT usename, rolsuper OR rolbypassrls"
-                " FROM pg_stat_activity JOIN pg_roles ON rolname = usename"
-                " WHERE application_name = 'execmetrics serve'"
-            )
-        )
-
-
-def test_a_role_that_may_write_is_warned_of(shared: Api, tmp_path: Path) -> None:
-    """Once, in one sentence that names the setting."""
-    settings = {
-        "EXECMETRICS_DATABASE_URL": shared.databases.analytics_url,
-        "EXECMETRICS_API_SECRET": SECRET,
-    }
-    with started(tmp_path, "serve", "--port", "0", env=settings) as process:
-        spoke, _, _ = select.select([process.stderr], [], [], 30)
-        warned = process.stderr.readline() if spoke else ""
-        process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=30)
-
-    assert (warned.count("."), said) == (1, "")
-    assert "EXECMETRICS_READER_URL" in warned
-
-
-def test_a_role_that_may_only_read_is_no_cause_for_a_warning(shared: Api, tmp_path: Path) -> None:
-    """Served as `execmetrics grants` has it, nothing is said."""
-    settings = {
-        "EXECMETRICS_DATABASE_URL": shared.databases.analytics_url,
-        "EXECMETRICS_READER_URL": shared.reader_url,
-        "EXECMETRICS_API_SECRET": SECRET,
-    }
+@pytest.mark.parametrize("may_write", [True, False])
+def test_a_role_that_may_write_is_warned_of(shared: Api, tmp_path: Path, may_write: bool) -> None:
+    """Once, in one sentence that names the setting; of a role as `execmetrics grants` has it, no word."""
+    settings = {"EXECMETRICS_DATABASE_URL": shared.url, "EXECMETRICS_API_SECRET": SECRET}
+    if not may_write:
+        settings["EXECMETRICS_READER_URL"] = shared.reader_url
     with started(tmp_path, "serve", "--port", "0", env=settings) as process:
         address = ADDRESS.fullmatch(process.stdout.readline()).group(1)
         with urllib.request.urlopen(f"{address}/readyz", timeout=10) as answer:
             assert json.load(answer) == {"status": "ready"}
+        spoke = may_write and select.select([process.stderr], [], [], 30)[0]
+        warned = process.stderr.readline() if spoke else ""
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=30)
 
-    assert said == ""
+    assert (warned.count("."), said) == (may_write, "")
+    assert ("EXECMETRICS_READER_URL" in warned) == may_write
 
 
 def test_a_port_that_is_taken_is_told(monkeypatch: pytest.MonkeyPatch, shared: Api, capsys) -> None:
     """Before anything is served, in a sentence; and an address that is not this machine's."""
-    configure(monkeypatch, shared.databases)
+    monkeypatch.setenv("EXECMETRICS_DATABASE_URL", shared.url)
     monkeypatch.setenv("EXECMETRICS_API_SECRET", SECRET)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -150,23 +129,21 @@ def test_a_port_that_is_taken_is_told(monkeypatch: pytest.MonkeyPatch, shared: A
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "sentence"),
+    ("settings", "sentence"),
     [
-        (None, "", "Nothing says which tokens are to be believed"),
-        ("EXECMETRICS_API_SECRET", "sesame", "EXECMETRICS_API_SECRET"),
-        ("EXECMETRICS_API_JWKS_URL", "ftp://sesame", "EXECMETRICS_API_JWKS_URL"),
-        ("EXECMETRICS_READER_URL", "sesame", "EXECMETRICS_READER_URL"),
+        ({}, "Nothing says which tokens are to be believed"),
+        ({"EXECMETRICS_API_SECRET": "sesame"}, "EXECMETRICS_API_SECRET"),
+        ({"EXECMETRICS_API_JWKS_URL": "ftp://sesame"}, "EXECMETRICS_API_JWKS_URL"),
+        ({"EXECMETRICS_API_SECRET": SECRET, "EXECMETRICS_READER_URL": "sesame"}, "EXECMETRICS_READER_URL"),
     ],
 )
 def test_it_does_not_begin_without_anybody_to_trust(
-    monkeypatch: pytest.MonkeyPatch, shared: Api, capsys, setting: str | None, value: str, sentence: str
+    monkeypatch: pytest.MonkeyPatch, shared: Api, capsys, settings: dict[str, str], sentence: str
 ) -> None:
     """No secret, one to be guessed, keys from anywhere: one sentence, exit code 2, no value repeated."""
-    configure(monkeypatch, shared.databases)
-    if setting:
-        monkeypatch.setenv(setting, value)
-    if setting == "EXECMETRICS_READER_URL":
-        monkeypatch.setenv("EXECMETRICS_API_SECRET", SECRET)
+    monkeypatch.setenv("EXECMETRICS_DATABASE_URL", shared.url)
+    for name, given in settings.items():
+        monkeypatch.setenv(name, given)
     # Should it begin all the same, it fails there instead of serving for ever.
     monkeypatch.setattr("pipelines.api.serving.socket.create_server", None)
 
@@ -191,13 +168,11 @@ def test_a_token_is_printed_for_an_organization(monkeypatch: pytest.MonkeyPatch,
     assert (code, said.err) == (0, "")
     token = said.out.removesuffix("\n")
     assert trusting(SECRET, AUDIENCE).organization_of(token) == organization
-    monkeypatch.setenv("EXECMETRICS_DATABASE_URL", shared.databases.analytics_url)
+    monkeypatch.setenv("EXECMETRICS_DATABASE_URL", shared.url)
     assert main(["token", "--organization", NAMES[1]]) == 0
     assert trusting(SECRET, AUDIENCE).organization_of(capsys.readouterr().out.strip()) == organization
-    answer = shared.client.get(
-        f"/v1/organizations/{organization}/completeness", headers={"Authorization": f"Bearer {token}"}
-    )
-    assert answer.status_code == 200
+    as_bearer = {"Authorization": f"Bearer {token}"}
+    assert shared.ask(shared.tenants[1], "completeness", headers=as_bearer).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -218,7 +193,7 @@ def test_a_token_that_cannot_be_signed_is_not_printed(
     sentence: str,
 ) -> None:
     """One sentence and exit code 2."""
-    monkeypatch.setenv("EXECMETRICS_DATABASE_URL", shared.databases.analytics_url)
+    monkeypatch.setenv("EXECMETRICS_DATABASE_URL", shared.url)
     if secret:
         monkeypatch.setenv("EXECMETRICS_API_SECRET", secret)
 
@@ -236,11 +211,6 @@ def test_without_its_packages_the_command_says_which(monkeypatch: pytest.MonkeyP
 
     assert main(["serve"]) == 2
     assert "The HTTP API needs the packages of the extra `api`" in capsys.readouterr().err
-
-
-def configure(monkeypatch: pytest.MonkeyPatch, databases: Databases) -> None:
-    """Let a command of this process work with a test's database."""
-    monkeypatch.setenv("EXECMETRICS_DATABASE_URL", databases.analytics_url)
 
 
 def asked(line: str) -> tuple[str, dict[str, str]]:

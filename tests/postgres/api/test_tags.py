@@ -2,21 +2,15 @@
 
 from typing import Any
 
-import psycopg
 import pytest
 
 from pipelines.extract.request import CompletedIn
 from pipelines.postgres.connections import Run
 from pipelines.publish.recompute import repair_range
-from pipelines.query.metrics import AnalyticsRepository
-from pipelines.runs.maintenance import retain
-from pipelines.runs.refresh import rebuild, refresh
 from pipelines.state.lock import refresh_lock
 from pipelines.subjects.jobs import JOBS
 from tests.postgres.api.conftest import QUESTIONS, RANGE, Api
-from tests.support.planting import DAY, NOON, Tenant, plant_job
-
-ALL_OF_THEM = [(question, form) for question in QUESTIONS for form in ("json", "csv")]
+from tests.support.planting import DAY, NOON, Tenant
 
 
 def asked_again(api: Api, question: str, tag: str, **parameters: Any) -> Any:
@@ -24,7 +18,8 @@ def asked_again(api: Api, question: str, tag: str, **parameters: Any) -> Any:
     return api.ask(api.tenants[0], question, **parameters, headers={"If-None-Match": tag})
 
 
-@pytest.mark.parametrize(("question", "form"), ALL_OF_THEM)
+@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("form", ["json", "csv"])
 def test_an_answer_is_not_sent_twice(shared: Api, question: str, form: str) -> None:
     """With its tag the same question is answered by 304: no body, the same tag, the same rules."""
     asked = QUESTIONS[question] | {"format": form}
@@ -65,48 +60,48 @@ def test_a_tag_is_for_one_question_of_one_tenant(shared: Api) -> None:
     assert len({answer.headers["ETag"] for answer in answers}) == len(answers)
 
 
-def test_a_tag_that_is_known_costs_no_query(shared: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tag_that_is_known_costs_no_query(shared: Api, read: list[str]) -> None:
     """Completeness is read, and nothing else."""
     tag = shared.ask(shared.tenants[0], "summary", **RANGE).headers["ETag"]
-    read: list[str] = []
-    rows = AnalyticsRepository._rows
-    monkeypatch.setattr(
-        AnalyticsRepository,
-        "_rows",
-        lambda self, name, values, **by: read.append(name) or rows(self, name, values, **by),
-    )
+    read.clear()
 
     asked_again(shared, "summary", tag, **RANGE)
 
     assert read == ["completeness"]
 
 
-def test_what_is_published_changes_the_tag(own: Api) -> None:
-    """After the next refresh the old tag is worth nothing, and the new figures are told."""
+def test_what_is_published_or_rebuilt_changes_the_tag(own: Api) -> None:
+    """After the next refresh the old tag is worth nothing, and the new figures are told.
+
+    So it is when cells of another definition are computed anew while nothing is published.
+    """
     first = own.ask(own.tenants[0], "summary", **RANGE)
-    with psycopg.connect(own.databases.source_url, autocommit=True) as source:
-        plant_job(source, own.tenants[0])
-    before = asked_again(own, "summary", first.headers["ETag"], **RANGE)
-    refresh(own.run)
+    own.pipeline.plant_job(own.tenants[0])
+    planted = asked_again(own, "summary", first.headers["ETag"], **RANGE)
+    own.pipeline.refresh()
+    refreshed = asked_again(own, "summary", first.headers["ETag"], **RANGE)
+    own.pipeline.analytics.execute(
+        "UPDATE analytics.metric_definitions SET definition = 'another' WHERE definition_version = 1"
+    )
+    redefined = asked_again(own, "summary", refreshed.headers["ETag"], **RANGE)
+    own.pipeline.rebuild()
 
-    after = asked_again(own, "summary", first.headers["ETag"], **RANGE)
+    rebuilt = asked_again(own, "summary", refreshed.headers["ETag"], **RANGE)
 
-    assert before.status_code == 304
-    assert after.status_code == 200
-    assert after.headers["ETag"] != first.headers["ETag"]
-    assert after.json()["total_executions"] == first.json()["total_executions"] + 1
+    assert [each.status_code for each in (planted, refreshed, redefined, rebuilt)] == [304, 200, 304, 200]
+    assert refreshed.headers["ETag"] != first.headers["ETag"]
+    assert refreshed.json()["total_executions"] == first.json()["total_executions"] + 1
 
 
 def test_a_repair_changes_the_tag(own: Api) -> None:
     """What somebody else wrote is told until it is repaired; after that nobody is told to keep it."""
     tenant, neighbour, _ = own.tenants
     others = own.ask(neighbour, "summary", **RANGE).headers["ETag"]
-    with psycopg.connect(own.databases.analytics_url, autocommit=True) as owner:
-        owner.execute(
-            "UPDATE analytics.aggregate_metrics SET max_duration_ms = max_duration_ms + 1"
-            " WHERE organization_id = %s",
-            [tenant.organization],
-        )
+    own.pipeline.analytics.execute(
+        "UPDATE analytics.aggregate_metrics SET max_duration_ms = max_duration_ms + 1"
+        " WHERE organization_id = %s",
+        [tenant.organization],
+    )
     wrong = own.ask(tenant, "summary", **RANGE)
     repair(own, tenant)
     first = asked_again(own, "summary", wrong.headers["ETag"], **RANGE)
@@ -125,12 +120,12 @@ def test_retention_changes_the_tag(own: Api) -> None:
     """Hours that are kept no longer are told no longer; where none is gone, nothing is new."""
     hours, kept = RANGE | {"period": "hour"}, RANGE | {"period": "hour", "since": "2024-02-01"}
     first, first_kept = (own.ask(own.tenants[0], "metrics", **asked) for asked in (hours, kept))
-    keeping = own.settings.model_copy(update={"keep_hours": DAY})
-    retain(Run(own.databases, keeping), now=NOON + 2 * DAY)
+    keeping = own.pipeline.having(keep_hours=DAY)
+    keeping.retain(now=NOON + 2 * DAY)
 
     gone = asked_again(own, "metrics", first.headers["ETag"], **hours)
     fewer = asked_again(own, "metrics", first_kept.headers["ETag"], **kept)
-    retain(Run(own.databases, keeping), now=NOON + 2 * DAY)
+    keeping.retain(now=NOON + 2 * DAY)
     again = asked_again(own, "metrics", fewer.headers["ETag"], **kept)
 
     assert gone.status_code == 422
@@ -138,21 +133,6 @@ def test_retention_changes_the_tag(own: Api) -> None:
     assert fewer.status_code == 200
     assert 0 < len(fewer.json()["rows"]) < len(first.json()["rows"])
     assert again.status_code == 304
-
-
-def test_a_rebuild_changes_the_tag(own: Api) -> None:
-    """Cells of another definition are computed anew while nothing is published."""
-    first = own.ask(own.tenants[0], "summary", **RANGE)
-    with psycopg.connect(own.databases.analytics_url, autocommit=True) as owner:
-        owner.execute(
-            "UPDATE analytics.metric_definitions SET definition = 'another' WHERE definition_version = 1"
-        )
-    before = asked_again(own, "summary", first.headers["ETag"], **RANGE)
-    rebuild(own.run)
-
-    after = asked_again(own, "summary", first.headers["ETag"], **RANGE)
-
-    assert (before.status_code, after.status_code) == (304, 200)
 
 
 def test_definitions_have_a_tag_too(shared: Api) -> None:
@@ -169,5 +149,6 @@ def test_definitions_have_a_tag_too(shared: Api) -> None:
 def repair(api: Api, tenant: Tenant) -> None:
     """Make a tenant's cells what the facts say."""
     everything = CompletedIn(NOON - 9 * DAY, NOON + 9 * DAY)
-    with refresh_lock(api.run):
-        repair_range(api.run, JOBS, [tenant.organization], everything)
+    run = Run(api.pipeline.databases, api.settings)
+    with refresh_lock(run):
+        repair_range(run, JOBS, [tenant.organization], everything)

@@ -3,21 +3,20 @@
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any
 
-import psycopg
 import pytest
 
-from pipelines.postgres.connections import Connection, Databases
+from pipelines.postgres.connections import Connection
 from pipelines.query.metrics import AnalyticsRepository
-from pipelines.query.pool import ReadingPool
 from pipelines.query.tenant import Tenant, admit, reading_as
-from pipelines.settings import Settings
 from pipelines.subjects.dimensions import ALL_OF_EACH
 from pipelines.subjects.rollup import Period
-from tests.conftest import OWNER, Cluster, with_database, with_user
-from tests.postgres.api.conftest import reading_role, settled
+from tests.conftest import Cluster
+from tests.postgres.api.conftest import opened, pipeline_for_many
+from tests.support.pipeline import Pipeline
 from tests.support.planting import DAY, NOON
+from tests.support.query_plans import Recorded, below, plan_of
 
 UNTIL = (NOON + 40 * DAY).replace(hour=0)
 ASKED = {"since": UNTIL - timedelta(days=30), "until": UNTIL}
@@ -78,38 +77,16 @@ QUESTIONS: dict[str, tuple[Question, tuple[str, ...], int]] = {
 }
 
 
-class Recorded(psycopg.Cursor[Any]):
-    """A cursor that remembers what it was told to execute."""
-
-    told: ClassVar[list[tuple[Any, Any]]] = []
-
-    def execute(self, query: Any, params: Any = None, **options: Any) -> "Recorded":
-        self.told.append((query, params))
-        return super().execute(query, params, **options)
-
-
 @pytest.fixture(scope="module")
 def reader(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Connection, Tenant]]:
     """A connection in a transaction of one of them, as the API has it."""
-    server, name = cluster("embedded"), "plans_of_the_dashboard"
-    with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE template_of_tests OWNER {OWNER} STRATEGY file_copy")
-    url = with_user(with_database(server, name), OWNER)
-    databases, settings = settled(url, tmp_path_factory.mktemp("plans"))
-    with psycopg.connect(url, autocommit=True) as owner:
-        owner.execute(STORED, ALL_OF_EACH | {"until": UNTIL})
-        owner.execute(NAMED)
-        owner.execute("VACUUM (ANALYZE) analytics.aggregate_metrics")
-        (organization,) = owner.execute("SELECT md5('organization 77')::uuid").fetchone()
-    tenant = admit(organization)
-    with (
-        reading_role(databases, settings) as role,
-        ReadingPool(role, settings) as pool,
-        pool.reading_as(tenant) as connection,
-    ):
-        yield connection, tenant
-    with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with pipeline_for_many(cluster, tmp_path_factory) as pipeline, opened(pipeline) as api:
+        pipeline.analytics.execute(STORED, ALL_OF_EACH | {"until": UNTIL})
+        pipeline.analytics.execute(NAMED)
+        pipeline.analytics.execute("VACUUM (ANALYZE) analytics.aggregate_metrics")
+        tenant = admit(pipeline.select("SELECT md5('organization 77')::uuid")[0][0])
+        with api.pool.reading_as(tenant) as connection:
+            yield connection, tenant
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
@@ -124,11 +101,11 @@ def test_a_tenants_rows_are_found_by_the_key(
     assert question(AnalyticsRepository(connection, tenant))
     query, values = Recorded.told[-1]
 
-    (told,) = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", values).fetchone()
+    plan = plan_of(connection, query, values, "ANALYZE")
 
-    looks = [node for node in nodes(told[0]["Plan"]) if node.get("Relation Name") == "aggregate_metrics"]
+    looks = [node for node in plan if node.get("Relation Name") == "aggregate_metrics"]
     for look in looks:
-        (search,) = [node for node in nodes(look) if node.get("Index Name") == KEY]
+        (search,) = [node for node in below(look) if node.get("Index Name") == KEY]
         for column in searched_by:
             assert re.search(rf"\b{column} [=<>]", search["Index Cond"])
     looked_at = sum(
@@ -141,32 +118,21 @@ def test_a_tenants_rows_are_found_by_the_key(
     "days", [{}, {"until": datetime(2024, 3, 30, tzinfo=UTC)}], ids=["a month", "thirty days"]
 )
 def test_many_workflows_are_told_before_anybody_has_analyzed_a_table(
-    databases: Databases,
-    settings: Settings,
-    analytics: psycopg.Connection,
-    monkeypatch: pytest.MonkeyPatch,
-    days: dict[str, Any],
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, days: dict[str, Any]
 ) -> None:
     """Right after a first publication, nothing is compared with everything."""
-    tenant = admit(analytics.execute("SELECT md5('organization 77')::uuid").fetchone()[0])
+    tenant = admit(pipeline.select("SELECT md5('organization 77')::uuid")[0][0])
     for planting in MANY.split(";"):
-        analytics.execute(planting, ALL_OF_EACH)
+        pipeline.analytics.execute(planting, ALL_OF_EACH)
     monkeypatch.setattr(Recorded, "told", [])
     month = {"since": datetime(2024, 3, 1, tzinfo=UTC), "until": datetime(2024, 4, 1, tzinfo=UTC)}
 
-    with reading_as(databases.analytics_url, settings, tenant) as connection:
+    with reading_as(pipeline.databases.analytics_url, pipeline.settings, tenant) as connection:
         connection.cursor_factory = Recorded
         told = AnalyticsRepository(connection, tenant).get_breakdown("workflow_id", **month | days)
         query, values = Recorded.told[-1]
-        (plan,) = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", values).fetchone()
+        plan = list(plan_of(connection, query, values, "ANALYZE"))
 
     assert len(told) == MANY_WORKFLOWS
-    compared = [node.get("Rows Removed by Join Filter", 0) for node in nodes(plan[0]["Plan"])]
+    compared = [node.get("Rows Removed by Join Filter", 0) for node in plan]
     assert max(compared) < 10 * MANY_WORKFLOWS
-
-
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A plan's node and all below it."""
-    yield plan
-    for inner in plan.get("Plans", []):
-        yield from nodes(inner)

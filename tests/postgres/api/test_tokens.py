@@ -16,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from pipelines.api.tokens import trust_of
+from pipelines.api.auth import trust_of
 from pipelines.errors import InvalidSetting, NobodyTrusted, TokenKeysUnreachable, TokenNotAccepted
 from pipelines.settings import load_settings
 from tests.postgres.api.conftest import AUDIENCE, SECRET, Api, path_of, token_of
@@ -43,22 +43,6 @@ def by_secret(secret: str = SECRET, algorithm: str = "HS256", **others: Any) -> 
     return jwt.encode(claims(**others), secret, algorithm=algorithm)
 
 
-def unsigned(**others: Any) -> str:
-    """A token that says it needs no signature."""
-    return jwt.encode(claims(**others), None, algorithm="none")
-
-
-def without_its_signature() -> str:
-    """One that was signed, and its signature cut off."""
-    return by_secret().rpartition(".")[0] + "."
-
-
-def nested() -> str:
-    """What no parser likes to read."""
-    deep = base64.urlsafe_b64encode(b"[" * 20_000).decode().rstrip("=")
-    return f"{deep}.{deep}.{deep}"
-
-
 REFUSED = {
     "expired": lambda: by_secret(exp=datetime.now(UTC) - timedelta(seconds=1)),
     "not valid yet": lambda: by_secret(nbf=datetime.now(UTC) + timedelta(minutes=5)),
@@ -70,21 +54,20 @@ REFUSED = {
     "of a number": lambda: by_secret(organization_id=7),
     "with another secret": lambda: by_secret("another secret that is long enough"),
     "by a longer hash": lambda: by_secret(SECRET * 2, algorithm="HS512"),
-    "unsigned": unsigned,
-    "with its signature cut off": without_its_signature,
+    "unsigned": lambda: jwt.encode(claims(), None, algorithm="none"),
+    "with its signature cut off": lambda: by_secret().rpartition(".")[0] + ".",
     "signed with a key pair": lambda: jwt.encode(claims(), RSA, algorithm="RS256"),
     "no token": lambda: "sesame",
     "nothing": lambda: "",
-    "nested": nested,
+    # What no parser likes to read.
+    "nested": lambda: ".".join([base64.urlsafe_b64encode(b"[" * 20_000).decode().rstrip("=")] * 3),
 }
 
 
 @pytest.mark.parametrize("make", REFUSED.values(), ids=REFUSED)
 def test_a_token_that_is_not_right_is_refused(shared: Api, make: Callable[[], str]) -> None:
     """The answer is 401 and how to do better, the same whatever was wrong with it."""
-    answer = shared.client.get(
-        path_of(shared.tenants[0], "completeness"), headers={"Authorization": f"Bearer {make()}"}
-    )
+    answer = shared.ask(shared.tenants[0], "completeness", headers={"Authorization": f"Bearer {make()}"})
     without = shared.client.get(path_of(shared.tenants[0], "completeness"))
 
     assert answer.status_code == without.status_code == 401
@@ -107,10 +90,9 @@ def test_the_signers_clock_may_be_a_little_ahead(shared: Api, claim: str) -> Non
 def test_only_a_bearer_is_believed(shared: Api, scheme: str) -> None:
     """A right token under another name is none."""
     tenant = shared.tenants[0]
+    named = {"Authorization": f"{scheme} {token_of(tenant)}"}
 
-    answer = shared.client.get(
-        path_of(tenant, "completeness"), headers={"Authorization": f"{scheme} {token_of(tenant)}"}
-    )
+    answer = shared.ask(tenant, "completeness", headers=named)
 
     assert answer.status_code == 401
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipelines.calendars.moments import WallClock
 from pipelines.errors import RangeNotStored
-from pipelines.query.cover import Cover, Span
+from pipelines.query.ranges import Cover, Span
 from pipelines.subjects.rollup import Period
 from tests.support.oracle import bucket
 from tests.support.zone_offsets import offsets_of
