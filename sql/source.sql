@@ -24,9 +24,7 @@ SELECT
 -- Takes: {relation}, workflows or clients; execmetrics.cursors and execmetrics.scope, as jobs does.
 -- Gives: one row for each: id, organization_id, name, deleted_at (an infinite one as the epoch).
 WITH cursors AS MATERIALIZED (
-    SELECT
-        c.organization_id,
-        age((c.horizon & 4294967295)::text::xid) AS oldest
+    SELECT c.organization_id, age((c.horizon & 4294967295)::text::xid) AS oldest
     FROM jsonb_to_recordset(current_setting('execmetrics.cursors')::jsonb) AS c (organization_id uuid, horizon bigint)
 )
 SELECT

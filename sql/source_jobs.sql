@@ -104,7 +104,8 @@ GROUP BY counted.organization_id, counted.created_date
 
 -- name: jobs
 -- Jobs as they are judged and kept: one statement for all organizations, ended by what is asked for.
--- Takes: the expression row_hash and one of selected_*, in their places, with what that one takes.
+-- Takes: the expression row_hash and one of selected_*, or of source_rows/selected_on_days and _listed, in their
+--        places, with what that one takes.
 -- Gives: one row per job, contract columns only; no payload. A time that other programs cannot hold
 --        (infinite, or outside years 1-9999) is NULL beside a flag. An initiator_type of more than 500
 --        characters is cut to 501.
@@ -149,34 +150,6 @@ hash_record_extended(
     0
 )
 
--- name: selected_created_on
--- The end of jobs that asks for every job of some organizations' UTC days of creation.
--- Takes: execmetrics.organization_ids uuid[] and, pairwise, execmetrics.days date[].
--- Gives: a job j that its organization created on such a day.
-WHERE
-    -- From the first day to the last, by an index on created_at where there is one.
-    j.created_at >= (
-        SELECT min(asked.day)::timestamp AT TIME ZONE 'UTC'
-        FROM unnest(current_setting('execmetrics.days')::date[]) AS asked (day)
-    )
-    AND j.created_at < (
-        SELECT (max(asked.day) + 1)::timestamp AT TIME ZONE 'UTC'
-        FROM unnest(current_setting('execmetrics.days')::date[]) AS asked (day)
-    )
-    -- IS TRUE keeps it a look into a hash table: as a join it would read an organization once for each day.
-    AND (
-        (j.organization_id, (j.created_at AT TIME ZONE 'UTC')::date) IN (
-            SELECT
-                asked.organization_id,
-                asked.day
-            FROM
-                unnest(
-                    current_setting('execmetrics.organization_ids')::uuid[],
-                    current_setting('execmetrics.days')::date[]
-                ) AS asked (organization_id, day)
-        )
-    ) IS TRUE
-
 -- name: selected_indexed
 -- The end of jobs that asks for the jobs updated since their organization's moment.
 -- Takes: execmetrics.moments, a JSON array of {organization_id, since}; an organization that is not listed has
@@ -194,12 +167,6 @@ WHERE
     AND j.updated_at <= 'infinity'
     AND (moment.since IS NOT NULL OR (SELECT current_setting('execmetrics.scope') = 'all'))
     AND (moment.since IS NULL OR j.updated_at >= moment.since)
-
--- name: selected_listed
--- The end of jobs that asks for jobs by their ids.
--- Takes: execmetrics.ids uuid[], not too many at once.
--- Gives: a job j with such an id, found by the primary key.
-WHERE j.id IN (SELECT unnest(current_setting('execmetrics.ids')::uuid[]))
 
 -- name: selected_of_owners
 -- The end of jobs that asks for the jobs of workflows and of clients.

@@ -1,6 +1,6 @@
 -- Rows of the source as facts are made of them: a statement for each subject but jobs, ended by what is selected. In all
--- of them `r` is the row whose version tells whether it changed, and `j` its job. Places: {relation}, {key} and {time}
--- of the subject's declaration.
+-- of them `r` is the row whose version tells whether it changed, and `j` its job. Places: {key} and {time} of the
+-- subject's declaration, and {row}, which is `r`; it is `j` where jobs are asked for by days or by ids.
 
 -- name: steps
 -- Lines of logs as steps are judged and kept.
@@ -85,23 +85,21 @@ WHERE
 -- name: selected_on_days
 -- Selects every row of some organizations' UTC days.
 -- Takes: execmetrics.organization_ids uuid[] and, pairwise, execmetrics.days date[].
--- Gives: a row r of its organization on such a day.
+-- Gives: a {row} of its organization on such a day.
 WHERE
-    -- From the first day to the last, so that partitions are left out.
-    r.{time} >= (
+    -- From the first day to the last, so that partitions are left out and an index is used, where there is one.
+    {row}.{time} >= (
         SELECT min(asked.day)::timestamp AT TIME ZONE 'UTC'
         FROM unnest(current_setting('execmetrics.days')::date[]) AS asked (day)
     )
-    AND r.{time} < (
+    AND {row}.{time} < (
         SELECT (max(asked.day) + 1)::timestamp AT TIME ZONE 'UTC'
         FROM unnest(current_setting('execmetrics.days')::date[]) AS asked (day)
     )
     -- IS TRUE keeps it a look into a hash table: as a join it would read an organization once for each day.
     AND (
-        (r.organization_id, (r.{time} AT TIME ZONE 'UTC')::date) IN (
-            SELECT
-                asked.organization_id,
-                asked.day
+        ({row}.organization_id, ({row}.{time} AT TIME ZONE 'UTC')::date) IN (
+            SELECT asked.organization_id, asked.day
             FROM
                 unnest(
                     current_setting('execmetrics.organization_ids')::uuid[],
@@ -113,8 +111,8 @@ WHERE
 -- name: selected_listed
 -- Selects rows by their ids.
 -- Takes: execmetrics.ids uuid[], not too many at once.
--- Gives: a row r with such an id, found by the primary key.
-WHERE r.{key} IN (SELECT unnest(current_setting('execmetrics.ids')::uuid[]))
+-- Gives: a {row} with such an id, found by the primary key.
+WHERE {row}.{key} IN (SELECT unnest(current_setting('execmetrics.ids')::uuid[]))
 
 -- name: selected_between
 -- Selects the rows of some organizations, or of all, in a range of time.

@@ -1,11 +1,5 @@
 -- What the pipeline remembers beside the metrics, and how cells changed.
 
--- name: definition_version
--- The number of a definition.
--- Takes: definition text.
--- Gives: one row: definition_version integer; none if it was never used.
-SELECT definition_version FROM analytics.metric_definitions WHERE definition = %(definition)s
-
 -- name: definitions
 -- Every definition that was ever used.
 -- Takes: nothing.

@@ -7,20 +7,8 @@
 --        extracted_at, complete_through, facts_table_id, published_version, definition_version, time_zone,
 --        zone_offsets, rebuilding_version, rebuilt_before, run_id (these three may be NULL), is_guarded.
 SELECT
-    subject,
-    organization_id,
-    checkpoint::text AS checkpoint,
-    swept_at,
-    extracted_at,
-    complete_through,
-    facts_table_id,
-    published_version,
-    definition_version,
-    time_zone,
-    zone_offsets,
-    rebuilding_version,
-    rebuilt_before,
-    run_id,
+    subject, organization_id, checkpoint::text AS checkpoint, swept_at, extracted_at, complete_through, facts_table_id,
+    published_version, definition_version, time_zone, zone_offsets, rebuilding_version, rebuilt_before, run_id,
     guarded_at IS NOT NULL AS is_guarded
 FROM analytics.watermarks
 
@@ -68,26 +56,14 @@ SET
     time_zone = excluded.time_zone,
     zone_offsets = excluded.zone_offsets,
     -- A rebuild goes on where it was cut off only if nothing else was written meanwhile.
-    rebuilding_version = CASE
-        WHEN excluded.definition_version <> %(current_definition)s AND stored.rebuilding_version = %(current_definition)s
-            THEN stored.rebuilding_version
-    END,
-    rebuilt_before = CASE
-        WHEN excluded.definition_version <> %(current_definition)s AND stored.rebuilding_version = %(current_definition)s
-            THEN stored.rebuilt_before
-    END,
-    guarded_at = CASE
-        WHEN %(settled_since)s::date <= coalesce(stored.guarded_since, '-infinity') THEN NULL
-        ELSE stored.guarded_at
-    END,
-    guarded_rows = CASE
-        WHEN %(settled_since)s::date <= coalesce(stored.guarded_since, '-infinity') THEN NULL
-        ELSE stored.guarded_rows
-    END,
-    guarded_since = CASE
-        WHEN %(settled_since)s::date <= coalesce(stored.guarded_since, '-infinity') THEN NULL
-        ELSE stored.guarded_since
-    END,
+    (rebuilding_version, rebuilt_before) = (
+        SELECT stored.rebuilding_version, stored.rebuilt_before
+        WHERE excluded.definition_version <> %(current_definition)s AND stored.rebuilding_version = %(current_definition)s
+    ),
+    (guarded_at, guarded_rows, guarded_since) = (
+        SELECT stored.guarded_at, stored.guarded_rows, stored.guarded_since
+        WHERE (%(settled_since)s::date <= coalesce(stored.guarded_since, '-infinity')) IS NOT TRUE
+    ),
     run_id = excluded.run_id
 WHERE EXISTS (
     -- What is compared above was committed when the statement began; this is the row that it waited for.

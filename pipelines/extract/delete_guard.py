@@ -1,5 +1,6 @@
 """What a run does not believe of an organization: that it lost so many rows at once."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Final
@@ -7,7 +8,6 @@ from uuid import UUID
 
 import polars as pl
 
-from pipelines.calendars.calendar import Calendar
 from pipelines.errors import DeletesNotAccepted, ExecutionMetricsError, SealedHistoryLost, UnknownTimeZone
 from pipelines.extract.request import Extraction
 from pipelines.frames import uuids
@@ -15,7 +15,6 @@ from pipelines.postgres.connections import Connection
 from pipelines.settings import Settings
 from pipelines.state.stored_cells import count_rows
 from pipelines.subjects.rollup import Period
-from pipelines.subjects.subject import Subject
 
 # Losing so many rows at once is more likely a fault of the source than what somebody did.
 _SUSPICIOUS_SHARE: Final = 0.1
@@ -42,9 +41,7 @@ def find_guarded(
     if not extraction.request.accept_deletes:
         mine = extraction.seen.keys() & set(extraction.organization_ids)
         anew = [key for key in mine if not extraction.seen[key].knows(extraction.facts)]
-        if anew and extraction.sealed_before:
-            guarded |= _lost_since(analytics, extraction.subject, rows, anew, extraction.sealed_before)
-        elif anew:
+        if anew:
             guarded |= _lost(analytics, extraction, rows, anew, settings.sealed_before_at)
     guarded |= dict.fromkeys(extraction.guarded, DeletesNotAccepted())
     return guarded | dict.fromkeys(extraction.unknown_zones, UnknownTimeZone())
@@ -59,40 +56,26 @@ def _lost(
 ) -> dict[UUID, ExecutionMetricsError]:
     """Published cells count rows that are neither in facts read anew nor, therefore, in the source.
 
-    `rows` are those that count now. Sealed history is lost with the first row, anything else when the rows
-    are suspiciously many.
+    `rows` are those that count now. Of a subject whose sealed cells are kept only what ended since then can
+    be lost. Of another one sealed history is lost with the first row, anything else when the rows are
+    suspiciously many.
     """
-    subject, calendar = extraction.subject, extraction.calendar.calendar
-    published, there = count_rows(connection, subject), counts(rows)
-    lost = {key: published.get(key, 0) - there.get(key, 0) for key in organization_ids}
+    subject = extraction.subject
+    published, kept, counted = count_rows(connection, subject), Counter[UUID](), rows
+    if since := extraction.sealed_before:
+        kept.update(count_rows(connection, subject, before=since + _A_WHOLE_DAY))
+        counted = rows.filter(pl.col("completed_at") >= since - _A_WHOLE_DAY)
+    there = counts(counted)
+    lost = {key: published.get(key, 0) - kept[key] - there.get(key, 0) for key in organization_ids}
     guarded: dict[UUID, ExecutionMetricsError] = dict.fromkeys(
         suspicious(lost, published), DeletesNotAccepted()
     )
-    if sealed_before:
-        over = sealed_before - _A_WHOLE_DAY
-        sealed, there = count_rows(connection, subject, before=over), counts(_before(rows, calendar, over))
+    if sealed_before and not extraction.sealed_before:
+        over, begins = sealed_before - _A_WHOLE_DAY, extraction.calendar.calendar.period_start(Period.DAY)
+        sealed, there = count_rows(connection, subject, before=over), counts(rows.filter(begins < over))
         gone = [key for key in organization_ids if sealed.get(key, 0) > there.get(key, 0)]
         guarded |= dict.fromkeys(gone, SealedHistoryLost())
     return guarded
-
-
-def _lost_since(
-    connection: Connection,
-    subject: Subject,
-    rows: pl.LazyFrame,
-    organization_ids: Collection[UUID],
-    sealed_before: datetime,
-) -> dict[UUID, ExecutionMetricsError]:
-    """The same of a subject whose sealed cells are kept: only what ended since then can be lost."""
-    after = sealed_before + _A_WHOLE_DAY
-    published, sealed = count_rows(connection, subject), count_rows(connection, subject, before=after)
-    there = counts(rows.filter(pl.col("completed_at") >= sealed_before - _A_WHOLE_DAY))
-    lost = {key: published.get(key, 0) - sealed.get(key, 0) - there.get(key, 0) for key in organization_ids}
-    return dict.fromkeys(suspicious(lost, published), DeletesNotAccepted())
-
-
-def _before(rows: pl.LazyFrame, calendar: Calendar, moment: datetime) -> pl.LazyFrame:
-    return rows.filter(calendar.period_start(Period.DAY) < moment)
 
 
 def counts(rows: pl.LazyFrame) -> dict[UUID, int]:

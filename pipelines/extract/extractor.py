@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from uuid import uuid4
 
 from pipelines.extract.jobs import JobReading
 from pipelines.extract.reading import RowsReading
@@ -83,7 +82,6 @@ def _read_jobs(
     guarded = reading.read_what_is_gone()
     return Extraction(
         subject=subject,
-        run_id=uuid4(),
         checkpoint=source.checkpoint(),
         extracted_at=source.moment.extracted_at,
         calendar=calendar,
@@ -94,8 +92,6 @@ def _read_jobs(
         guarded=guarded,
         request=request,
         rows_read=spool.rows,
-        not_counted=0,
-        absorbed=Absorbed(),
         facts=facts,
         complete_through=reading.complete_through(),
         findings=Findings(names, reading.found(), reading.healed()),
@@ -124,19 +120,16 @@ def _read_rows(
     passing(FaultPoint.STEPS_READ)
     return Extraction(
         subject=subject,
-        run_id=uuid4(),
         checkpoint=rows.checkpoint(),
         extracted_at=source.moment.extracted_at,
         calendar=calendar,
         organization_ids=scope,
         seen=seen,
         swept=frozenset(scope),
-        recounted=frozenset(),
         guarded=guarded,
         request=request,
         rows_read=spool.rows,
         not_counted=reading.not_counted,
-        absorbed=Absorbed(),
         facts=facts,
         complete_through=dict.fromkeys(scope, source.moment.extracted_at),
         sealed_before=reading.sealed_before,

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import polars as pl
 
-from pipelines.calendars.local_ranges import Instants, LocalRange, between
+from pipelines.calendars.calendar import Instants, LocalRange, between
 from pipelines.errors import UnknownOrganization
 from pipelines.extract.delete_guard import counts
 from pipelines.extract.reading import Reading
@@ -19,7 +19,7 @@ from pipelines.fault_points import FaultPoint, passing
 from pipelines.frames import of_organizations, prefetch, uuids
 from pipelines.postgres.connections import Run
 from pipelines.settings import Tier
-from pipelines.source.selections import Asked, CreatedOn, Indexed, Listed, OfOwners, Swept
+from pipelines.source.selections import Asked, Swept, created_on, indexed, listed, of_owners
 from pipelines.source.snapshot import SourceSnapshot
 from pipelines.state.anomalies import find_listed
 from pipelines.state.dimension_tables import NamesToCopy
@@ -70,15 +70,12 @@ class JobReading(Reading):
         latest = min((horizon for horizon in horizons.values() if horizon is not None), default=None)
         self._whole = {key for key, horizon in horizons.items() if horizon is None}
         self.named = Swept(dict.fromkeys(known, latest) | dict.fromkeys(self._whole))
-        by_index = self._by_index(horizons)
+        by_index = self._found_by_index(horizons)
         self.swept = Swept(
             {key: horizon for key, horizon in horizons.items() if key not in by_index},
             only_listed=only_these or bool(by_index),
         )
-        lookback = self._settings.lookback
-        self._indexed = Indexed(
-            {key: seen[key].extracted_at - lookback for key in by_index}, only_listed=only_these
-        )
+        self._by_index = {key: seen[key].extracted_at - self._settings.lookback for key in by_index}
 
     @property
     def orphans(self) -> frozenset[UUID]:
@@ -93,7 +90,7 @@ class JobReading(Reading):
         """Up to when jobs that had completed, and were written down, have been read."""
         now = self._source.moment.extracted_at
         through = dict.fromkeys(self.organization_ids(), now)
-        for key in self._indexed.since:
+        for key in self._by_index:
             through[key] = max(now - self._settings.lookback, self._seen[key].complete_through)
         return through
 
@@ -114,12 +111,10 @@ class JobReading(Reading):
         """Read what changed since the cursors, what may have healed, and whose owner changed."""
         if asked := self._swept_anew():
             self._read(asked)
-        if self._indexed.since:
-            self._read(self._indexed)
+        if self._by_index:
+            self._read(indexed(self._by_index, only_listed=bool(self._request.organization_ids)))
         self._read_listed(self._to_read_again())
-        moved = OfOwners(*(names.moved(kind, self._scope) for kind in ("workflows", "clients")))
-        if moved.workflow_ids or moved.client_ids:
-            self._read(moved)
+        self._read(of_owners(*(names.moved(kind, self._scope) for kind in ("workflows", "clients"))))
         self._read_orphans()
         # The organization that has the job now was seen when the job was read, and comes first.
         self._look_at(self._listed.filter(of_organizations(self._whole)))
@@ -140,7 +135,7 @@ class JobReading(Reading):
             self._read(Swept(dict.fromkeys(new), only_listed=True))
         self._orphans_read |= new
 
-    def _by_index(self, horizons: Mapping[UUID, int | None]) -> set[UUID]:
+    def _found_by_index(self, horizons: Mapping[UUID, int | None]) -> set[UUID]:
         """The organizations that are read by index this time, and not swept."""
         tier, now = self._settings.extraction, self._source.moment.extracted_at
         if tier is Tier.AUTO:
@@ -153,16 +148,16 @@ class JobReading(Reading):
             if horizon is not None and now - self._seen[key].swept_at < self._settings.sweep_every
         }
 
-    def _read_listed(self, listed: pl.DataFrame) -> None:
+    def _read_listed(self, anomalies: pl.DataFrame) -> None:
         """Read these anomalies again: what is not found any more has healed, or its job is gone."""
-        if listed.height:
-            job_ids = listed["job_id"].unique()
-            self._read(Listed(uuids(job_ids)))
+        if anomalies.height:
+            job_ids = anomalies["job_id"].unique()
+            self._read(listed(uuids(job_ids)))
             self._look_at(self._listed.filter(pl.col("job_id").is_in(job_ids.implode())))
 
-    def _look_at(self, listed: pl.DataFrame) -> None:
+    def _look_at(self, known: pl.DataFrame) -> None:
         """These are in what was read, or no longer in the source."""
-        self._looked_at.append(listed.with_columns(owner="organization_id"))
+        self._looked_at.append(known.with_columns(owner="organization_id"))
 
     def _to_read_again(self) -> pl.DataFrame:
         listed = self._listed.filter(of_organizations(self._scope))
@@ -180,7 +175,7 @@ class JobReading(Reading):
         known = {key: self._seen[key] for key in self._scope & self._seen.keys()}
         return [key for key, seen in known.items() if seen.published_version != self._facts.version]
 
-    def _swept_anew(self) -> Asked | None:
+    def _swept_anew(self) -> Asked | Swept | None:
         """What of the sweep is to be read; count the jobs of every organization on the way.
 
         A comparison by checksums counts for itself, and sealed history has more facts than the source rows.
@@ -231,7 +226,7 @@ class JobReading(Reading):
         jobs.update(counts(not_counted.unique(["organization_id", "job_id"]).lazy()))
         return jobs
 
-    def _read(self, asked: Asked) -> None:
+    def _read(self, asked: Asked | Swept) -> None:
         for jobs in prefetch(self._source.jobs(asked), cancel=self._source.cancel):
             passing(FaultPoint.JOBS_STREAMING)
             judged = with_verdict(
@@ -275,11 +270,11 @@ class JobReading(Reading):
         )
 
     def _read_days(self, days: pl.DataFrame) -> None:
-        self._read(CreatedOn(days))
+        self._read(created_on(days))
         self._read_orphans()
 
     def _read_ids(self, ids: Sequence[UUID]) -> None:
-        self._read(Listed(ids))
+        self._read(listed(ids))
 
     def _checksums_there(self, organization_ids: Collection[UUID]) -> pl.DataFrame:
         return self._source.checksums(

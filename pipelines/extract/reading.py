@@ -7,7 +7,7 @@ from uuid import UUID
 
 import polars as pl
 
-from pipelines.calendars.local_ranges import LocalRange, between
+from pipelines.calendars.calendar import LocalRange, between
 from pipelines.extract.delete_guard import counts, suspicious
 from pipelines.extract.request import Request
 from pipelines.facts.fact_table import Facts

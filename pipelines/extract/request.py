@@ -3,11 +3,11 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import polars as pl
 
-from pipelines.calendars.local_ranges import LocalRange
+from pipelines.calendars.calendar import LocalRange
 from pipelines.calendars.moments import DayOrTime
 from pipelines.errors import PublishConflict
 from pipelines.facts.fact_table import Absorbed, Facts, open_facts
@@ -87,24 +87,24 @@ class Extraction:
     """
 
     subject: Subject
-    run_id: UUID
     checkpoint: str
     extracted_at: datetime
     calendar: ReadCalendar
     organization_ids: tuple[UUID, ...]
     seen: Watermarks
     swept: frozenset[UUID]
-    recounted: frozenset[UUID]
     guarded: Mapping[UUID, int]
     request: Request
     rows_read: int
-    not_counted: int
-    absorbed: Absorbed
     facts: Facts
     complete_through: Mapping[UUID, datetime]
+    recounted: frozenset[UUID] = frozenset()
+    not_counted: int = 0
+    absorbed: Absorbed = field(default_factory=Absorbed)
     sealed_before: datetime | None = None
     findings: Findings | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
+    run_id: UUID = field(default_factory=uuid4)
 
     @property
     def reason(self) -> Restated | None:

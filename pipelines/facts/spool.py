@@ -10,7 +10,6 @@ from typing import Final
 
 import polars as pl
 
-from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.subject import Fact
 
 # A killed run leaves its spool behind, and none takes longer than a day.
@@ -21,7 +20,7 @@ CHUNK_ROWS: Final = 100_000
 
 
 @contextmanager
-def temporary_spool(home: Path, fact: Fact = JOBS.fact) -> Iterator["Spool"]:
+def temporary_spool(home: Path, fact: Fact) -> Iterator["Spool"]:
     """Yield an empty spool; a folder below `home` that it comes to need goes with it."""
     for abandoned in home.glob("spool-*"):
         if time.time() - abandoned.stat().st_mtime > _ABANDONED_AFTER_S:
@@ -30,15 +29,16 @@ def temporary_spool(home: Path, fact: Fact = JOBS.fact) -> Iterator["Spool"]:
     try:
         yield spool
     finally:
-        spool.remove()
+        if spool.folder:
+            shutil.rmtree(spool.folder, ignore_errors=True)
 
 
 class Spool:
     """Rows in, in any order; all of them out, or in chunks of some 100,000 rows by partition column."""
 
-    def __init__(self, home: Path, fact: Fact = JOBS.fact) -> None:
+    def __init__(self, home: Path, fact: Fact) -> None:
         self._home, self._fact = home, fact
-        self._folder: Path | None = None
+        self.folder: Path | None = None
         self._held: list[pl.DataFrame] = []
         self._held_rows = 0
         self._files: list[Path] = []
@@ -83,16 +83,11 @@ class Spool:
         written = [pl.scan_parquet(self._files, glob=False, hive_partitioning=False)] if self._files else []
         return pl.concat(written + held)
 
-    def remove(self) -> None:
-        """Remove the folder, if there is one."""
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
-
     def _write(self) -> None:
-        if not self._folder:
+        if not self.folder:
             self._home.mkdir(parents=True, exist_ok=True)
-            self._folder = Path(tempfile.mkdtemp(prefix="spool-", dir=self._home))
-        file = self._folder / f"{len(self._files):06}.parquet"
+            self.folder = Path(tempfile.mkdtemp(prefix="spool-", dir=self._home))
+        file = self.folder / f"{len(self._files):06}.parquet"
         pl.concat(self._held).write_parquet(file, compression="lz4", row_group_size=16_384)
         self._files.append(file)
         self._held, self._held_rows = [], 0

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from pipelines.calendars.local_ranges import LocalRange
+from pipelines.calendars.calendar import LocalRange
 
 Record = Mapping[str, object]
 

@@ -32,8 +32,7 @@ from pipelines.publish.batches import Batch, bisect, by_work
 from pipelines.publish.writer import PublishContext, Writer
 from pipelines.state.anomalies import list_anomalies, unlist_anomalies
 from pipelines.state.dimension_tables import copy_names
-from pipelines.state.retention import find_removed_before
-from pipelines.state.stored_cells import find_with_cells, version_of
+from pipelines.state.stored_cells import find_removed_before, find_with_cells, version_of
 from pipelines.state.time_zones import keep_offsets
 from pipelines.state.watermarks import (
     Advance,

@@ -31,8 +31,7 @@ from pipelines.postgres.connections import Connection, Run
 from pipelines.publish.publisher import Published, find_unpublished, record_failure
 from pipelines.publish.writer import ALWAYS, PublishContext, Writer
 from pipelines.source.rows import find_sealed_before
-from pipelines.state.retention import find_removed_before
-from pipelines.state.stored_cells import find_version, version_of
+from pipelines.state.stored_cells import find_removed_before, find_version, version_of
 from pipelines.state.time_zones import ReadCalendar, find_calendar
 from pipelines.state.watermarks import (
     Watermark,

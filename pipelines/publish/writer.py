@@ -17,7 +17,7 @@ from pipelines.frames import uuids
 from pipelines.postgres.connections import Run
 from pipelines.postgres.copying import copy_frame
 from pipelines.postgres.subject_statements import figures_in, subject_statement
-from pipelines.state.retention import find_removed_before
+from pipelines.state.stored_cells import find_removed_before
 from pipelines.state.time_zones import ReadCalendar
 from pipelines.subjects.reasons import Restated
 from pipelines.subjects.rollup import Period

@@ -10,7 +10,7 @@ from pipelines.calendars.moments import DayOrTime, WallClock, instant_of, requir
 from pipelines.errors import InvalidRange, RangeNotStored
 from pipelines.postgres.connections import Connection
 from pipelines.query.tenant import Tenant, answering, rows
-from pipelines.state.retention import find_removed_before
+from pipelines.state.stored_cells import find_removed_before
 from pipelines.subjects.rollup import GroupingSet, Period, RollupPlan
 from pipelines.subjects.subject import WITH_HISTOGRAM
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import polars as pl
 
-from pipelines.calendars.local_ranges import LocalRange
+from pipelines.calendars.calendar import LocalRange
 from pipelines.calendars.moments import DayOrTime
 from pipelines.compute.engine import AllCells, Cells, ChangedCells, DuckDBEngine
 from pipelines.errors import ExecutionMetricsError

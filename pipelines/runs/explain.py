@@ -23,7 +23,7 @@ from pipelines.postgres.schema_checks import require_analytics
 from pipelines.postgres.statements import statement
 from pipelines.postgres.subject_statements import figures_in, subject_statement
 from pipelines.settings import Settings
-from pipelines.state.retention import find_removed_before
+from pipelines.state.stored_cells import find_removed_before
 from pipelines.state.time_zones import ReadCalendar, find_calendar
 from pipelines.state.watermarks import Watermark, find_watermarks
 from pipelines.subjects.jobs import JOBS

@@ -8,16 +8,15 @@ from uuid import UUID
 from pipelines.errors import BlobsInUse
 from pipelines.executions.blobs import BlobStore
 from pipelines.executions.transactions import rows
-from pipelines.facts.delta import opened
+from pipelines.facts.delta import find_set_aside, opened, remove_folder
 from pipelines.facts.fact_table import Facts, open_facts
-from pipelines.facts.folder import find_set_aside, remove_folder
 from pipelines.facts.health import examine
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.postgres.connections import Run, connect, connections_reused
 from pipelines.postgres.schema_checks import has_definitions, require_analytics
 from pipelines.source.rows import find_sealed_before
 from pipelines.state.lock import refresh_lock
-from pipelines.state.retention import remove_cells, remove_outcomes, remove_restatements
+from pipelines.state.stored_cells import remove_cells, remove_outcomes, remove_restatements
 from pipelines.state.watermarks import Watermarks, disown_lost_versions, forget_published
 from pipelines.subjects import SUBJECTS
 from pipelines.subjects.jobs import JOBS

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import polars as pl
 
-from pipelines.calendars.local_ranges import LocalRange
+from pipelines.calendars.calendar import LocalRange
 from pipelines.calendars.moments import DayOrTime, require_order
 from pipelines.compute.comparison import differences, side_by_side
 from pipelines.compute.dirty_cells import dirty_cells
@@ -27,7 +27,7 @@ from pipelines.postgres.subject_statements import oracle_statement, subject_stat
 from pipelines.publish.publisher import unpublished_changes
 from pipelines.settings import Settings
 from pipelines.source.rows import SourceRowsOf
-from pipelines.source.selections import Asked, OfOwners, Swept
+from pipelines.source.selections import Asked, Swept, of_owners
 from pipelines.source.snapshot import SourceSnapshot, open_source
 from pipelines.state.time_zones import UTC, calendar_in
 from pipelines.state.watermarks import Watermarks, watermarks_in
@@ -291,15 +291,13 @@ class JobComparison(_Comparison):
         for jobs in chain.from_iterable(map(self._source.jobs, self._asked())):
             yield changes(with_verdict(jobs, clock=clock, earliest=earliest, tolerance=tolerance))
 
-    def _asked(self) -> Iterator[Asked]:
+    def _asked(self) -> Iterator[Asked | Swept]:
         """Jobs written later than they were read, and workflows and clients that may be another's."""
         horizons = {key: self._source.horizon_after(seen.checkpoint) for key, seen in self._jobs.items()}
         yield Swept(horizons)
         earliest = min((horizon for horizon in horizons.values() if horizon is not None), default=None)
         names = self._source.names(Swept(dict.fromkeys(horizons, earliest)))
-        changed = OfOwners(uuids(names.workflows["id"]), uuids(names.clients["id"]))
-        if changed.workflow_ids or changed.client_ids:
-            yield changed
+        yield of_owners(uuids(names.workflows["id"]), uuids(names.clients["id"]))
 
 
 class RowsComparison(_Comparison):

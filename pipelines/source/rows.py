@@ -9,14 +9,14 @@ from uuid import UUID
 
 import polars as pl
 
-from pipelines.calendars.local_ranges import LocalRange
-from pipelines.frames import schema_of, uuids
+from pipelines.calendars.calendar import LocalRange
+from pipelines.frames import schema_of
 from pipelines.postgres.connections import Run
 from pipelines.postgres.schemas import ORCHESTRATION
 from pipelines.postgres.session_settings import SessionSettings
 from pipelines.postgres.statements import body, fill, render
 from pipelines.settings import Settings
-from pipelines.source.selections import IDS_AT_A_TIME
+from pipelines.source.selections import by_id, on_days
 from pipelines.source.snapshot import SourceSnapshot, open_source
 from pipelines.subjects.dimensions import RESERVED_IDS
 from pipelines.subjects.subject import Subject
@@ -92,15 +92,11 @@ class SourceRowsOf:
 
     def on_days(self, days: pl.DataFrame) -> Frames:
         """Yield every row of these days of organizations (`organization_id` and the partition column)."""
-        asked = SessionSettings(
-            organization_ids=uuids(days["organization_id"]), days=days[self.subject.fact.partition_column]
-        )
-        return self._rows("on_days", [asked] if days.height else [])
+        return self._rows("on_days", on_days(days, self.subject.fact.partition_column))
 
     def listed(self, ids: Sequence[UUID]) -> Frames:
         """Yield rows by id, however many; ids of no row are passed over."""
-        parts = (ids[start : start + IDS_AT_A_TIME] for start in range(0, len(ids), IDS_AT_A_TIME))
-        return self._rows("listed", (SessionSettings(ids=part) for part in parts))
+        return self._rows("listed", by_id(ids))
 
     def checksums(
         self, organization_ids: Sequence[UUID] | None, since: datetime | None, until: datetime | None
@@ -136,10 +132,8 @@ class SourceRowsOf:
     def _statement(self, selected: str) -> str:
         named = re.fullmatch(r"\w+/\w+", self._source.statement)
         text = body(self._source.statement) if named else self._source.statement
-        selection = render(
-            f"source_rows/selected_{selected}", {"key": self._source.key, "time": self._source.time}
-        )
-        return fill(text, {"selected": selection})
+        places = {"row": "r", "key": self._source.key, "time": self._source.time}
+        return fill(text, {"selected": render(f"source_rows/selected_{selected}", places)})
 
     def _rows(self, selected: str, settings: Iterable[SessionSettings]) -> Frames:
         columns = schema_of({**self.subject.fact.columns, "counts": "boolean"})

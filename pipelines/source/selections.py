@@ -1,9 +1,9 @@
 """What may be asked of the source's jobs: which of them, in one statement for all organizations."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar, Final
+from typing import Final
 from uuid import UUID
 
 import polars as pl
@@ -20,6 +20,14 @@ FARTHEST_BEHIND: Final = 2**30
 
 
 @dataclass(frozen=True)
+class Asked:
+    """Jobs to read: `fragment` names the end of the statement, which runs once for each of the `settings`."""
+
+    fragment: str
+    settings: Sequence[SessionSettings]
+
+
+@dataclass(frozen=True)
 class Swept:
     """Jobs written at or past their organization's horizon; every job where that is None.
 
@@ -29,84 +37,49 @@ class Swept:
     horizons: Mapping[UUID, int | None]
     only_listed: bool = False
 
-    fragment: ClassVar[str] = "source_jobs/selected_swept"
+    fragment: Final = "source_jobs/selected_swept"
 
-    def within_reach_of(self, horizon: int) -> "Swept":
-        """The same; organizations too far behind to tell what changed since are read whole."""
-        reached = {
-            key: value if value is not None and horizon - value < FARTHEST_BEHIND else None
-            for key, value in self.horizons.items()
-        }
-        return replace(self, horizons=reached)
-
-    def settings(self) -> Iterator[SessionSettings]:
-        """Yield what one statement takes."""
+    @property
+    def settings(self) -> Sequence[SessionSettings]:
+        """What one statement takes."""
         cursors = [{"organization_id": key, "horizon": value} for key, value in self.horizons.items()]
-        yield SessionSettings(cursors=cursors, only_listed=self.only_listed)
+        return [SessionSettings(cursors=cursors, only_listed=self.only_listed)]
 
 
-@dataclass(frozen=True)
-class Indexed:
+def indexed(since: Mapping[UUID, datetime], *, only_listed: bool = False) -> Asked:
     """Jobs updated at or past their organization's moment, by an index on `updated_at`.
 
     Organizations that are not listed have the earliest moment of all, or are left out when `only_listed`.
     """
-
-    since: Mapping[UUID, datetime]
-    only_listed: bool = False
-
-    fragment: ClassVar[str] = "source_jobs/selected_indexed"
-
-    def settings(self) -> Iterator[SessionSettings]:
-        """Yield what one statement takes."""
-        moments = [{"organization_id": key, "since": at} for key, at in self.since.items()]
-        yield SessionSettings(moments=moments, only_listed=self.only_listed)
+    moments = [{"organization_id": key, "since": at} for key, at in since.items()]
+    return Asked("source_jobs/selected_indexed", [SessionSettings(moments=moments, only_listed=only_listed)])
 
 
-@dataclass(frozen=True)
-class CreatedOn:
+def created_on(days: pl.DataFrame) -> Asked:
     """Every job of some organizations' UTC days: a frame of `organization_id` and `created_date`."""
-
-    days: pl.DataFrame
-
-    fragment: ClassVar[str] = "source_jobs/selected_created_on"
-
-    def settings(self) -> Iterator[SessionSettings]:
-        """Yield what one statement takes, unless no day is asked for."""
-        if not self.days.is_empty():
-            yield SessionSettings(
-                organization_ids=uuids(self.days["organization_id"]), days=self.days["created_date"]
-            )
+    return Asked("source_rows/selected_on_days", on_days(days, "created_date"))
 
 
-@dataclass(frozen=True)
-class Listed:
+def listed(job_ids: Iterable[UUID]) -> Asked:
     """Jobs by id, however many; ids of no job are passed over."""
-
-    job_ids: Sequence[UUID]
-
-    fragment: ClassVar[str] = "source_jobs/selected_listed"
-
-    def settings(self) -> Iterator[SessionSettings]:
-        """Yield what each statement takes, for ten thousand ids at a time."""
-        ids = list(dict.fromkeys(self.job_ids))
-        for start in range(0, len(ids), IDS_AT_A_TIME):
-            yield SessionSettings(ids=ids[start : start + IDS_AT_A_TIME])
+    return Asked("source_rows/selected_listed", by_id(job_ids))
 
 
-@dataclass(frozen=True)
-class OfOwners:
+def of_owners(workflow_ids: Sequence[UUID] = (), client_ids: Sequence[UUID] = ()) -> Asked:
     """Jobs of these workflows or of these clients, whichever organizations all of them belong to."""
-
-    workflow_ids: Sequence[UUID] = ()
-    client_ids: Sequence[UUID] = ()
-
-    fragment: ClassVar[str] = "source_jobs/selected_of_owners"
-
-    def settings(self) -> Iterator[SessionSettings]:
-        """Yield what one statement takes, unless no owner is named."""
-        if self.workflow_ids or self.client_ids:
-            yield SessionSettings(workflow_ids=self.workflow_ids, client_ids=self.client_ids)
+    settings = [SessionSettings(workflow_ids=workflow_ids, client_ids=client_ids)]
+    return Asked("source_jobs/selected_of_owners", settings if workflow_ids or client_ids else [])
 
 
-Asked = Swept | Indexed | CreatedOn | Listed | OfOwners
+def on_days(days: pl.DataFrame, day: str) -> Sequence[SessionSettings]:
+    """What `selected_on_days` takes for days of organizations (`organization_id, day`); nothing for none."""
+    if days.is_empty():
+        return []
+    return [SessionSettings(organization_ids=uuids(days["organization_id"]), days=days[day])]
+
+
+def by_id(ids: Iterable[UUID]) -> Sequence[SessionSettings]:
+    """What `selected_listed` takes each time, for ten thousand different ids at a time."""
+    some = list(dict.fromkeys(ids))
+    starts = range(0, len(some), IDS_AT_A_TIME)
+    return [SessionSettings(ids=some[start : start + IDS_AT_A_TIME]) for start in starts]

@@ -12,15 +12,15 @@ from uuid import UUID
 import polars as pl
 from adbc_driver_postgresql import dbapi
 
-from pipelines.calendars.local_ranges import Instants, LocalRange
+from pipelines.calendars.calendar import Instants, LocalRange
 from pipelines.errors import SourceMissing
-from pipelines.frames import id_series, schema_of, uuids
+from pipelines.frames import schema_of, uuids
 from pipelines.postgres.session_settings import SessionSettings
 from pipelines.postgres.snapshot import Snapshot, connected, read
 from pipelines.postgres.statements import body, render, statement
 from pipelines.settings import Settings
 from pipelines.source.contract import LARGE_TABLE_BYTES, find_relations, reasons_to_read_whole, require_fit
-from pipelines.source.selections import FARTHEST_BEHIND, IDS_AT_A_TIME, Asked, Listed, Swept
+from pipelines.source.selections import FARTHEST_BEHIND, IDS_AT_A_TIME, Asked, Swept, listed
 from pipelines.subjects.dimensions import RESERVED_IDS, RESERVED_INITIATORS
 from pipelines.subjects.jobs import FLAGS, JOBS
 
@@ -66,7 +66,7 @@ class Census:
     """
 
     reported: Mapping[UUID, int]
-    changed: Listed | None
+    changed: Asked | None
 
 
 class SourceSnapshot(Snapshot):
@@ -103,11 +103,11 @@ class SourceSnapshot(Snapshot):
     def _named(self, text: str) -> Iterator[dict[str, Any]]:
         return self.rows_of(text).iter_rows(named=True)
 
-    def jobs(self, asked: Asked) -> Generator[pl.DataFrame, None, None]:
+    def jobs(self, asked: Asked | Swept) -> Generator[pl.DataFrame, None, None]:
         """Yield the jobs asked for in frames of some ten thousand rows, columns as EXTRACTED_COLUMNS."""
         if isinstance(asked, Swept):
             asked = self._within_reach(asked, "jobs")
-        for settings in asked.settings():
+        for settings in asked.settings:
             self.set(settings)
             for frame in self.stream(jobs_statement(asked.fragment)):
                 yield frame.select(*EXTRACTED_COLUMNS).cast(pl.Schema(EXTRACTED_COLUMNS))
@@ -118,14 +118,13 @@ class SourceSnapshot(Snapshot):
         if self.is_large:
             # Without a horizon none is named: all of them at once might take gigabytes of the server.
             asked = replace(asked, horizons=dict.fromkeys(asked.horizons))
-        for settings in asked.settings():
-            self.set(settings)
+        self.set(*asked.settings)
         rows = self.rows("source_jobs/census")
         reported = dict(zip(uuids(rows["organization_id"]), rows["reported"], strict=True))
         ids = b"".join(rows["changed_ids"].drop_nulls())
         if self.is_large or len(ids) > 16 * IDS_AT_A_TIME:
             return Census(reported, None)
-        return Census(reported, Listed([UUID(bytes=ids[at : at + 16]) for at in range(0, len(ids), 16)]))
+        return Census(reported, listed(UUID(bytes=ids[at : at + 16]) for at in range(0, len(ids), 16)))
 
     def checksums(
         self,
@@ -143,13 +142,7 @@ class SourceSnapshot(Snapshot):
         [since, until).
         """
         latest = self.moment.extracted_at + tolerance if tolerance is not None else None
-        narrowed = []
-        if organization_ids:
-            narrowed.append("organizations")
-        if created_since:
-            narrowed.append("created_since")
-        if completed:
-            narrowed.append("completed_in")
+        asked = {"organizations": organization_ids, "created_since": created_since, "completed_in": completed}
         self.set(
             SessionSettings(
                 earliest=earliest,
@@ -161,7 +154,8 @@ class SourceSnapshot(Snapshot):
                 completed=LocalRange(*completed) if completed else None,
             )
         )
-        return self.rows_of(checksums_statement(narrowed)).cast(pl.Schema(_CHECKSUM_COLUMNS))
+        text = checksums_statement(name for name, by in asked.items() if by)
+        return self.rows_of(text).cast(pl.Schema(_CHECKSUM_COLUMNS))
 
     def size_bytes(self) -> int:
         """How large the table of jobs is, its partitions included; for a view, what it reads."""
@@ -177,23 +171,18 @@ class SourceSnapshot(Snapshot):
         return self.rows("source/organizations")
 
     def names(self, asked: Swept) -> Names:
-        """Read the organizations, and their workflows and clients, that changed since the horizons."""
-        organizations = self.organizations()
-        if asked.only_listed:
-            listed = id_series("id", asked.horizons).implode()
-            organizations = organizations.filter(pl.col("id").is_in(listed))
-        for settings in self._within_reach(asked, "workflows", "clients").settings():
-            self.set(settings)
+        """Read every organization, and the workflows and clients that changed since the horizons."""
+        self.set(*self._within_reach(asked, "workflows", "clients").settings)
         workflows, clients = (
             self.rows_of(render("source/names", {"relation": each})) for each in ("workflows", "clients")
         )
-        return Names(organizations, workflows, clients)
+        return Names(self.organizations(), workflows, clients)
 
     def _within_reach(self, asked: Swept, *relations: str) -> Swept:
         """The same, but from the beginning where no version tells what changed since."""
         if self.read_whole.keys() & set(relations):
             return replace(asked, horizons=dict.fromkeys(asked.horizons))
-        return asked.within_reach_of(self.moment.horizon)
+        return asked
 
 
 @contextmanager
@@ -213,7 +202,8 @@ def open_source(url: str, settings: Settings) -> Iterator[SourceSnapshot]:
 @cache
 def jobs_statement(selected: str) -> str:
     """The statement that reads the jobs that a fragment, the name of a statement, selects."""
-    return render("source_jobs/jobs", {"row_hash": body("source_jobs/row_hash"), "asked": body(selected)})
+    end = render(selected, {"row": "j", "key": "id", "time": "created_at"})
+    return render("source_jobs/jobs", {"row_hash": body("source_jobs/row_hash"), "asked": end})
 
 
 def checksums_statement(narrowed: Iterable[str]) -> str:

@@ -1,6 +1,6 @@
-"""What is stored of a subject: by which definition, how many rows are counted, and of whom."""
+"""What is stored of a subject: by which definition, how many rows count, and of whom; and removing it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -14,6 +14,9 @@ from pipelines.subjects.rollup import Period
 from pipelines.subjects.subject import Subject
 
 _ALWAYS: Final = "infinity"
+
+# What was removed of restatements is remembered beside the periods, under this name.
+RESTATEMENTS: Final = "restatements"
 
 
 def count_rows(
@@ -53,6 +56,37 @@ def version_of(connection: Connection, definition: str) -> int:
 
 def find_version(connection: Connection, definition: str) -> int | None:
     """The number of this definition, or None if nothing was computed by it yet."""
-    values = {"definition": definition}
-    row = connection.execute(statement("state/definition_version"), values).fetchone()
-    return int(row[0]) if row else None
+    used = connection.execute(statement("state/definitions")).fetchall()
+    return next((version for version, text in used if text == definition), None)
+
+
+def find_removed_before(connection: Connection) -> dict[Period, datetime]:
+    """The periods whose old cells retention removed, and from when on they are kept."""
+    rows = connection.execute(statement("state/removed_before")).fetchall()
+    return {Period(name): removed_before for name, removed_before in rows if name != RESTATEMENTS}
+
+
+def remove_cells(
+    connection: Connection, subjects: Iterable[Subject], period: Period, before: datetime
+) -> dict[str, int]:
+    """Remove the cells of a period that begin before a moment, for good; return how many by subject."""
+    values = {"period": period, "before": before}
+    connection.execute(statement("state/remember_removal"), values)
+    removed = {}
+    for subject in subjects:
+        text = subject_statement("publish/remove_old_cells", subject)
+        rows = connection.execute(text, values | {"subject": subject.name}).fetchall()
+        removed[subject.name] = int(rows[0][0])
+    return removed
+
+
+def remove_restatements(connection: Connection, before: datetime) -> int:
+    """Remove restatements that are older; return how many."""
+    values = {"period": RESTATEMENTS, "before": before}
+    connection.execute(statement("state/remember_removal"), values)
+    return connection.execute(statement("state/remove_old_restatements"), values).rowcount
+
+
+def remove_outcomes(connection: Connection, before: datetime) -> int:
+    """Remove outcomes that are older, except each organization's newest; return how many."""
+    return connection.execute(statement("state/remove_old_outcomes"), {"before": before}).rowcount

@@ -12,8 +12,7 @@ from uuid import UUID
 import polars as pl
 from psycopg import Connection
 
-from pipelines.calendars.calendar import OFFSET_COLUMNS, Calendar
-from pipelines.calendars.local_ranges import LocalRange, local_range
+from pipelines.calendars.calendar import OFFSET_COLUMNS, Calendar, LocalRange, local_range
 from pipelines.calendars.moments import DayOrTime, WallClock
 from pipelines.frames import id_series
 from pipelines.postgres.session_settings import SessionSettings

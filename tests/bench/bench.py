@@ -171,7 +171,7 @@ def theirs(url: str, organization_ids: Sequence[UUID] | None, copied: bool) -> F
 def copy_and_discard(connection: psycopg.Connection) -> None:
     """Read with the extraction's own statement, binary, and throw every byte away."""
     everything = Swept({})
-    for settings in everything.settings():
+    for settings in everything.settings:
         for name, value in settings.texts().items():
             connection.execute("SELECT set_config(%s, %s, true)", (name, value))
     statement = f"COPY ({jobs_statement(everything.fragment)}) TO STDOUT (FORMAT binary)"

@@ -95,7 +95,9 @@ MUTANTS = (
     Mutant(
         "the index is asked without a lookback",
         "what a slow clock wrote waits for the next sweep",
-        Python("pipelines.extract.jobs", "JobReading.__init__").replace("... - lookback", "..."),
+        Python("pipelines.extract.jobs", "JobReading.__init__").replace(
+            "... - self._settings.lookback", "..."
+        ),
         test="tests/postgres/test_no_change_is_missed.py::test_the_index_looks_back_as_far_as_it_is_told",
     ),
     Mutant(
@@ -216,7 +218,7 @@ MUTANTS = (
     Mutant(
         "listed jobs are not read again",
         "a job of the future never counts",
-        Python("pipelines.extract.jobs", "JobReading._read_listed").replace("listed.height", "False"),
+        Python("pipelines.extract.jobs", "JobReading._read_listed").replace("anomalies.height", "False"),
         test="tests/postgres/test_anomalies.py::test_a_job_from_the_future_is_counted_when_it_is_due",
     ),
     Mutant(
@@ -247,32 +249,21 @@ MUTANTS = (
     Mutant(
         "a rebuild goes on where another definition was published meanwhile",
         "combinations that only one definition keeps go stale and stay",
-        Sql("watermarks/advance").replace(
+        Sql("watermarks/advance").remove(
             """
-            CASE
-                WHEN excluded.definition_version <> %(current_definition)s
-                    AND stored.rebuilding_version = %(current_definition)s
-                    THEN stored.rebuilding_version
-            END
-            """,
-            "stored.rebuilding_version",
-        ),
-        Sql("watermarks/advance").replace(
+            WHERE
+                excluded.definition_version <> %(current_definition)s
+                AND stored.rebuilding_version = %(current_definition)s
             """
-            CASE
-                WHEN excluded.definition_version <> %(current_definition)s
-                    AND stored.rebuilding_version = %(current_definition)s
-                    THEN stored.rebuilt_before
-            END
-            """,
-            "stored.rebuilt_before",
         ),
         test="tests/postgres/test_rebuild.py::test_a_definition_may_come_back_after_another_was_published",
     ),
     Mutant(
         "sealed history goes with the facts",
         "what the source has purged disappears from the metrics",
-        Python("pipelines.extract.delete_guard", "_lost").replace("if sealed_before: ...", "if False: ..."),
+        Python("pipelines.extract.delete_guard", "_lost").replace(
+            "if sealed_before and not extraction.sealed_before: ...", "if False: ..."
+        ),
         test="tests/postgres/test_rebuilding_facts.py::test_sealed_history_is_not_lost_with_the_facts",
     ),
     Mutant(
@@ -321,9 +312,7 @@ MUTANTS = (
     Mutant(
         "verify looks at jobs alone",
         "a workflow that changed hands is a false alarm",
-        Python("pipelines.runs.verify", "JobComparison._asked").remove(
-            "if changed.workflow_ids or changed.client_ids: ..."
-        ),
+        Python("pipelines.runs.verify", "JobComparison._asked").remove("yield of_owners(..., ...)"),
         test="tests/postgres/test_owners.py::test_until_then_its_cells_are_pending",
     ),
     Mutant(
@@ -331,7 +320,7 @@ MUTANTS = (
         "its older jobs are missing until the next checksum comparison of all",
         Python("pipelines.extract.jobs", "JobReading._read_days").remove("self._read_orphans()"),
         test="tests/postgres/test_no_change_is_missed.py"
-        "::test_an_organization_without_a_row_is_read_whole_when_a_checksum_comparison_meets_it",
+        "::test_an_organization_without_a_row_is_read_whole_when_it_is_met",
     ),
     Mutant(
         "what a cell showed is told for any time before",
@@ -350,7 +339,7 @@ MUTANTS = (
     Mutant(
         "whatever cannot be read is damaged",
         "sound facts are thrown away for want of open files",
-        Python("pipelines.facts.folder", "refuse_what_is_no_damage").replace("obstacle_of(failure)", "None"),
+        Python("pipelines.facts.delta", "refuse_what_is_no_damage").replace("obstacle_of(failure)", "None"),
         test="tests/unit/test_damaged_facts.py::test_want_of_open_files_is_no_damage",
     ),
     Mutant(

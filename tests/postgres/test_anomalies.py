@@ -5,11 +5,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from psycopg import Connection
 
 from tests.support.oracle import ALL, NO_CLIENT, cells_by_sql, differences
 from tests.support.pipeline import Pipeline
-from tests.support.planting import DAY, HOUR, MINUTE, NOON, Tenant, cells, listed, without_constraints
+from tests.support.planting import DAY, HOUR, MINUTE, NOON, Tenant, without_constraints
 from tests.support.sampling import EVERYTHING
 
 NOT_COUNTED, NOT_TIMED = "not_counted", "not_timed"
@@ -79,10 +78,10 @@ def test_a_spoilt_row_is_listed_until_it_is_repaired(pipeline: Pipeline) -> None
 
     effects = {kind: NOT_TIMED if kind == NEGATIVE else NOT_COUNTED for kind in SPOILT}
     assert pipeline.listed() == {(jobs[kind], SPOILT[kind][0], effects[kind]) for kind in SPOILT}
-    assert {kind: figures(pipeline.analytics, tenant) for kind, tenant in troubled.items()} == {
+    assert {kind: figures(pipeline, tenant) for kind, tenant in troubled.items()} == {
         kind: (2, 1) if effect == NOT_TIMED else (1, 1) for kind, effect in effects.items()
     }
-    assert every_row_is_accounted_for(pipeline.source, pipeline.analytics)
+    assert every_row_is_accounted_for(pipeline)
     for kind, tenant in troubled.items():
         mine = {"workflow_id": tenant.workflows[0], "client_id": tenant.clients[0]}
         pipeline.change_job(jobs[kind], **GOOD | mine)
@@ -113,9 +112,9 @@ def test_a_database_full_of_spoilt_rows_is_published_all_the_same(pipeline: Pipe
     assert pipeline.listed() == expected
     assert report.anomalies == len(SPOILT) * MANY
     assert (again.cells_written, again.cells_deleted, again.facts_inserted) == (0, 0, 0)
-    assert figures(pipeline.analytics, tenant) == (3 + MANY, 3)
-    assert figures(pipeline.analytics, neighbour) == (3, 3)
-    assert every_row_is_accounted_for(pipeline.source, pipeline.analytics)
+    assert figures(pipeline, tenant) == (3 + MANY, 3)
+    assert figures(pipeline, neighbour) == (3, 3)
+    assert every_row_is_accounted_for(pipeline)
     verified = pipeline.verify()
     assert (verified.differences, verified.cells_pending) == ((), 0)
 
@@ -137,14 +136,14 @@ def test_a_job_that_points_at_a_neighbour_is_in_nobodys_figures(
 
     assert pipeline.listed() == {(job, reason, NOT_COUNTED)}
     assert pipeline.cells(tenant.organization) == {}
-    assert every_row_is_accounted_for(pipeline.source, pipeline.analytics)
+    assert every_row_is_accounted_for(pipeline)
     table = column.removesuffix("_id") + "s"
     pipeline.source.execute(
         f"UPDATE orchestration.{table} SET organization_id = %s WHERE id = %s", [tenant.organization, theirs]
     )
     pipeline.refresh()
     assert pipeline.listed() == set()
-    assert figures(pipeline.analytics, tenant) == (1, 1)
+    assert figures(pipeline, tenant) == (1, 1)
 
 
 @pytest.mark.parametrize("table", ["workflows", "clients"])
@@ -161,7 +160,7 @@ def test_a_missing_or_deleted_workflow_or_client_excludes_nothing(table: str, pi
     pipeline.refresh()
 
     assert pipeline.listed() == set()
-    assert figures(pipeline.analytics, tenant) == (2, 2)
+    assert figures(pipeline, tenant) == (2, 2)
 
 
 def test_an_organization_that_equals_a_sentinel_is_listed(pipeline: Pipeline) -> None:
@@ -191,11 +190,11 @@ def test_any_reason_not_to_count_wins(pipeline: Pipeline) -> None:
         (job, "reserved_identifier", NOT_COUNTED),
     }
     assert pipeline.cells(tenant.organization) == {}
-    assert every_row_is_accounted_for(pipeline.source, pipeline.analytics)
+    assert every_row_is_accounted_for(pipeline)
     pipeline.change_job(job, initiator_type="USER")
     pipeline.refresh()
     assert pipeline.listed() == {(job, "negative_duration", NOT_TIMED)}
-    assert figures(pipeline.analytics, tenant) == (1, 0)
+    assert figures(pipeline, tenant) == (1, 0)
 
 
 @pytest.mark.parametrize("status", ["PENDING", "RUNNING", "CANCELLED"])
@@ -209,7 +208,7 @@ def test_what_never_finished_is_not_an_anomaly(status: str, pipeline: Pipeline) 
     pipeline.refresh()
 
     assert pipeline.listed() == set()
-    assert figures(pipeline.analytics, tenant) == (1, 1)
+    assert figures(pipeline, tenant) == (1, 1)
 
 
 def test_a_row_repaired_in_another_organization_leaves_the_list(pipeline: Pipeline) -> None:
@@ -246,18 +245,18 @@ def test_a_job_from_the_future_is_counted_when_it_is_due(pipeline: Pipeline) -> 
     due = datetime.now(UTC) + 2 * DAY
     job = pipeline.plant_job(tenant, completed_at=due)
     pipeline.refresh()
-    first_seen, last_seen = seen(pipeline.analytics, job)
+    first_seen, last_seen = seen(pipeline, job)
 
     pipeline.refresh()
 
     assert pipeline.listed() == {(job, "future_timestamp", NOT_COUNTED)}
-    assert seen(pipeline.analytics, job)[0] == first_seen
-    assert seen(pipeline.analytics, job)[1] > last_seen
+    assert seen(pipeline, job)[0] == first_seen
+    assert seen(pipeline, job)[1] > last_seen
     assert pipeline.cells(tenant.organization) == {}
     patient = pipeline.having(future_tolerance=timedelta(days=3))
     patient.refresh()
     assert pipeline.listed() == set()
-    assert figures(pipeline.analytics, tenant) == (1, 1)
+    assert figures(pipeline, tenant) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -274,34 +273,27 @@ def test_a_future_that_is_tolerated_is_believed(
     pipeline.having(future_tolerance=tolerance).refresh()
 
     assert pipeline.listed() == set()
-    assert figures(pipeline.analytics, tenant) == (1, 1)
+    assert figures(pipeline, tenant) == (1, 1)
     assert pipeline.differences() == []
 
 
-def figures(analytics: Connection, tenant: Tenant) -> tuple[int, int]:
+def figures(pipeline: Pipeline, tenant: Tenant) -> tuple[int, int]:
     """How many jobs of the tenant are counted, and how many of them timed."""
-    mine = cells(analytics, tenant.organization).items()
-    totals = [cell for key, cell in mine if (key[1], *key[3:]) == ("month", ALL, ALL, "all")]
-    counted, timed = (sum(cell[f"{what}_executions"] for cell in totals) for what in ("total", "timed"))
-    return counted, timed
+    return pipeline.count(tenant), sum(cell["timed_executions"] for cell in pipeline.totals(tenant).values())
 
 
-def every_row_is_accounted_for(source: Connection, analytics: Connection) -> bool:
+def every_row_is_accounted_for(pipeline: Pipeline) -> bool:
     """Whether finished rows of the source = counted + distinct jobs listed as not counted."""
-    finished = source.execute(
+    finished = pipeline.source.execute(
         "SELECT count(*) FROM orchestration.jobs"
         " WHERE deleted_at IS NULL AND status::text NOT IN ('PENDING', 'RUNNING', 'CANCELLED')"
     ).fetchone()[0]
-    counted = sum(
-        cell["total_executions"]
-        for key, cell in cells(analytics).items()
-        if (key[1], *key[3:]) == ("month", ALL, ALL, "all")
-    )
-    return finished == counted + len({job for job, _, effect in listed(analytics) if effect == NOT_COUNTED})
+    owners = {key[0] for key in pipeline.cells()}
+    counted = sum(pipeline.count(Tenant(owner, (), ())) for owner in owners)
+    return finished == counted + len({job for job, _, effect in pipeline.listed() if effect == NOT_COUNTED})
 
 
-def seen(analytics: Connection, job: UUID) -> tuple[datetime, datetime]:
+def seen(pipeline: Pipeline, job: UUID) -> tuple[datetime, datetime]:
     """When an anomaly was first and last seen."""
-    return analytics.execute(
-        "SELECT first_seen_at, last_seen_at FROM analytics.job_anomalies WHERE job_id = %s", [job]
-    ).fetchone()
+    select = "SELECT first_seen_at, last_seen_at FROM analytics.job_anomalies WHERE job_id = %s"
+    return pipeline.select(select, [job])[0]

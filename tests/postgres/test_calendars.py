@@ -17,7 +17,7 @@ from pipelines.state.watermarks import Watermark
 from pipelines.subjects.rollup import Period
 from tests.support.oracle import Job, cells_by_hand, cells_by_sql, differences
 from tests.support.pipeline import Pipeline, live_in
-from tests.support.planting import DAY, HOUR, MINUTE, new_id, plant_jobs, plant_tenant
+from tests.support.planting import DAY, HOUR, MINUTE, new_id, plant_jobs, plant_tenant, plant_watermark
 from tests.support.sampling import EVERYTHING
 
 SECOND, MICROSECOND = timedelta(seconds=1), timedelta(microseconds=1)
@@ -49,12 +49,8 @@ def test_every_zone_of_the_server_has_its_buckets(pipeline: Pipeline) -> None:
 
     In the sample it is some of the zones, among them those whose clocks do what others never did.
     """
-    known = [
-        name
-        for (name,) in pipeline.source.execute(
-            "SELECT name FROM pg_timezone_names WHERE name !~ '^posix' ORDER BY name"
-        )
-    ]
+    names = "SELECT name FROM pg_timezone_names WHERE name !~ '^posix' ORDER BY name"
+    known = [name for (name,) in pipeline.source.execute(names)]
     zones = known if EVERYTHING else sorted({*known[::12], *STRANGE})
     organizations = {new_id(): zone for zone in zones}
     patient = pipeline.having(future_tolerance=max(END - datetime.now(UTC), DAY))
@@ -83,13 +79,12 @@ def test_each_change_is_found_at_its_second(pipeline: Pipeline) -> None:
     """The offset of the second before is another, and that of the first second is the one that is told."""
     read = read_for(pipeline, {new_id(): "America/St_Johns", new_id(): "Asia/Kathmandu"})
 
-    newfoundland = read.offsets.filter(pl.col("time_zone") == "America/St_Johns").sort("since")
-    in_2010 = newfoundland.filter(pl.col("since").dt.year() == 2010).select("since", "offset_s").rows()
-    kathmandu = (
-        read.offsets.filter(pl.col("time_zone") == "Asia/Kathmandu").select("since", "offset_s").rows()
+    newfoundland, kathmandu = (
+        read.offsets.filter(pl.col("time_zone") == zone).sort("since").select("since", "offset_s").rows()
+        for zone in ("America/St_Johns", "Asia/Kathmandu")
     )
 
-    assert in_2010 == [
+    assert [(since, offset_s) for since, offset_s in newfoundland if since.year == 2010] == [
         (datetime(2010, 3, 14, 3, 31, tzinfo=UTC), -9_000),
         (datetime(2010, 11, 7, 2, 31, tzinfo=UTC), -12_600),
     ]
@@ -257,7 +252,7 @@ def test_the_calendar_of_what_is_published_needs_no_source(pipeline: Pipeline) -
     before_any = find_calendar(pipeline.analytics)
     keep_offsets(pipeline.analytics, read)
     for key in (here, nobody):
-        plant_completeness(pipeline.analytics, key, read.zone_of(key))
+        plant_watermark(pipeline.analytics, key, key, 1, read.zone_of(key))
 
     found = find_calendar(pipeline.analytics)
     offsets = pl.DataFrame(
@@ -338,25 +333,18 @@ def said_by_server(source: Connection, moments: Sequence[tuple[str, datetime]]) 
 
 def progress(key: UUID, zone_offsets: str, published: datetime) -> Watermark:
     """An organization that was published with these rules."""
-    read = {"checkpoint": None, "swept_at": published, "extracted_at": published, "run_id": None}
-    shown = {
-        "facts_table_id": key,
-        "published_version": 1,
-        "complete_through": published,
-        "is_guarded": False,
-    }
-    defined = {"definition_version": 1, "rebuilding_version": None, "rebuilt_before": None}
-    return Watermark(key, time_zone="", zone_offsets=zone_offsets, **read, **shown, **defined)
-
-
-def plant_completeness(analytics: Connection, key: UUID, zone: str) -> None:
-    """Say that an organization was published in a zone."""
-    analytics.execute(
-        "INSERT INTO analytics.watermarks (subject, organization_id, swept_at, complete_through,"
-        " extracted_at,"
-        " facts_table_id, published_version, published_at, definition_version, time_zone, zone_offsets)"
-        " VALUES ('jobs', %s, now(), now(), now(), %s, 1, now(), 1, %s, '')",
-        [key, key, zone],
+    nothing = ("checkpoint", "rebuilding_version", "rebuilt_before", "run_id")
+    times = ("swept_at", "extracted_at", "complete_through")
+    return Watermark(
+        key,
+        **dict.fromkeys(nothing),
+        **dict.fromkeys(times, published),
+        facts_table_id=key,
+        published_version=1,
+        definition_version=1,
+        time_zone="",
+        zone_offsets=zone_offsets,
+        is_guarded=False,
     )
 
 

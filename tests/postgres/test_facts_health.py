@@ -7,18 +7,17 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from psycopg import Connection
 
 from pipelines.errors import FactsUnusable, FeedLost
+from pipelines.facts.delta import set_aside
 from pipelines.facts.fact_table import Facts, open_facts
-from pipelines.facts.folder import set_aside
 from pipelines.runs.maintenance import TidyReport
 from pipelines.settings import Settings
 from pipelines.state.watermarks import find_watermarks
 from pipelines.subjects.jobs import JOBS
 from tests.support.fact_changes import change, frame
 from tests.support.pipeline import Pipeline
-from tests.support.planting import DAY, NOON
+from tests.support.planting import DAY, NOON, plant_watermark
 
 TENANT, NEIGHBOUR, ORPHAN = UUID(int=1), UUID(int=9), UUID(int=5)
 
@@ -39,10 +38,10 @@ def facts(pipeline: Pipeline) -> Facts:
     """
     facts = open_facts(pipeline.settings)
     facts.fill(frame(change(1), change(2), change(900, organization_id=NEIGHBOUR.bytes)))
-    publish(pipeline.analytics, TENANT, facts)
-    publish(pipeline.analytics, ORPHAN, facts, table_id=UUID(int=77))
+    publish(pipeline, facts, TENANT)
+    plant_watermark(pipeline.analytics, ORPHAN, UUID(int=77), facts.version)
     facts.absorb(frame(change(1, row_hash=-1), change(2, gone="deleted")))
-    publish(pipeline.analytics, NEIGHBOUR, facts)
+    publish(pipeline, facts, NEIGHBOUR)
     return facts
 
 
@@ -85,7 +84,7 @@ def test_an_organization_that_lags_for_too_long_holds_nobody_up(
 
 def test_tidying_leaves_nobody_behind(facts: Facts, pipeline: Pipeline, impatient: Pipeline) -> None:
     """Its own commits change no job: whoever was current stays so, however long nothing else happens."""
-    publish(pipeline.analytics, TENANT, facts)
+    publish(pipeline, facts, TENANT)
     before = find_watermarks(pipeline.analytics, JOBS)
     for _ in range(2):
         make_old(impatient.settings, days=5)
@@ -99,11 +98,10 @@ def test_tidying_leaves_nobody_behind(facts: Facts, pipeline: Pipeline, impatien
 
 def test_what_is_of_no_use_goes(facts: Facts, pipeline: Pipeline, impatient: Pipeline) -> None:
     """Small files become one, old tombstones leave, and what was set aside is thrown away."""
-    publish(pipeline.analytics, TENANT, facts)
+    publish(pipeline, facts, TENANT)
     aside = set_aside(impatient.settings.facts_location)
     anew = open_facts(impatient.settings)
-    for organization in (TENANT, NEIGHBOUR, ORPHAN):
-        publish(pipeline.analytics, organization, anew)
+    publish(pipeline, anew, TENANT, NEIGHBOUR, ORPHAN)
     for job in range(3):
         anew.absorb(frame(change(job), change(10 + job, created_at=NOON + DAY)))
     anew.absorb(frame(change(11, gone="deleted")))
@@ -125,8 +123,7 @@ def test_what_may_be_the_only_copy_stays(why: str, pipeline: Pipeline, impatient
     sealed = impatient.having(sealed_before=NOON.date() if why == "history is sealed" else None)
     aside = set_aside(sealed.settings.facts_location)
     anew = open_facts(sealed.settings)
-    for organization in (TENANT, NEIGHBOUR) if why == "somebody waits" else (TENANT, NEIGHBOUR, ORPHAN):
-        publish(pipeline.analytics, organization, anew)
+    publish(pipeline, anew, TENANT, NEIGHBOUR, *(() if why == "somebody waits" else (ORPHAN,)))
     time.sleep(0.1)
 
     report = sealed.tidy_facts()
@@ -148,17 +145,10 @@ def test_damage_in_a_file_that_nobody_reads_is_found(facts: Facts, pipeline: Pip
     assert open_facts(pipeline.settings).version == facts.version
 
 
-def publish(analytics: Connection, organization: UUID, facts: Facts, *, table_id: UUID | None = None) -> None:
-    """Record that an organization's cells show these facts as they are."""
-    analytics.execute(
-        "INSERT INTO analytics.watermarks (subject, organization_id, swept_at, complete_through,"
-        " extracted_at, facts_table_id, published_version, published_at, definition_version, time_zone,"
-        " zone_offsets)"
-        " VALUES ('jobs', %s, now(), now(), now(), %s, %s, now(), 1, 'UTC', '')"
-        " ON CONFLICT (subject, organization_id) DO UPDATE"
-        " SET facts_table_id = excluded.facts_table_id, published_version = excluded.published_version",
-        [organization, table_id or facts.table_id, facts.version],
-    )
+def publish(pipeline: Pipeline, facts: Facts, *organizations: UUID) -> None:
+    """Record that the cells of these organizations show these facts as they are."""
+    for each in organizations:
+        plant_watermark(pipeline.analytics, each, facts.table_id, facts.version)
 
 
 def make_old(settings: Settings, *, days: int) -> None:

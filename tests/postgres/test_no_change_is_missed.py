@@ -9,11 +9,12 @@ import psycopg
 import pytest
 
 from pipelines.postgres.connections import Databases, Run
-from pipelines.runs.refresh import reconcile_created, refresh
+from pipelines.runs.refresh import refresh
 from pipelines.runs.verify import verify
-from pipelines.settings import Settings, Tier, load_settings
+from pipelines.settings import Tier, load_settings
 from tests.support.concurrent_writers import NaiveReader, run_writers
 from tests.support.oracle import cells_by_sql, differences
+from tests.support.pipeline import Pipeline
 from tests.support.planting import DAY, NOON, cells, plant_job, plant_tenant, without_constraints
 from tests.support.sampling import EVERYTHING
 
@@ -63,93 +64,62 @@ def test_every_change_of_eight_writers_reaches_its_cells(
 
 
 def test_a_large_table_is_searched_by_its_index_until_a_sweep_is_due(
-    databases: Databases,
-    settings: Settings,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-    monkeypatch: pytest.MonkeyPatch,
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`auto` decides by the size of the table; what the index cannot see waits for the sweep."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    job, _ = plant_job(source, tenant), plant_job(source, neighbour)
-    refresh(Run(databases, settings))
+    job = pipeline.plant_job(pipeline.plant_beside_a_neighbour())
+    pipeline.refresh()
     raw = "UPDATE orchestration.jobs SET initiator_type = %s WHERE id = %s"
-    source.execute(raw, ["BEHIND ITS BACK", job])
+    pipeline.source.execute(raw, ["BEHIND ITS BACK", job])
 
     monkeypatch.setattr("pipelines.source.snapshot.LARGE_TABLE_BYTES", 1)
-    large = refresh(Run(databases, settings))
-    due = refresh(Run(databases, settings.model_copy(update={"sweep_every": timedelta(milliseconds=1)})))
+    large = pipeline.refresh()
+    due = pipeline.having(sweep_every=timedelta(milliseconds=1)).refresh()
     monkeypatch.undo()
-    source.execute(raw, ["AGAIN", job])
-    small = refresh(Run(databases, settings))
+    pipeline.source.execute(raw, ["AGAIN", job])
+    small = pipeline.refresh()
 
     assert (large.facts_updated, due.facts_updated, small.facts_updated) == (0, 1, 1)
-    assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert pipeline.differences() == []
 
 
-def test_the_index_looks_back_as_far_as_it_is_told(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_the_index_looks_back_as_far_as_it_is_told(pipeline: Pipeline) -> None:
     """What a clock wrote that is minutes behind comes at once, and what is hours behind with the sweep."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    for each in (tenant, neighbour):
-        plant_job(source, each)
-    indexed = settings.model_copy(update={"extraction": Tier.INDEXED, "lookback": timedelta(minutes=30)})
-    refresh(Run(databases, indexed))
+    tenant, _ = pipeline.plant_pair()
+    indexed = pipeline.having(extraction=Tier.INDEXED, lookback=timedelta(minutes=30))
+    indexed.refresh()
     for behind in (timedelta(minutes=20), timedelta(minutes=40)):
-        plant_job(source, tenant, updated_at=datetime.now(UTC) - behind)
+        pipeline.plant_job(tenant, updated_at=datetime.now(UTC) - behind)
 
-    looked = refresh(Run(databases, indexed))
-    swept = refresh(Run(databases, settings))
+    looked, swept = indexed.refresh(), pipeline.refresh()
 
     assert (looked.facts_inserted, swept.facts_inserted) == (1, 1)
-    assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert pipeline.differences() == []
 
 
-def test_an_organization_without_a_row_is_read_whole_when_the_index_meets_it(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
-    """A loose source has jobs of an organization that it does not list; the old ones count as well."""
-    without_constraints(source)
-    tenant, unlisted = plant_tenant(source), plant_tenant(source, "Unlisted")
-    plant_job(source, tenant)
-    source.execute("DELETE FROM orchestration.organizations WHERE id = %s", [unlisted.organization])
-    indexed = settings.model_copy(update={"extraction": Tier.INDEXED})
-    refresh(Run(databases, indexed))
-    plant_job(source, unlisted, completed_at=NOON - DAY)
-    plant_job(source, unlisted, updated_at=datetime.now(UTC))
+@pytest.mark.parametrize("met_by", ["index", "checksums"])
+def test_an_organization_without_a_row_is_read_whole_when_it_is_met(pipeline: Pipeline, met_by: str) -> None:
+    """A loose source has jobs of an organization that it does not list; the old ones count as well.
 
-    report = refresh(Run(databases, indexed))
+    The index meets it by what was updated lately, a checksum comparison by what was created on recent days.
+    """
+    without_constraints(pipeline.source)
+    tenant, unlisted = pipeline.plant_tenant(), pipeline.plant_tenant("Unlisted")
+    pipeline.plant_job(tenant)
+    pipeline.source.execute("DELETE FROM orchestration.organizations WHERE id = %s", [unlisted.organization])
+    indexed = pipeline.having(extraction=Tier.INDEXED)
+    indexed.refresh()
+    since = (NOON - DAY).date()
+    updated_at = datetime.now(UTC) if met_by == "index" else NOON - 90 * DAY
+    pipeline.plant_job(unlisted, completed_at=NOON - 9 * DAY, updated_at=NOON - 90 * DAY)
+    pipeline.plant_job(unlisted, completed_at=NOON, updated_at=updated_at)
+
+    report = indexed.refresh() if met_by == "index" else indexed.reconcile_created(since=since)
 
     assert (report.organizations, report.facts_inserted) == (2, 2)
-    assert verify(Run(databases, indexed)).differences == ()
-    assert (
-        sum(
-            cell["total_executions"]
-            for key, cell in cells(analytics, unlisted.organization).items()
-            if key[1] == "month" and key[3].int == key[4].int == 0 and key[5] == "all"
-        )
-        == 2
-    )
-
-
-def test_an_organization_without_a_row_is_read_whole_when_a_checksum_comparison_meets_it(
-    databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
-    """Checksums are of recent days; an organization that is met for the first time has older jobs, too."""
-    without_constraints(source)
-    tenant, unlisted = plant_tenant(source), plant_tenant(source, "Unlisted")
-    plant_job(source, tenant)
-    source.execute("DELETE FROM orchestration.organizations WHERE id = %s", [unlisted.organization])
-    indexed = settings.model_copy(update={"extraction": Tier.INDEXED})
-    refresh(Run(databases, indexed))
-    for completed_at in (NOON - 9 * DAY, NOON):
-        plant_job(source, unlisted, completed_at=completed_at, updated_at=NOON - 90 * DAY)
-
-    report = reconcile_created(Run(databases, indexed), since=(NOON - DAY).date())
-
-    assert report.facts_inserted == 2
-    assert wrong(databases) == []
+    assert pipeline.count(unlisted) == 2
+    assert indexed.verify().differences == ()
+    assert pipeline.differences() == []
 
 
 def wrong(databases: Databases) -> list[str]:

@@ -18,7 +18,10 @@ SECOND = MINUTE / 60
 
 @pytest.mark.every_postgres
 def test_the_first_refresh_stores_every_cell(pipeline: Pipeline) -> None:
-    """After the first pass the table is what plain SQL on the source says, for every tenant."""
+    """The table is what plain SQL on the source says, for every tenant, and the home holds only the facts.
+
+    The rows held aside between reading and merging are gone when the run ends.
+    """
     for name in ("Acme", "Neighbour"):
         plant_a_week(pipeline.source, pipeline.plant_tenant(name))
 
@@ -28,6 +31,7 @@ def test_the_first_refresh_stores_every_cell(pipeline: Pipeline) -> None:
     assert (report.organizations, report.rows_read, report.facts_inserted) == (2, 56, 56)
     assert report.cells_written == len(pipeline.cells())
     assert report.cells_deleted == 0
+    assert [path.name for path in Path(pipeline.settings.home).iterdir()] == ["facts"]
 
 
 @pytest.mark.every_postgres
@@ -110,7 +114,7 @@ def test_a_job_retried_in_place_moves_to_where_it_finished_again(pipeline: Pipel
     assert while_running.cells_deleted == 27
     pipeline.change_job(job, status="COMPLETED", completed_at=NOON + 2 * HOUR)
     pipeline.refresh()
-    total = hour_total(pipeline.analytics, tenant, NOON + 2 * HOUR)
+    total = pipeline.totals(tenant, "hour")[NOON + 2 * HOUR]
     assert (total["total_executions"], total["failed_executions"]) == (1, 0)
     assert total["median_duration_ms"] == 3_600_000
     assert pipeline.differences() == []
@@ -185,39 +189,30 @@ def test_a_job_whose_creation_moves_to_another_day_is_counted_once(pipeline: Pip
 
     pipeline.refresh()
 
-    assert hour_total(pipeline.analytics, tenant, NOON)["total_executions"] == 1
+    assert pipeline.totals(tenant, "hour")[NOON]["total_executions"] == 1
     assert open_facts(pipeline.settings).rows == 2
 
 
-def test_an_update_that_changes_no_figure_writes_nothing(pipeline: Pipeline) -> None:
-    """A new payload or a new `updated_at` is read, found to be the same job, and left alone."""
-    tenant = pipeline.plant_tenant()
-    job = pipeline.plant_job(tenant)
-    pipeline.plant_job(pipeline.plant_tenant("Neighbour"))
-    pipeline.refresh()
-    before = pipeline.row_versions()
-    pipeline.change_job(job, result=None)
-
-    report = pipeline.refresh()
-
-    assert report.rows_read >= 1
-    assert (report.cells_written, report.facts_updated) == (0, 0)
-    assert pipeline.row_versions() == before
-
-
 def test_a_change_that_leaves_figures_equal_keeps_their_rows(pipeline: Pipeline) -> None:
-    """Two jobs that swap workflows change nothing that is stored, so no row is written."""
+    """Two jobs that swap workflows change nothing that is stored, so no row is written.
+
+    A new payload or a new `updated_at` is read, found to be the same job, and left alone in the facts, too.
+    """
     tenant = pipeline.plant_beside_a_neighbour()
+    same = pipeline.plant_job(tenant)
     first = pipeline.plant_job(tenant, workflow_id=tenant.workflows[0])
     second = pipeline.plant_job(tenant, workflow_id=tenant.workflows[1])
     pipeline.refresh()
     before = pipeline.row_versions()
+    pipeline.change_job(same, result=None)
+    untouched = pipeline.refresh()
     with pipeline.source.transaction():
         pipeline.change_job(first, workflow_id=tenant.workflows[1])
         pipeline.change_job(second, workflow_id=tenant.workflows[0])
 
     report = pipeline.refresh()
 
+    assert (untouched.rows_read >= 1, untouched.facts_updated, untouched.cells_written) == (True, 0, 0)
     assert (report.facts_updated, report.cells_written) == (2, 0)
     assert pipeline.row_versions() == before
 
@@ -239,7 +234,7 @@ def test_null_is_a_group_of_its_own(
 
     pipeline.refresh()
 
-    assert hour_total(pipeline.analytics, tenant, NOON)["total_executions"] == 3
+    assert pipeline.totals(tenant, "hour")[NOON]["total_executions"] == 3
     counted = {named.get(key, key): count for key, count in expected.items()}
     assert by_member(pipeline.analytics, tenant, column) == counted
     assert pipeline.differences() == []
@@ -266,12 +261,11 @@ def test_buckets_begin_on_their_boundary(pipeline: Pipeline) -> None:
 
     pipeline.refresh()
 
-    totals = {
-        (key[1], key[2]): cell["total_executions"]
-        for key, cell in pipeline.cells(tenant.organization).items()
-        if key[3:] == (ALL, ALL, "all")
-    }
-    assert totals == {
+    assert {
+        (period, start): cell["total_executions"]
+        for period in ("hour", "day", "week", "month")
+        for start, cell in pipeline.totals(tenant, period).items()
+    } == {
         ("hour", new_year - HOUR): 1,
         ("hour", new_year): 1,
         ("day", new_year - DAY): 1,
@@ -283,8 +277,13 @@ def test_buckets_begin_on_their_boundary(pipeline: Pipeline) -> None:
 
 
 def test_a_negative_duration_is_counted_but_not_timed(pipeline: Pipeline) -> None:
-    """Two honest jobs make the figures; the third is in the counts and in the success rate."""
-    tenant = pipeline.plant_beside_a_neighbour()
+    """Two honest jobs make the figures; the third is in the counts and in the success rate.
+
+    When no job is timed the total is 0 and every other duration is NULL; 0 ms is honest.
+    """
+    tenant, untimed, neighbour = map(pipeline.plant_tenant, ("Acme", "Borealis", "Neighbour"))
+    pipeline.plant_job(untimed, started_at=NOON + MINUTE)
+    pipeline.plant_job(neighbour, started_at=NOON)
     pipeline.plant_jobs(
         tenant,
         [
@@ -296,26 +295,16 @@ def test_a_negative_duration_is_counted_but_not_timed(pipeline: Pipeline) -> Non
 
     pipeline.refresh()
 
-    total = hour_total(pipeline.analytics, tenant, NOON)
+    total = pipeline.totals(tenant, "hour")[NOON]
     assert (total["total_executions"], total["timed_executions"]) == (3, 2)
     assert total["success_rate_pct"] == pytest.approx(200 / 3, rel=1e-12)
     assert [total[f"{name}_duration_ms"] for name in ("min", "median", "max")] == [1000, 2000, 3000]
-
-
-def test_a_cell_without_an_honest_duration_has_no_durations(pipeline: Pipeline) -> None:
-    """When no job is timed the total is 0 and every other duration is NULL; 0 ms is honest."""
-    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
-    pipeline.plant_job(tenant, started_at=NOON + MINUTE)
-    pipeline.plant_job(neighbour, started_at=NOON)
-
-    pipeline.refresh()
-
-    total = hour_total(pipeline.analytics, tenant, NOON)
-    durations = {name: value for name, value in total.items() if name.endswith("duration_ms")}
+    none = pipeline.totals(untimed, "hour")[NOON]
+    durations = {name: value for name, value in none.items() if name.endswith("duration_ms")}
     assert durations.pop("total_duration_ms") == 0
     assert len(durations) == 9
     assert set(durations.values()) == {None}
-    assert hour_total(pipeline.analytics, neighbour, NOON)["median_duration_ms"] == 0
+    assert pipeline.totals(neighbour, "hour")[NOON]["median_duration_ms"] == 0
 
 
 def test_an_absurdly_long_job_does_not_stop_the_others(pipeline: Pipeline) -> None:
@@ -363,32 +352,23 @@ def test_names_are_copied_with_the_metrics(pipeline: Pipeline) -> None:
 
 
 def test_a_restricted_refresh_leaves_the_others_alone(pipeline: Pipeline) -> None:
-    """With an organization named, nobody else's row is written, and the next full pass catches up."""
+    """With an organization named, nobody else's row or name is written, and the next full pass catches up."""
     tenant, neighbour = pipeline.plant_pair()
     pipeline.refresh()
     before = pipeline.row_versions(neighbour.organization)
     pipeline.plant_job(tenant)
     pipeline.plant_job(neighbour)
+    pipeline.source.execute("UPDATE orchestration.organizations SET name = 'Renamed'")
 
     report = pipeline.refresh(organization_ids=[tenant.organization])
 
     assert (report.organizations, report.rows_read, report.facts_inserted) == (1, 1, 1)
     assert pipeline.row_versions(neighbour.organization) == before
-    assert hour_total(pipeline.analytics, tenant, NOON)["total_executions"] == 2
-    pipeline.refresh()
-    assert pipeline.differences() == []
-
-
-def test_a_restricted_refresh_copies_no_other_names(pipeline: Pipeline) -> None:
-    """Not even the name of a neighbour changes before the neighbour is refreshed."""
-    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
-    pipeline.refresh()
-    pipeline.source.execute("UPDATE orchestration.organizations SET name = 'Renamed'")
-
-    pipeline.refresh(organization_ids=[tenant.organization])
-
+    assert pipeline.totals(tenant, "hour")[NOON]["total_executions"] == 2
     names = dict(pipeline.select("SELECT id, name FROM analytics.organizations"))
     assert names == {tenant.organization: "Renamed", neighbour.organization: "Neighbour"}
+    pipeline.refresh()
+    assert pipeline.differences() == []
 
 
 def test_a_restricted_refresh_may_be_the_first(pipeline: Pipeline) -> None:
@@ -400,15 +380,6 @@ def test_a_restricted_refresh_may_be_the_first(pipeline: Pipeline) -> None:
     assert {key[0] for key in pipeline.cells()} == {tenant.organization}
     pipeline.refresh()
     assert pipeline.differences() == []
-
-
-def test_nothing_is_left_in_the_home_but_the_facts(pipeline: Pipeline) -> None:
-    """The rows held aside between reading and merging are gone when the run ends."""
-    pipeline.plant_job(pipeline.plant_tenant())
-
-    pipeline.refresh()
-
-    assert [path.name for path in Path(pipeline.settings.home).iterdir()] == ["facts"]
 
 
 def plant_a_week(source: Connection, tenant: Tenant) -> None:
@@ -454,12 +425,6 @@ def own_cells(tenant: Tenant, completed_at: datetime, workflow: UUID, client: UU
         for third in (initiator, "all")
         if (one != ALL) + (another != ALL) + (third != "all") <= broken_down[period]
     }
-
-
-def hour_total(analytics: Connection, tenant: Tenant, start: datetime) -> dict:
-    """The figures of an hour over all dimensions; nothing when there is no such cell."""
-    key = (tenant.organization, "hour", start, ALL, ALL, "all")
-    return cells(analytics, tenant.organization).get(key, {})
 
 
 def by_member(analytics: Connection, tenant: Tenant, column: str = "client_id") -> dict[Any, int]:

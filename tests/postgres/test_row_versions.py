@@ -9,15 +9,14 @@ from pipelines.doctor.matching import Said
 from pipelines.errors import SourceUnfit
 from pipelines.postgres.connections import Databases, Run
 from pipelines.postgres.schemas import SOURCE_COLUMNS
-from pipelines.runs.refresh import refresh
 from pipelines.runs.status import status
-from pipelines.runs.verify import verify
 from pipelines.settings import Settings
 from pipelines.source.contract import ROW_VERSION, held_by
 from pipelines.source.snapshot import open_source
 from tests.conftest import CreateDatabase, system_15, with_database
 from tests.support.oracle import cells_by_sql, differences
-from tests.support.planting import cells, change_job, plant_job, plant_tenant
+from tests.support.pipeline import Pipeline
+from tests.support.planting import change_job, plant_job, plant_tenant
 
 TIMES = (
     "j.id, j.organization_id, j.workflow_id, j.client_id, j.initiator_type, j.created_at, j.started_at,"
@@ -100,47 +99,40 @@ def test_a_relation_is_believed_when_its_rows_are_those_of_one_table(
 
 
 @pytest.mark.usefixtures("application")
-def test_a_change_in_the_other_table_of_a_join_is_not_missed(
-    databases: Databases, settings: Settings, source: Connection, analytics: Connection
-) -> None:
+def test_a_change_in_the_other_table_of_a_join_is_not_missed(pipeline: Pipeline) -> None:
     """What `xmin` does not tell is read all the same, and the figures are right after the next refresh."""
-    source.execute(f"CREATE {JOBS['a join'][0]}")
-    refresh(Run(databases, settings))
+    pipeline.source.execute(f"CREATE {JOBS['a join'][0]}")
+    pipeline.refresh()
 
-    source.execute("UPDATE app.states SET status = 'FAILED'")
-    report = refresh(Run(databases, settings))
+    pipeline.source.execute("UPDATE app.states SET status = 'FAILED'")
+    report = pipeline.refresh()
 
     assert (report.rows_read, report.facts_updated) == (2, 2)
-    assert verify(Run(databases, settings)).differences == ()
-    assert differences(cells(analytics), cells_by_sql(source)) == []
+    assert pipeline.verify().differences == ()
+    assert pipeline.differences() == []
 
 
 @pytest.mark.skipif(system_15() is None, reason="the embedded server has no foreign tables")
 @pytest.mark.parametrize("server", ["system"], indirect=True)
 def test_a_change_on_another_server_is_not_missed(
-    server: str,
-    databases: Databases,
-    settings: Settings,
-    source: Connection,
-    analytics: Connection,
-    create_database: CreateDatabase,
+    server: str, pipeline: Pipeline, create_database: CreateDatabase
 ) -> None:
     """Rows of foreign tables have no version of this server, whatever a view over them shows."""
     with psycopg.connect(create_database(), autocommit=True) as remote:
         tenant, neighbour = plant_tenant(remote), plant_tenant(remote, "Neighbour")
         job = plant_job(remote, tenant)
         plant_job(remote, neighbour)
-        make_foreign(server, source, remote.info.dbname)
-        refresh(Run(databases, settings))
+        make_foreign(server, pipeline.source, remote.info.dbname)
+        pipeline.refresh()
 
         change_job(remote, job, status="FAILED")
-        report = refresh(Run(databases, settings))
+        report = pipeline.refresh()
 
         assert report.facts_updated == 1
-        assert verify(Run(databases, settings)).differences == ()
-        assert differences(cells(analytics), cells_by_sql(remote)) == []
-        standing = status(Run(databases, settings))
-        assert set(standing.read_whole or ()) == {"organizations", "workflows", "clients", "jobs"}
+        assert pipeline.verify().differences == ()
+        assert differences(pipeline.cells(), cells_by_sql(remote)) == []
+        read_whole = pipeline.status().read_whole or ()
+        assert set(read_whole) == {"organizations", "workflows", "clients", "jobs"}
 
 
 def make_foreign(server: str, source: Connection, remote: str) -> None:
@@ -179,12 +171,10 @@ def make_foreign(server: str, source: Connection, remote: str) -> None:
         ("clients ALTER deleted_at TYPE date", "clients.deleted_at is date"),
     ],
 )
-def test_a_column_of_another_type_is_refused_by_name(
-    databases: Databases, settings: Settings, source: Connection, done: str, named: str
-) -> None:
+def test_a_column_of_another_type_is_refused_by_name(pipeline: Pipeline, done: str, named: str) -> None:
     """It could be misread; the words name the column, its type and who prints what mends it."""
-    plant_job(source, plant_tenant(source))
-    source.execute(f"ALTER TABLE orchestration.{done}")
+    pipeline.plant_job(pipeline.plant_tenant())
+    pipeline.source.execute(f"ALTER TABLE orchestration.{done}")
 
     with pytest.raises(SourceUnfit, match=named):
-        refresh(Run(databases, settings))
+        pipeline.refresh()

@@ -1,5 +1,6 @@
 """What is asked of the source is what comes, found in the cheapest way, and it is the same for everybody."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -22,7 +23,7 @@ from pipelines.postgres.grants import grants
 from pipelines.postgres.session_settings import SessionSettings
 from pipelines.postgres.snapshot import open_snapshot
 from pipelines.settings import Settings
-from pipelines.source.selections import Asked, CreatedOn, Indexed, Listed, OfOwners, Swept
+from pipelines.source.selections import Asked, Swept, created_on, indexed, listed, of_owners
 from pipelines.source.snapshot import Census, SourceSnapshot, checksums_statement, jobs_statement, open_source
 from pipelines.subjects.jobs import FLAGS, JOBS
 from tests.support.planting import (
@@ -112,7 +113,7 @@ def test_a_sweep_reads_what_was_written_at_the_horizon_or_later(
         open_one.execute("UPDATE orchestration.jobs SET status = 'FAILED' WHERE id = %s", [late])
         with open_source(databases.source_url, settings) as before:
             horizon = before.moment.horizon
-            unchanged = pl.concat(before.jobs(Listed([late])))
+            unchanged = pl.concat(before.jobs(listed([late])))
         other = plant_job(source, neighbour)
 
     with open_source(databases.source_url, settings) as now:
@@ -179,7 +180,9 @@ def test_a_horizon_that_is_too_far_behind_reads_everything(opened: Opened, sourc
     with opened() as snapshot:
         now = snapshot.moment.horizon
         for behind in (2**30, 2**31 - 1, 2**31, 2**31 + 1000, 2**32 - 1, 2**32, 2**33):
-            swept = Swept({tenant.organization: now - behind, neighbour.organization: now})
+            checkpoint = json.dumps({"identity": snapshot.moment.identity, "horizon": now - behind})
+            mine = snapshot.horizon_after(checkpoint)
+            swept = Swept({tenant.organization: mine, neighbour.organization: now})
             assert ids(snapshot, swept) == [job]
             assert set(uuids(snapshot.names(swept).clients["id"])) == set(tenant.clients)
 
@@ -195,12 +198,12 @@ def test_each_organization_has_its_own_horizon(opened: Opened, source: Connectio
         late = snapshot.moment.horizon
     horizons = {tenant.organization: each for tenant, each in zip(tenants, (early, late, None), strict=False)}
 
-    everybody, listed, nobody = read(
+    everybody, some, nobody = read(
         opened, Swept(horizons), Swept(horizons, only_listed=True), Swept({}, only_listed=True)
     )
 
     assert everybody == sorted([second[0], first[2], second[2], first[3], second[3]])
-    assert listed == sorted([second[0], first[2], second[2]])
+    assert some == sorted([second[0], first[2], second[2]])
     assert nobody == []
 
 
@@ -211,11 +214,11 @@ def test_by_index_come_the_rows_that_were_updated_since(opened: Opened, source: 
     jobs = [[plant_job(source, tenant, updated_at=at) for at in times] for tenant in tenants]
     since = {tenants[0].organization: NOON - HOUR, tenants[1].organization: NOON}
 
-    everybody, listed = read(opened, Indexed(since), Indexed(since, only_listed=True))
-    all_of_them, nobody = read(opened, Indexed({}), Indexed({}, only_listed=True))
+    everybody, some = read(opened, indexed(since), indexed(since, only_listed=True))
+    all_of_them, nobody = read(opened, indexed({}), indexed({}, only_listed=True))
 
-    assert listed == sorted([*jobs[0][1:], *jobs[1][3:]])
-    assert everybody == sorted([*listed, *jobs[2][1:]])
+    assert some == sorted([*jobs[0][1:], *jobs[1][3:]])
+    assert everybody == sorted([*some, *jobs[2][1:]])
     assert (all_of_them, nobody) == (sorted(chain(*jobs)), [])
 
 
@@ -228,7 +231,7 @@ def test_a_row_updated_at_the_end_of_time_is_always_found(opened: Opened, source
 
     by_index, swept = read(
         opened,
-        Indexed({tenant.organization: NOON + DAY}, only_listed=True),
+        indexed({tenant.organization: NOON + DAY}, only_listed=True),
         Swept({tenant.organization: None}, only_listed=True),
     )
 
@@ -246,7 +249,7 @@ def test_days_are_the_days_of_creation_in_utc(opened: Opened, source: Connection
     theirs = [plant_job(source, neighbour, created_at=at, status="RUNNING") for at in times]
     days = days_of((tenant, date(2024, 2, 29)), (neighbour, date(2024, 3, 1)), (neighbour, date(2024, 2, 28)))
 
-    found, one, none = read(opened, CreatedOn(days), CreatedOn(days[:1]), CreatedOn(days.clear()))
+    found, one, none = read(opened, created_on(days), created_on(days[:1]), created_on(days.clear()))
 
     assert found == sorted([mine[1], mine[2], theirs[0], theirs[3]])
     assert (one, none) == ([mine[1], mine[2]], [])
@@ -259,7 +262,7 @@ def test_any_number_of_ids_can_be_looked_up(opened: Opened, source: Connection) 
     jobs = plant_jobs(source, tenant, [{}, {"status": "PENDING"}, {"deleted_at": NOON}])
     unknown = [UUID(int=number) for number in range(1, 25_001)]
 
-    found, none = read(opened, Listed([jobs[0], *unknown, *jobs]), Listed([]))
+    found, none = read(opened, listed([jobs[0], *unknown, *jobs]), listed([]))
 
     assert (found, none) == (sorted(jobs), [])
 
@@ -275,15 +278,15 @@ def test_the_jobs_of_workflows_and_clients_come_whoever_owns_them(opened: Opened
     plant_job(source, neighbour)
     workflows, clients = [neighbour.workflows[1]], [tenant.clients[1]]
 
-    both = read(opened, OfOwners(workflows, clients), OfOwners(workflow_ids=workflows))
-    one_or_none = read(opened, OfOwners(client_ids=clients), OfOwners())
+    both = read(opened, of_owners(workflows, clients), of_owners(workflow_ids=workflows))
+    one_or_none = read(opened, of_owners(client_ids=clients), of_owners())
 
     assert both == [[by_workflow, by_client, theirs], [by_workflow, theirs]]
     assert one_or_none == [[by_client, theirs], []]
 
 
 def test_names_come_with_those_that_changed(opened: Opened, source: Connection) -> None:
-    """Every organization asked for, and of its workflows and clients what was written since the horizon."""
+    """Every organization, and of its workflows and clients what was written since the horizon."""
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     with opened() as before:
         horizon = before.moment.horizon
@@ -293,12 +296,8 @@ def test_names_come_with_those_that_changed(opened: Opened, source: Connection) 
     )
 
     with opened() as now:
-        mine = now.names(Swept({tenant.organization: horizon}, only_listed=True))
         everybody = now.names(Swept({tenant.organization: horizon}))
 
-    assert uuids(mine.organizations["id"]) == [tenant.organization]
-    assert uuids(mine.workflows["id"]) == [tenant.workflows[0]]
-    assert mine.clients.is_empty()
     assert set(uuids(everybody.organizations["id"])) == {tenant.organization, neighbour.organization}
     assert set(uuids(everybody.workflows["id"])) == {tenant.workflows[0], *neighbour.workflows}
     assert set(uuids(everybody.clients["id"])) == set(neighbour.clients)
@@ -349,19 +348,19 @@ def test_an_index_on_updated_at_is_used(many: Many) -> None:
     latest = source.execute("SELECT max(updated_at) FROM orchestration.jobs").fetchone()[0]
 
     for since in (latest - HOUR, latest - 10 * DAY):
-        plan = plan_of(source, Indexed({tenant.organization: since, neighbour.organization: since}))
+        plan = plan_of(source, indexed({tenant.organization: since, neighbour.organization: since}))
         assert re.search(r"(Index Scan using|Bitmap Index Scan on) jobs_by_updated_at", plan), plan
         assert "Seq Scan" not in plan
     with source.transaction(force_rollback=True):
         source.execute("DROP INDEX orchestration.jobs_by_updated_at")
-        assert "Seq Scan on jobs" in plan_of(source, Indexed({tenant.organization: latest}))
+        assert "Seq Scan on jobs" in plan_of(source, indexed({tenant.organization: latest}))
 
 
 def test_ids_are_found_by_the_primary_key(many: Many) -> None:
     """One, or as many as are asked for at a time: the table is not read through for them."""
     some = [row[0] for row in many.source.execute("SELECT id FROM orchestration.jobs LIMIT 1000")]
 
-    for plan in (plan_of(many.source, Listed(some[:1])), plan_of(many.source, Listed(some))):
+    for plan in (plan_of(many.source, listed(some[:1])), plan_of(many.source, listed(some))):
         assert re.search(r"Index Scan (using|on) jobs_primary_key", plan), plan
         assert "Seq Scan on jobs" not in plan
 
@@ -372,13 +371,13 @@ def test_many_days_are_looked_up_in_one_pass_over_the_table(many: Many) -> None:
     first = date(2024, 1, 1)
     days = days_of(*((who, first + number * DAY) for who in (tenant, neighbour) for number in range(35)))
 
-    plan = plan_of(source, CreatedOn(days))
+    plan = plan_of(source, created_on(days))
 
     assert len(re.findall(r"Scan.* on jobs j", plan)) == 1, plan
     assert "hashed SubPlan" in plan
     with source.transaction(force_rollback=True):
         source.execute("CREATE INDEX jobs_by_created_at ON orchestration.jobs (created_at)")
-        assert "jobs_by_created_at" in plan_of(source, CreatedOn(days[:1]))
+        assert "jobs_by_created_at" in plan_of(source, created_on(days[:1]))
 
 
 def test_a_sweep_decides_in_the_scan_of_the_jobs_alone(many: Many) -> None:
@@ -456,7 +455,7 @@ def test_a_view_can_be_read_by_index_but_not_swept(opened: Opened, source: Conne
     behind_a_view(source)
 
     with opened() as snapshot:
-        assert ids(snapshot, Indexed({tenant.organization: NOON}, only_listed=True)) == [job]
+        assert ids(snapshot, indexed({tenant.organization: NOON}, only_listed=True)) == [job]
     with pytest.raises(SourceMissing), opened() as snapshot:
         ids(snapshot, Swept({}))
 
@@ -484,18 +483,19 @@ def test_every_read_of_a_snapshot_sees_the_same_moment(opened: Opened, source: C
     tenant = plant_tenant(source)
     job = plant_job(source, tenant)
     plant_job(source, plant_tenant(source, "Neighbour"))
-    listed = Swept({tenant.organization: None}, only_listed=True)
+    mine = Swept({tenant.organization: None}, only_listed=True)
 
     with opened() as snapshot:
         later = plant_job(source, tenant)
         source.execute("UPDATE orchestration.organizations SET name = 'renamed'")
-        seen = ids(snapshot, listed), ids(snapshot, Listed([job, later]))
-        names = snapshot.names(listed).organizations["name"].to_list()
-        mine = [tenant.organization]
-        checksums = snapshot.checksums(organization_ids=mine, earliest=EARLIEST, tolerance=None)
+        seen = ids(snapshot, mine), ids(snapshot, listed([job, later]))
+        names = snapshot.names(mine).organizations["name"].sort().to_list()
+        checksums = snapshot.checksums(
+            organization_ids=[tenant.organization], earliest=EARLIEST, tolerance=None
+        )
 
     assert seen == ([job], [job])
-    assert (names, checksums["rows"].sum()) == (["Acme"], 1)
+    assert (names, checksums["rows"].sum()) == (["Acme", "Neighbour"], 1)
 
 
 def test_settings_arrive_as_they_were_given(opened: Opened) -> None:
@@ -550,16 +550,16 @@ def test_a_snapshot_is_read_only(databases: Databases, settings: Settings, sourc
 def found_by(census: Census) -> list[UUID]:
     """The jobs that changed, sorted."""
     assert census.changed is not None
-    return sorted(census.changed.job_ids)
+    return sorted(chain.from_iterable(each.ids or () for each in census.changed.settings))
 
 
-def read(opened: Opened, *asked: Asked) -> list[list[UUID]]:
+def read(opened: Opened, *asked: Asked | Swept) -> list[list[UUID]]:
     """The jobs that each of them selects in one snapshot."""
     with opened() as snapshot:
         return [ids(snapshot, each) for each in asked]
 
 
-def ids(snapshot: SourceSnapshot, asked: Asked) -> list[UUID]:
+def ids(snapshot: SourceSnapshot, asked: Asked | Swept) -> list[UUID]:
     """The jobs that are read, sorted; every frame has the columns that are promised."""
     found: list[UUID] = []
     for frame in snapshot.jobs(asked):
@@ -570,13 +570,13 @@ def ids(snapshot: SourceSnapshot, asked: Asked) -> list[UUID]:
 
 def everything(url: str, settings: Settings, tenant: Tenant, job: UUID) -> dict[str, list[tuple[Any, ...]]]:
     """What each kind of read gives, in an order of its own."""
-    asked: dict[str, Asked] = {
+    asked: dict[str, Asked | Swept] = {
         "swept": Swept({}),
         "swept since": Swept({tenant.organization: 3}, only_listed=True),
-        "indexed": Indexed({tenant.organization: NOON}),
-        "created on": CreatedOn(days_of((tenant, date(2024, 1, 31)), (tenant, date(2024, 3, 10)))),
-        "listed": Listed([job]),
-        "of owners": OfOwners(tenant.workflows[:1], tenant.clients[:1]),
+        "indexed": indexed({tenant.organization: NOON}),
+        "created on": created_on(days_of((tenant, date(2024, 1, 31)), (tenant, date(2024, 3, 10)))),
+        "listed": listed([job]),
+        "of owners": of_owners(tenant.workflows[:1], tenant.clients[:1]),
     }
     with open_source(url, settings) as snapshot:
         read = {
@@ -624,9 +624,9 @@ def size(url: str, settings: Settings) -> int:
         return snapshot.size_bytes()
 
 
-def plan_of(source: Connection, asked: Asked, options: str = "COSTS OFF") -> str:
+def plan_of(source: Connection, asked: Asked | Swept, options: str = "COSTS OFF") -> str:
     """How the server would read what is asked for."""
-    return explained(source, jobs_statement(asked.fragment), next(asked.settings()).texts(), options)
+    return explained(source, jobs_statement(asked.fragment), asked.settings[0].texts(), options)
 
 
 def explained(source: Connection, text: str, settings: Any, options: str = "COSTS OFF") -> str:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable, MetaData
 
-from pipelines.calendars.local_ranges import LocalRange
+from pipelines.calendars.calendar import LocalRange
 from pipelines.extract.request import Request
 from pipelines.postgres.connections import Databases, Run, Stages
 from pipelines.postgres.snapshot import open_snapshot

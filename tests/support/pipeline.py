@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -120,6 +121,16 @@ class Pipeline:
 
     def cells(self, organization: UUID | None = None) -> dict[Key, Cell]:
         return planting.cells(self.analytics, organization)
+
+    def totals(self, tenant: Tenant, period: str = "month") -> dict[datetime, Cell]:
+        """The cells of all jobs of a tenant together, by the start of their bucket of that period."""
+        every = (period, oracle.ALL, oracle.ALL, "all")
+        found = self.cells(tenant.organization).items()
+        return {key[2]: cell for key, cell in found if (key[1], *key[3:]) == every}
+
+    def count(self, tenant: Tenant) -> int:
+        """How many jobs of a tenant the months count."""
+        return sum(cell["total_executions"] for cell in self.totals(tenant).values())
 
     def row_versions(self, organization: UUID | None = None) -> dict[Key, Key]:
         return planting.row_versions(self.analytics, organization)

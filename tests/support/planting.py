@@ -120,6 +120,20 @@ def without_constraints(source: psycopg.Connection) -> None:
     source.execute("ALTER TYPE orchestration.job_status ADD VALUE IF NOT EXISTS 'ARCHIVED'")
 
 
+def plant_watermark(
+    analytics: psycopg.Connection, organization: UUID, table_id: UUID, version: int, zone: str = "UTC"
+) -> None:
+    """Record that the cells of an organization in this zone show a version of a table of facts."""
+    analytics.execute(
+        "INSERT INTO analytics.watermarks (subject, organization_id, swept_at, complete_through,"
+        " extracted_at, facts_table_id, published_version, published_at, definition_version, time_zone,"
+        " zone_offsets) VALUES ('jobs', %s, now(), now(), now(), %s, %s, now(), 1, %s, '')"
+        " ON CONFLICT (subject, organization_id) DO UPDATE"
+        " SET facts_table_id = excluded.facts_table_id, published_version = excluded.published_version",
+        [organization, table_id, version, zone],
+    )
+
+
 def cells(analytics: psycopg.Connection, organization: UUID | None = None) -> dict[Key, Cell]:
     """The stored cells, by the six columns of their key."""
     with analytics.cursor(row_factory=dict_row) as cursor:

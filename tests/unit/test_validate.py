@@ -29,55 +29,45 @@ Y1999, Y2000 = (datetime(year, 1, 1, tzinfo=UTC) for year in (1999, 2000))
 MICROSECOND, DAY = timedelta(microseconds=1), timedelta(days=1)
 
 
-@pytest.mark.parametrize(
-    "harmless",
-    [
-        {},
-        {"status": "FAILED"},
-        {"client_id": None, "initiator_type": None},
-        {"initiator_type": "unknown"},
-        {"initiator_type": "ü" * 500},
-        {"started_at": NOW - HOUR},
-        {"completed_at": NOW + DAY},
-        {"completed_at": Y2000, "started_at": Y1999},
-    ],
-)
-def test_a_good_row_counts(harmless: dict[str, Any]) -> None:
-    """Missing clients, zero durations and the edges of the accepted time are no anomalies."""
-    assert verdict(harmless) == (set(), True)
-
-
-@pytest.mark.parametrize(
-    ("reason", "spoilt"),
-    [
-        ("missing_timestamp", {"completed_at": None, "missing_timestamp": True}),
-        ("infinite_timestamp", {"completed_at": None, "infinite_timestamp": True}),
-        ("timestamp_out_of_range", {"started_at": None, "timestamp_out_of_range": True}),
-        ("timestamp_out_of_range", {"started_at": Y1999, "completed_at": Y2000 - MICROSECOND}),
-        ("future_timestamp", {"completed_at": NOW + DAY + MICROSECOND}),
-        *(
-            ("reserved_identifier", {f"{name}_id": value})
-            for name, value in product(("organization", "workflow", "client"), (NIL, MAX))
-        ),
-        ("reserved_identifier", {"initiator_type": "all"}),
-        ("initiator_type_too_long", {"initiator_type": "x" * 501}),
-        ("foreign_workflow", {"foreign_workflow": True}),
-        ("foreign_client", {"foreign_client": True}),
-        ("unknown_status", {"status": "ARCHIVED"}),
-        ("unknown_status", {"status": None}),
-    ],
-)
-def test_a_spoilt_row_does_not_count(reason: str, spoilt: dict[str, Any]) -> None:
-    """Exactly one reason is given."""
-    assert verdict(spoilt) == ({reason}, False)
-
-
 ODD = {"missing_timestamp": True, "infinite_timestamp": True, "workflow_id": NIL, "foreign_client": True}
 
+# Missing clients, zero durations and the edges of the accepted time are no anomalies.
+HARMLESS: list[dict[str, Any]] = [
+    {},
+    {"status": "FAILED"},
+    {"client_id": None, "initiator_type": None},
+    {"initiator_type": "unknown"},
+    {"initiator_type": "ü" * 500},
+    {"started_at": NOW - HOUR},
+    {"completed_at": NOW + DAY},
+    {"completed_at": Y2000, "started_at": Y1999},
+]
+
+# Each is spoilt in one way and does not count.
+SPOILT: list[tuple[str, dict[str, Any]]] = [
+    ("missing_timestamp", {"completed_at": None, "missing_timestamp": True}),
+    ("infinite_timestamp", {"completed_at": None, "infinite_timestamp": True}),
+    ("timestamp_out_of_range", {"started_at": None, "timestamp_out_of_range": True}),
+    ("timestamp_out_of_range", {"started_at": Y1999, "completed_at": Y2000 - MICROSECOND}),
+    ("future_timestamp", {"completed_at": NOW + DAY + MICROSECOND}),
+    *(
+        ("reserved_identifier", {f"{name}_id": value})
+        for name, value in product(("organization", "workflow", "client"), (NIL, MAX))
+    ),
+    ("reserved_identifier", {"initiator_type": "all"}),
+    ("initiator_type_too_long", {"initiator_type": "x" * 501}),
+    ("foreign_workflow", {"foreign_workflow": True}),
+    ("foreign_client", {"foreign_client": True}),
+    ("unknown_status", {"status": "ARCHIVED"}),
+    ("unknown_status", {"status": None}),
+]
+
 
 @pytest.mark.parametrize(
-    ("reasons", "counts", "spoilt"),
+    ("reasons", "counts", "columns"),
     [
+        *((set(), True, harmless) for harmless in HARMLESS),
+        *(({reason}, False, spoilt) for reason, spoilt in SPOILT),
         # Clocks of two servers disagree; the job happened.
         ({"negative_duration"}, True, {"started_at": NOW}),
         # Two reasons are two rows, and the one that forbids counting wins.
@@ -89,9 +79,14 @@ ODD = {"missing_timestamp": True, "infinite_timestamp": True, "workflow_id": NIL
         (set(), False, {"deleted": True, "status": "ARCHIVED", "started_at": NOW}),
     ],
 )
-def test_every_reason_is_given(reasons: set[str], counts: bool, spoilt: dict[str, Any]) -> None:
-    """A negative duration alone still counts; unfinished and deleted rows are neither counted nor listed."""
-    assert verdict(spoilt) == (reasons, counts)
+def test_a_row_counts_unless_a_reason_forbids_it(
+    reasons: set[str], counts: bool, columns: dict[str, Any]
+) -> None:
+    """Exactly the reasons that apply are given, and a negative duration alone still counts.
+
+    Unfinished and deleted rows are neither counted nor listed.
+    """
+    assert verdict(columns) == (reasons, counts)
 
 
 def test_without_a_tolerance_any_future_counts() -> None:

@@ -5,7 +5,7 @@ from psycopg import Connection
 
 from pipelines.postgres.connections import Databases
 from pipelines.settings import Settings
-from pipelines.source.selections import Asked, Indexed, Listed
+from pipelines.source.selections import Asked, indexed, listed
 from pipelines.source.snapshot import jobs_statement, open_source
 from tests.postgres.doctor.conftest import Mend
 from tests.support.planting import HOUR, NOON, new_id
@@ -26,12 +26,12 @@ def test_a_view_is_read_by_the_indexes_of_its_table(
     )
     mend()
 
-    updated = plan_of(source, Indexed({new_id(): NOON - 3 * HOUR}))
-    listed = plan_of(source, Listed([new_id(), new_id()]))
+    updated = plan_of(source, indexed({new_id(): NOON - 3 * HOUR}))
+    by_id = plan_of(source, listed([new_id(), new_id()]))
 
     assert "Job_updatedAt_execmetrics_idx" in updated
-    assert "Job_id_execmetrics_idx" in listed
-    assert 'Seq Scan on "Job"' not in updated + listed
+    assert "Job_id_execmetrics_idx" in by_id
+    assert 'Seq Scan on "Job"' not in updated + by_id
     with open_source(databases.source_url, settings) as snapshot:
         size = source.execute("""SELECT pg_table_size('"Job"')""").fetchone()
         assert (snapshot.size_bytes(),) == size
@@ -41,7 +41,7 @@ def test_a_view_is_read_by_the_indexes_of_its_table(
 def plan_of(source: Connection, asked: Asked) -> str:
     """How the server would read what is asked for."""
     with source.transaction(force_rollback=True):
-        for name, value in next(asked.settings()).texts().items():
+        for name, value in asked.settings[0].texts().items():
             source.execute("SELECT set_config(%s, %s, true)", [name, value])
         rows = source.execute(f"EXPLAIN (COSTS OFF) {jobs_statement(asked.fragment)}").fetchall()
     return "\n".join(line for (line,) in rows)
