@@ -42,13 +42,20 @@ EXPLAIN (COSTS OFF, FORMAT JSON) SELECT FROM orchestration.jobs AS j WHERE j.{co
 --        contract, of which what its views read).
 -- Gives: one row per relation, partitions that no such view reads left out: oid, schema, name, kind, owner, usable
 --        (its schema), owned (by a role whose rights it has), asks_its_reader, definition (of a view, else ''),
---        bytes (its partitions included, 0 for a view), and each as JSON, NULL for none:
---        columns (those of the row version included, none of their values): name, declared, holds (a word of the
---        contract's `Holds`), nullable, default, labels (of an enum), readable;
+--        bytes (its partitions included, 0 for a view), and each as JSON:
+--        columns (those of the row version included, none of their values) by name: name, declared, holds (a word
+--        of the contract's `Holds`), nullable, default, labels (of an enum), readable;
 --        indexes: name, begins_with (its first column, NULL for an expression), valid (false for one that was not
 --        finished, or that holds a part of the rows only);
 --        reads (what a view reads of these relations): oid, unreadable (the columns that its reader may not read).
-WITH found AS (
+WITH read AS (
+    SELECT v.relnamespace AS schema, v.oid AS view, d.refobjid AS relation, d.refobjsubid AS number
+    FROM pg_class AS v
+    INNER JOIN pg_rewrite AS r ON r.ev_class = v.oid AND v.relkind IN ('v', 'm')
+    INNER JOIN pg_depend AS d
+        ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+),
+found AS (
     SELECT
         c.oid::bigint AS oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
         pg_get_userbyid(c.relowner)::text AS owner,
@@ -68,20 +75,13 @@ WITH found AS (
         c.relkind IN ('r', 'p', 'v', 'm', 'f')
         AND (
             (n.nspname = ANY (%(schemas)s) AND NOT c.relispartition)
-            OR c.oid IN (
-                SELECT d.refobjid
-                FROM pg_class AS v
-                INNER JOIN pg_rewrite AS r ON r.ev_class = v.oid AND v.relkind IN ('v', 'm')
-                INNER JOIN pg_depend AS d
-                    ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
-                WHERE v.relnamespace = to_regnamespace(%(contract)s)
-            )
+            OR c.oid IN (SELECT r.relation FROM read AS r WHERE r.schema = to_regnamespace(%(contract)s))
         )
 )
 SELECT
     f.*,
     (
-        SELECT jsonb_agg(each) FROM (
+        SELECT coalesce(json_object_agg(each.name, each), '{}') FROM (
             SELECT
                 c.attname AS name,
                 format_type(c.atttypid, c.atttypmod) AS declared,
@@ -105,7 +105,7 @@ SELECT
         ) AS each
     ) AS columns,
     (
-        SELECT jsonb_agg(each) FROM (
+        SELECT coalesce(jsonb_agg(each), '[]') FROM (
             SELECT c.relname AS name, a.attname AS begins_with, i.indisvalid AND i.indpred IS NULL AS valid
             FROM pg_index AS i
             INNER JOIN pg_class AS c ON c.oid = i.indexrelid
@@ -115,19 +115,16 @@ SELECT
         ) AS each
     ) AS indexes,
     (
-        SELECT jsonb_agg(each) FROM (
+        SELECT coalesce(jsonb_agg(each), '[]') FROM (
             SELECT
                 a.attrelid::bigint AS oid,
                 coalesce(array_agg(DISTINCT a.attname) FILTER (WHERE NOT has_column_privilege(
                     CASE WHEN f.asks_its_reader THEN %(role)s::text ELSE f.owner END::name,
                     a.attrelid, a.attnum, 'SELECT'
                 )), '{}') AS unreadable
-            FROM pg_rewrite AS r
-            INNER JOIN pg_depend AS d
-                ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
-            INNER JOIN pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid AND a.attnum <> 0
-            WHERE r.ev_class = f.oid AND f.kind IN ('v', 'm') AND a.attrelid IN (SELECT found.oid FROM found)
-                AND a.attrelid <> f.oid
+            FROM read AS r
+            INNER JOIN pg_attribute AS a ON a.attrelid = r.relation AND a.attnum = r.number AND a.attnum <> 0
+            WHERE r.view = f.oid AND a.attrelid <> f.oid AND a.attrelid IN (SELECT found.oid FROM found)
             GROUP BY 1
             ORDER BY 1
         ) AS each

@@ -3,19 +3,17 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, Final
 
 import psycopg
 from psycopg.rows import dict_row
 from psycopg.sql import SQL, Composable, Identifier, Literal
+from pydantic import TypeAdapter
 
 from pipelines.errors import UsageError
 from pipelines.postgres.schemas import ORCHESTRATION
 from pipelines.postgres.statements import statement
-from pipelines.settings import Settings
-from pipelines.source import contract
-from pipelines.source.contract import Column, Holds, Index, Kind, Read, Relation, held_by
+from pipelines.source.contract import Column, Holds, Relation, held_by
 
 # What a lookup compares with; of either the planner knows only that there is a value.
 _SOUGHT: Final = {Holds.UUID: SQL("= md5(now()::text)::uuid"), Holds.INSTANT: SQL(">= now()")}
@@ -23,41 +21,31 @@ _SOUGHT: Final = {Holds.UUID: SQL("= md5(now()::text)::uuid"), Holds.INSTANT: SQ
 # Of what is left, only the scan of a bitmap needs something to look up: others read an index whole.
 _ONLY_BITMAPS: Final = ("enable_seqscan", "enable_indexscan", "enable_indexonlyscan")
 
+_RELATION: Final = TypeAdapter(Relation)
+
 
 class SourceCatalog:
-    """One read-only transaction on the source's catalog, for a `role` whose rights are looked at."""
+    """The source's catalog in a read-only transaction, for a `role` whose rights are looked at.
+
+    `by_oid` has the relations that were found. Raises `UsageError` when there is no such role.
+    """
 
     def __init__(self, connection: psycopg.Connection, role: str | None) -> None:
-        self._connection = connection
+        self.connection = connection
         (row,) = self._rows("role", role=role)
         if not row["present"]:
             raise UsageError(f"The source has no such role, {row['role']!r}; name another with --role.")
         self.role: str = row["role"]
         self.database: str = row["database"]
         self.in_utc: bool = row["in_utc"]
-        self._by_oid: dict[int, Relation] = {}
+        self.by_oid: dict[int, Relation] = {}
 
     def relations(self, schema: str) -> list[Relation]:
         """The tables and views of a schema and of the contract's, and what the contract's views read."""
         schemas = [schema, ORCHESTRATION]
         for row in self._rows("relations", role=self.role, schemas=schemas, contract=ORCHESTRATION):
-            columns = [
-                Column(**each | {"holds": Holds(each["holds"]), "labels": tuple(each["labels"])})
-                for each in row["columns"] or ()
-            ]
-            reads = [Read(each["oid"], frozenset(each["unreadable"])) for each in row["reads"] or ()]
-            typed = {
-                "kind": Kind(row["kind"]),
-                "columns": {each.name: each for each in columns},
-                "indexes": tuple(Index(**each) for each in row["indexes"] or ()),
-                "reads": tuple(reads),
-            }
-            self._by_oid[row["oid"]] = Relation(**row | typed)
-        return list(self._by_oid.values())
-
-    def relation(self, oid: int) -> Relation:
-        """One of the relations that were found."""
-        return self._by_oid[oid]
+            self.by_oid[row["oid"]] = _RELATION.validate_python(row)
+        return list(self.by_oid.values())
 
     def hiding_policies(self, readers: Sequence[tuple[int, str]]) -> Iterator[tuple[Relation, str, bool]]:
         """Yield the relations that may hide rows from the role beside them.
@@ -66,11 +54,7 @@ class SourceCatalog:
         """
         relations, roles = [oid for oid, _ in readers], [reader for _, reader in readers]
         for row in self._rows("hidden_rows", relations=relations, readers=roles):
-            yield self.relation(row["relation"]), row["reader"], row["restricted"]
-
-    def read_whole(self) -> Mapping[str, str]:
-        """The relations of the contract that each refresh reads whole, and why."""
-        return contract.read_whole(self._connection)
+            yield self.by_oid[row["relation"]], row["reader"], row["restricted"]
 
     def missing_functions(self) -> Mapping[str, bool]:
         """The functions that a refresh calls and the role may not, and whether the server has them."""
@@ -105,22 +89,15 @@ class SourceCatalog:
         A policy or a view does whatever its author wrote, such as to fail; the other findings stay.
         """
         try:
-            with self._connection.transaction(force_rollback=True):
+            with self.connection.transaction(force_rollback=True):
                 for way in without:
-                    self._connection.execute(f"SET LOCAL {way} = off")
-                return self._connection.execute(SQL(statement(f"doctor/{name}")).format(**places)).fetchall()
+                    self.connection.execute(f"SET LOCAL {way} = off")
+                return self.connection.execute(SQL(statement(f"doctor/{name}")).format(**places)).fetchall()
         except psycopg.DatabaseError:
-            if self._connection.broken:
+            if self.connection.broken:
                 raise
             return None
 
     def _rows(self, name: str, **values: Any) -> list[dict[str, Any]]:
-        with self._connection.cursor(row_factory=dict_row) as cursor:
+        with self.connection.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(statement(f"doctor/{name}"), values).fetchall()
-
-
-@contextmanager
-def open_catalog(url: str, settings: Settings, *, role: str | None) -> Iterator[SourceCatalog]:
-    """Open a read-only transaction. Raises `UsageError` and what `connect` does."""
-    with contract.open_catalog(url, settings) as connection:
-        yield SourceCatalog(connection, role)

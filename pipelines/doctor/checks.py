@@ -6,7 +6,8 @@ from typing import Final
 
 from psycopg.sql import SQL, Identifier
 
-from pipelines.doctor.catalog import SourceCatalog, open_catalog
+from pipelines.doctor import views
+from pipelines.doctor.catalog import SourceCatalog
 from pipelines.doctor.matching import (
     Examined,
     Said,
@@ -15,36 +16,13 @@ from pipelines.doctor.matching import (
     differs,
     examined,
 )
-from pipelines.doctor.views import (
-    create_index,
-    grant_reading,
-    index_name,
-    leaves_out,
-    never_null,
-    quoted,
-    show_every_row,
-    words_translated,
-    write,
-)
+from pipelines.doctor.views import quoted, write
 from pipelines.errors import InvalidMapping
 from pipelines.postgres.connections import Run
 from pipelines.postgres.schemas import ORCHESTRATION, SOURCE_COLUMNS
-from pipelines.source.contract import (
-    LARGE_TABLE_BYTES,
-    LOOKED_UP_BY,
-    LOOKED_UP_BY_WHEN_LARGE,
-    NEVER_NULL,
-    ROW_VERSION,
-    Column,
-    Holds,
-    Kind,
-    Relation,
-    held_by,
-)
+from pipelines.source import contract
+from pipelines.source.contract import Column, Holds, Kind, Relation, held_by
 from pipelines.subjects.jobs import Status
-
-_SCHEMA_OF_PRISMA: Final = "public"
-
 
 # What can be found and why it matters, in the order in which it is mended: tables, views, rights, speed.
 _WHY: Final = {
@@ -131,7 +109,8 @@ def examine(run: Run, said: Said, *, role: str | None = None) -> Diagnosis:
 
     Raises `InvalidMapping`, `UsageError` and `DatabaseUnreachable`.
     """
-    with open_catalog(run.databases.source_url, run.settings, role=role) as catalog:
+    with contract.open_catalog(run.databases.source_url, run.settings) as connection:
+        catalog = SourceCatalog(connection, role)
         relations = catalog.relations(said.schema)
         if said.schema != Said().schema and not any(each.schema == said.schema for each in relations):
             raise InvalidMapping(f"The source has no table in a schema {said.schema!r}.")
@@ -156,19 +135,19 @@ def _found(table: Examined) -> TableFound:
 def _findings_of_all(tables: Sequence[Examined], catalog: SourceCatalog) -> Iterator[Finding]:
     readers = dict.fromkeys(reader for table in tables for reader in table.readers())
     for relation, reader, restricted in catalog.hiding_policies(list(readers)):
-        shown = show_every_row(relation, reader, restricted=restricted)
+        shown = views.show_every_row(relation, reader, restricted=restricted)
         where = quoted(relation.schema, relation.name)
         yield Finding("hidden_rows", where, (shown,), detail=f"It is read as {reader}.")
     for signature, present in catalog.missing_functions().items():
         granted = (write(f"GRANT EXECUTE ON FUNCTION {signature} TO {{}};", catalog.role),) if present else ()
         remedy = "" if present else "PostgreSQL 15 or newer has it."
         yield Finding("missing_function", signature, granted, remedy, f"It is {catalog.role}.")
-    for name, reason in catalog.read_whole().items():
+    for name, reason in contract.read_whole(catalog.connection).items():
         remedy = "A view of one table that shows its xmin is read faster."
         yield Finding("read_whole", quoted(ORCHESTRATION, name), remedy=remedy, detail=f"Why: {reason}.")
     unreadable = ", ".join(name for table in tables for name in table.unreadable())
     if unreadable:
-        sql = tuple(grant_reading(catalog.role, (each.table for each in tables if each.can_be_granted)))
+        sql = tuple(views.grant_reading(catalog.role, (each.table for each in tables if each.can_be_granted)))
         yield Finding("missing_privilege", unreadable, sql, detail=f"It is {catalog.role}.")
     clocks = ", ".join(clock for table in tables for clock in table.local_clocks())
     if clocks and not catalog.in_utc:
@@ -186,7 +165,7 @@ def _findings_of(table: Examined, catalog: SourceCatalog) -> Iterator[Finding]:
             return
         yield from _rights_of_the_view(table, table.actual, catalog)
         own = () if table.is_table else table.own.items()
-        left_out = [column.name for name, column in own if leaves_out(table.actual.definition, name)]
+        left_out = [column.name for name, column in own if views.leaves_out(table.actual.definition, name)]
         if left_out:
             yield Finding("column_left_out", ", ".join(map(table.of_model, left_out)), table.view)
     yield from _nullable_columns(table)
@@ -247,20 +226,19 @@ def _differences_of(table: Examined, actual: Relation) -> Iterator[Finding]:
     sql, remedy = table.view, ""
     if table.in_the_way:
         # It bears the contract's name by chance.
-        sql = (write("ALTER TABLE {} SET SCHEMA {};", actual, _SCHEMA_OF_PRISMA),)
+        sql = (write("ALTER TABLE {} SET SCHEMA {};", actual, Said().schema),)
         remedy = "Tell the application where its table is then, and look again: a view takes its place."
     elif not sql:
         remedy = f"Say what the view is to read: --table {table.table}=NAME"
-    if actual.kind is Kind.VIEW and not actual.columns.keys() >= set(ROW_VERSION):
-        versions = [name for name in ROW_VERSION if name not in actual.columns]
+    if actual.kind is Kind.VIEW and not actual.columns.keys() >= set(contract.ROW_VERSION):
+        versions = [name for name in contract.ROW_VERSION if name not in actual.columns]
         yield Finding("no_row_version", _of_contract(table, versions), sql, remedy)
     wanted = contract_columns(table.table)
     missing = [name for name in wanted if name not in actual.columns]
-    if missing and table.is_table and not table.in_the_way:
-        added = (as_contract_has(actual, name) for name in missing)
-        yield Finding("missing_column", _of_contract(table, missing), tuple(filter(None, added)))
-    elif missing:
-        yield Finding("missing_column", _of_contract(table, missing), sql, remedy)
+    if missing:
+        added = tuple(filter(None, (as_contract_has(actual, name) for name in missing)))
+        mended = (added,) if table.is_table and not table.in_the_way else (sql, remedy)
+        yield Finding("missing_column", _of_contract(table, missing), *mended)
     present = {name: actual.columns[name] for name in wanted if name not in missing}
     for what, names in _otherwise(present).items():
         yield Finding(what, _of_contract(table, names), sql, remedy)
@@ -272,7 +250,7 @@ def _rights_of_the_view(table: Examined, actual: Relation, catalog: SourceCatalo
             reset = write("ALTER VIEW {} RESET (security_invoker);", actual)
             yield Finding("view_asks_its_reader", table.name, (reset,))
         elif read.unreadable:
-            relation = catalog.relation(read.oid)
+            relation = catalog.by_oid[read.oid]
             columns = SQL(", ").join(map(Identifier, sorted(read.unreadable)))
             granted = write("GRANT SELECT ({}) ON {} TO {};", columns, relation, actual.owner)
             where = quoted(relation.schema, relation.name)
@@ -283,9 +261,9 @@ def _rights_of_the_view(table: Examined, actual: Relation, catalog: SourceCatalo
 def _nullable_columns(table: Examined) -> Iterator[Finding]:
     created = table.own.get("created_at")
     for name, column in table.own.items():
-        if table.model is None or name not in NEVER_NULL or not column.nullable:
+        if table.model is None or name not in contract.NEVER_NULL or not column.nullable:
             continue
-        sql = never_null(table.model, column)
+        sql = views.never_null(table.model, column)
         where = table.of_model(column.name)
         if name == "updated_at" and created:
             names = column.name, created.name, column.name
@@ -300,12 +278,12 @@ def _missing_indexes(table: Examined, catalog: SourceCatalog) -> Iterator[Findin
     model = table.model
     if model is None:
         return
-    large = model.bytes >= LARGE_TABLE_BYTES
-    for name in LOOKED_UP_BY_WHEN_LARGE if large else LOOKED_UP_BY:
+    large = model.bytes >= contract.LARGE_TABLE_BYTES
+    for name in contract.LOOKED_UP_BY_WHEN_LARGE if large else contract.LOOKED_UP_BY:
         column = table.columns.get(name)
         if column is None or name in table.unusable or _served(table, model, name, column, catalog):
             continue
-        made = tuple(create_index(model, name, column))
+        made = tuple(views.create_index(model, name, column))
         yield Finding("missing_index", table.of_model(column.name), made)
 
 
@@ -319,7 +297,7 @@ def _served(table: Examined, relation: Relation, name: str, column: Column, cata
         return not (can_be_asked and made_of_it) or catalog.finds_by_index(name) is not False
     if column.holds is held_by(name):
         return any(index.valid and index.begins_with == column.name for index in relation.indexes)
-    ours = index_name(relation, column)
+    ours = views.index_name(relation, column)
     return any(index.valid and index.name == ours for index in relation.indexes)
 
 
@@ -329,7 +307,7 @@ def _unknown_statuses(table: Examined, catalog: SourceCatalog) -> Iterator[Findi
     column = (table.actual.columns if table.actual else table.columns).get("status")
     if relation is None or column is None:
         return
-    translated = words_translated(table.actual.definition) if table.actual else {}
+    translated = views.words_translated(table.actual.definition) if table.actual else {}
     # The view says what a label means: what somebody said, or whatever it is.
     untranslated = {
         label: meant

@@ -136,7 +136,8 @@ class Examined:
     @cached_property
     def unusable(self) -> list[str]:
         """The contract's columns that cannot be told from what bears their names."""
-        return [name for name, column in self.columns.items() if not views.can_be_made_of(name, column)]
+        columns = self.columns.items()
+        return [name for name, column in columns if column.holds not in views.MADE_OF[held_by(name)]]
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -25,16 +25,11 @@ _LONGEST_NAME_BYTES: Final = 63
 _TOKEN: Final = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\w+|::|\S""")
 
 # What a column of the contract can be made of.
-_MADE_OF: Final = {
+MADE_OF: Final = {
     Holds.UUID: {Holds.UUID, Holds.TEXT, Holds.INTEGER},
     Holds.TEXT: {Holds.TEXT, Holds.ENUM, Holds.INTEGER, Holds.UUID},
     Holds.INSTANT: {Holds.INSTANT, Holds.WALL_CLOCK},
 }
-
-
-def can_be_made_of(contract_column: str, column: Column) -> bool:
-    """Whether a column of the contract can be told from this one."""
-    return column.holds in _MADE_OF[held_by(contract_column)]
 
 
 def quoted(*names: str) -> str:

@@ -14,21 +14,19 @@ from typing import Any, TypeVar
 import psycopg
 from pydantic import SecretStr
 
-from pipelines.errors import (
-    CommitUnknown,
-    DatabaseExhausted,
-    DatabaseReadOnly,
-    DatabaseUnreachable,
-    InvalidSetting,
-    NotPermitted,
-)
+from pipelines import errors
 from pipelines.postgres import embedded as embedded_postgres
 from pipelines.postgres.failures import meaning_by, said_of
 from pipelines.postgres.statements import statement
-from pipelines.postgres.urls import DatabaseUrl, without_password
+from pipelines.postgres.urls import DatabaseUrl
 from pipelines.settings import Settings
 
-_CONCERNS_EVERYBODY = (DatabaseExhausted, DatabaseReadOnly, DatabaseUnreachable, NotPermitted)
+_CONCERNS_EVERYBODY = (
+    errors.DatabaseExhausted,
+    errors.DatabaseReadOnly,
+    errors.DatabaseUnreachable,
+    errors.NotPermitted,
+)
 
 T = TypeVar("T")
 
@@ -51,24 +49,21 @@ _IDLE: ContextVar[dict[tuple[str, str], list[Any]] | None] = ContextVar("_IDLE",
 class Databases:
     """Two libpq URLs; the URLs may hold passwords, so they are never shown."""
 
-    analytics_url: str
-    source_url: str
+    analytics_url: str = field(repr=False)
+    source_url: str = field(repr=False)
 
     @property
     def same(self) -> bool:
         """Whether source and aggregates share one database, as in development."""
         return self.analytics_url == self.source_url
 
-    def __repr__(self) -> str:
-        return f"Databases(analytics={without_password(self.analytics_url)!r})"
 
-
+@dataclass(eq=False)
 class Stages:
     """The stages of one run; `seconds` adds up what each took, wall time. Stages may overlap."""
 
-    def __init__(self, on_progress: OnProgress | None = None) -> None:
-        self._on_progress = on_progress
-        self.seconds: dict[str, float] = {}
+    on_progress: OnProgress | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -92,12 +87,12 @@ class Stages:
                     made = list(islice(items, 1))
                 if not made:
                     return
-                yield made[0]
+                yield from made
 
     def tell(self, stage: str, rows: int) -> None:
         """Say how many rows a stage has done so far."""
-        if self._on_progress:
-            self._on_progress(stage, rows)
+        if self.on_progress:
+            self.on_progress(stage, rows)
 
 
 @dataclass(frozen=True)
@@ -165,7 +160,7 @@ def connect(
     Raises `DatabaseUnreachable`, also when the connection is lost meanwhile, and `NotPermitted`.
     """
     kept = idle_connections(url, f"in UTC: {in_utc}")
-    connection = _still_open(kept or []) or _opened(url, settings, in_utc)
+    connection: Connection = still_open(kept, _hears_nothing) or _opened(url, settings, in_utc)
     if connection.autocommit is not autocommit:
         connection.autocommit = autocommit
     try:
@@ -179,7 +174,7 @@ def connect(
                 kept.append(connection)
     except psycopg.Error as failed:
         # What concerns every organization; the rest may be one organization's.
-        means = DatabaseUnreachable if connection.broken else meaning_by(failed.sqlstate)
+        means = errors.DatabaseUnreachable if connection.broken else meaning_by(failed.sqlstate)
         if means in _CONCERNS_EVERYBODY:
             raise means(said_of(failed, url)) from failed
         raise
@@ -188,13 +183,12 @@ def connect(
 def _opened(url: str, settings: Settings, in_utc: bool) -> Connection:
     try:
         with ExitStack() as refusing:
-            connection = psycopg.connect(for_drivers(url, settings))
-            refusing.callback(connection.close)
+            connection = refusing.enter_context(closing(psycopg.connect(for_drivers(url, settings))))
             set_up(connection, "" if in_utc else "RESET TimeZone")
             refusing.pop_all()
+            return connection
     except psycopg.Error as refused:
-        raise DatabaseUnreachable(said_of(refused, url)) from refused
-    return connection
+        raise errors.DatabaseUnreachable(said_of(refused, url)) from refused
 
 
 def set_up(connection: Connection, more: str) -> None:
@@ -206,15 +200,19 @@ def set_up(connection: Connection, more: str) -> None:
     connection.autocommit = False
 
 
-def _still_open(connections: list[Connection]) -> Connection | None:
-    """Take a connection that the server has not ended meanwhile, if there is one."""
-    while connections:
-        connection = connections.pop()
-        # Of an idle connection, nothing but its end is ever heard.
-        if not select.select([connection], [], [], 0)[0]:
+def still_open(idle: list[Any] | None, is_open: Callable[[Any], bool]) -> Any:
+    """Take an idle connection that the server has not ended meanwhile; None if there is none."""
+    while idle:
+        connection = idle.pop()
+        if is_open(connection):
             return connection
         connection.close()
     return None
+
+
+def _hears_nothing(connection: Connection) -> bool:
+    """Of an idle connection, nothing but its end is ever heard."""
+    return not select.select([connection], [], [], 0)[0]
 
 
 def commit(connection: Connection, *, made: Callable[[], bool]) -> None:
@@ -225,14 +223,11 @@ def commit(connection: Connection, *, made: Callable[[], bool]) -> None:
     try:
         connection.commit()
     except psycopg.OperationalError as lost:
-        if not connection.broken:
-            raise
         try:
-            if made():
-                return
-        except DatabaseUnreachable:
-            raise CommitUnknown from lost
-        raise
+            if not (connection.broken and made()):
+                raise
+        except errors.DatabaseUnreachable:
+            raise errors.CommitUnknown from lost
 
 
 def for_drivers(url: str, settings: Settings) -> str:
@@ -241,14 +236,10 @@ def for_drivers(url: str, settings: Settings) -> str:
     What else a session goes by is set when it is open (`session/settings`).
     """
     read = DatabaseUrl.read(url)
-    ours = {
-        "application_name": "execmetrics",
-        "options": "",
-        **read.options,
-        "client_encoding": "UTF8",
-        "connect_timeout": str(max(1, round(settings.connect_timeout.total_seconds()))),
-    }
-    return str(read.with_options(**ours))
+    timeout_s = max(1, round(settings.connect_timeout.total_seconds()))
+    preferred = {"application_name": "execmetrics", "options": "", **read.options}
+    ours = {"client_encoding": "UTF8", "connect_timeout": str(timeout_s)}
+    return str(read.with_options(**preferred | ours))
 
 
 def _configured(url: SecretStr | None, variable: str) -> str | None:
@@ -257,7 +248,7 @@ def _configured(url: SecretStr | None, variable: str) -> str | None:
     try:
         read = DatabaseUrl.read(url.get_secret_value())
     except ValueError:
-        raise InvalidSetting(f"{variable} is not a database URL.") from None
+        raise errors.InvalidSetting(f"{variable} is not a database URL.") from None
     if read.scheme not in {"postgresql", "postgres"}:
-        raise InvalidSetting(f"{variable} must start with postgresql://.")
+        raise errors.InvalidSetting(f"{variable} must start with postgresql://.")
     return str(read)

@@ -238,10 +238,7 @@ class _Server:
         return self.programs.run("pg_ctl", action, "-D", self.data, *waiting, *arguments).returncode == 0
 
     def _log_text(self) -> str:
-        try:
-            return self.log.read_text(errors="replace")
-        except OSError:
-            return ""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def _failure(self) -> EmbeddedPostgresError:
         return EmbeddedPostgresError(f"It said: {_verdict(self._log_text())} ({self.log})")

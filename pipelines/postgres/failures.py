@@ -10,53 +10,32 @@ import os
 import re
 from typing import Final
 
-from pipelines.errors import (
-    DatabaseBusy,
-    DatabaseExhausted,
-    DatabaseReadOnly,
-    DatabaseTooOld,
-    DatabaseUnreachable,
-    DiskFailed,
-    DiskFull,
-    EngineFailed,
-    ExecutionMetricsError,
-    LimitExceeded,
-    NotPermitted,
-    PathNotUsable,
-    ProcessExhausted,
-    RelationsUnexpected,
-    ServerFailed,
-    StatementCancelled,
-    StoreRefused,
-    StoreUnreachable,
-    ValueRefused,
-    is_panic,
-)
+from pipelines import errors
 from pipelines.postgres.urls import DatabaseUrl, without_password
 
 # What the beginning of an SQLSTATE means; of two that fit, the longer one.
-_MEANINGS: Final[dict[str, type[ExecutionMetricsError]]] = {
-    "08": DatabaseUnreachable,
-    "0A": DatabaseTooOld,
-    "25": DatabaseBusy,
-    "25006": DatabaseReadOnly,
+_MEANINGS: Final[dict[str, type[errors.ExecutionMetricsError]]] = {
+    "08": errors.DatabaseUnreachable,
+    "0A": errors.DatabaseTooOld,
+    "25": errors.DatabaseBusy,
+    "25006": errors.DatabaseReadOnly,
     # Sessions that the server has ended because they did nothing.
-    "25P03": DatabaseUnreachable,
-    "25P04": DatabaseUnreachable,
-    "28": NotPermitted,
-    "3D": DatabaseUnreachable,
-    "3F": RelationsUnexpected,
-    "40": DatabaseBusy,
-    "42": RelationsUnexpected,
-    "42501": NotPermitted,
-    "53": DatabaseExhausted,
-    "54": LimitExceeded,
-    "55": DatabaseBusy,
-    "57014": StatementCancelled,
-    "57P": DatabaseUnreachable,
-    "58": ServerFailed,
-    "F0": ServerFailed,
-    "XX": ServerFailed,
+    "25P03": errors.DatabaseUnreachable,
+    "25P04": errors.DatabaseUnreachable,
+    "28": errors.NotPermitted,
+    "3D": errors.DatabaseUnreachable,
+    "3F": errors.RelationsUnexpected,
+    "40": errors.DatabaseBusy,
+    "42": errors.RelationsUnexpected,
+    "42501": errors.NotPermitted,
+    "53": errors.DatabaseExhausted,
+    "54": errors.LimitExceeded,
+    "55": errors.DatabaseBusy,
+    "57014": errors.StatementCancelled,
+    "57P": errors.DatabaseUnreachable,
+    "58": errors.ServerFailed,
+    "F0": errors.ServerFailed,
+    "XX": errors.ServerFailed,
 }
 
 # Classes whose sentences name relations, roles and settings between quotes.
@@ -70,12 +49,13 @@ _QUOTING_VALUES: Final = ("21", "22", "23", "40", "44", "54", "F0", "XX")
 _DRIVERS_PREFIX: Final = re.compile(r"^(?:[A-Z_]+: )?\[libpq\][^:]*: |^connection failed: ")
 
 # What the operating system refuses with; of any other number, a disk or a machine has failed.
-_BY_NUMBER: Final[dict[int, type[ExecutionMetricsError]]] = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), DiskFull),
-    **dict.fromkeys((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN), ProcessExhausted),
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), PathNotUsable),
-    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EBUSY), PathNotUsable),
-    **dict.fromkeys((errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EILSEQ), PathNotUsable),
+_BY_NUMBER: Final[dict[int, type[errors.ExecutionMetricsError]]] = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), errors.DiskFull),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN), errors.ProcessExhausted),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), errors.PathNotUsable),
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST), errors.PathNotUsable),
+    **dict.fromkeys((errno.EBUSY, errno.ENAMETOOLONG, errno.ELOOP), errors.PathNotUsable),
+    **dict.fromkeys((errno.EINVAL, errno.EILSEQ), errors.PathNotUsable),
 }
 
 # What says nothing of the file that was to be read.
@@ -110,18 +90,18 @@ _BESIDE_THE_POINT: Final = re.compile(
 _LONGEST_WORDS: Final = 400
 
 
-def meaning_of(failure: BaseException) -> ExecutionMetricsError | None:
+def meaning_of(failure: BaseException) -> errors.ExecutionMetricsError | None:
     """What a failure of a driver means, and what it said; None of a failure that is no database's."""
     means = meaning_by(sqlstate_of(failure)) or (
-        DatabaseUnreachable if _is_of_a_connection(failure) else _meaning_by_machine(failure)
+        errors.DatabaseUnreachable if _is_of_a_connection(failure) else _meaning_by_machine(failure)
     )
     return means(said_of(failure)) if means else None
 
 
-def obstacle_of(failure: BaseException) -> type[ExecutionMetricsError] | None:
+def obstacle_of(failure: BaseException) -> type[errors.ExecutionMetricsError] | None:
     """What stood in the way of reading a file that may be sound; None where it may be damaged or gone."""
     means = _meaning_by_machine(failure)
-    in_the_way = (StoreRefused, StoreUnreachable, ProcessExhausted)
+    in_the_way = (errors.StoreRefused, errors.StoreUnreachable, errors.ProcessExhausted)
     return means if means in in_the_way or _number_of(failure) in _NOT_OF_THE_FILE else None
 
 
@@ -131,12 +111,12 @@ def said_of(failure: BaseException, url: str = "") -> str:
     return f"({place}{words_of(failure, url)})"
 
 
-def meaning_by(sqlstate: str | None) -> type[ExecutionMetricsError] | None:
+def meaning_by(sqlstate: str | None) -> type[errors.ExecutionMetricsError] | None:
     """Which of our failures an SQLSTATE is; None without one."""
     if sqlstate is None:
         return None
     known = [beginning for beginning in _MEANINGS if sqlstate.startswith(beginning)]
-    return _MEANINGS[max(known, key=len)] if known else ValueRefused
+    return _MEANINGS[max(known, key=len)] if known else errors.ValueRefused
 
 
 def sqlstate_of(failure: BaseException) -> str | None:
@@ -156,25 +136,25 @@ def words_of(failure: BaseException, url: str = "") -> str:
     if sqlstate is not None and not sqlstate.startswith(_QUOTING_NAMES):
         hidden = r"""["'«»“„].*["'«»“”]""" if sqlstate.startswith(_QUOTING_VALUES) else ".+"
         words = re.sub(hidden, "…", words)
-    for secret in _secrets(url):
+    for secret in DatabaseUrl.read(url).secrets if url else ():
         words = words.replace(secret, "***")
     return words.rstrip(".")
 
 
-def _meaning_by_machine(failure: BaseException) -> type[ExecutionMetricsError] | None:
+def _meaning_by_machine(failure: BaseException) -> type[errors.ExecutionMetricsError] | None:
     if isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryException":
-        return ProcessExhausted
+        return errors.ProcessExhausted
     of_a_library = type(failure).__module__.partition(".")[0] in _LIBRARIES
     if not (of_a_library or isinstance(failure, OSError)) or isinstance(failure, BrokenPipeError):
         return None
     words = str(failure)
     if _OF_A_STORE.search(words):
         if "NoSuchBucket" in words or not _NO_OBJECT.search(words):
-            return StoreRefused if _REFUSED.search(words) else StoreUnreachable
+            return errors.StoreRefused if _REFUSED.search(words) else errors.StoreUnreachable
         return None
     if number := _number_of(failure):
-        return _BY_NUMBER.get(number, DiskFailed)
-    return EngineFailed if is_panic(failure) else None
+        return _BY_NUMBER.get(number, errors.DiskFailed)
+    return errors.EngineFailed if errors.is_panic(failure) else None
 
 
 def _number_of(failure: BaseException) -> int | None:
@@ -195,7 +175,7 @@ def _words_of_the_machine(failure: BaseException) -> str:
     said = re.sub(r"\x1b\[\d*m|↳", "", str(failure).partition("\n\nDebug source")[0])
     said = re.sub(r"<\?xml.*?\?>|<Error>.*?<Code>(.*?)</Code>.*", r"\1", said, flags=re.DOTALL)
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    if is_panic(failure):
+    if errors.is_panic(failure):
         # Whatever it was busy with may be quoted.
         lines = [re.sub(r"""["'`].*["'`]""", "…", line) for line in lines[:1]]
     words = re.sub(r"(\w+://[^\s?]*)\?\S*", r"\1", ": ".join(lines)) or type(failure).__name__
@@ -208,12 +188,3 @@ def _is_of_a_connection(failure: BaseException) -> bool:
     kind = type(getattr(failure, "orig", failure))
     of_a_driver = kind.__module__.partition(".")[0] in {"psycopg", "adbc_driver_manager"}
     return of_a_driver and kind.__name__ == "OperationalError"
-
-
-def _secrets(url: str) -> list[str]:
-    """What of a URL must not be shown, as it was meant and as it is written, the longest first."""
-    if not url:
-        return []
-    read = DatabaseUrl.read(url)
-    passwords = [read.password, *(read.options.get(name) for name in ("password", "sslpassword"))]
-    return sorted({secret for secret in passwords if secret}, key=len, reverse=True)

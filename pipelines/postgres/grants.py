@@ -47,10 +47,6 @@ _VIEWS: Final = ("org_totals_v1", "by_workflow_v1", "by_client_v1", "by_initiato
 
 _READ: Final[Mapping[str, LiteralString]] = dict.fromkeys((*_WRITTEN, *_VIEWS), "SELECT")
 
-_EMBEDDED: Final = "execmetrics"
-
-_OF_THE_SOURCE: Final = ("source_reader", "application")
-
 
 @dataclass(frozen=True)
 class RoleGrants:
@@ -67,7 +63,7 @@ class RoleGrants:
     @property
     def of(self) -> str:
         """Which of the two databases the role is for."""
-        return "source" if self.purpose in _OF_THE_SOURCE else "analytics"
+        return "source" if self.purpose in ("source_reader", "application") else "analytics"
 
     @property
     def created(self) -> "RoleGrants":
@@ -93,7 +89,7 @@ def grants(
     application: str | None = None,
 ) -> list[RoleGrants]:
     """The grants of the three roles, for the databases that the settings name, and of a fourth if named."""
-    analytics = _name(settings.database_url) or _EMBEDDED
+    analytics = _name(settings.database_url) or "execmetrics"
     source = _name(settings.source_url) or analytics
     granted = [
         _granted("source_reader", source_reader, source, reading_the_source(), *_of_logs(source_reader)),

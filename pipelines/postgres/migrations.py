@@ -1,6 +1,7 @@
 """Bringing the tables of both schemas to the shape this version expects."""
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -15,9 +16,9 @@ from sqlalchemy.schema import CreateSchema, DropSchema, DropTable
 
 from pipelines.errors import MigrationBlocked, MigrationRefused, SchemaNewer
 from pipelines.postgres.connections import Run, connect
-from pipelines.postgres.schema_checks import migrations_folder, revisions
+from pipelines.postgres.schema_checks import revisions
 from pipelines.postgres.schemas import ANALYTICS, ORCHESTRATION
-from pipelines.postgres.statements import statement
+from pipelines.postgres.statements import folder_of, statement
 from pipelines.settings import Settings
 
 # A change that waits for a table makes every reader queue behind it, so it gives up soon.
@@ -45,9 +46,8 @@ class BranchMigration:
         before, after = self.before or "no tables", self.after or "no tables"
         if self.made_elsewhere:
             return f"{self.branch}: left alone, its tables were made by another program"
-        return f"{self.branch}: " + (
-            f"from {before} to {after}" if self.changed else f"nothing to do, already at {after}"
-        )
+        done = f"from {before} to {after}" if self.changed else f"nothing to do, already at {after}"
+        return f"{self.branch}: {done}"
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,15 @@ class MigrationReport:
 
 def migrate(run: Run, *, with_source: bool = False) -> MigrationReport:
     """Bring our schemas to the newest revision; a source in a database of its own only when asked."""
-    if run.databases.same:
-        return MigrationReport(
-            _upgrade(run.databases.analytics_url, run.settings, (ORCHESTRATION, ANALYTICS))
-        )
-    source = _upgrade(run.databases.source_url, run.settings, (ORCHESTRATION,)) if with_source else ()
-    return MigrationReport(source + _upgrade(run.databases.analytics_url, run.settings, (ANALYTICS,)))
+    wanted = defaultdict[str, list[str]](list)
+    if with_source or run.databases.same:
+        wanted[run.databases.source_url] += [ORCHESTRATION]
+    wanted[run.databases.analytics_url] += [ANALYTICS]
+    done = list[BranchMigration]()
+    for url, branches in wanted.items():
+        with _migrating(url, run.settings) as connection:
+            done += [_upgrade_branch(connection, branch) for branch in branches]
+    return MigrationReport(tuple(done))
 
 
 def downgrade(run: Run, *, branch: str, revision: str) -> MigrationReport:
@@ -85,19 +88,16 @@ def downgrade(run: Run, *, branch: str, revision: str) -> MigrationReport:
         if before is None:
             _, objects = _schema_objects(connection, branch)
             return MigrationReport((BranchMigration(branch, None, None, made_elsewhere=bool(objects)),))
-        target = f"{branch}@base" if revision == "base" else revision
-        if target != f"{branch}@base" and target not in revisions(branch):
+        if revision not in ("base", *revisions(branch)):
             raise MigrationRefused(f"The branch {branch} has no revision {revision!r}.")
-        command.downgrade(_config(branch, connection), target)
+        command.downgrade(_config(branch, connection), f"{branch}@{revision}")
         after = _revision(connection, branch)
         if after is None:
-            _forget(connection, branch)
+            # Alembic's own table goes, and the schema unless somebody else keeps something in it.
+            connection.execute(DropTable(Table("alembic_version", MetaData(), schema=branch)))
+            if not _schema_objects(connection, branch)[1]:
+                connection.execute(DropSchema(branch))
         return MigrationReport((BranchMigration(branch, before, after),))
-
-
-def _upgrade(url: str, settings: Settings, branches: Sequence[str]) -> tuple[BranchMigration, ...]:
-    with _migrating(url, settings) as connection:
-        return tuple(_upgrade_branch(connection, branch) for branch in branches)
 
 
 def _upgrade_branch(connection: Connection, branch: str) -> BranchMigration:
@@ -113,14 +113,6 @@ def _upgrade_branch(connection: Connection, branch: str) -> BranchMigration:
     return BranchMigration(branch, before, _revision(connection, branch))
 
 
-def _forget(connection: Connection, branch: str) -> None:
-    """Drop Alembic's own table, and the schema unless somebody else keeps something in it."""
-    connection.execute(DropTable(Table("alembic_version", MetaData(), schema=branch)))
-    _, objects = _schema_objects(connection, branch)
-    if not objects:
-        connection.execute(DropSchema(branch))
-
-
 @contextmanager
 def _migrating(url: str, settings: Settings) -> Iterator[Connection]:
     """Yield one transaction that nobody else migrates beside; all of it is kept, or nothing."""
@@ -129,11 +121,11 @@ def _migrating(url: str, settings: Settings) -> Iterator[Connection]:
             raise MigrationRefused(f"It runs PostgreSQL {version}; {_OLDEST_SERVER} or newer is needed.")
         engine = create_engine("postgresql+psycopg://", creator=lambda: driver, poolclass=StaticPool)
         with _in_sentences(), engine.begin() as connection:
-            patience, longest = (
-                f"{round(each.total_seconds() * 1000)}ms"
-                for each in (settings.lock_timeout, settings.statement_timeout)
-            )
-            limits = {"patience": patience, "table_patience": _TABLE_PATIENCE, "longest": longest}
+            limits = {
+                "patience": f"{settings.lock_timeout.total_seconds() * 1000:.0f}ms",
+                "table_patience": _TABLE_PATIENCE,
+                "longest": f"{settings.statement_timeout.total_seconds() * 1000:.0f}ms",
+            }
             connection.exec_driver_sql(statement("migrations/lock"), limits)
             yield connection
 
@@ -163,7 +155,7 @@ def _in_sentences() -> Iterator[None]:
 def _config(branch: str, connection: Connection) -> Config:
     config = Config()
     # Percent signs would be interpolated, and a path may hold spaces, so it is one per line.
-    folder = str(migrations_folder()).replace("%", "%%")
+    folder = str(folder_of("migrations")).replace("%", "%%")
     config.set_main_option("script_location", folder)
     config.set_main_option("version_locations", f"{folder}/{branch}")
     config.set_main_option("path_separator", "newline")

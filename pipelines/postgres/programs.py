@@ -14,7 +14,7 @@ from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from stat import S_IFDIR
-from typing import Any, Final
+from typing import Final
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -61,9 +61,7 @@ class Account:
 
     def run(self, program: str | Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Run a program to its end, even when somebody presses Ctrl-C meanwhile."""
-        identity: dict[str, Any] = {}
-        if os.geteuid() == 0:
-            identity = {"user": self.uid, "group": self.gid, "extra_groups": []}
+        root = os.geteuid() == 0
         # Files, not pipes: the server would keep a pipe open and the reader would wait for ever.
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             process = subprocess.Popen(
@@ -74,14 +72,15 @@ class Account:
                 cwd="/",
                 env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"},
                 start_new_session=True,
-                **identity,
+                user=self.uid if root else None,
+                group=self.gid if root else None,
+                extra_groups=[] if root else None,
             )
             try:
                 process.wait()
-            except BaseException:
+            finally:
                 # Half a start would leave a server that nobody knows of.
                 process.wait()
-                raise
             out.seek(0)
             err.seek(0)
             return subprocess.CompletedProcess(process.args, process.returncode, out.read(), err.read())

@@ -2,18 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib import resources
-from pathlib import Path
 
 from psycopg import errors
 
 from pipelines.errors import SchemaMissing, SchemaNewer, SourceMissing
 from pipelines.postgres.connections import Connection, Run, connect
 from pipelines.postgres.schemas import ANALYTICS, ORCHESTRATION, SOURCE_COLUMNS
-from pipelines.postgres.statements import statement
-
-_PACKAGED = Path(str(resources.files("pipelines").joinpath("_migrations")))
-_CHECKOUT = Path(__file__).resolve().parents[2] / "migrations"
+from pipelines.postgres.statements import folder_of, statement
 
 
 def require_schema(run: Run) -> None:
@@ -30,10 +25,13 @@ def require_analytics(run: Run) -> None:
 
 def require_analytics_at(connection: Connection) -> None:
     """The same over a connection that is there already."""
-    revision = _stored_analytics_revision(connection)
-    if revision is not None and revision not in revisions(ANALYTICS):
+    try:
+        row = connection.execute(statement("migrations/analytics_revision")).fetchone()
+    except (errors.UndefinedTable, errors.InsufficientPrivilege) as absent:
+        raise SchemaMissing from absent
+    if row and row[0] not in revisions(ANALYTICS):
         raise SchemaNewer
-    if revision != revisions(ANALYTICS)[0]:
+    if row is None or row[0] != revisions(ANALYTICS)[0]:
         raise SchemaMissing
 
 
@@ -50,18 +48,13 @@ def has_definitions(run: Run) -> bool:
     return not _unreadable(run, columns)
 
 
-def migrations_folder() -> Path:
-    """Where the migrations are, a folder for each branch."""
-    return _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
-
-
 @cache
 def revisions(branch: str) -> tuple[str, ...]:
     """Every revision of a branch, newest first, by the numbers in front of the names of its files.
 
     Alembic would import each of the files, and a command that only asks would import Alembic.
     """
-    files = sorted((migrations_folder() / branch).glob("[0-9]*.py"), reverse=True)
+    files = sorted((folder_of("migrations") / branch).glob("[0-9]*.py"), reverse=True)
     return tuple(f"{branch}_{file.name[:4]}" for file in files)
 
 
@@ -76,21 +69,9 @@ def _unreadable(run: Run, wanted: Mapping[str, Sequence[str]]) -> Sequence[tuple
         ).fetchall()
 
 
-def _stored_analytics_revision(connection: Connection) -> str | None:
-    try:
-        row = connection.execute(statement("migrations/analytics_revision")).fetchone()
-    except (errors.UndefinedTable, errors.InsufficientPrivilege) as absent:
-        raise SchemaMissing from absent
-    return None if row is None else row[0]
-
-
 def _summary(missing: Sequence[tuple[str, str]]) -> str:
     """Tables of which nothing is readable by name, other columns one by one."""
-    by_table: dict[str, list[str]] = {}
-    for table, column in missing:
-        by_table.setdefault(table, []).append(column)
-    return ", ".join(
-        table if len(columns) == len(SOURCE_COLUMNS[table]) else f"{table}.{column}"
-        for table, columns in by_table.items()
-        for column in (columns if len(columns) < len(SOURCE_COLUMNS[table]) else columns[:1])
-    )
+    tables = [table for table, _ in missing]
+    whole = {table for table in tables if tables.count(table) == len(SOURCE_COLUMNS[table])}
+    names = (table if table in whole else f"{table}.{column}" for table, column in missing)
+    return ", ".join(dict.fromkeys(names))

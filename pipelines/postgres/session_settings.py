@@ -65,19 +65,13 @@ class SessionSettings:
 
 def _text(name: str, value: Any) -> str:
     if name in _AS_JSON:
-        return json.dumps(value, default=_plain)
+        return json.dumps(value, default=str)
     match value:
-        case str():
-            return value
-        case datetime():
-            return value.isoformat()
+        case str() | datetime():
+            return str(value)
         case date():
             return f"{value.isoformat()} 00:00Z"
         case timedelta():
             return f"{value.total_seconds()} seconds"
     # Ids, days and words: none of them needs quotes.
     return "{" + ",".join(map(str, value)) + "}"
-
-
-def _plain(value: UUID | datetime) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any, Final
 
 import adbc_driver_manager
@@ -12,18 +13,10 @@ import adbc_driver_postgresql
 import polars as pl
 from adbc_driver_manager import AdbcStatusCode
 from adbc_driver_postgresql import dbapi
-from arro3.core import RecordBatch, RecordBatchReader
+from arro3.core import RecordBatchReader
 
-from pipelines.errors import (
-    DatabaseUnreachable,
-    ExecutionMetricsError,
-    SchemaMissing,
-    SnapshotTimedOut,
-    SourceConflict,
-    StatementCancelled,
-    StatementTimedOut,
-)
-from pipelines.postgres.connections import for_drivers, idle_connections
+from pipelines import errors
+from pipelines.postgres.connections import for_drivers, idle_connections, still_open
 from pipelines.postgres.failures import said_of
 from pipelines.postgres.session_settings import SessionSettings
 from pipelines.postgres.statements import statement
@@ -101,17 +94,16 @@ class Snapshot:
 
     def stream(self, text: str) -> Generator[pl.DataFrame, None, None]:
         """Yield what it gives in frames of some ten thousand rows, none of them empty."""
-        with self._timed(), self._ending_well(text), self._connection.cursor() as cursor:
+        with self._timed(), self._ending_well(text), self._connection.cursor() as cursor, _streaming():
             cursor.execute(text)
-            for batch in _batches(cursor):
+            for batch in RecordBatchReader.from_arrow(cursor.fetch_arrow()):
                 self._go_on()
-                frame = _without_extensions(pl.DataFrame(batch))
-                if frame.height:
-                    yield frame
+                if batch.num_rows:
+                    yield _without_extensions(pl.DataFrame(batch))
 
     def _go_on(self) -> None:
         if self.seconds > self._longest_s:
-            raise SnapshotTimedOut
+            raise errors.SnapshotTimedOut
 
     @contextmanager
     def _ending_well(self, text: str) -> Iterator[None]:
@@ -120,10 +112,8 @@ class Snapshot:
         try:
             yield
         except _EndedEarly as ended:
-            late = time.monotonic() - begun >= self._statement_timeout_s
-            if late or self._cancelled:
-                ended.sqlstate = _CANCELLED
-            else:
+            ended.sqlstate = _CANCELLED
+            if not self._cancelled and time.monotonic() - begun < self._statement_timeout_s:
                 ended.sqlstate = _sqlstate_again(self._connection, text, self._taken)
             raise
 
@@ -141,17 +131,14 @@ class Snapshot:
 def open_snapshot(url: str, settings: Settings) -> Iterator[Snapshot]:
     """Open one of the aggregates. Raises `SchemaMissing` and what `connected` does."""
     with (
-        connected(url, settings, missing=SchemaMissing) as connection,
+        connected(url, settings, missing=errors.SchemaMissing) as connection,
         closing(Snapshot(connection, settings)) as snapshot,
     ):
         yield snapshot
 
 
-class _Kept:
-    """In place of a database that a connection would close with itself."""
-
-    def close(self) -> None:
-        """Leave it to the next one."""
+# In place of a database that a connection would close with itself: it is left to the next one.
+_KEPT: Final = SimpleNamespace(close=lambda: None)
 
 
 @lru_cache(maxsize=4)
@@ -167,29 +154,23 @@ def _database(url: str) -> adbc_driver_manager.AdbcDatabase:
 
 
 def _connect(url: str) -> dbapi.Connection:
-    connection = dbapi.Connection(_Kept(), adbc_driver_manager.AdbcConnection(_database(url)))
+    connection = dbapi.Connection(_KEPT, adbc_driver_manager.AdbcConnection(_database(url)))
     read(connection, statement("session/settings"))
     connection.commit()
     return connection
 
 
-def _still_open(connections: list[dbapi.Connection]) -> dbapi.Connection | None:
-    """Take a connection that the server still answers on, if there is one."""
-    while connections:
-        connection = connections.pop()
-        try:
-            read(connection, "SELECT 1")
-            connection.rollback()
-        except adbc_driver_manager.Error:
-            connection.close()
-        else:
-            return connection
-    return None
+def _answers(connection: dbapi.Connection) -> bool:
+    with suppress(adbc_driver_manager.Error):
+        read(connection, "SELECT 1")
+        connection.rollback()
+        return True
+    return False
 
 
 @contextmanager
 def connected(
-    url: str, settings: Settings, *, missing: type[ExecutionMetricsError]
+    url: str, settings: Settings, *, missing: type[errors.ExecutionMetricsError]
 ) -> Iterator[dbapi.Connection]:
     """Yield a connection whose failures are named; `missing`: something is not there or not readable.
 
@@ -197,11 +178,11 @@ def connected(
     """
     idle = idle_connections(url, "adbc")
     try:
-        connection = _still_open(idle or []) or _connect(for_drivers(url, settings))
+        connection = still_open(idle, _answers) or _connect(for_drivers(url, settings))
     except adbc_driver_manager.Error as refused:
         if _CONFLICT in str(refused):
-            raise SourceConflict() from refused
-        raise DatabaseUnreachable(said_of(refused, url)) from refused
+            raise errors.SourceConflict() from refused
+        raise errors.DatabaseUnreachable(said_of(refused, url)) from refused
     begun = time.monotonic()
     with ExitStack() as ending:
         ending.enter_context(connection)
@@ -216,13 +197,14 @@ def connected(
             if sqlstate in _NOT_READABLE:
                 raise missing(said_of(failed, url)) from failed
             if sqlstate in _CONFLICTS or _CONFLICT in str(failed):
-                raise SourceConflict() from failed
+                raise errors.SourceConflict() from failed
             if sqlstate == _CANCELLED:
-                longest = settings.statement_timeout.total_seconds()
-                late = time.monotonic() - begun >= longest
-                raise StatementTimedOut() if late else StatementCancelled(said_of(failed, url)) from failed
+                late = time.monotonic() - begun >= settings.statement_timeout.total_seconds()
+                raise (
+                    errors.StatementTimedOut() if late else errors.StatementCancelled(said_of(failed, url))
+                ) from failed
             if sqlstate is None or sqlstate.startswith(_CONNECTION_LOST):
-                raise DatabaseUnreachable(said_of(failed, url)) from failed
+                raise errors.DatabaseUnreachable(said_of(failed, url)) from failed
             raise
 
 
@@ -233,11 +215,6 @@ def read(connection: dbapi.Connection, text: str) -> pl.DataFrame:
         with _streaming():
             everything = RecordBatchReader.from_arrow(cursor.fetch_arrow()).read_all()
         return _without_extensions(pl.DataFrame(everything))
-
-
-def _batches(cursor: dbapi.Cursor) -> Iterator[RecordBatch]:
-    with _streaming():
-        yield from RecordBatchReader.from_arrow(cursor.fetch_arrow())
 
 
 class _EndedEarly(adbc_driver_manager.OperationalError):

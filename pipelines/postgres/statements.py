@@ -7,9 +7,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-_PACKAGED = files("pipelines").joinpath("_sql")
-_CHECKOUT = Path(__file__).resolve().parents[2] / "sql"
-
 _BEGINS: Final = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
 
@@ -37,8 +34,13 @@ def fill(text: str, places: Mapping[str, str]) -> str:
     return re.sub(r"\{(\w+)\}", lambda place: places[place[1]], text)
 
 
+def folder_of(name: str) -> Path:
+    """Where the files of `sql` or of `migrations` are: in the package, else in the checkout beside it."""
+    packaged = Path(str(files("pipelines"))) / f"_{name}"
+    return packaged if packaged.is_dir() else packaged.parents[1] / name
+
+
 @cache
 def _group(group: str) -> dict[str, str]:
-    root = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
-    _, *parts = _BEGINS.split(root.joinpath(f"{group}.sql").read_text("utf-8"))
+    _, *parts = _BEGINS.split(folder_of("sql").joinpath(f"{group}.sql").read_text("utf-8"))
     return dict(zip(parts[::2], (f"{text.rstrip()}\n" for text in parts[1::2]), strict=True))

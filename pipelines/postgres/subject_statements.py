@@ -20,6 +20,7 @@ _CHANGES: Final = (Kind.COUNT, Kind.PERCENTILE)
 def subject_statement(name: str, subject: Subject, staged: str = "staged_cells") -> str:
     """A statement such as `publish/upsert` for one subject; `staged` is what its staging table is called."""
     key, measures, values = subject.key_columns, subject.measure_columns, subject.value_columns
+    broken_down = [each.column for each in subject.dimensions if each.every != ""]
     return render(
         name,
         {
@@ -37,15 +38,13 @@ def subject_statement(name: str, subject: Subject, staged: str = "staged_cells")
             "old": _object(measures, "stored"),
             "new": _object(measures, "staged"),
             "set_values": ", ".join(f"{name} = excluded.{name}" for name in values),
-            "counts_once": " AND ".join(
-                [
-                    f"{each.column} = %(every_{each.column})s"
-                    for each in subject.dimensions
-                    if each.every != ""
-                ]
-                or ["true"]
+            "counts_once": " AND ".join(f"{name} = %(every_{name})s" for name in broken_down) or "true",
+            "by_change": ", ".join(
+                f"abs(coalesce(staged.{each.name}, 0) - coalesce(stored.{each.name}, 0)) DESC"
+                for kind in _CHANGES
+                for each in subject.measures
+                if each.kind is kind
             ),
-            "by_change": _by_change(subject),
             "sums": ", ".join(f"sum({name}) AS {name}" for name in subject.count_columns),
             "counts": _listed(subject.count_columns),
             "broken_down_by": " || ".join(
@@ -54,7 +53,7 @@ def subject_statement(name: str, subject: Subject, staged: str = "staged_cells")
             ),
         }
         | {f"{row}_measures": _listed(measures, row) for row in ("stored", "staged", "excluded")}
-        | {f"{row}_values": _listed(values, row) for row in ("stored", "staged", "excluded")},
+        | {f"{row}_values": _listed(values, row) for row in ("stored", "excluded")},
     )
 
 
@@ -67,11 +66,9 @@ def figures_in(stored: Mapping[str, Any] | None, subject: Subject) -> dict[str, 
     """The measures in a JSON object, which does not tell whole numbers from others."""
     if stored is None:
         return None
-    counts, names = subject.count_columns, (name for name in subject.measure_columns if name in stored)
-    return {
-        name: stored[name] if name in counts or stored[name] is None else float(stored[name])
-        for name in names
-    }
+    kept = {name: stored[name] for name in subject.measure_columns if name in stored}
+    whole = subject.count_columns
+    return {name: value if name in whole or value is None else float(value) for name, value in kept.items()}
 
 
 @cache
@@ -79,7 +76,6 @@ def figures_statement(name: str, subject: Subject, by: str = "", longest: Kind =
     """A statement of `tenant_metrics`: of each value of the dimension `by`, the longest first."""
     columns = subject.dimension_columns
     chosen = [_chosen(each) for each in subject.dimensions if each.every != ""]
-    listed = [each for each in subject.dimensions if each.type == "uuid"]
     places = {
         "table": f"{ANALYTICS}.{subject.table}",
         "total": subject.total,
@@ -98,10 +94,12 @@ def figures_statement(name: str, subject: Subject, by: str = "", longest: Kind =
         "by_entities": f"{ANALYTICS}.{subject.dimension(by).short}s" if by else "",
         "longest": subject.column(longest),
     }
-    visible = [
-        fill(body("tenant_metrics/is_known"), {"column": each.column, "short": each.short}) for each in listed
-    ]
-    places["visible"] = ", ".join(visible)
+    known = body("tenant_metrics/is_known")
+    places["visible"] = ", ".join(
+        fill(known, {"column": each.column, "short": each.short})
+        for each in subject.dimensions
+        if each.type == "uuid"
+    )
     for spans in ("", "histogram_"):
         places[f"in_{spans}spans"] = fill(body("tenant_metrics/in_spans"), {"spans": spans})
     places["summed"] = fill(body("tenant_metrics/summed"), places)
@@ -140,12 +138,9 @@ def oracle_statement(subject: Subject, plan: RollupPlan, counted: str | None = N
     The rules of what counts are written by hand, in `counted` or in `verify/counted_<subject>`; the
     projection is rendered from the subject.
     """
+    columns = subject.dimension_columns
     sets = [
-        [
-            "organization_id",
-            f"{period}_start",
-            *(name for name in subject.dimension_columns if name in chosen),
-        ]
+        ["organization_id", f"{period}_start", *(name for name in columns if name in chosen)]
         for period, chosen_sets in plan.items()
         for chosen in chosen_sets
     ]
@@ -158,10 +153,7 @@ def oracle_statement(subject: Subject, plan: RollupPlan, counted: str | None = N
             for outcome in among
         ),
     ]
-    projection = [
-        *subject.dimension_columns,
-        *(_projected(each, subject) for each in subject.measures),
-    ]
+    projection = [*columns, *(_projected(each, subject) for each in subject.measures)]
     if subject.duration:
         periods = " OR ".join(f"grouping({period}_start) = 0" for period in WITH_HISTOGRAM)
         aggregates.append(
@@ -174,16 +166,16 @@ def oracle_statement(subject: Subject, plan: RollupPlan, counted: str | None = N
             " AS duration_buckets"
         )
     dimensions = [
-        column
-        if every == ""
-        else f"CASE WHEN grouping({column}) = 1 THEN '{every}' ELSE {column} END AS {column}"
-        for column, every in ((each.column, each.every) for each in subject.dimensions)
+        f"CASE WHEN grouping({each.column}) = 1 THEN '{each.every}' ELSE {each.column} END AS {each.column}"
+        if each.every != ""
+        else each.column
+        for each in subject.dimensions
     ]
     return render(
         "verify/expected",
         {
             "counted": counted or body(f"verify/counted_{subject.name}"),
-            "grouping_sets": ", ".join(f"({', '.join(columns)})" for columns in sets),
+            "grouping_sets": ", ".join(f"({', '.join(each)})" for each in sets),
             "dimensions": ", ".join(dimensions),
             "aggregates": ", ".join(aggregates),
             "projection": ", ".join(projection),
@@ -229,13 +221,3 @@ def _listed(names: Iterable[str], row: str = "") -> str:
 
 def _object(names: Iterable[str], row: str) -> str:
     return ", ".join(f"'{name}', {row}.{name}" for name in names)
-
-
-def _by_change(subject: Subject) -> str:
-    compared: list[Any] = sorted(
-        (each for each in subject.measures if each.kind in _CHANGES),
-        key=lambda each: _CHANGES.index(each.kind),
-    )
-    return ", ".join(
-        f"abs(coalesce(staged.{each.name}, 0) - coalesce(stored.{each.name}, 0)) DESC" for each in compared
-    )

@@ -4,21 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    CheckConstraint,
-    Column,
-    DateTime,
-    Double,
-    Integer,
-    MetaData,
-    PrimaryKeyConstraint,
-    SmallInteger,
-    Table,
-    Text,
-    Uuid,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ENUM
 
 from pipelines.postgres.schemas import ANALYTICS, ORCHESTRATION
@@ -38,13 +24,13 @@ _NAMES: Final = {
 }
 
 # Migrations name what they make by these, too.
-METADATA: Final[Mapping[str, MetaData]] = {
-    schema: MetaData(schema=schema, naming_convention=_NAMES) for schema in (ORCHESTRATION, ANALYTICS)
+METADATA: Final[Mapping[str, sa.MetaData]] = {
+    schema: sa.MetaData(schema=schema, naming_convention=_NAMES) for schema in (ORCHESTRATION, ANALYTICS)
 }
 
-_TIME: Final = DateTime(timezone=True)
+_TIME: Final = sa.DateTime(timezone=True)
 
-_ARRAYS: Final = {"smallint[]": ARRAY(SmallInteger), "integer[]": ARRAY(Integer)}
+_ARRAYS: Final = {"smallint[]": sa.ARRAY(sa.SmallInteger), "integer[]": sa.ARRAY(sa.Integer)}
 
 _COMMENTS: Final = {
     JOBS.name: "How a tenant's jobs ended and how long they took, per period and dimension: what dashboards"
@@ -55,12 +41,7 @@ _COMMENTS: Final = {
 }
 
 
-def _definition_version() -> Column[Any]:
-    comment = "By which definition the figures were computed; 0 is before definitions were counted."
-    return _required("definition_version", Integer, comment)
-
-
-def metrics_table(subject: Subject, metadata: MetaData = METADATA[ANALYTICS]) -> Table:
+def metrics_table(subject: Subject, metadata: sa.MetaData = METADATA[ANALYTICS]) -> sa.Table:
     """The table of a subject's cells: key, measures, when it was computed and how, histogram, and CHECKs."""
     row = subject.row
     periods = ", ".join(f"'{period}'" for period in sorted(Period))
@@ -69,29 +50,33 @@ def metrics_table(subject: Subject, metadata: MetaData = METADATA[ANALYTICS]) ->
         " have any; bucket b is up to 1.02^b microseconds, -1 is no time at all.",
         "histogram_counts": f"How many timed {row}s are in each of histogram_buckets.",
     }
-    return Table(
+    return sa.Table(
         subject.table,
         metadata,
-        _required("organization_id", Uuid, f"The tenant the {row}s belong to."),
+        _required("organization_id", sa.Uuid, f"The tenant the {row}s belong to."),
         _required(
             "period",
-            Text,
+            sa.Text,
             "How long the bucket is: hour in UTC; day, week (ISO, from Monday) or month in the"
             " organization's time zone.",
         ),
         _required("period_start", _TIME, f"Inclusive start of the bucket the {row}s ended in."),
         *(
-            _required(each.column, Uuid if each.type == "uuid" else Text, each.comment)
+            _required(each.column, sa.Uuid if each.type == "uuid" else sa.Text, each.comment)
             for each in subject.dimensions
         ),
         *map(_measured, subject.measures),
         _required("computed_at", _TIME, "When this row last changed."),
-        _definition_version(),
+        _required(
+            "definition_version",
+            sa.Integer,
+            "By which definition the figures were computed; 0 is before definitions were counted.",
+        ),
         *(
             _optional(name, _ARRAYS[HISTOGRAM[name]], histogram_comments[name])
             for name in subject.histogram_columns
         ),
-        PrimaryKeyConstraint(*subject.key_columns),
+        sa.PrimaryKeyConstraint(*subject.key_columns),
         _check("period_is_known", f"period IN ({periods})"),
         *(
             _check(f"{each.short}_has_a_name", f"{each.column} <> ''")
@@ -104,12 +89,12 @@ def metrics_table(subject: Subject, metadata: MetaData = METADATA[ANALYTICS]) ->
     )
 
 
-def _measured(measure: Measure) -> Column[Any]:
-    kind = BigInteger if measure.kind is Kind.COUNT else Double
-    return Column(measure.name, kind, nullable=measure.nullable, comment=measure.comment)
+def _measured(measure: Measure) -> sa.Column[Any]:
+    kind = sa.BigInteger if measure.kind is Kind.COUNT else sa.Double
+    return sa.Column(measure.name, kind, nullable=measure.nullable, comment=measure.comment)
 
 
-def _checks_of_counts(subject: Subject) -> Iterator[CheckConstraint]:
+def _checks_of_counts(subject: Subject) -> Iterator[sa.CheckConstraint]:
     counts = [each for each in subject.measures if each.kind is Kind.COUNT and each.among]
     outcomes = [each.name for each in counts if each.among != TIMED]
     yield _check(f"counts_at_least_one_{subject.row}", f"{subject.total} >= 1")
@@ -122,7 +107,7 @@ def _checks_of_counts(subject: Subject) -> Iterator[CheckConstraint]:
             yield _check("success_rate_is_a_percentage", f"{each.name} >= 0 AND {each.name} <= 100")
 
 
-def _checks_of_durations(subject: Subject) -> Iterator[CheckConstraint]:
+def _checks_of_durations(subject: Subject) -> Iterator[sa.CheckConstraint]:
     measured = [each for each in subject.measures if each.is_duration and not each.among]
     by_kind = {each.kind: each.name for each in measured}
     total, mean, least, most = (by_kind[kind] for kind in (Kind.SUM, Kind.MEAN, Kind.MINIMUM, Kind.MAXIMUM))
@@ -157,19 +142,19 @@ def _in_order(names: Sequence[str]) -> str:
     return " AND ".join(f"{one} <= {next_}" for one, next_ in pairwise(names))
 
 
-def _required(name: str, kind: Any, comment: str) -> Column[Any]:
+def _required(name: str, kind: Any, comment: str) -> sa.Column[Any]:
     """A column that every row has a value for."""
-    return Column(name, kind, comment=comment, nullable=False)
+    return sa.Column(name, kind, comment=comment, nullable=False)
 
 
-def _optional(name: str, kind: Any, comment: str) -> Column[Any]:
+def _optional(name: str, kind: Any, comment: str) -> sa.Column[Any]:
     """A column that may be NULL."""
-    return Column(name, kind, comment=comment)
+    return sa.Column(name, kind, comment=comment)
 
 
-def _check(name: str, condition: str) -> CheckConstraint:
+def _check(name: str, condition: str) -> sa.CheckConstraint:
     """A condition on each row; the name of the table is put in front of its name."""
-    return CheckConstraint(condition, name=name)
+    return sa.CheckConstraint(condition, name=name)
 
 
 aggregate_metrics: Final = metrics_table(JOBS)
@@ -178,16 +163,16 @@ aggregate_step_metrics: Final = metrics_table(STEPS)
 _job_status: Final = ENUM(*map(str, Status), name="job_status", metadata=METADATA[ORCHESTRATION])
 
 # Its foreign key and its indexes are left to the migration that makes them.
-execution_metadata: Final = Table(
+execution_metadata: Final = sa.Table(
     "execution_metadata",
     METADATA[ORCHESTRATION],
-    _required("organization_id", Uuid, "The tenant that owns the job."),
-    _required("job_id", Uuid, "The job."),
-    _required("workflow_id", Uuid, "The workflow that was executed."),
-    _required("workflow_name", Text, "Its name when it was last synced."),
-    _optional("client_id", Uuid, "The client it was executed for; NULL when for none."),
-    _optional("client_name", Text, "Its name when it was last synced; NULL without a client."),
-    _optional("initiator_type", Text, "What started the job; NULL when that is not known."),
+    _required("organization_id", sa.Uuid, "The tenant that owns the job."),
+    _required("job_id", sa.Uuid, "The job."),
+    _required("workflow_id", sa.Uuid, "The workflow that was executed."),
+    _required("workflow_name", sa.Text, "Its name when it was last synced."),
+    _optional("client_id", sa.Uuid, "The client it was executed for; NULL when for none."),
+    _optional("client_name", sa.Text, "Its name when it was last synced; NULL without a client."),
+    _optional("initiator_type", sa.Text, "What started the job; NULL when that is not known."),
     _required("status", _job_status, "Where the job stood."),
     _required("created_at", _TIME, "When the job was asked for."),
     _optional("started_at", _TIME, "When it began to run; NULL before that."),
@@ -199,7 +184,7 @@ execution_metadata: Final = Table(
         "When a sync last wrote this row, because it differed from its sources. A sync that finds it equal"
         " leaves it: execution_metadata_syncs.synced_at says through when the organization is copied.",
     ),
-    PrimaryKeyConstraint("job_id"),
+    sa.PrimaryKeyConstraint("job_id"),
     comment="Jobs with the names of their workflows and clients, for dashboards that list them without a"
     " join. Copied by sync_metadata (execmetrics metadata sync, every hour by Dagster) from jobs, workflows"
     " and clients, and by nothing else: no trigger, no application code. A sync takes jobs that were written"

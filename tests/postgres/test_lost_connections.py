@@ -21,8 +21,10 @@ from pipelines.settings import Settings, load_settings
 from pipelines.source.selections import Swept
 from pipelines.source.snapshot import SourceSnapshot, open_source
 from tests.support.planting import plant_long_jobs, plant_tenant
+from tests.support.standby_server import wait_until
 
 LOCKED = "SELECT id FROM orchestration.jobs"
+MANY = "SELECT repeat('x', 1000) AS text FROM generate_series(1, 200000)"
 
 
 @pytest.mark.every_postgres
@@ -62,11 +64,9 @@ def test_a_stream_that_nobody_wants_any_more_ends_in_the_server(
         assert running(source) == 1
         interrupted = time.monotonic()
         reading.close()
-    # The server answers that the statement is cancelled a moment before it counts it as ended.
-    while running(source) and time.monotonic() - interrupted < 10:
-        time.sleep(0.05)
 
-    assert running(source) == 0
+    # The server answers that the statement is cancelled a moment before it counts it as ended.
+    wait_until(lambda: running(source) == 0, patience_s=10)
     # Without being cancelled it would run into its limit of thirty seconds.
     assert time.monotonic() - interrupted < 20
 
@@ -78,47 +78,40 @@ def test_a_statement_that_takes_too_long_is_named(asked: str, databases: Databas
 
     with psycopg.connect(databases.source_url) as blocker:
         blocker.execute("LOCK TABLE orchestration.jobs IN ACCESS EXCLUSIVE MODE")
-        with (
-            pytest.raises(StatementTimedOut, match="EXECMETRICS_STATEMENT_TIMEOUT"),
-            open_source(databases.source_url, hasty) as snapshot,
-        ):
+        refused = pytest.raises(StatementTimedOut, match="EXECMETRICS_STATEMENT_TIMEOUT")
+        with refused, open_source(databases.source_url, hasty) as snapshot:
             snapshot.rows_of(asked)
 
 
-@pytest.mark.parametrize("read", [SourceSnapshot.organizations, lambda snapshot: asked_slowly(snapshot)])
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda snapshot: [time.sleep(0.4), snapshot.organizations()],
+        # One answer's many rows, taken as slowly as a busy disk would.
+        lambda snapshot: [time.sleep(0.1) for _ in snapshot.stream(MANY)],
+    ],
+    ids=["statements", "rows"],
+)
 def test_a_snapshot_that_is_open_for_too_long_is_let_go(
     read: Callable[[SourceSnapshot], object], databases: Databases, source: Connection
 ) -> None:
     """However many short statements it takes: the server cannot tidy up behind an open snapshot."""
     hasty = load_settings(database_url=databases.source_url, snapshot_timeout=0.3)
 
-    def in_time_and_later() -> None:
-        with open_source(databases.source_url, hasty) as snapshot:
-            snapshot.organizations()
-            time.sleep(0.4 if read is SourceSnapshot.organizations else 0)
-            read(snapshot)
-
-    with pytest.raises(SnapshotTimedOut, match="EXECMETRICS_SNAPSHOT_TIMEOUT"):
-        in_time_and_later()
+    refused = pytest.raises(SnapshotTimedOut, match="EXECMETRICS_SNAPSHOT_TIMEOUT")
+    with refused, open_source(databases.source_url, hasty) as snapshot:
+        snapshot.organizations()
+        read(snapshot)
 
     assert running(source) == 0
-
-
-def asked_slowly(snapshot: SourceSnapshot) -> None:
-    """Take one answer's many rows as slowly as a busy disk would."""
-    for _ in snapshot.stream("SELECT repeat('x', 1000) AS text FROM generate_series(1, 200000)"):
-        time.sleep(0.1)
 
 
 @pytest.mark.every_postgres
 def test_what_a_role_may_not_do_is_named(databases: Databases, settings: Settings) -> None:
     """A missing privilege is a sentence that says where the GRANTs are."""
-    forbidden = "SET ROLE pg_read_all_stats; SELECT id FROM orchestration.jobs"
-    with (
-        pytest.raises(NotPermitted, match="execmetrics grants"),
-        connect(databases.source_url, settings) as connection,
-    ):
-        connection.execute(forbidden)
+    refused = pytest.raises(NotPermitted, match="execmetrics grants")
+    with refused, connect(databases.source_url, settings) as connection:
+        connection.execute(f"SET ROLE pg_read_all_stats; {LOCKED}")
 
 
 def read_disturbed(url: str, settings: Settings, when: str, function: str) -> None:

@@ -69,9 +69,7 @@ def test_until_then_its_cells_are_pending(
     giver, taker, neighbour = tenants
     hand_over(pipeline.source, thing, (giver.workflows if thing == "workflow" else giver.clients)[0], taker)
 
-    reports = [
-        pipeline.verify(organization_ids=[tenant.organization]) for tenant in (giver, taker, neighbour)
-    ]
+    reports = [pipeline.verify(organization_ids=[each.organization]) for each in (giver, taker, neighbour)]
 
     assert [report.differences for report in reports] == [()] * 3
     assert [report.cells_pending for report in reports] == [27, 0, 0]

@@ -1,7 +1,8 @@
 """A hot standby is a source like its primary, as far as it has caught up."""
 
-import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -29,11 +30,16 @@ from tests.support.planting import cells, change_job, plant_job, plant_long_jobs
 from tests.support.sampling import EVERYTHING
 from tests.support.standby_server import Pair, replicated, wait_until
 
+STREAMED = "while rows are streamed"
+
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
 _WITH_15 = pytest.mark.skipif(system_15() is None, reason="PostgreSQL 15 is not installed here")
 
 _KINDS = ["embedded", *([pytest.param("system", marks=_WITH_15)] if EVERYTHING else [])]
+
+# Where the programs are of each kind of server.
+PROGRAMS = {"embedded": None, "system": system_15()}
 
 Replicated = Callable[[str], Pair]
 
@@ -46,7 +52,7 @@ def running(pytestconfig: pytest.Config) -> Iterator[Replicated]:
         @cache
         def started(kind: str) -> Pair:
             home = pairs.enter_context(home_for_servers(pytestconfig))
-            return pairs.enter_context(replicated(home, programs=programs_of(kind)))
+            return pairs.enter_context(replicated(home, programs=PROGRAMS[kind]))
 
         yield started
 
@@ -60,13 +66,8 @@ def pair(request: pytest.FixtureRequest, running: Replicated) -> Pair:
 @pytest.fixture(params=_KINDS)
 def fresh_pair(request: pytest.FixtureRequest, embedded_home: Path) -> Iterator[Pair]:
     """A primary and its standby that no other test is to find again."""
-    with replicated(embedded_home, programs=programs_of(request.param)) as pair:
+    with replicated(embedded_home, programs=PROGRAMS[request.param]) as pair:
         yield pair
-
-
-def programs_of(kind: str) -> Path | None:
-    """Where the programs are of a kind of server."""
-    return system_15() if kind == "system" else None
 
 
 @pytest.fixture
@@ -87,9 +88,9 @@ def test_a_standby_shows_what_its_primary_shows(pair: Pair, settings: Settings, 
     tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
     jobs = [plant_job(source, who) for who in (tenant, neighbour, tenant)]
     source.execute("CREATE ROLE reader LOGIN")
-    for granted in grants(settings, source_reader="reader", writer="w", dashboard_reader="d")[:1]:
-        for statement in granted.statements:
-            source.execute(statement)
+    reader, *_ = grants(settings, source_reader="reader", writer="w", dashboard_reader="d")
+    for statement in reader.statements:
+        source.execute(statement)
     pair.catch_up()
 
     primary, standby = (everything(f"{url}&user=reader", settings) for url in (pair.primary, pair.standby))
@@ -191,10 +192,8 @@ def test_a_promotion_begins_another_history_at_once(fresh_pair: Pair, tmp_path: 
 @pytest.mark.parametrize(
     ("pair", "when"),
     [
-        ("embedded", "between two statements"),
-        ("embedded", "while rows are streamed"),
-        ("embedded", "while one waits"),
-        *([pytest.param("system", "while rows are streamed", marks=_WITH_15)] if EVERYTHING else []),
+        *(("embedded", when) for when in ("between two statements", STREAMED, "while one waits")),
+        *([pytest.param("system", STREAMED, marks=_WITH_15)] if EVERYTHING else []),
     ],
     indirect=["pair"],
 )
@@ -251,28 +250,21 @@ def in_the_way(url: str, settings: Settings, when: str, conflict: Callable[[], N
             snapshot.organizations()
             conflict()
             snapshot.organizations()
-        elif when == "while rows are streamed":
+        elif when == STREAMED:
             for _ in snapshot.jobs(Swept({})):
                 conflict()
         else:
-            timer = threading.Timer(0.5, conflict)
-            timer.start()
-            try:
+            with ThreadPoolExecutor(1) as other:
+                other.submit(lambda: [time.sleep(0.5), conflict()])
                 snapshot.rows_of("SELECT count(*) FROM orchestration.jobs, pg_sleep(60)")
-            finally:
-                timer.join()
 
 
 def everything(url: str, settings: Settings) -> tuple[Any, ...]:
     """What a server shows, but for the time."""
     with open_source(url, settings) as snapshot:
-        return (
-            ids(snapshot, Swept({})),
-            sorted(snapshot.checksums(earliest=EARLIEST, tolerance=timedelta(days=1)).rows()),
-            sorted(snapshot.organizations().rows()),
-            snapshot.moment.horizon,
-            snapshot.moment.identity,
-        )
+        sums = snapshot.checksums(earliest=EARLIEST, tolerance=timedelta(days=1)).rows()
+        organizations, seen = sorted(snapshot.organizations().rows()), snapshot.moment
+        return ids(snapshot, Swept({})), sorted(sums), organizations, seen.horizon, seen.identity
 
 
 def ids(snapshot: SourceSnapshot, asked: Swept) -> list[UUID]:

@@ -38,8 +38,8 @@ def test_the_wheel_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> 
     question = (
         "from pipelines.postgres import schema_checks, statements\n"
         "print(schema_checks.__file__)\n"
-        "print(len(statements.statement('state/lock')) > 0, statements._PACKAGED.is_dir())\n"
-        "print(schema_checks.migrations_folder())\n"
+        "print(len(statements.statement('state/lock')) > 0, statements.folder_of('sql').name)\n"
+        "print(statements.folder_of('migrations'))\n"
         "print(schema_checks.revisions('orchestration'), schema_checks.revisions('analytics'))\n"
     )
 
@@ -48,7 +48,7 @@ def test_the_wheel_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> 
 
     site = tmp_path / "site" / "pipelines"
     known = f"{revisions('orchestration', 3)} {revisions('analytics', 9)}"
-    found = [f"{site / 'postgres' / 'schema_checks.py'}", "True True", f"{site / '_migrations'}", known]
+    found = [f"{site / 'postgres' / 'schema_checks.py'}", "True _sql", f"{site / '_migrations'}", known]
     assert said.stdout.splitlines() == found, said.stderr
 
 

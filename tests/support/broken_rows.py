@@ -29,13 +29,14 @@ RESERVED: list[Change] = [{"id": ALL}, {"id": NO_CLIENT}]
 OF_A_JOB = ("execution_logs", "execution_screenshots", "execution_rag_rules", "execution_metadata")
 
 
-def _each(column: str, *values: Any) -> list[Change]:
+def each(column: str, *values: Any) -> list[Change]:
+    """A change for each of these values of a column."""
     return [{column: value} for value in values]
 
 
 def _misshapen(whole: dict[str, Any], wrong: dict[str, Any]) -> list[Jsonb]:
     parts = [[{key: whole[key] for key in whole if key != name}] for name in whole]
-    return [Jsonb(each) for each in ({}, None, [[whole]], [whole | wrong], *parts)]
+    return [Jsonb(shape) for shape in ({}, None, [[whole]], [whole | wrong], *parts)]
 
 
 BROKEN: Mapping[str, Mapping[str, list[Change]]] = {
@@ -48,7 +49,7 @@ BROKEN: Mapping[str, Mapping[str, list[Change]]] = {
         "definition_reference_is_whole": [
             *({**BLOB, name: None} for name in BLOB),
             {**BLOB, "definition_size_bytes": 0},
-            *(BLOB | each for each in _each("definition_sha256", SHA256.upper(), SHA256[1:])),
+            *(BLOB | wrong for wrong in each("definition_sha256", SHA256.upper(), SHA256[1:])),
         ],
     },
     "clients": {
@@ -65,9 +66,9 @@ BROKEN: Mapping[str, Mapping[str, list[Change]]] = {
     },
     "execution_logs": {
         "job_is_of_the_same_organization": [{"job_id": "theirs"}, {"job_id": NOBODY}],
-        "duration_is_a_number": _each("duration_ms", math.nan, math.inf, -math.inf),
+        "duration_is_a_number": each("duration_ms", math.nan, math.inf, -math.inf),
         "sequence_is_not_negative": [{"sequence": -1}],
-        "timestamp_is_a_moment": _each("timestamp", "infinity", "-infinity", "9999-01-01Z", "0001-01-01 BC"),
+        "timestamp_is_a_moment": each("timestamp", "infinity", "-infinity", "9999-01-01Z", "0001-01-01 BC"),
         "metadata_is_at_most_a_mebibyte": [{"metadata": TOO_LARGE}],
     },
     "execution_log_months": {
@@ -79,12 +80,12 @@ BROKEN: Mapping[str, Mapping[str, list[Change]]] = {
         "job_is_of_the_same_organization": [{"job_id": "theirs"}, {"job_id": NOBODY}],
         "id_is_not_reserved": RESERVED,
         "type_is_known": [{"screenshot_type": "step"}],
-        "image_reference_is_whole": [{"image_size_bytes": 0}, *_each("image_sha256", SHA256 + "0", "")],
+        "image_reference_is_whole": [{"image_size_bytes": 0}, *each("image_sha256", SHA256 + "0", "")],
     },
     "execution_rag_rules": {
         "job_is_of_the_same_organization": [{"job_id": "theirs"}, {"job_id": NOBODY}],
-        "payers_have_their_shape": _each("payers", *_misshapen(PAYER, {"id": 7})),
-        "rules_have_their_shape": _each("rules", *_misshapen(RULE, {"wasUsed": 1})),
+        "payers_have_their_shape": each("payers", *_misshapen(PAYER, {"id": 7})),
+        "rules_have_their_shape": each("rules", *_misshapen(RULE, {"wasUsed": 1})),
         "payers_is_at_most_a_mebibyte": [{"payers": Jsonb([PAYER | {"name": "x" * 1_048_576}])}],
         "rules_is_at_most_a_mebibyte": [{"rules": Jsonb([RULE | {"more": "x" * 1_048_576}])}],
     },

@@ -1,7 +1,13 @@
 """What PostgreSQL's own catalog says about the tables of a schema."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import psycopg
 
+from pipelines.postgres.connections import Databases
+
+SCHEMAS = ("orchestration", "analytics")
 HEADS = {"orchestration": "orchestration_0003", "analytics": "analytics_0009"}
 
 # One row per thing: what it is, what it is called, how it is defined, and what its comment says. Partitions
@@ -62,6 +68,19 @@ def things(url: str, schema: str) -> list[Thing]:
     """Everything in a schema, and the schema itself: kind, name, definition and comment."""
     with psycopg.connect(url) as connection:
         return connection.execute(_THINGS, {"schema": schema}).fetchall()
+
+
+def shapes(databases: Databases) -> dict[str, list[Thing]]:
+    """Both schemas of one database as the catalog knows them."""
+    return {schema: things(databases.analytics_url, schema) for schema in SCHEMAS}
+
+
+@contextmanager
+def unchanged(databases: Databases) -> Iterator[None]:
+    """See that both schemas are the same afterwards."""
+    before = shapes(databases)
+    yield
+    assert shapes(databases) == before
 
 
 def tables_of(connection: psycopg.Connection, schema: str) -> list[str]:

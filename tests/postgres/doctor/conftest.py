@@ -1,23 +1,26 @@
 """A database as Prisma makes one, its owner, and a role that is to read it."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg import Connection
 
-from pipelines.cli.main import main
 from pipelines.postgres.connections import Databases
-from pipelines.settings import Settings
 from tests.conftest import CreateDatabase, with_database, with_user
-from tests.postgres.cli.conftest import Ended
+from tests.postgres.cli import conftest as cli
 from tests.support.places import ROOT
 from tests.support.prisma_application import statements_of
 
 SCHEMA = ROOT / "tests/support/prisma_schema.sql"
 
-Doctor = Callable[..., Ended]
+Doctor = Callable[..., cli.Ended]
 Mend = Callable[..., None]
+
+# The fixture of the command line's own tests.
+execmetrics = cli.execmetrics
 
 
 @pytest.fixture
@@ -48,24 +51,9 @@ def databases(server: str, source: Connection, reader: str) -> Databases:
 
 
 @pytest.fixture
-def doctor(
-    databases: Databases,
-    settings: Settings,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Doctor:
+def doctor(execmetrics: cli.Execmetrics) -> Doctor:
     """A function that carries out `execmetrics doctor` as the reader."""
-    monkeypatch.setenv("EXECMETRICS_DATABASE_URL", databases.analytics_url)
-    monkeypatch.setenv("EXECMETRICS_SOURCE_URL", databases.source_url)
-    monkeypatch.setenv("EXECMETRICS_HOME", str(settings.home))
-
-    def call(*arguments: str) -> Ended:
-        capsys.readouterr()
-        exit_code = main(["doctor", *arguments])
-        printed = capsys.readouterr()
-        return Ended(exit_code, printed.out, printed.err)
-
-    return call
+    return partial(execmetrics, "doctor")
 
 
 @pytest.fixture
@@ -77,3 +65,8 @@ def mend(doctor: Doctor, source: Connection) -> Mend:
             source.execute(statement)
 
     return run
+
+
+def found(ended: cli.Ended) -> dict[str, Any]:
+    """What `execmetrics doctor --json` found, by what it is."""
+    return {finding["what"]: finding for finding in ended.document["findings"]}

@@ -1,30 +1,17 @@
 """The schema that we migrate ourselves is read as it is."""
 
-from collections.abc import Iterator
-
 import psycopg
 import pytest
 from psycopg import Connection
 
 from pipelines.cli.main import main
-from pipelines.postgres.connections import Databases
-from tests.conftest import CreateDatabase, with_database
+from tests import conftest
+from tests.conftest import with_database
 from tests.postgres.doctor.conftest import Doctor, Mend
 from tests.support.planting import plant_job, plant_tenant
 
-
-@pytest.fixture
-def databases(create_database: CreateDatabase) -> Databases:
-    """A source of our own making."""
-    url = create_database()
-    return Databases(url, url)
-
-
-@pytest.fixture
-def source(databases: Databases) -> Iterator[Connection]:
-    """A connection to it."""
-    with psycopg.connect(databases.source_url, autocommit=True) as connection:
-        yield connection
+# A source of our own making.
+databases, source = conftest.databases, conftest.source
 
 
 def test_a_table_of_ours_that_lacks_something_is_given_it(

@@ -8,7 +8,7 @@ import pytest
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
-from tests.postgres.doctor.conftest import Doctor, Mend
+from tests.postgres.doctor.conftest import Doctor, Mend, found
 from tests.support.prisma_application import plant_job, plant_tenant
 
 MAPPED = """
@@ -34,8 +34,8 @@ def test_names_are_guessed_whatever_their_case_and_underscores(
     assert document["findings"] == []
     jobs = document["tables"][-1]
     assert jobs["read_from"] == '"public"."jobs"'
-    found = [jobs["columns"][name] for name in ("organization_id", "workflow_id")]
-    assert found == ["organization_id", "workflowId"]
+    read = [jobs["columns"][name] for name in ("organization_id", "workflow_id")]
+    assert read == ["organization_id", "workflowId"]
     assert "timezone" not in definition(source).partition("completed_at")[0].rpartition(",")[2]
 
 
@@ -83,12 +83,11 @@ def test_what_could_be_several_tables_is_asked_for(doctor: Doctor, mend: Mend, s
     source.execute('CREATE TABLE jobs AS TABLE "Job"')
 
     ended = doctor("--json")
-    told = {finding["what"]: finding for finding in ended.document["findings"]}
+    table = found(ended)["ambiguous_table"]
     mend("--table", "jobs=Job")
 
-    assert ended.exit_code == 1
-    assert told["ambiguous_table"]["where"] == '"public"."Job", "public"."jobs"'
-    assert "--table jobs=Job" in told["ambiguous_table"]["remedy"]
+    assert (ended.exit_code, table["where"]) == (1, '"public"."Job", "public"."jobs"')
+    assert "--table jobs=Job" in table["remedy"]
     assert not [line for line in ended.document["sql"] if "orchestration.jobs" in line.replace('"', "")]
     # What the view reads is known from then on.
     assert doctor("--json").document["findings"] == []
@@ -98,7 +97,7 @@ def test_what_could_be_several_columns_is_asked_for(doctor: Doctor, mend: Mend, 
     """A column left over from a renaming is not taken for the one in use, nor the other way round."""
     source.execute('ALTER TABLE "Job" ADD COLUMN completed_at timestamptz')
 
-    told = {finding["what"]: finding for finding in doctor("--json").document["findings"]}
+    told = found(doctor("--json"))
     mend("--column", "jobs.completed_at=completedAt")
 
     assert "completed_at" in told["ambiguous_column"]["where"]
@@ -243,10 +242,8 @@ def test_what_is_said_wrongly_is_told_in_a_sentence(doctor: Doctor, arguments: s
     """Exit code 2, one line, nothing on stdout."""
     ended = doctor(*arguments.split())
 
-    assert ended.exit_code == 2
+    assert (ended.exit_code, ended.stderr.count("\n"), ended.stdout) == (2, 1, "")
     assert sentence in ended.stderr
-    assert ended.stderr.count("\n") == 1
-    assert ended.stdout == ""
 
 
 def definition(source: Connection) -> str:

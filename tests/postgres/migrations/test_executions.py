@@ -11,24 +11,30 @@ from pipelines.postgres.migrations import downgrade, migrate
 from pipelines.settings import Settings
 from tests.support.oracle import ALL
 from tests.support.planting import plant_job, plant_tenant
-from tests.support.postgres_catalog import things
+from tests.support.postgres_catalog import shapes, unchanged
 
 pytestmark = pytest.mark.every_postgres
 
 BEFORE = ["DEBUG", "INFO", "WARN", "ERROR"]
 LEVELS = ["TRACE", *BEFORE, "FATAL"]
 
+# The levels that there are, the least grave first, and those of the lines that were written.
+THERE = "SELECT unnest(enum_range(NULL::orchestration.log_level))::text"
+WRITTEN = "SELECT level::text FROM orchestration.execution_logs ORDER BY sequence"
 
-def test_levels_are_added_while_the_logs_are_locked(databases: Databases, patience: Settings) -> None:
+
+def test_levels_are_added_while_the_logs_are_locked(
+    databases: Databases, patience: Settings, source: Connection
+) -> None:
     """Writers of logs need not stop for it: no table is locked, however long somebody holds one."""
     downgrade(Run(databases, patience), branch="orchestration", revision="orchestration_0002")
-    before = levels(databases)
+    before = levels(source, THERE)
     with psycopg.connect(databases.source_url) as holder:
         holder.execute("LOCK TABLE orchestration.execution_logs IN ACCESS EXCLUSIVE MODE")
 
         migrate(Run(databases, patience))
 
-    assert (before, levels(databases)) == (BEFORE, LEVELS)
+    assert (before, levels(source, THERE)) == (BEFORE, LEVELS)
 
 
 def test_levels_walk_back_and_come_again(
@@ -43,16 +49,16 @@ def test_levels_walk_back_and_come_again(
         " FROM unnest(%s::text[]) WITH ORDINALITY AS lines (level, number)"
     )
     source.execute(write, [tenant.organization, job, 0, LEVELS])
-    shape = things(databases.source_url, "orchestration")
+    before = shapes(databases)
 
     downgrade(Run(databases, patience), branch="orchestration", revision="orchestration_0002")
-    written_down = written(source)
+    written_down = levels(source, WRITTEN)
     migrate(Run(databases, patience))
     source.execute(write, [tenant.organization, job, len(LEVELS), LEVELS])
 
     assert written_down == ["DEBUG", *BEFORE, "ERROR"]
-    assert written(source) == written_down + LEVELS
-    assert things(databases.source_url, "orchestration") == shape
+    assert levels(source, WRITTEN) == written_down + LEVELS
+    assert shapes(databases) == before
 
 
 @pytest.mark.parametrize(
@@ -71,9 +77,8 @@ def test_rows_that_break_a_new_rule_are_named_by_it(
         plant_job(source, plant_tenant(source), result=Jsonb("private " * 200_000))
     else:
         source.execute("INSERT INTO orchestration.organizations (id, name) VALUES (%s, 'private')", [ALL])
-    before = things(databases.source_url, "orchestration")
 
-    with pytest.raises(MigrationRefused) as refusal:
+    with unchanged(databases), pytest.raises(MigrationRefused) as refusal:
         migrate(Run(databases, patience))
 
     assert str(refusal.value).endswith(
@@ -81,17 +86,8 @@ def test_rows_that_break_a_new_rule_are_named_by_it(
         " correct them and migrate again."
     )
     assert "private" not in str(refusal.value)
-    assert things(databases.source_url, "orchestration") == before
 
 
-def levels(databases: Databases) -> list[str]:
-    """The levels there are, the least grave first."""
-    with psycopg.connect(databases.source_url) as connection:
-        found = connection.execute("SELECT unnest(enum_range(NULL::orchestration.log_level))::text")
-        return [level for (level,) in found]
-
-
-def written(source: Connection) -> list[str]:
-    """The levels of the lines that were written, in order."""
-    found = source.execute("SELECT level::text FROM orchestration.execution_logs ORDER BY sequence")
-    return [level for (level,) in found]
+def levels(source: Connection, asked: str) -> list[str]:
+    """The levels that a statement gives."""
+    return [level for (level,) in source.execute(asked)]

@@ -39,14 +39,10 @@ def source(
 
 def test_verifying_a_day_reads_a_range_of_an_index(source: Connection) -> None:
     """`verify --since --until` looks at the jobs completed then, not at every job there is."""
-    organizations = source.execute("SELECT id FROM orchestration.organizations").fetchall()
+    since = {"extracted_at": "2026-08-01T00:00:00Z", "time_zone": "UTC"}
+    ids = source.execute("SELECT id::text FROM orchestration.organizations").fetchall()
     for name, value in {
-        "organizations": json.dumps(
-            [
-                {"organization_id": str(row[0]), "extracted_at": "2026-08-01T00:00:00Z", "time_zone": "UTC"}
-                for row in organizations
-            ]
-        ),
+        "organizations": json.dumps([{"organization_id": id_, **since} for (id_,) in ids]),
         "started_since": "2026-07-01T00:00:00Z",
         "started_until": "2026-07-02T00:00:00Z",
         "started_own": "[]",
@@ -69,11 +65,8 @@ def test_deleting_a_workflow_or_client_finds_its_jobs(source: Connection, column
         " GROUP BY 1, 2 ORDER BY count(*) LIMIT 1"
     ).fetchone()
 
-    plan = explain(
-        source,
-        "SELECT 1 FROM ONLY orchestration.jobs"
-        f" WHERE organization_id = '{owner[0]}' AND {column} = '{owner[1]}'",
-    )
+    looked_up = f"organization_id = '{owner[0]}' AND {column} = '{owner[1]}'"
+    plan = explain(source, f"SELECT 1 FROM ONLY orchestration.jobs WHERE {looked_up}")
 
     assert f"jobs_by_organization_id_{column}" in plan
 

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable
 
-import psycopg
 import pytest
+from psycopg import Connection
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.schema import CreateSchema
 
@@ -104,11 +104,10 @@ def test_the_words_that_code_writes_are_those_that_a_rule_knows(
     assert sorted(known) == sorted(map(str, words))
 
 
-def test_the_columns_we_rely_on_are_those_of_the_source(databases: Databases) -> None:
+def test_the_columns_we_rely_on_are_those_of_the_source(source: Connection) -> None:
     """What `require_source` asks for, and grants name, exists in the schema that we migrate ourselves."""
-    with psycopg.connect(databases.source_url) as connection:
-        for table, columns in SOURCE_COLUMNS.items():
-            connection.execute(f"SELECT {', '.join(columns)} FROM orchestration.{table}")
+    for table, columns in SOURCE_COLUMNS.items():
+        source.execute(f"SELECT {', '.join(columns)} FROM orchestration.{table}")
 
     assert "result" not in SOURCE_COLUMNS["jobs"]
 

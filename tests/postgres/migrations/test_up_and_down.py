@@ -8,11 +8,10 @@ from alembic.script import ScriptDirectory
 from pipelines.errors import MigrationRefused
 from pipelines.postgres.connections import Databases, Run
 from pipelines.postgres.migrations import downgrade, migrate
-from pipelines.postgres.schema_checks import migrations_folder, revisions
+from pipelines.postgres.schema_checks import revisions
+from pipelines.postgres.statements import folder_of
 from pipelines.settings import Settings
-from tests.support.postgres_catalog import HEADS, things
-
-BRANCHES = ("orchestration", "analytics")
+from tests.support.postgres_catalog import HEADS, SCHEMAS, shapes, unchanged
 
 pytestmark = pytest.mark.every_postgres
 
@@ -23,13 +22,13 @@ def test_up_down_and_up_again_leaves_the_same_schema(bare: Databases, patience: 
     before = shapes(bare)
     second = migrate(Run(bare, patience))
     unchanged = shapes(bare)
-    for branch in reversed(BRANCHES):
+    for branch in reversed(SCHEMAS):
         downgrade(Run(bare, patience), branch=branch, revision="base")
     between = shapes(bare)
     migrate(Run(bare, patience))
 
-    assert str(first) == "\n".join(f"{name}: from no tables to {HEADS[name]}" for name in BRANCHES)
-    assert str(second) == "\n".join(f"{name}: nothing to do, already at {HEADS[name]}" for name in BRANCHES)
+    assert str(first) == "\n".join(f"{name}: from no tables to {HEADS[name]}" for name in SCHEMAS)
+    assert str(second) == "\n".join(f"{name}: nothing to do, already at {HEADS[name]}" for name in SCHEMAS)
     assert (first.changed, second.changed) == (True, False)
     assert between == {"orchestration": [], "analytics": []}
     assert shapes(bare) == unchanged == before
@@ -58,7 +57,7 @@ def test_a_step_back_keeps_comments_and_readers_of_the_views(bare: Databases, pa
         assert connection.execute(there).fetchone() == (True,)
 
 
-@pytest.mark.parametrize(("gone", "kept"), [BRANCHES, BRANCHES[::-1]])
+@pytest.mark.parametrize(("gone", "kept"), [SCHEMAS, SCHEMAS[::-1]])
 def test_a_branch_walks_back_alone(bare: Databases, patience: Settings, gone: str, kept: str) -> None:
     """Taking one schema down leaves the other as it was, and can be undone."""
     migrate(Run(bare, patience))
@@ -80,16 +79,16 @@ def test_walking_back_leaves_what_others_keep_in_the_schema(bare: Databases, pat
 
     downgrade(Run(bare, patience), branch="analytics", revision="base")
 
-    kept = {name for _, name, *_ in things(bare.analytics_url, "analytics")}
+    kept = {name for _, name, *_ in shapes(bare)["analytics"]}
     assert kept == {"analytics", "of_somebody_else", "of_somebody_else.id"}
 
 
-@pytest.mark.parametrize("branch", BRANCHES)
+@pytest.mark.parametrize("branch", SCHEMAS)
 def test_the_files_are_named_after_their_revisions(branch: str) -> None:
     """Which revision is the newest is known without Alembic, as it reads them itself."""
     config = Config()
-    config.set_main_option("script_location", str(migrations_folder()))
-    config.set_main_option("version_locations", str(migrations_folder() / branch))
+    config.set_main_option("script_location", str(folder_of("migrations")))
+    config.set_main_option("version_locations", str(folder_of("migrations") / branch))
     config.set_main_option("path_separator", "newline")
 
     walked = tuple(script.revision for script in ScriptDirectory.from_config(config).walk_revisions())
@@ -102,20 +101,13 @@ def test_walking_back_refuses_what_does_not_exist(bare: Databases, patience: Set
     nothing = downgrade(Run(bare, patience), branch="analytics", revision="base")
     empty = shapes(bare)
     migrate(Run(bare, patience))
-    before = shapes(bare)
 
     for branch, revision, said in (
         ("billing", "base", r"no branch 'billing', only orchestration and analytics\.$"),
         ("analytics", "orchestration_0001", r"The branch analytics has no revision 'orchestration_0001'\.$"),
     ):
-        with pytest.raises(MigrationRefused, match=said):
+        with unchanged(bare), pytest.raises(MigrationRefused, match=said):
             downgrade(Run(bare, patience), branch=branch, revision=revision)
 
     assert (nothing.changed, str(nothing)) == (False, "analytics: nothing to do, already at no tables")
     assert empty == {"orchestration": [], "analytics": []}
-    assert shapes(bare) == before
-
-
-def shapes(databases: Databases) -> dict[str, list]:
-    """Both schemas as the catalog knows them."""
-    return {branch: things(databases.analytics_url, branch) for branch in BRANCHES}
