@@ -47,25 +47,22 @@ def of_facts(subject: Subject, source: dg.AssetKey) -> Metadata:
     return _shown(name, dg.TableSchema(columns), _depending({source: lineage}), section)
 
 
-def of_cells(subject: Subject, facts: dg.AssetKey) -> Metadata:
-    """What is shown of a subject's cells, which come from an asset of its facts."""
-    return _shown_cells(subject, {facts: _computed(subject)})
+def of_cells(subject: Subject, rows: dg.AssetKey, jobs: dg.AssetKey) -> Metadata:
+    """What is shown of a subject's cells, which come from an asset of its facts.
 
-
-def of_cells_of_rows(subject: Subject, rows: dg.AssetKey, jobs: dg.AssetKey) -> Metadata:
-    """The same where the facts are no asset: cells come from `rows` of the source and from their `jobs`."""
-    source = subject.source
-    if source is None:
-        raise ValueError(subject.name)
-    stems = {each.removesuffix("_ms"): each for each in source.columns}
-    read = {name: stems.get(name.removesuffix("_us"), "") for name in subject.fact.columns}
-    read |= {subject.fact.key: source.key, subject.fact.time: source.time}
-    computed = _computed(subject)
-    of_rows = {name: [read[each] for each in above] for name, above in computed.items() if read[above[0]]}
-    return _shown_cells(
-        subject,
-        {rows: of_rows, jobs: {name: above for name, above in computed.items() if name not in of_rows}},
-    )
+    Where the facts are no asset, cells come from `rows` of the source and from their `jobs`.
+    """
+    computed, source = _computed(subject), subject.source
+    lineage = {rows: computed}
+    if source:
+        stems = {each.removesuffix("_ms"): each for each in source.columns}
+        read = {name: stems.get(name.removesuffix("_us"), "") for name in subject.fact.columns}
+        read |= {subject.fact.key: source.key, subject.fact.time: source.time}
+        of_rows = {name: [read[each] for each in above] for name, above in computed.items() if read[above[0]]}
+        of_jobs = {name: above for name, above in computed.items() if name not in of_rows}
+        lineage = {rows: of_rows, jobs: of_jobs}
+    _, schema = _documented("analytics", subject.table)
+    return _shown(f"analytics.{subject.table}", schema, _depending(lineage), "backfill")
 
 
 def of_execution_metadata(jobs: dg.AssetKey) -> Metadata:
@@ -95,11 +92,6 @@ def _measured(measure: Measure, subject: Subject) -> list[str]:
     outcome = [subject.outcome_column] if subject.outcome_column and measure.among in subject.outcomes else []
     timed = measure.is_duration or (measure.kind is Kind.COUNT and measure.among == TIMED)
     return [*(subject.duration if timed else ()), *outcome]
-
-
-def _shown_cells(subject: Subject, above: Mapping[dg.AssetKey, Lineage]) -> Metadata:
-    _, schema = _documented("analytics", subject.table)
-    return _shown(f"analytics.{subject.table}", schema, _depending(above), "backfill")
 
 
 def _shown(

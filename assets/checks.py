@@ -8,6 +8,7 @@ from uuid import UUID
 import dagster as dg
 
 from assets.failures import RETRIES
+from assets.partitions import named
 from assets.resources import Pipeline
 from assets.tables import CELLS, SOURCES, aggregate_metrics, execution_metadata
 from pipelines.executions.metadata import OrganizationDrift
@@ -22,9 +23,6 @@ Answer = Callable[[Pipeline, Subject], dg.AssetCheckResult]
 
 # More rows than this in a hundred that cannot be counted are a fault of the source, not bad luck.
 _TOLERATED_PCT: Final = 1.0
-
-# Range runs copy what a check says to every partition, so it stays short.
-_EXAMPLES: Final = 20
 
 _of_jobs = partial(dg.asset_check, asset=aggregate_metrics, retry_policy=RETRIES)
 
@@ -53,14 +51,13 @@ def few_jobs_are_not_counted(pipeline: Pipeline) -> dg.AssetCheckResult:
 def nothing_is_still_broken(pipeline: Pipeline) -> dg.AssetCheckResult:
     """Nobody has failed since an earlier run, and nobody's deletes wait to be accepted, of jobs or steps."""
     broken = pipeline.run(checks.standing_failures)
-    named = [
-        f"{each.organization_id} {each.subject} {each.error_class} since {each.failing_since:%F %R}Z"
-        for each in broken
-    ]
     return _warning(
         passed=not broken,
         organizations_broken=len({each.organization_id for each in broken}),
-        organizations=", ".join(named[:_EXAMPLES]),
+        organizations=named(
+            f"{each.organization_id} {each.subject} {each.error_class} since {each.failing_since:%F %R}Z"
+            for each in broken
+        ),
     )
 
 
@@ -118,8 +115,7 @@ def _of_each_subject(
 )
 def _counted(pipeline: Pipeline, subject: Subject) -> dg.AssetCheckResult:
     differing = pipeline.run(checks.organizations_that_differ_from_the_facts, subject)
-    examples = ", ".join(str(organization_id) for organization_id in differing[:_EXAMPLES])
-    return _warning(passed=not differing, organizations_that_differ=len(differing), examples=examples)
+    return _warning(passed=not differing, organizations_that_differ=len(differing), examples=named(differing))
 
 
 @_of_each_subject(
@@ -174,8 +170,7 @@ def _drifted(drift: OrganizationDrift) -> str:
 
 
 def _named(organizations: Mapping[UUID, str]) -> str:
-    """The first of them, each with what there is to say."""
-    return ", ".join(f"{key} {said}" for key, said in list(organizations.items())[:_EXAMPLES])
+    return named(f"{key} {said}" for key, said in organizations.items())
 
 
 # What an hourly look asks even where no run starts.

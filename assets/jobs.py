@@ -10,16 +10,13 @@ import dagster as dg
 
 from assets.checks import STANDING, metadata_equals_its_sources
 from assets.failures import RETRIES, call_webhook
-from assets.partitions import FIRST_DAY, Mode, Organizations, Scope
+from assets.partitions import FIRST_DAY, Mode, Organizations, Scope, named
 from assets.resources import Pipeline
 from assets.tables import BY_DAY, execution_metadata, figures_of_sync
 from pipelines.runs.execution_metadata import reconcile_metadata
 from pipelines.runs.log_retention import LogsReport, keep_logs
 from pipelines.runs.maintenance import retain, sweep_blobs, tidy_facts
-from pipelines.runs.refresh import FailedOrganization, reconcile_created
-
-# A message would be too long to read with more of them.
-_NAMED_ORGANIZATIONS: Final = 20
+from pipelines.runs.refresh import reconcile_created
 
 # The fields of a report that a comparison of the source with the facts shows.
 _OF_A_COMPARISON: Final = (
@@ -76,11 +73,8 @@ def _report(context: dg.OpExecutionContext, outcome: Mapping[str, Any]) -> None:
 
 
 def _job_of(name: str, description: str, step: dg.OpDefinition) -> dg.JobDefinition:
-    @dg.job(name=name, description=description, hooks={call_webhook})
-    def job() -> None:
-        step()
-
-    return job
+    graph = dg.GraphDefinition(name, description=description, node_defs=[step])
+    return graph.to_job(hooks={call_webhook})
 
 
 def _upkeep(
@@ -102,13 +96,12 @@ def _compared(pipeline: Pipeline, log: dg.DagsterLogManager, *, recent: bool) ->
     log.info(f"Compare jobs created {f'since {since}' if since else 'at any time'} with the facts.")
     report = pipeline.follow(log, reconcile_created, since=since)
     return {name: getattr(report, name) for name in _OF_A_COMPARISON} | {
-        "failed": _named(report.failed),
-        "steps_failed": _named(report.steps.failed if report.steps else ()),
+        name: named(f"{each.organization_id} {each.error_class}" for each in failed)
+        for name, failed in (
+            ("failed", report.failed),
+            ("steps_failed", report.steps.failed if report.steps else ()),
+        )
     }
-
-
-def _named(failed: tuple[FailedOrganization, ...]) -> str:
-    return ", ".join(f"{each.organization_id} {each.error_class}" for each in failed[:_NAMED_ORGANIZATIONS])
 
 
 def _kept(report: LogsReport) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The days of the tables: what a run is asked to do with them, and what it reports of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from enum import Enum
 from typing import Any, Final
@@ -26,8 +26,8 @@ A_MONTH_A_RUN: Final = dg.BackfillPolicy.multi_run(max_partitions_per_run=31)
 # only old histories have, each run reports one.
 _EMPTY_DAYS_A_RUN: Final = 366
 
-# More than these would be too long to read.
-_NAMED_ORGANIZATIONS: Final = 20
+# Range runs copy what is said to every partition, and more than these would be too long to read.
+_NAMED: Final = 20
 
 
 class Mode(Enum):
@@ -178,7 +178,11 @@ def _rows_of(key: str, jobs_by_day: Mapping[date, int]) -> dict[str, int]:
 
 
 def _only(scope: Scope) -> str:
-    named = scope.organizations()
-    more = ", …" if len(named) > _NAMED_ORGANIZATIONS else ""
-    listed = ", ".join(map(str, named[:_NAMED_ORGANIZATIONS]))
-    return f"Done for some organizations only ({len(named)}), the others are as they were: {listed}{more}"
+    some = scope.organizations()
+    more = ", …" if len(some) > _NAMED else ""
+    return f"Done for some organizations only ({len(some)}), the others are as they were: {named(some)}{more}"
+
+
+def named(organizations: Iterable[object]) -> str:
+    """The first of some organizations, each by its id and what there is to say."""
+    return ", ".join(map(str, list(organizations)[:_NAMED]))

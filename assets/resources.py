@@ -3,21 +3,19 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
-from uuid import UUID
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import dagster as dg
 from pydantic import PrivateAttr
 
 from assets.failures import named_failures
-from assets.partitions import Mode, Scope
+from assets.partitions import Scope
 from pipelines.errors import PublishConflict
-from pipelines.extract.request import Extraction, Request
+from pipelines.extract.request import CompletedIn, Extraction, Request
 from pipelines.postgres.connections import Databases, OnProgress, Run, Stages, open_databases
 from pipelines.runs.refresh import (
     RefreshReport,
     SubjectReport,
-    completed_in,
     extract_changes,
     measure_steps,
     publish_changes,
@@ -33,18 +31,12 @@ Options = ParamSpec("Options")
 Found = TypeVar("Found")
 
 
-class _Extracted(NamedTuple):
-    mode: Mode
-    organization_ids: list[UUID]
-    extraction: Extraction
-
-
 class Pipeline(dg.ConfigurableResource[None]):
     """Where the jobs come from and the aggregates go to, by the settings of the environment."""
 
     _settings: Settings = PrivateAttr()
     _databases: Databases = PrivateAttr()
-    _extracted: _Extracted | None = PrivateAttr(default=None)
+    _extracted: tuple[Scope, Extraction] | None = PrivateAttr(default=None)
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Any]:  # noqa: ARG002
@@ -85,21 +77,22 @@ class Pipeline(dg.ConfigurableResource[None]):
     def extract(self, scope: Scope, days: dg.TimeWindow | None, log: dg.DagsterLogManager) -> Extraction:
         """Bring the facts up to date, and remember for `publish` what was read."""
         extraction = self.follow(log, extract_changes, _request(scope, days))
-        self._extracted = _Extracted(scope.mode, scope.organizations(), extraction)
+        self._extracted = scope, extraction
         return extraction
 
     def publish(self, scope: Scope, days: dg.TimeWindow | None, log: dg.DagsterLogManager) -> RefreshReport:
         """Publish what this run has extracted; where it has nothing, or is late, do the whole pass."""
         extracted, self._extracted = self._extracted, None
         organization_ids = scope.organizations()
-        if extracted and (extracted.mode, extracted.organization_ids) != (scope.mode, organization_ids):
-            raise dg.Failure(
-                "job_facts and aggregate_metrics were configured differently; give both the same.",
-                allow_retries=False,
-            )
         if extracted:
+            first, extraction = extracted
+            if (first.mode, first.organizations()) != (scope.mode, organization_ids):
+                raise dg.Failure(
+                    "job_facts and aggregate_metrics were configured differently; give both the same.",
+                    allow_retries=False,
+                )
             with named_failures(), suppress(PublishConflict):
-                return publish_changes(self._made(log), extracted.extraction)
+                return publish_changes(self._made(log), extraction)
             log.info("Another run published meanwhile, so the source is read again.")
         if days is None:
             return self.follow(log, refresh, organization_ids=organization_ids)
@@ -133,5 +126,5 @@ def _logged(log: dg.DagsterLogManager) -> OnProgress:
 
 
 def _request(scope: Scope, days: dg.TimeWindow | None) -> Request:
-    completed = completed_in(days.start, days.end) if days else None
+    completed = CompletedIn(days.start, days.end) if days else None
     return Request(tuple(scope.organizations()), completed=completed, accept_deletes=scope.accept_deletes)

@@ -1,7 +1,7 @@
 """The tables: those of the source, the facts, the cells of each subject, and the copy of names."""
 
-from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Final
 
 import dagster as dg
@@ -29,21 +29,15 @@ from pipelines.subjects.subject import Subject
 
 _BY_DAY: Final[dict[str, Any]] = {"partitions_def": DAILY, "backfill_policy": A_MONTH_A_RUN}
 
-Decorator = Callable[[Callable[..., dg.MaterializeResult[None]]], dg.AssetsDefinition]
-
-
-def _asset(**options: Any) -> Decorator:
-    """What makes a function a table of ours."""
-    made: Decorator = dg.asset(
-        retry_policy=RETRIES,
-        hooks={call_webhook},
-        group_name="execution_metrics",
-        owners=["team:data-platform"],
-        freshness_policy=catalogue.freshness(),
-        **options,
-    )
-    return made
-
+# What makes a function a table of ours.
+_asset: Final = partial(
+    dg.asset,
+    retry_policy=RETRIES,
+    hooks={call_webhook},
+    group_name="execution_metrics",
+    owners=["team:data-platform"],
+    freshness_policy=catalogue.freshness(),
+)
 
 SOURCES: Final = {
     table: dg.AssetSpec(
@@ -100,11 +94,9 @@ def _cells_of(subject: Subject) -> dg.AssetsDefinition:
     above: list[dg.AssetsDefinition | dg.AssetSpec]
     if subject.source is None:
         above, kinds = [job_facts], {"duckdb", "postgres"}
-        shown = catalogue.of_cells(subject, job_facts.key)
     else:
         rows = SOURCES[subject.source.relation]
-        above, kinds = [CELLS[JOBS.name], rows], {"duckdb", "deltalake", "postgres"}
-        shown = catalogue.of_cells_of_rows(subject, rows.key, source_jobs.key)
+        above, kinds = [rows, CELLS[JOBS.name]], {"duckdb", "deltalake", "postgres"}
     dimensions = [each.short for each in subject.dimensions]
 
     @_asset(
@@ -113,7 +105,7 @@ def _cells_of(subject: Subject) -> dg.AssetsDefinition:
         f" {', '.join(dimensions[:-1])} and {dimensions[-1]}.",
         deps=above,
         kinds=kinds,
-        metadata=shown,
+        metadata=catalogue.of_cells(subject, above[0].key, source_jobs.key),
         **_BY_DAY,
     )
     def cells(

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import polars as pl
 
 from pipelines.calendars.calendar import LocalRange
-from pipelines.calendars.moments import DayOrTime
+from pipelines.calendars.moments import DayOrTime, require_order
 from pipelines.errors import PublishConflict
 from pipelines.facts.fact_table import Absorbed, Facts, open_facts
 from pipelines.settings import Settings
@@ -21,10 +21,16 @@ from pipelines.subjects.subject import Subject
 
 @dataclass(frozen=True)
 class CompletedIn:
-    """Rows that ended in [since, until), which are instants or go by the clocks of each organization."""
+    """Rows that ended in [since, until), which are instants or go by the clocks of each organization.
+
+    Raises `InvalidRange`.
+    """
 
     since: DayOrTime
     until: DayOrTime
+
+    def __post_init__(self) -> None:
+        require_order(self.since, self.until)
 
     def by(self, calendar: ReadCalendar, organization_ids: Collection[UUID]) -> LocalRange:
         """The same as instants for each of these organizations; raises `InvalidRange`."""

@@ -1,8 +1,7 @@
 """Do the stored cells still say what the source says? A slice at a time, and what does not is repaired."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Final
 from uuid import UUID
 
@@ -66,12 +65,11 @@ def audit(run: Run, *, slices: int = SLICES) -> AuditReport:
         return AuditReport((), 0, (), (), (), ())
     report = verify(run, organization_ids=slice_of)
     differed = unrepaired = _repaired(run, report)
-    if wrong := _organizations(chain.from_iterable(differed.values())):
+    if wrong := _organizations(differed):
         # Whatever cannot be published stays as it is, which is no reason not to look at the others.
         patient = run.settings.model_copy(update={"tolerated_failures_pct": 100})
         reconcile_created(replace(run, settings=patient), organization_ids=wrong)
-        again = verify(run, organization_ids=wrong)
-        unrepaired = _repaired(run, again)
+        unrepaired = _repaired(run, verify(run, organization_ids=wrong))
     audited = AuditReport(
         organization_ids=tuple(slice_of),
         cells_compared=report.cells_compared,
@@ -99,14 +97,14 @@ def _slice(order: Sequence[tuple[UUID, int]], slices: int) -> list[UUID]:
     return chosen
 
 
-def _organizations(differences: Iterable[Difference]) -> list[UUID]:
-    return sorted({difference.organization_id for difference in differences})
+def _organizations(found: Mapping[Subject, Sequence[Difference]]) -> list[UUID]:
+    return sorted({each.organization_id for differences in found.values() for each in differences})
 
 
 def _repaired(run: Run, report: VerifyReport) -> dict[Subject, tuple[Difference, ...]]:
     """Compute cells that differ anew from the facts; return what differs all the same."""
     found = _differences(report)
-    wrong = _organizations(chain.from_iterable(found.values()))
+    wrong = _organizations(found)
     if not wrong:
         return found
     with refresh_lock(run):

@@ -36,27 +36,22 @@ class StandingFailure:
 
 def organizations_left_behind(run: Run, subject: Subject) -> dict[UUID, str]:
     """The organizations of which the subject could not be published when last tried, and the error class."""
-    with run.analytics() as connection:
-        values = {"subject": subject.name}
-        return dict(connection.execute(statement("checks/organizations_left_behind"), values).fetchall())
+    return dict(_rows(run, "checks/organizations_left_behind", subject=subject.name))
 
 
 def standing_failures(run: Run) -> list[StandingFailure]:
     """What is still broken, whichever run it was that failed."""
-    with run.analytics() as connection:
-        values = {"guarded": DeletesNotAccepted.__name__}
-        rows = connection.execute(statement("checks/standing_failures"), values).fetchall()
+    rows = _rows(run, "checks/standing_failures", guarded=DeletesNotAccepted.__name__)
     return [StandingFailure(*row) for row in rows]
 
 
-def lagging_organizations(run: Run, subject: Subject = JOBS) -> dict[UUID, datetime | None]:
+def lagging_organizations(run: Run, subject: Subject) -> dict[UUID, datetime | None]:
     """The organizations complete no further than EXECMETRICS_LAG_LIMIT ago, and how far; None for never.
 
     Of a subject that was never published, none.
     """
-    with run.analytics() as connection:
-        values = {"subject": subject.name, "lag": run.settings.lag_limit}
-        return dict(connection.execute(statement("checks/lagging_organizations"), values).fetchall())
+    values = {"subject": subject.name, "lag": run.settings.lag_limit}
+    return dict(_rows(run, "checks/lagging_organizations", **values))
 
 
 def buckets_that_do_not_add_up(run: Run) -> int:
@@ -97,3 +92,8 @@ def lines_without_a_month(run: Run) -> int:
     """How many lines of execution_logs are in its default partition; none where the logs are not ours."""
     with connect(run.databases.source_url, run.settings) as connection:
         return 0 if why_not_ours(connection) else sum(find_months_without(connection).values())
+
+
+def _rows(run: Run, name: str, **values: Any) -> list[tuple[Any, ...]]:
+    with run.analytics() as connection:
+        return connection.execute(statement(name), values).fetchall()

@@ -4,17 +4,18 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from uuid import UUID
 
 import polars as pl
 
 from pipelines.calendars.calendar import LocalRange
 from pipelines.calendars.moments import DayOrTime
-from pipelines.compute.engine import AllCells, Cells, ChangedCells, DuckDBEngine
+from pipelines.compute.engine import AllCells, ChangedCells, DuckDBEngine
 from pipelines.errors import ExecutionMetricsError
 from pipelines.extract.delete_guard import find_guarded
 from pipelines.extract.extractor import gather
-from pipelines.extract.request import Extraction, Request
+from pipelines.extract.request import CompletedIn, Extraction, Request
 from pipelines.facts.delta import opened
 from pipelines.facts.health import reading_facts
 from pipelines.facts.spool import Spool
@@ -24,7 +25,6 @@ from pipelines.postgres.schema_checks import require_schema
 from pipelines.publish.publisher import follow
 from pipelines.publish.recompute import reaching
 from pipelines.publish.writer import CellChange, Writer, proposing
-from pipelines.runs.refresh import completed_in
 from pipelines.settings import Settings
 from pipelines.state.lock import refresh_lock
 from pipelines.state.stored_cells import find_version
@@ -74,7 +74,7 @@ def dry_run(
     Organizations for which nothing would change are left out.
     """
     require_schema(run)
-    completed = completed_in(since, until)
+    completed = CompletedIn(since, until)
     request = Request(tuple(organization_ids), completed=completed, accept_deletes=accept_deletes)
     with refresh_lock(run), _without_new_facts(run.settings) as elsewhere:
         run = replace(run, settings=elsewhere)
@@ -183,20 +183,17 @@ def _afterwards(extraction: Extraction, spool: Spool) -> tuple[pl.LazyFrame, pl.
 def _propose(writer: Writer, engine: DuckDBEngine, outlook: _Outlook, within: LocalRange) -> None:
     """Stage whatever a reconcile would compute."""
     whole, rezoned, changed = outlook.whole, outlook.rezoned, outlook.changed.lazy()
-    others = outlook.followed - rezoned
-
-    def stage(cells: Cells) -> None:
-        for some in cells:
-            writer.stage(some)
-
-    stage(engine.cells(AllCells(whole, Restated.BACKFILL)))
-    stage(engine.cells(AllCells(rezoned, Restated.TIME_ZONE, LOCAL_PERIODS)))
-    is_rezoned = of_organizations(rezoned)
-    stage(engine.cells(ChangedCells(changed.filter(~is_rezoned), reason=Restated.BACKFILL)))
-    stage(engine.cells(ChangedCells(changed.filter(is_rezoned), (Period.HOUR,), Restated.BACKFILL)))
-    reached = [(ids, each) for instants, ids in within.groups(sorted(others)) for each in reaching(*instants)]
-    for ids, each in reached:
-        stage(engine.cells(AllCells(ids, Restated.DRIFT, each.periods, each.since, each.until)))
+    others, is_rezoned = sorted(outlook.followed - rezoned), of_organizations(rezoned)
+    reached = [(ids, each) for instants, ids in within.groups(others) for each in reaching(*instants)]
+    computed: list[AllCells | ChangedCells] = [
+        AllCells(whole, Restated.BACKFILL),
+        AllCells(rezoned, Restated.TIME_ZONE, LOCAL_PERIODS),
+        ChangedCells(changed.filter(~is_rezoned), reason=Restated.BACKFILL),
+        ChangedCells(changed.filter(is_rezoned), (Period.HOUR,), Restated.BACKFILL),
+        *(AllCells(ids, Restated.DRIFT, each.periods, each.since, each.until) for ids, each in reached),
+    ]
+    for cells in chain.from_iterable(map(engine.cells, computed)):
+        writer.stage(cells)
     writer.stage_leftovers(whole, Restated.BACKFILL)
     writer.stage_leftovers(rezoned, Restated.TIME_ZONE, periods=LOCAL_PERIODS)
     for ids, each in reached:

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from datetime import date
 from uuid import UUID
 
-from pipelines.calendars.moments import DayOrTime, require_order
+from pipelines.calendars.moments import DayOrTime
 from pipelines.errors import TooManyFailures, UnknownOrganization
 from pipelines.extract.extractor import extract
 from pipelines.extract.request import CompletedIn, Extraction, Request
 from pipelines.facts.health import with_new_facts
-from pipelines.postgres.connections import Run, Stages, connections_reused
+from pipelines.postgres.connections import Run, connections_reused
 from pipelines.postgres.schema_checks import require_analytics, require_schema
 from pipelines.publish.publisher import Published, publish
 from pipelines.publish.recompute import rebuild_stale, repair_range
@@ -94,9 +94,8 @@ def reconcile(
     Stored cells that reach into the range are what the facts say afterwards, whatever wrote them.
     Raises as `refresh` does, and `InvalidRange`.
     """
-    request = Request(
-        tuple(organization_ids), completed=completed_in(since, until), accept_deletes=accept_deletes
-    )
+    completed = CompletedIn(since, until)
+    request = Request(tuple(organization_ids), completed=completed, accept_deletes=accept_deletes)
     return _pass(run, request)
 
 
@@ -150,8 +149,7 @@ def publish_changes(run: Run, extraction: Extraction) -> RefreshReport:
     with refresh_lock(run), run.stages.timed("total"):
         newest = extraction.with_newest_facts(run.settings)
         jobs = _report(newest, _published(run, newest))
-    _require_few_failures(run.settings, jobs, JOBS)
-    return RefreshReport(**vars(jobs), steps=None, seconds=_rounded(run.stages))
+    return _refresh_report(run, jobs)
 
 
 @connections_reused()
@@ -167,15 +165,8 @@ def measure_steps(run: Run, request: Request) -> SubjectReport | None:
         raise UnknownOrganization(f"({', '.join(map(str, unknown))})")
     with refresh_lock(run):
         steps = refresh_subject(run, request, STEPS)
-    if steps:
-        _require_few_failures(run.settings, steps, STEPS)
+    _require_few_failures(run.settings, steps, STEPS)
     return steps
-
-
-def completed_in(since: DayOrTime, until: DayOrTime) -> CompletedIn:
-    """What completed in [since, until); raises `InvalidRange`."""
-    require_order(since, until)
-    return CompletedIn(since, until)
 
 
 def refresh_subject(run: Run, request: Request, subject: Subject) -> SubjectReport | None:
@@ -196,20 +187,14 @@ def refresh_subject(run: Run, request: Request, subject: Subject) -> SubjectRepo
 def _pass(run: Run, request: Request) -> RefreshReport:
     require_schema(run)
     with refresh_lock(run), run.stages.timed("total"):
-        jobs = refresh_subject(run, request, JOBS)
-        steps = refresh_subject(run, request, STEPS)
+        jobs, steps = (refresh_subject(run, request, subject) for subject in SUBJECTS)
     assert jobs
-    _require_few_failures(run.settings, jobs, JOBS)
-    if steps:
-        _require_few_failures(run.settings, steps, STEPS)
-    return RefreshReport(**vars(jobs), steps=steps, seconds=_rounded(run.stages))
+    return _refresh_report(run, jobs, steps)
 
 
 def _published(run: Run, extraction: Extraction) -> Published:
-    subject = extraction.subject
-    published = publish(run, extraction)
-    published += rebuild_stale(run, subject)
-    completed = extraction.request.completed
+    subject, completed = extraction.subject, extraction.request.completed
+    published = publish(run, extraction) + rebuild_stale(run, subject)
     if completed:
         published += repair_range(run, subject, extraction.organization_ids, completed)
     return published
@@ -232,12 +217,15 @@ def _report(extraction: Extraction, published: Published) -> SubjectReport:
     )
 
 
-def _rounded(stages: Stages) -> dict[str, float]:
-    return {stage: round(taken, 3) for stage, taken in stages.seconds.items()}
+def _refresh_report(run: Run, jobs: SubjectReport, steps: SubjectReport | None = None) -> RefreshReport:
+    _require_few_failures(run.settings, jobs, JOBS)
+    _require_few_failures(run.settings, steps, STEPS)
+    seconds = {stage: round(taken, 3) for stage, taken in run.stages.seconds.items()}
+    return RefreshReport(**vars(jobs), steps=steps, seconds=seconds)
 
 
-def _require_few_failures(settings: Settings, report: SubjectReport, subject: Subject) -> None:
-    failed = report.failed
-    if len(failed) * 100 > settings.tolerated_failures_pct * report.organizations:
+def _require_few_failures(settings: Settings, report: SubjectReport | None, subject: Subject) -> None:
+    failed = report.failed if report else ()
+    if report and len(failed) * 100 > settings.tolerated_failures_pct * report.organizations:
         names = ", ".join(f"{each.organization_id} {each.error_class}" for each in failed[:20])
         raise TooManyFailures(f"({subject.name} of {len(failed)} of {report.organizations}: {names})")

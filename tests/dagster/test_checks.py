@@ -7,13 +7,11 @@ import psycopg
 import pytest
 from deltalake import DeltaTable
 
-from pipelines.postgres.connections import Databases, Run
 from pipelines.runs import checks as sanity
-from pipelines.runs.refresh import refresh
-from pipelines.settings import Settings
 from tests.support.dagster_runs import checks_run, refresh_run, verdicts
 from tests.support.oracle import ALL
-from tests.support.planting import DAY, HOUR, NOON, Tenant, new_id, plant_jobs, plant_lines, plant_tenant
+from tests.support.pipeline import Pipeline
+from tests.support.planting import DAY, HOUR, NOON, Tenant, new_id, plant_lines
 
 pytestmark = pytest.mark.usefixtures("configured")
 
@@ -48,12 +46,12 @@ LOOKING = (ADDS_UP, COUNTED_ONCE, FEW_LEFT_OUT)
 
 
 @pytest.fixture
-def tenant(databases: Databases, settings: Settings, source: psycopg.Connection) -> Tenant:
+def tenant(pipeline: Pipeline) -> Tenant:
     """One of two tenants with jobs in many combinations, refreshed."""
-    tenants = plant_tenant(source), plant_tenant(source, "Neighbour")
+    tenants = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
     for one in tenants:
-        plant_jobs(source, one, mixed_jobs(one))
-    refresh(Run(databases, settings))
+        pipeline.plant_jobs(one, mixed_jobs(one))
+    pipeline.refresh()
     return tenants[0]
 
 
@@ -66,11 +64,11 @@ def test_right_tables_pass() -> None:
     assert verdicts(result) == dict.fromkeys((*ALL_CHECKS, "metadata_equals_its_sources"), True)
 
 
-def test_a_lost_cell_stops_the_run(tenant: Tenant, analytics: psycopg.Connection) -> None:
+def test_a_lost_cell_stops_the_run(tenant: Tenant, pipeline: Pipeline) -> None:
     """A row that is gone leaves its bucket short, and that is an error."""
-    analytics.execute(
+    pipeline.analytics.execute(
         "DELETE FROM analytics.aggregate_metrics WHERE ctid = %s::tid",
-        [single_cell(analytics, tenant, "day", "client_id")],
+        [single_cell(pipeline.analytics, tenant, "day", "client_id")],
     )
 
     result = checks_run(*LOOKING)
@@ -81,9 +79,7 @@ def test_a_lost_cell_stops_the_run(tenant: Tenant, analytics: psycopg.Connection
 
 
 @pytest.mark.parametrize("dimension", ["workflow_id", "client_id", "initiator_type"])
-def test_any_wrong_count_is_noticed(
-    dimension: str, tenant: Tenant, analytics: psycopg.Connection, databases: Databases, settings: Settings
-) -> None:
+def test_any_wrong_count_is_noticed(dimension: str, tenant: Tenant, pipeline: Pipeline) -> None:
     """A row lost, a job too many, a success called a failure: in every period, by every dimension."""
     damages = [
         "DELETE FROM {table}",
@@ -92,39 +88,42 @@ def test_any_wrong_count_is_noticed(
         "UPDATE {table} SET completed_executions = completed_executions - 1,"
         " failed_executions = failed_executions + 1",
     ]
-    analytics.execute("CREATE TEMP TABLE right_ones AS SELECT * FROM analytics.aggregate_metrics")
+    pipeline.analytics.execute("CREATE TEMP TABLE right_ones AS SELECT * FROM analytics.aggregate_metrics")
     for period, damage in product(("hour", "day", "week", "month"), damages):
-        cell = single_cell(analytics, tenant, period, dimension)
+        cell = single_cell(pipeline.analytics, tenant, period, dimension)
 
-        analytics.execute(damage.format(table="analytics.aggregate_metrics") + f" WHERE ctid = '{cell}'")
+        pipeline.analytics.execute(
+            damage.format(table="analytics.aggregate_metrics") + f" WHERE ctid = '{cell}'"
+        )
 
-        assert sanity.buckets_that_do_not_add_up(Run(databases, settings)) == 1, (period, damage)
-        analytics.execute("DELETE FROM analytics.aggregate_metrics")
-        analytics.execute("INSERT INTO analytics.aggregate_metrics SELECT * FROM right_ones")
-        assert sanity.buckets_that_do_not_add_up(Run(databases, settings)) == 0
+        assert broken_buckets(pipeline) == 1, (
+            period,
+            damage,
+        )
+        pipeline.analytics.execute("DELETE FROM analytics.aggregate_metrics")
+        pipeline.analytics.execute("INSERT INTO analytics.aggregate_metrics SELECT * FROM right_ones")
+        assert broken_buckets(pipeline) == 0
 
 
-def test_cells_of_an_older_definition_need_not_add_up(
-    tenant: Tenant, analytics: psycopg.Connection, databases: Databases, settings: Settings
-) -> None:
+def test_cells_of_an_older_definition_need_not_add_up(tenant: Tenant, pipeline: Pipeline) -> None:
     """Of an organization that waits to be computed anew nobody says how it is broken down."""
-    analytics.execute(
+    pipeline.analytics.execute(
         "DELETE FROM analytics.aggregate_metrics WHERE period = 'hour' AND client_id <> %s", [ALL]
     )
-    whole = sanity.buckets_that_do_not_add_up(Run(databases, settings))
-    analytics.execute(
+    whole = broken_buckets(pipeline)
+    pipeline.analytics.execute(
         "UPDATE analytics.watermarks SET definition_version = 0 WHERE organization_id = %s",
         [tenant.organization],
     )
 
-    left = sanity.buckets_that_do_not_add_up(Run(databases, settings))
+    left = broken_buckets(pipeline)
 
     assert whole == 2 * left > 0
 
 
-def test_a_lost_month_is_noticed(tenant: Tenant, analytics: psycopg.Connection) -> None:
+def test_a_lost_month_is_noticed(tenant: Tenant, pipeline: Pipeline) -> None:
     """A whole bucket that is gone adds up; the facts know of its jobs, and the tenant is named."""
-    analytics.execute(
+    pipeline.analytics.execute(
         "DELETE FROM analytics.aggregate_metrics WHERE organization_id = %s AND period = 'month'",
         [tenant.organization],
     )
@@ -138,17 +137,17 @@ def test_a_lost_month_is_noticed(tenant: Tenant, analytics: psycopg.Connection) 
     }
 
 
-def test_a_lost_fact_is_noticed(
-    tenant: Tenant, databases: Databases, settings: Settings, source: psycopg.Connection
-) -> None:
+def test_a_lost_fact_is_noticed(tenant: Tenant, pipeline: Pipeline) -> None:
     """The aggregates count a job and a step that the facts no longer have: their tenants are named."""
-    another = plant_tenant(source, "Another")
+    another = pipeline.plant_tenant("Another")
     for one in (tenant, another):
-        (job,) = plant_jobs(source, one, [{}])
-        plant_lines(source, one, job, [{"step_name": "send"}])
-    refresh(Run(databases, settings))
-    jobs, steps = DeltaTable(settings.facts_location), DeltaTable(settings.step_facts_location)
-    jobs.delete(f"organization_id = X'{tenant.organization.hex}' AND status = 'FAILED'")
+        (job,) = pipeline.plant_jobs(one, [{}])
+        plant_lines(pipeline.source, one, job, [{"step_name": "send"}])
+    pipeline.refresh()
+    DeltaTable(pipeline.settings.facts_location).delete(
+        f"organization_id = X'{tenant.organization.hex}' AND status = 'FAILED'"
+    )
+    steps = DeltaTable(pipeline.settings.step_facts_location)
     steps.delete(f"organization_id = X'{another.organization.hex}'")
 
     result = checks_run(*LOOKING, STEPS_COUNTED_ONCE)
@@ -164,13 +163,13 @@ def test_a_lost_fact_is_noticed(
     assert found(result, STEPS_COUNTED_ONCE)["examples"] == str(another.organization)
 
 
-def test_many_jobs_that_cannot_be_counted_are_noticed(tenant: Tenant, source: psycopg.Connection) -> None:
+def test_many_jobs_that_cannot_be_counted_are_noticed(tenant: Tenant, pipeline: Pipeline) -> None:
     """More than one in a hundred warns, in the very run that finds them; one in a hundred does not."""
     few = [{"started_at": None, "id": new_id()}]
-    plant_jobs(source, tenant, [{"id": new_id()} for _ in range(99 - 2 * len(mixed_jobs(tenant)))] + few)
+    pipeline.plant_jobs(tenant, [{"id": new_id()} for _ in range(99 - 2 * len(mixed_jobs(tenant)))] + few)
     quiet = refresh_run(NOON)
 
-    plant_jobs(source, tenant, [{"started_at": None}])
+    pipeline.plant_jobs(tenant, [{"started_at": None}])
     loud = refresh_run(NOON)
 
     assert verdicts(quiet)[FEW_LEFT_OUT]
@@ -180,9 +179,9 @@ def test_many_jobs_that_cannot_be_counted_are_noticed(tenant: Tenant, source: ps
     assert loud.success, "a warning does not stop anything"
 
 
-def test_jobs_that_are_counted_untimed_do_not_warn(tenant: Tenant, source: psycopg.Connection) -> None:
+def test_jobs_that_are_counted_untimed_do_not_warn(tenant: Tenant, pipeline: Pipeline) -> None:
     """A negative duration is listed, and its job is counted all the same."""
-    plant_jobs(source, tenant, [{"started_at": NOON + HOUR} for _ in range(50)])
+    pipeline.plant_jobs(tenant, [{"started_at": NOON + HOUR} for _ in range(50)])
 
     result = refresh_run(NOON)
 
@@ -190,26 +189,20 @@ def test_jobs_that_are_counted_untimed_do_not_warn(tenant: Tenant, source: psyco
     assert found(result, FEW_LEFT_OUT) == {"not_counted_pct": 0.0, "negative_duration": 50}
 
 
-def test_an_organization_left_behind_is_named(
-    tenant: Tenant,
-    source: psycopg.Connection,
-    analytics: psycopg.Connection,
-    databases: Databases,
-    settings: Settings,
-) -> None:
+def test_an_organization_left_behind_is_named(tenant: Tenant, pipeline: Pipeline) -> None:
     """It warns in the run that fails and ever after, until its jobs and its steps are published again."""
-    analytics.execute(refusing(tenant, "aggregate_metrics"))
-    analytics.execute(refusing(tenant, "aggregate_step_metrics"))
-    (job,) = plant_jobs(source, tenant, [{}])
-    plant_lines(source, tenant, job, [{"step_name": "send"}])
+    pipeline.analytics.execute(refusing(tenant, "aggregate_metrics"))
+    pipeline.analytics.execute(refusing(tenant, "aggregate_step_metrics"))
+    (job,) = pipeline.plant_jobs(tenant, [{}])
+    plant_lines(pipeline.source, tenant, job, [{"step_name": "send"}])
     for number in range(20):
-        neighbour = plant_tenant(source, f"Neighbour {number}")
+        neighbour = pipeline.plant_tenant(f"Neighbour {number}")
 
     failing = refresh_run(NOON)
-    refresh(Run(databases, settings), organization_ids=[neighbour.organization])
+    pipeline.refresh(organization_ids=[neighbour.organization])
     standing = checks_run(NOTHING_BROKEN, PUBLISHED, STEPS_PUBLISHED)
-    analytics.execute("DROP TRIGGER refuse ON analytics.aggregate_metrics")
-    analytics.execute("DROP TRIGGER refuse ON analytics.aggregate_step_metrics")
+    pipeline.analytics.execute("DROP TRIGGER refuse ON analytics.aggregate_metrics")
+    pipeline.analytics.execute("DROP TRIGGER refuse ON analytics.aggregate_step_metrics")
     healed = refresh_run(NOON)
 
     assert failing.success, "one of many does not stop the run"
@@ -225,11 +218,9 @@ def test_an_organization_left_behind_is_named(
     assert verdicts(healed) | {IN_ITS_MONTH: True} == dict.fromkeys(ALL_CHECKS, True)
 
 
-def test_metrics_that_are_not_complete_for_long_are_named(
-    tenant: Tenant, analytics: psycopg.Connection
-) -> None:
+def test_metrics_that_are_not_complete_for_long_are_named(tenant: Tenant, pipeline: Pipeline) -> None:
     """An organization that is complete no further than the limit is behind; its neighbour stays unnamed."""
-    analytics.execute(
+    pipeline.analytics.execute(
         "UPDATE analytics.watermarks SET complete_through = complete_through - interval '4 hours'"
         " WHERE organization_id = %s",
         [tenant.organization],
@@ -240,6 +231,11 @@ def test_metrics_that_are_not_complete_for_long_are_named(
     assert result.success, "a warning does not stop anything"
     assert found(result, COMPLETE)["organizations_behind"] == 1
     assert found(result, COMPLETE)["organizations"].startswith(str(tenant.organization))
+
+
+def broken_buckets(pipeline: Pipeline) -> int:
+    """How many buckets do not add up."""
+    return sanity.buckets_that_do_not_add_up(pipeline.run)
 
 
 def refusing(tenant: Tenant, table: str) -> str:
@@ -280,15 +276,15 @@ def single_cell(analytics: psycopg.Connection, tenant: Tenant, period: str, dime
     return row[0]
 
 
-def test_steps_that_are_behind_are_named(tenant: Tenant, analytics: psycopg.Connection) -> None:
+def test_steps_that_are_behind_are_named(tenant: Tenant, pipeline: Pipeline) -> None:
     """Steps that were read longer ago than the limit allows, or never, although their jobs are published."""
-    analytics.execute(
+    pipeline.analytics.execute(
         "UPDATE analytics.watermarks SET complete_through = '2024-01-31 12:00Z'"
         " WHERE subject = 'steps' AND organization_id = %s",
         [tenant.organization],
     )
     late = checks_run()
-    analytics.execute(
+    pipeline.analytics.execute(
         "DELETE FROM analytics.watermarks WHERE subject = 'steps' AND organization_id = %s",
         [tenant.organization],
     )

@@ -1,6 +1,7 @@
 """When a step fails for good, the webhook is called: once, and without anything that is private."""
 
 import json
+import socket
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -12,12 +13,10 @@ import psycopg
 import pytest
 
 from assets import failures
-from pipelines.postgres.connections import Databases, Run
 from pipelines.postgres.statements import statement
-from pipelines.runs.refresh import refresh
-from pipelines.settings import Settings
-from tests.support.dagster_runs import Result, backfill_run, checks_run, refresh_run, tries
-from tests.support.planting import NOON, plant_job, plant_tenant
+from tests.support.dagster_runs import Result, backfill_run, checks_run, refresh_run, said, tries
+from tests.support.pipeline import Pipeline
+from tests.support.planting import NOON
 
 
 class Webhook(ThreadingHTTPServer):
@@ -54,9 +53,9 @@ def webhook(configured: pytest.MonkeyPatch) -> Iterator[Webhook]:
         server.shutdown()
 
 
-def test_a_failed_run_of_the_job_calls_the_webhook(webhook: Webhook, source: psycopg.Connection) -> None:
+def test_a_failed_run_of_the_job_calls_the_webhook(webhook: Webhook, pipeline: Pipeline) -> None:
     """One message says which run, job and step failed, and why; skipped steps are silent."""
-    plant_job(source, plant_tenant(source))
+    pipeline.plant_job(pipeline.plant_tenant())
 
     result = refresh_run(NOON, run_config=for_one("Acme"))
 
@@ -82,25 +81,30 @@ def test_a_panic_fails_the_step_alone() -> None:
     assert failed.value.allow_retries
 
 
-def test_a_failed_backfill_calls_the_webhook(webhook: Webhook, analytics: psycopg.Connection) -> None:
-    """What is launched from the asset page has no job of ours, and is reported all the same."""
-    analytics.execute("DROP SCHEMA analytics CASCADE")
+def test_a_backfill_without_tables_fails_at_once(webhook: Webhook, pipeline: Pipeline) -> None:
+    """The sentence names the command that makes the tables, and no second try is made.
+
+    What is launched from the asset page has no job of ours, and is reported all the same.
+    """
+    pipeline.analytics.execute("DROP SCHEMA analytics CASCADE")
 
     result = backfill_run(NOON, NOON)
 
+    assert said(result) == ["The database has no up-to-date tables of ours; run `execmetrics migrate` first."]
+    assert tries(result, "job_facts") == 1
     assert [(told["run_id"], told["step"], told["error"]) for told in webhook.received] == [
         (result.run_id, "job_facts", "SchemaMissing")
     ]
 
 
-def test_a_failed_check_calls_the_webhook(
-    webhook: Webhook, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
-    """Figures that do not add up are worse than none: the run fails and somebody hears of it."""
-    plant_job(source, plant_tenant(source))
-    plant_job(source, plant_tenant(source, "Neighbour"))
+def test_a_failed_check_calls_the_webhook(webhook: Webhook, pipeline: Pipeline) -> None:
+    """Figures that do not add up are worse than none: the run fails and somebody hears of it.
+
+    Of the run that succeeded before, nobody does.
+    """
+    pipeline.plant_pair()
     assert refresh_run(NOON).success
-    analytics.execute(
+    pipeline.analytics.execute(
         "DELETE FROM analytics.aggregate_metrics"
         " WHERE ctid = (SELECT min(ctid) FROM analytics.aggregate_metrics WHERE initiator_type = 'USER')"
     )
@@ -111,55 +115,52 @@ def test_a_failed_check_calls_the_webhook(
     assert [told["step"] for told in webhook.received] == ["aggregate_metrics_parts_add_up_to_the_whole"]
 
 
-def test_a_success_is_not_reported(webhook: Webhook, source: psycopg.Connection) -> None:
-    """The webhook hears of failures only."""
-    plant_job(source, plant_tenant(source))
-
-    result = refresh_run(NOON)
-
-    assert result.success
-    assert webhook.received == []
-
-
 @pytest.mark.usefixtures("impatient")
 def test_a_step_that_is_tried_again_is_not_reported(
-    webhook: Webhook, configured: pytest.MonkeyPatch, source: psycopg.Connection
+    webhook: Webhook, configured: pytest.MonkeyPatch, pipeline: Pipeline
 ) -> None:
-    """A failure that heals by itself wakes nobody."""
-    plant_job(source, plant_tenant(source))
+    """A run that waited too long for another does the work once that has ended, and wakes nobody."""
+    pipeline.plant_job(pipeline.plant_tenant())
     configured.setenv("EXECMETRICS_LOCK_TIMEOUT", "1 second")
-    other = psycopg.connect(source.info.dsn, autocommit=True)
+    other = psycopg.connect(pipeline.source.info.dsn, autocommit=True)
     other.execute(statement("state/lock"))
     configured.setattr(dg.RetryPolicy, "calculate_delay", lambda policy, attempt: other.close() or 0)  # noqa: ARG005
 
     result = refresh_run(NOON)
 
     assert (result.success, tries(result, "job_facts")) == (True, 2)
+    assert len(pipeline.cells()) == 27
     assert webhook.received == []
 
 
 @pytest.mark.usefixtures("impatient")
 def test_a_step_that_used_up_its_tries_is_reported_once(
-    webhook: Webhook, configured: pytest.MonkeyPatch
+    webhook: Webhook, configured: pytest.MonkeyPatch, instance: dg.DagsterInstance
 ) -> None:
-    """The third failure is told, with the place and without the password."""
-    configured.setenv("EXECMETRICS_DATABASE_URL", "postgresql://me:geheim@127.0.0.1:1/metrics")
+    """The third failure is told, with the place; the password is in no event and not in the message."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        configured.setenv("EXECMETRICS_DATABASE_URL", f"postgresql://me:geheim@127.0.0.1:{port}/metrics")
 
-    result = refresh_run(NOON)
+        result = refresh_run(NOON, instance=instance)
 
     assert tries(result, "job_facts") == 3
+    (sentence,) = said(result)
+    assert sentence.startswith("The database does not answer or lets nobody in; check the URL")
+    assert f"(postgresql://me:***@127.0.0.1:{port}/metrics: " in sentence
+    assert sentence.endswith("Connection refused)")
     assert [told["error"] for told in webhook.received] == ["DatabaseUnreachable"]
-    assert "geheim" not in json.dumps(webhook.received)
+    events = [dg.serialize_value(entry) for entry in instance.all_logs(result.run_id)]
+    assert "geheim" not in json.dumps([*events, *webhook.received])
 
 
 @pytest.mark.usefixtures("impatient")
-def test_the_words_of_a_database_stay_with_it(
-    webhook: Webhook, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_the_words_of_a_database_stay_with_it(webhook: Webhook, pipeline: Pipeline) -> None:
     """An error of the driver quotes rows; the webhook and the run's log get its name and whose it was."""
-    tenant = plant_tenant(source)
-    plant_job(source, tenant)
-    analytics.execute(
+    tenant = pipeline.plant_tenant()
+    pipeline.plant_job(tenant)
+    pipeline.analytics.execute(
         "ALTER TABLE analytics.aggregate_metrics ADD CONSTRAINT refused"
         f" CHECK (organization_id <> '{tenant.organization}')"
     )
@@ -201,13 +202,11 @@ def test_a_webhook_that_refuses_changes_nothing(webhook: Webhook, instance: dg.D
     ended_as_ever(result, instance)
 
 
-def test_a_failed_tidying_calls_the_webhook(
-    webhook: Webhook, settings: Settings, databases: Databases, source: psycopg.Connection
-) -> None:
+def test_a_failed_tidying_calls_the_webhook(webhook: Webhook, pipeline: Pipeline) -> None:
     """The weekly job is reported too."""
-    plant_job(source, plant_tenant(source))
-    refresh(Run(databases, settings))
-    source.execute("DROP SCHEMA analytics CASCADE")
+    pipeline.plant_job(pipeline.plant_tenant())
+    pipeline.refresh()
+    pipeline.source.execute("DROP SCHEMA analytics CASCADE")
 
     from assets.definitions import defs
 

@@ -1,6 +1,5 @@
 """The two configurations of Dagster that we ship, as Dagster itself reads them."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -27,18 +26,22 @@ def configured_home(tmp_path: Path) -> Configured:
     return home
 
 
+@pytest.fixture
+def url(create_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """A database that the environment names to Dagster."""
+    url = create_database()
+    monkeypatch.setenv("DAGSTER_PG_URL", url.replace("postgresql://", "postgresql+psycopg2://", 1))
+    return url
+
+
 def test_production_keeps_its_records_in_postgresql(
-    configured_home: Configured, create_database: Callable[[], str]
+    configured_home: Configured, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`dagster instance info` loads the file, and its tables are in the database that the variable names."""
-    url = create_database()
-    environment = os.environ | {
-        "DAGSTER_HOME": str(configured_home("production")),
-        "DAGSTER_PG_URL": url.replace("postgresql://", "postgresql+psycopg2://", 1),
-    }
+    monkeypatch.setenv("DAGSTER_HOME", str(configured_home("production")))
 
     said = subprocess.run(
-        [sys.executable, "-m", "dagster", "instance", "info"], env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "dagster", "instance", "info"], capture_output=True, text=True
     )
 
     assert said.returncode == 0, said.stderr
@@ -48,14 +51,9 @@ def test_production_keeps_its_records_in_postgresql(
     assert {("runs",), ("event_logs",), ("jobs",)} <= set(tables)
 
 
-def test_a_slot_is_kept_for_the_hourly_run(
-    configured_home: Configured, create_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("url")
+def test_a_slot_is_kept_for_the_hourly_run(configured_home: Configured) -> None:
     """Backfills never fill the queue's slots, dead runs are noticed, and nobody is told about us."""
-    monkeypatch.setenv(
-        "DAGSTER_PG_URL", create_database().replace("postgresql://", "postgresql+psycopg2://", 1)
-    )
-
     with dg.DagsterInstance.from_config(str(configured_home("production"))) as production:
         runs = production.get_concurrency_config().run_queue_config
         assert limits(runs)["dagster/backfill"] < runs.max_concurrent_runs

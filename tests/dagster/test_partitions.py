@@ -3,17 +3,17 @@
 from datetime import date
 
 import dagster as dg
-import psycopg
 import pytest
 
 from assets import partitions as days
 from assets.tables import BY_DAY as TABLES
 from pipelines.cli.dev import environment
 from pipelines.facts.fact_table import find_first_day
-from pipelines.postgres.connections import Databases, Run
-from pipelines.settings import Settings, load_settings
+from pipelines.postgres.connections import Run
+from pipelines.settings import load_settings
 from tests.support.dagster_runs import Result, backfill_run, metadata, partitions, refresh_run
-from tests.support.planting import DAY, NOON, plant_job, plant_tenant
+from tests.support.pipeline import Pipeline
+from tests.support.planting import DAY, NOON
 
 pytestmark = pytest.mark.usefixtures("configured")
 
@@ -21,11 +21,11 @@ NAMES = [table.key.path[-1] for table in TABLES]
 
 
 def test_a_refresh_materializes_every_day_that_it_covers_once(
-    source: psycopg.Connection, instance: dg.DagsterInstance
+    pipeline: Pipeline, instance: dg.DagsterInstance
 ) -> None:
     """From the first day with jobs of anybody to the run's newest, empty days too; the next adds no event."""
-    plant_job(source, plant_tenant(source))
-    plant_job(source, plant_tenant(source, "Neighbour"), completed_at=NOON - 3 * DAY)
+    pipeline.plant_job(pipeline.plant_tenant())
+    pipeline.plant_job(pipeline.plant_tenant("Neighbour"), completed_at=NOON - 3 * DAY)
 
     first = refresh_run(NOON, instance=instance)
     second = refresh_run(NOON, instance=instance)
@@ -36,11 +36,11 @@ def test_a_refresh_materializes_every_day_that_it_covers_once(
 
 
 def test_a_run_says_its_figures_once_and_of_each_day_how_many_jobs_it_has(
-    source: psycopg.Connection, instance: dg.DagsterInstance
+    pipeline: Pipeline, instance: dg.DagsterInstance
 ) -> None:
     """What belongs to the run stands on its newest day; a figure on every day would be a flat line."""
-    plant_job(source, plant_tenant(source))
-    plant_job(source, plant_tenant(source, "Neighbour"), completed_at=NOON - 2 * DAY)
+    pipeline.plant_job(pipeline.plant_tenant())
+    pipeline.plant_job(pipeline.plant_tenant("Neighbour"), completed_at=NOON - 2 * DAY)
 
     result = backfill_run(NOON - 2 * DAY, NOON, assets=NAMES, instance=instance, checked=False)
 
@@ -56,9 +56,9 @@ def test_a_run_says_its_figures_once_and_of_each_day_how_many_jobs_it_has(
         ]
 
 
-def test_a_run_says_in_its_log_what_it_does(source: psycopg.Connection, instance: dg.DagsterInstance) -> None:
+def test_a_run_says_in_its_log_what_it_does(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
     """What it was asked, what it read and wrote, which days it marked, and what should be set."""
-    plant_job(source, plant_tenant(source), completed_at=NOON - DAY)
+    pipeline.plant_job(pipeline.plant_tenant(), completed_at=NOON - DAY)
 
     log = logged(refresh_run(NOON, instance=instance), instance)
 
@@ -73,12 +73,12 @@ def test_a_run_says_in_its_log_what_it_does(source: psycopg.Connection, instance
 
 
 def test_a_run_for_some_organizations_says_so_and_marks_no_other_day(
-    source: psycopg.Connection, instance: dg.DagsterInstance
+    pipeline: Pipeline, instance: dg.DagsterInstance
 ) -> None:
     """One of its days names the organization; days before stay missing, also after a refresh."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    plant_job(source, tenant, completed_at=NOON - DAY)
-    plant_job(source, neighbour, completed_at=NOON - 2 * DAY)
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
+    pipeline.plant_job(tenant, completed_at=NOON - DAY)
+    pipeline.plant_job(neighbour, completed_at=NOON - 2 * DAY)
     only = [str(tenant.organization)]
     config = {"ops": {name: {"config": {"mode": "refresh", "organization_ids": only}} for name in NAMES}}
 
@@ -93,18 +93,18 @@ def test_a_run_for_some_organizations_says_so_and_marks_no_other_day(
 
 
 def test_a_refresh_in_which_somebody_failed_marks_no_other_day(
-    source: psycopg.Connection, instance: dg.DagsterInstance, configured: pytest.MonkeyPatch
+    pipeline: Pipeline, instance: dg.DagsterInstance, configured: pytest.MonkeyPatch
 ) -> None:
     """The aggregates of that organization are not there; the next refresh that has them marks the days."""
     configured.setenv("EXECMETRICS_TOLERATED_FAILURES_PCT", "100")
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
     for one in (tenant, neighbour):
-        plant_job(source, one, completed_at=NOON - DAY)
+        pipeline.plant_job(one, completed_at=NOON - DAY)
     zone = "UPDATE orchestration.organizations SET time_zone = %s WHERE id = %s"
-    source.execute(zone, ["Mars/Olympus", tenant.organization])
+    pipeline.source.execute(zone, ["Mars/Olympus", tenant.organization])
 
     broken = backfill_run(NOON, NOON, instance=instance, checked=False, mode="refresh")
-    source.execute(zone, ["UTC", tenant.organization])
+    pipeline.source.execute(zone, ["UTC", tenant.organization])
     whole = backfill_run(NOON, NOON, instance=instance, checked=False, mode="refresh")
 
     assert (broken.success, whole.success) == (True, True)
@@ -113,10 +113,10 @@ def test_a_refresh_in_which_somebody_failed_marks_no_other_day(
 
 
 def test_a_day_that_failed_is_done_after_the_next_refresh_unless_a_backfill_failed(
-    source: psycopg.Connection, instance: dg.DagsterInstance, configured: pytest.MonkeyPatch
+    pipeline: Pipeline, instance: dg.DagsterInstance, configured: pytest.MonkeyPatch
 ) -> None:
     """A refresh makes good what an earlier one did not do; that a backfill failed is not hidden by it."""
-    plant_job(source, plant_tenant(source), completed_at=NOON - 2 * DAY)
+    pipeline.plant_job(pipeline.plant_tenant(), completed_at=NOON - 2 * DAY)
     with configured.context() as patch:
         patch.setattr(dg.RetryPolicy, "calculate_delay", lambda policy, attempt: 0)  # noqa: ARG005
         patch.setenv("EXECMETRICS_DATABASE_URL", "postgresql://me@127.0.0.1:1/none")
@@ -129,10 +129,10 @@ def test_a_day_that_failed_is_done_after_the_next_refresh_unless_a_backfill_fail
 
 
 def test_years_without_jobs_are_marked_a_part_in_each_run(
-    source: psycopg.Connection, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An old history does not make one run write thousands of events; days with jobs never wait."""
-    plant_job(source, plant_tenant(source), completed_at=NOON - 5 * DAY)
+    pipeline.plant_job(pipeline.plant_tenant(), completed_at=NOON - 5 * DAY)
     monkeypatch.setattr(days, "_EMPTY_DAYS_A_RUN", 2)
 
     runs = [facts_alone(instance) for _ in range(3)]
@@ -144,11 +144,9 @@ def test_years_without_jobs_are_marked_a_part_in_each_run(
     ]
 
 
-def test_an_earlier_first_day_keeps_what_is_done(
-    source: psycopg.Connection, instance: dg.DagsterInstance
-) -> None:
+def test_an_earlier_first_day_keeps_what_is_done(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
     """A partition is called as its day, wherever the days begin."""
-    plant_job(source, plant_tenant(source))
+    pipeline.plant_job(pipeline.plant_tenant())
     facts_alone(instance)
     asset, keys = dg.AssetKey("job_facts"), ["2021-06-01", "2024-01-31"]
 
@@ -164,21 +162,17 @@ def test_an_earlier_first_day_keeps_what_is_done(
 
 
 def test_the_commands_begin_on_the_first_day_with_jobs(
-    source: psycopg.Connection,
-    instance: dg.DagsterInstance,
-    settings: Settings,
-    databases: Databases,
-    configured: pytest.MonkeyPatch,
+    pipeline: Pipeline, instance: dg.DagsterInstance, configured: pytest.MonkeyPatch
 ) -> None:
     """Nobody has to set it on a machine of their own; whoever does is obeyed."""
-    before = find_first_day(settings)
-    plant_job(source, plant_tenant(source))
+    before = find_first_day(pipeline.settings)
+    pipeline.plant_job(pipeline.plant_tenant())
     facts_alone(instance)
-    found = find_first_day(settings)
+    found = find_first_day(pipeline.settings)
 
-    derived = environment(Run(databases, settings), first_day=found)
+    derived = environment(pipeline.run, first_day=found)
     configured.setenv("EXECMETRICS_PARTITIONS_SINCE", "2023-05-01")
-    chosen = environment(Run(databases, load_settings(home=settings.home)), first_day=found)
+    chosen = environment(Run(pipeline.databases, load_settings(home=pipeline.settings.home)), first_day=found)
 
     assert (before, found) == (None, date(2024, 1, 31))
     assert derived["EXECMETRICS_PARTITIONS_SINCE"] == "2024-01-31"

@@ -3,18 +3,14 @@
 from datetime import UTC, datetime
 
 import dagster as dg
-import psycopg
 import pytest
 
 from assets.definitions import defs
-from pipelines.postgres.connections import Databases, Run
 from pipelines.postgres.migrations import downgrade
-from pipelines.runs.refresh import refresh
-from pipelines.settings import Settings
 from tests.support.dagster_runs import checks_run, job_run, metadata, outcome, refresh_run, said, verdicts
 from tests.support.metadata_oracle import copies, wrong
-from tests.support.oracle import cells_by_sql, differences
-from tests.support.planting import DAY, NOON, cells, plant_job, plant_tenant, row_versions
+from tests.support.pipeline import Pipeline
+from tests.support.planting import DAY, NOON, plant_lines
 
 pytestmark = pytest.mark.usefixtures("configured")
 
@@ -29,27 +25,25 @@ NOTHING = {
 }
 
 
-def test_recent_deletes_are_followed_every_night_and_old_ones_every_week(
-    databases: Databases, settings: Settings, source: psycopg.Connection, analytics: psycopg.Connection
-) -> None:
+def test_recent_deletes_are_followed_every_night_and_old_ones_every_week(pipeline: Pipeline) -> None:
     """A job of yesterday leaves with the first, one of last year with the second; a neighbour's rows stay."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
     today = datetime.now(UTC)
-    recent, old = (plant_job(source, tenant, completed_at=today - age * DAY) for age in (1, 400))
-    plant_job(source, neighbour, completed_at=today - DAY)
-    refresh(Run(databases, settings))
-    neighbours = row_versions(analytics, neighbour.organization)
-    source.execute("DELETE FROM orchestration.jobs WHERE id = any(%s)", [[recent, old]])
+    recent, old = (pipeline.plant_job(tenant, completed_at=today - age * DAY) for age in (1, 400))
+    pipeline.plant_job(neighbour, completed_at=today - DAY)
+    pipeline.refresh()
+    neighbours = pipeline.row_versions(neighbour.organization)
+    pipeline.source.execute("DELETE FROM orchestration.jobs WHERE id = any(%s)", [[recent, old]])
 
     night = outcome(job_run("nightly_checksums"))
-    left = {key[2].year for key in cells(analytics, tenant.organization) if key[1] == "month"}
+    left = {key[2].year for key in pipeline.cells(tenant.organization) if key[1] == "month"}
     week = outcome(job_run("weekly_checksums"))
 
     assert (night["facts_deleted"], week["facts_deleted"]) == (1, 1)
     assert left == {(today - 400 * DAY).year}
-    assert cells(analytics, tenant.organization) == {}
-    assert differences(cells(analytics), cells_by_sql(source)) == []
-    assert row_versions(analytics, neighbour.organization) == neighbours
+    assert pipeline.cells(tenant.organization) == {}
+    assert pipeline.differences() == []
+    assert pipeline.row_versions(neighbour.organization) == neighbours
 
 
 def test_the_check_is_no_part_of_the_sync() -> None:
@@ -59,12 +53,12 @@ def test_the_check_is_no_part_of_the_sync() -> None:
     ]
 
 
-def test_drift_is_noticed_and_repaired(source: psycopg.Connection) -> None:
+def test_drift_is_noticed_and_repaired(pipeline: Pipeline) -> None:
     """The check warns and names whom, where and how often, not what; the job makes it right."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    job, _ = plant_job(source, tenant), plant_job(source, neighbour)
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
+    job, _ = pipeline.plant_job(tenant), pipeline.plant_job(neighbour)
     synced = job_run("sync_execution_metadata")
-    source.execute(
+    pipeline.source.execute(
         "UPDATE orchestration.execution_metadata SET client_name = 'Jane Roe' WHERE job_id = %s", [job]
     )
 
@@ -84,27 +78,27 @@ def test_drift_is_noticed_and_repaired(source: psycopg.Connection) -> None:
     }
     assert outcome(repaired) == NOTHING | {"rows_updated": 1, "rows_drifted": 1}
     assert verdicts(clean) == {METADATA_CHECK: True}
-    assert wrong(source) == []
+    assert wrong(pipeline.source) == []
 
 
-def test_some_organizations_can_be_chosen(source: psycopg.Connection) -> None:
+def test_some_organizations_can_be_chosen(pipeline: Pipeline) -> None:
     """The configuration names them; an id that is none fails in a sentence, and is not tried again."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    job, _ = plant_job(source, tenant), plant_job(source, neighbour)
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
+    job, _ = pipeline.plant_job(tenant), pipeline.plant_job(neighbour)
 
     chosen = job_run("sync_execution_metadata", organization_ids=[str(tenant.organization)])
     refused = job_run("sync_execution_metadata", organization_ids=["Jane Roe"])
 
     assert chosen.success
-    assert copies(source).keys() == {job}
+    assert copies(pipeline.source).keys() == {job}
     assert not refused.success
     assert ["An organization is named by its UUID" in sentence for sentence in said(refused)] == [True]
     assert "Jane" not in "".join(said(refused))
 
 
-def test_a_source_of_somebody_elses_is_no_failure(source: psycopg.Connection) -> None:
+def test_a_source_of_somebody_elses_is_no_failure(pipeline: Pipeline) -> None:
     """Asset, check and job succeed, and each says why nothing was done."""
-    source.execute("DROP TABLE orchestration.execution_metadata")
+    pipeline.source.execute("DROP TABLE orchestration.execution_metadata")
     sentence = {
         "left_alone": "The source has no table execution_metadata of ours, so there is nothing to sync."
     }
@@ -119,9 +113,9 @@ def test_a_source_of_somebody_elses_is_no_failure(source: psycopg.Connection) ->
     assert outcome(repaired) == sentence
 
 
-def test_the_nightly_job_empties_the_default_partition(source: psycopg.Connection) -> None:
+def test_the_nightly_job_empties_the_default_partition(pipeline: Pipeline) -> None:
     """A line without a month is a warning until then, and no failure; the run says what it moved."""
-    plant_line(source)
+    plant_line(pipeline)
     before = checks_run(LOGS_CHECK)
 
     said = outcome(job_run("keep_log_partitions"))
@@ -134,9 +128,9 @@ def test_the_nightly_job_empties_the_default_partition(source: psycopg.Connectio
     assert said["left_alone"] == ""
 
 
-def test_without_logs_of_ours_it_says_so_and_succeeds(databases: Databases, settings: Settings) -> None:
+def test_without_logs_of_ours_it_says_so_and_succeeds(pipeline: Pipeline) -> None:
     """One sentence; the check has nothing to find."""
-    downgrade(Run(databases, settings), branch="orchestration", revision="orchestration_0001")
+    downgrade(pipeline.run, branch="orchestration", revision="orchestration_0001")
 
     said = outcome(job_run("keep_log_partitions"))
 
@@ -145,14 +139,14 @@ def test_without_logs_of_ours_it_says_so_and_succeeds(databases: Databases, sett
 
 
 def test_no_month_is_dropped_before_its_steps_are_published(
-    configured: pytest.MonkeyPatch, source: psycopg.Connection
+    configured: pytest.MonkeyPatch, pipeline: Pipeline
 ) -> None:
     """The setting alone drops nothing; after a refresh it does."""
     configured.setenv("EXECMETRICS_KEEP_LOGS", "30 days")
-    plant_line(source)
+    plant_line(pipeline)
 
     said = outcome(job_run("keep_log_partitions"))
-    still_there = source.execute("SELECT count(*) FROM orchestration.execution_logs").fetchone()
+    still_there = pipeline.source.execute("SELECT count(*) FROM orchestration.execution_logs").fetchone()
     refresh_run(NOON)
     again = outcome(job_run("keep_log_partitions"))
 
@@ -161,12 +155,7 @@ def test_no_month_is_dropped_before_its_steps_are_published(
     assert (again["months_dropped"], again["months_held_back"]) == ("2024-01", "")
 
 
-def plant_line(source: psycopg.Connection) -> None:
+def plant_line(pipeline: Pipeline) -> None:
     """A line of two years ago, before any partition was made."""
-    tenant = plant_tenant(source)
-    source.execute(
-        "INSERT INTO orchestration.execution_logs"
-        " (organization_id, job_id, sequence, level, timestamp, step_name)"
-        " VALUES (%s, %s, 0, 'INFO', %s, 'send')",
-        [tenant.organization, plant_job(source, tenant), NOON],
-    )
+    tenant = pipeline.plant_tenant()
+    plant_lines(pipeline.source, tenant, pipeline.plant_job(tenant), [{"step_name": "send"}])

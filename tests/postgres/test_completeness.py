@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from psycopg import Connection
+from psycopg.rows import dict_row
 
 from pipelines.extract.request import Request
 from pipelines.runs.refresh import publish_changes
@@ -114,13 +115,9 @@ def test_reconciling_an_old_range_does_not_pretend_less(pipeline: Pipeline) -> N
 
 def completeness(analytics: Connection, organization: UUID) -> dict[str, Any]:
     """What is said of an organization."""
-    row = analytics.execute(
-        "SELECT complete_through, extracted_at, published_version, verified_at"
-        " FROM analytics.watermarks WHERE subject = 'jobs' AND organization_id = %s",
-        [organization],
-    ).fetchone()
-    names = ("complete_through", "extracted_at", "published_version", "verified_at")
-    return dict(zip(names, row, strict=True))
+    with analytics.cursor(row_factory=dict_row) as cursor:
+        found = "SELECT * FROM analytics.watermarks WHERE subject = 'jobs' AND organization_id = %s"
+        return cursor.execute(found, [organization]).fetchone()
 
 
 def executions(analytics: Connection, tenant: Tenant, hour: datetime) -> int:

@@ -11,7 +11,6 @@ from uuid import UUID
 import pytest
 from psycopg import Connection
 
-from pipelines.errors import InvalidRange, UnknownOrganization
 from pipelines.extract.request import Request
 from pipelines.postgres.tables import METADATA
 from pipelines.publish.writer import CellChange
@@ -19,7 +18,7 @@ from pipelines.runs.dry_run import OrganizationDryRun, SubjectDryRun
 from pipelines.settings import Settings
 from pipelines.subjects.jobs import JOBS
 from tests.support.pipeline import Pair, Pipeline
-from tests.support.planting import DAY, HOUR, MINUTE, NOON, Cell, Key, new_id
+from tests.support.planting import DAY, HOUR, MINUTE, NOON, Cell, Key
 from tests.support.restatement_oracle import figures
 
 RANGE: dict[str, Any] = {"since": NOON - DAY, "until": NOON + 5 * DAY}
@@ -206,16 +205,6 @@ def test_what_retention_removed_does_not_come_back_in_a_dry_run(pair: Pair, pipe
     proposed = checked(pipeline)
 
     assert [each.jobs.cells for each in proposed] == [23]
-
-
-def test_a_dry_run_refuses_what_a_reconcile_refuses(pipeline: Pipeline) -> None:
-    """A unknown, and a range without extent."""
-    unknown = new_id()
-
-    with pytest.raises(UnknownOrganization, match=str(unknown)):
-        pipeline.dry_run(**RANGE, organization_ids=[unknown])
-    with pytest.raises(InvalidRange, match="is not before"):
-        pipeline.dry_run(since=NOON, until=NOON)
 
 
 def checked(pipeline: Pipeline, **only: Any) -> tuple[OrganizationDryRun, ...]:

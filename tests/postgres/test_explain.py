@@ -8,16 +8,14 @@ from zoneinfo import ZoneInfo
 import pytest
 from psycopg import Connection
 
-from pipelines.errors import CellNotFound, SchemaMissing
+from pipelines.errors import CellNotFound
 from pipelines.extract.request import Request
-from pipelines.postgres.connections import Databases, Run
-from pipelines.runs.explain import CellName, Evidence, Explanation, Occasion, explain
-from pipelines.settings import Settings, load_settings
+from pipelines.runs.explain import CellName, Evidence, Explanation, Figures, Occasion, explain
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.rollup import Period
-from tests.support.oracle import ALL, NO_CLIENT, bucket
+from tests.support.oracle import NO_CLIENT, bucket
 from tests.support.pipeline import Pair, Pipeline
-from tests.support.planting import DAY, HOUR, KEY, MINUTE, NOON, Key, Tenant, new_id, plant_jobs, plant_tenant
+from tests.support.planting import DAY, HOUR, KEY, MINUTE, NOON, Key, Tenant, new_id
 from tests.support.restatement_oracle import complete_through, figures
 from tests.support.sampling import EVERYTHING
 
@@ -53,11 +51,19 @@ def explained(pipeline: Pipeline) -> Explain:
 
 
 @pytest.fixture
-def pair(source: Connection) -> Pair:
+def pair(pipeline: Pipeline) -> Pair:
     """A tenant, and a neighbour who always has jobs in the same buckets."""
-    tenant, neighbour = plant_tenant(source), plant_tenant(source, "Neighbour")
-    plant_jobs(source, neighbour, [{"client_id": None}, {"initiator_type": None}, {"status": "FAILED"}])
+    tenant, neighbour = pipeline.plant_tenant(), pipeline.plant_tenant("Neighbour")
+    pipeline.plant_jobs(neighbour, [{"client_id": None}, {"initiator_type": None}, {"status": "FAILED"}])
     return tenant, neighbour
+
+
+@pytest.fixture
+def tenant(pair: Pair, pipeline: Pipeline) -> Tenant:
+    """The tenant, whose only job ended at NOON and was published."""
+    pipeline.plant_job(pair[0])
+    pipeline.refresh()
+    return pair[0]
 
 
 def test_every_cell_counts_the_jobs_that_the_facts_have_of_it(
@@ -133,11 +139,8 @@ def test_a_day_is_as_long_as_its_clocks_say(pair: Pair, pipeline: Pipeline, expl
     assert {day: (said.period_end - said.period_start) / HOUR for day, said in found.items()} == hours
 
 
-def test_any_moment_of_a_bucket_names_it(pair: Pair, pipeline: Pipeline, explained: Explain) -> None:
+def test_any_moment_of_a_bucket_names_it(tenant: Tenant, explained: Explain) -> None:
     """From its first moment to its last, and not the one after."""
-    tenant, _ = pair
-    pipeline.plant_job(tenant)
-    pipeline.refresh()
 
     found = [explained(tenant, moment, period=Period.HOUR) for moment in (NOON, NOON + HOUR - MICROSECOND)]
 
@@ -168,16 +171,13 @@ def test_three_restatements_tell_every_value_in_between(
     for key in some(seen[-1][1] | seen[0][1]):
         for moment, then in seen:
             told = explained(tenant, key[2], as_of=moment, **named(key)).as_of
-            assert told
-            assert told.on_record
-            assert told.figures == figures(then.get(key))
+            assert (told.on_record, told.figures) == (True, figures(then.get(key)))
     whole = explained(tenant, as_of=seen[1][0])
     assert [each.reason for each in whole.restatements] == ["late", "edited", "deleted"]
     assert [each.new for each in whole.restatements[:2]] == [each.old for each in whole.restatements[1:]]
     assert whole.restatements[-1].new == whole.figures
     assert len({each.run_id for each in whole.restatements}) == 3
     assert whole.because == "deleted"
-    assert whole.as_of
     assert (whole.as_of.since, whole.as_of.until) == tuple(
         each.restated_at for each in whole.restatements[:2]
     )
@@ -200,8 +200,8 @@ def test_a_cell_that_is_gone_still_tells_what_it_was(
     found = [explained(tenant, as_of=moment) for moment in (before, between, now(pipeline.analytics))]
 
     assert {(said.figures, said.rows, said.because) for said in found} == {(None, 0, "deleted")}
-    assert [said.as_of and said.as_of.on_record for said in found] == [True, True, True]
-    totals = [said.as_of and said.as_of.figures and said.as_of.figures["total_executions"] for said in found]
+    assert [said.as_of.on_record for said in found] == [True, True, True]
+    totals = [said.as_of.figures and said.as_of.figures["total_executions"] for said in found]
     assert totals == [None, 1, None]
     assert found[0].changed_at == found[0].restatements[-1].restated_at
 
@@ -221,12 +221,8 @@ def test_what_a_growing_cell_showed_is_not_made_up(
     later = explained(tenant, as_of=NOON + HOUR)
 
     assert grown.because == Occasion.OPEN
-    assert grown.as_of
-    assert (grown.as_of.on_record, grown.as_of.evidence) == (False, Evidence.OPEN)
-    assert grown.as_of.figures is None
-    assert later.as_of
-    assert (later.as_of.on_record, later.as_of.evidence) == (True, Evidence.UNCHANGED)
-    assert later.as_of.figures == later.figures
+    assert known(grown) == (False, Evidence.OPEN, None)
+    assert known(later) == (True, Evidence.UNCHANGED, later.figures)
 
 
 def test_a_growing_cell_says_that_it_grows(pair: Pair, pipeline: Pipeline, explained: Explain) -> None:
@@ -244,22 +240,17 @@ def test_a_growing_cell_says_that_it_grows(pair: Pair, pipeline: Pipeline, expla
 
 
 def test_before_the_first_publication_nothing_is_on_record(
-    pair: Pair, pipeline: Pipeline, explained: Explain
+    tenant: Tenant, pipeline: Pipeline, explained: Explain
 ) -> None:
     """History that was published later than the moment asked for was not shown then, restated or not."""
-    tenant, _ = pair
-    pipeline.plant_job(tenant)
-    pipeline.refresh()
-    unrestated = explained(tenant, as_of=NOON + 2 * DAY).as_of
+    unrestated = explained(tenant, as_of=NOON + 2 * DAY)
     pipeline.plant_job(tenant)
     pipeline.refresh()
 
     found = explained(tenant, as_of=NOON + 2 * DAY)
 
     assert len(found.restatements) == 1
-    for told in (unrestated, found.as_of):
-        assert told
-        assert (told.on_record, told.evidence, told.figures) == (False, Evidence.NOT_PUBLISHED, None)
+    assert known(unrestated) == known(found) == (False, Evidence.NOT_PUBLISHED, None)
 
 
 def test_another_organization_s_first_publication_is_nobody_else_s(
@@ -276,14 +267,11 @@ def test_another_organization_s_first_publication_is_nobody_else_s(
     pipeline.plant_job(late)
     pipeline.refresh()
 
-    before, after = explained(late, as_of=between).as_of, explained(late, as_of=shown).as_of
+    before, after = explained(late, as_of=between), explained(late, as_of=shown)
 
-    assert before
-    assert (before.on_record, before.evidence) == (False, Evidence.NOT_PUBLISHED)
-    assert after
-    assert (after.on_record, after.evidence) == (True, Evidence.RESTATED)
-    assert after.figures
-    assert after.figures["total_executions"] == 1
+    assert known(before)[:2] == (False, Evidence.NOT_PUBLISHED)
+    assert known(after)[:2] == (True, Evidence.RESTATED)
+    assert after.as_of.figures["total_executions"] == 1
 
 
 def test_figures_that_drifted_are_not_what_was_shown_all_the_time(
@@ -297,22 +285,16 @@ def test_figures_that_drifted_are_not_what_was_shown_all_the_time(
     pipeline.analytics.execute("UPDATE analytics.aggregate_metrics SET max_duration_ms = 777e6")
     pipeline.audit()
 
-    told, repaired = (
-        explained(tenant, as_of=right).as_of,
-        explained(tenant, as_of=now(pipeline.analytics)).as_of,
-    )
+    told, repaired = (explained(tenant, as_of=moment) for moment in (right, now(pipeline.analytics)))
 
-    assert told
-    assert (told.on_record, told.evidence, told.figures) == (False, Evidence.DRIFTED, None)
-    assert repaired
-    assert (repaired.on_record, repaired.evidence) == (True, Evidence.UNCHANGED)
+    assert known(told) == (False, Evidence.DRIFTED, None)
+    assert known(repaired)[:2] == (True, Evidence.UNCHANGED)
 
 
-def test_what_retention_removed_is_not_made_up(pair: Pair, pipeline: Pipeline, explained: Explain) -> None:
+def test_what_retention_removed_is_not_made_up(
+    tenant: Tenant, pipeline: Pipeline, explained: Explain
+) -> None:
     """Before a restatement that was removed the value is unknown, whatever a later one says."""
-    tenant, _ = pair
-    pipeline.plant_job(tenant)
-    pipeline.refresh()
     first = now(pipeline.analytics)
     for _ in range(2):
         pipeline.plant_job(tenant)
@@ -322,22 +304,16 @@ def test_what_retention_removed_is_not_made_up(pair: Pair, pipeline: Pipeline, e
 
     removed = keep.retain(now=between + timedelta(days=30)).restatements
 
-    told, kept = explained(tenant, as_of=first).as_of, explained(tenant, as_of=between).as_of
+    told, kept = explained(tenant, as_of=first), explained(tenant, as_of=between)
     assert removed > 0
     assert len(explained(tenant).restatements) == 1
-    assert told
-    assert (told.on_record, told.evidence, told.figures) == (False, Evidence.REMOVED, None)
-    assert kept
-    assert kept.on_record
-    assert kept.figures
-    assert kept.figures["total_executions"] == 2
+    assert known(told) == (False, Evidence.REMOVED, None)
+    assert kept.as_of.on_record
+    assert kept.as_of.figures["total_executions"] == 2
 
 
-def test_why_a_cell_changed_can_be_forgotten(pair: Pair, pipeline: Pipeline, explained: Explain) -> None:
+def test_why_a_cell_changed_can_be_forgotten(tenant: Tenant, pipeline: Pipeline, explained: Explain) -> None:
     """When restatements of then were removed, a cell without one may have been restated all the same."""
-    tenant, _ = pair
-    pipeline.plant_job(tenant)
-    pipeline.refresh()
     pipeline.plant_job(tenant)
     pipeline.refresh()
     before = explained(tenant)
@@ -373,18 +349,14 @@ def test_the_days_of_an_earlier_time_zone_are_found_by_their_start(
 
 
 def test_facts_that_are_not_published_yet_show_beside_the_cell(
-    pair: Pair, pipeline: Pipeline, explained: Explain
+    tenant: Tenant, pipeline: Pipeline, explained: Explain
 ) -> None:
     """The facts have one job more than the cell counts, until the next publication."""
-    tenant, _ = pair
-    pipeline.plant_job(tenant)
-    pipeline.refresh()
     pipeline.plant_job(tenant)
     pipeline.extract_changes(Request())
 
     found = explained(tenant)
 
-    assert found.figures
     assert (found.figures["total_executions"], found.rows) == (1, 2)
 
 
@@ -406,11 +378,8 @@ def test_a_neighbours_cell_is_no_cell_of_mine(pair: Pair, pipeline: Pipeline, ex
     assert explained(neighbour, NOON + 9 * DAY).rows == 1
 
 
-def test_a_cell_that_cannot_be_is_told_why(pair: Pair, pipeline: Pipeline, explained: Explain) -> None:
+def test_a_cell_that_cannot_be_is_told_why(tenant: Tenant, pipeline: Pipeline, explained: Explain) -> None:
     """A unknown has none, the rollup plan does not keep some, and retention removed others."""
-    tenant, _ = pair
-    pipeline.plant_job(tenant)
-    pipeline.refresh()
     pipeline.having(keep_hours=30 * DAY).retain(now=NOON + 40 * DAY)
 
     with pytest.raises(CellNotFound, match=r"is named\.$"):
@@ -424,11 +393,8 @@ def test_a_cell_that_cannot_be_is_told_why(pair: Pair, pipeline: Pipeline, expla
     assert explained(tenant).rows == 1
 
 
-def test_explaining_writes_nothing(pair: Pair, pipeline: Pipeline, explained: Explain) -> None:
+def test_explaining_writes_nothing(tenant: Tenant, pipeline: Pipeline, explained: Explain) -> None:
     """It asks in a transaction that could not, and needs no lock: a run under way does not hold it up."""
-    tenant, _ = pair
-    pipeline.plant_job(tenant)
-    pipeline.refresh()
     before = pipeline.row_versions()
     pipeline.analytics.execute("SELECT pg_advisory_lock(hashtextextended('execution-metrics refresh', 0))")
 
@@ -437,12 +403,9 @@ def test_explaining_writes_nothing(pair: Pair, pipeline: Pipeline, explained: Ex
     assert pipeline.row_versions() == before
 
 
-def test_explaining_needs_the_tables(server: str, settings: Settings) -> None:
-    """An empty database is answered with what to do about it."""
-    bare = load_settings(database_url=server, home=settings.home)
-
-    with pytest.raises(SchemaMissing, match="execmetrics migrate"):
-        explain(Run(Databases(server, server), bare), CellName(ALL, Period.DAY, NOON))
+def known(explanation: Explanation) -> tuple[bool, Evidence, Figures | None]:
+    """Whether what the cell showed is on record, what tells so, and the figures."""
+    return explanation.as_of.on_record, explanation.as_of.evidence, explanation.as_of.figures
 
 
 def named(key: Key) -> dict[str, Any]:
@@ -459,10 +422,7 @@ def some(keys: Iterable[Key]) -> list[Key]:
 
 def now(analytics: Connection) -> datetime:
     """What the clock shows where restatements are written."""
-    row = analytics.execute("SELECT clock_timestamp()").fetchone()
-    assert row
-    moment: datetime = row[0]
-    return moment
+    return analytics.execute("SELECT clock_timestamp()").fetchone()[0]
 
 
 def set_back(analytics: Connection, tenant: Tenant, moment: datetime) -> None:

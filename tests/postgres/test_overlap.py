@@ -20,13 +20,13 @@ from deltalake import DeltaTable
 from psycopg import Connection
 
 from pipelines.errors import FactsConflict, PublishConflict
-from pipelines.extract.request import Request
+from pipelines.extract.request import CompletedIn, Request
 from pipelines.facts.fact_table import open_facts
 from pipelines.fault_points import FaultPoint, watched_by
 from pipelines.postgres.connections import Databases, Run
 from pipelines.runs.audit import audit
 from pipelines.runs.maintenance import tidy_facts
-from pipelines.runs.refresh import completed_in, extract_changes, publish_changes, rebuild, reconcile, refresh
+from pipelines.runs.refresh import extract_changes, publish_changes, rebuild, reconcile, refresh
 from pipelines.runs.verify import Difference, verify
 from pipelines.settings import Settings, load_settings
 from pipelines.state.watermarks import Advance, Watermark, advance, find_watermarks
@@ -306,7 +306,7 @@ def overtaken(
 
 def backfill(databases: Databases, settings: Settings, since: datetime, until: datetime) -> None:
     """Extract and publish in two steps, as two assets do; where another run was faster, do it again."""
-    extraction = extract_changes(Run(databases, settings), Request(completed=completed_in(since, until)))
+    extraction = extract_changes(Run(databases, settings), Request(completed=CompletedIn(since, until)))
     time.sleep(0.05)
     try:
         publish_changes(Run(databases, settings), extraction)

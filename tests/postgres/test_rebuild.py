@@ -17,13 +17,14 @@ from pipelines.compute.cells import cells_statement
 from pipelines.errors import FactsUnusable
 from pipelines.extract.request import Request
 from pipelines.facts.fact_table import open_facts
-from pipelines.fault_points import FaultPoint, watched_by
+from pipelines.fault_points import FaultPoint
 from pipelines.postgres.connections import Databases
 from pipelines.publish import recompute as rebuilding
 from pipelines.publish.publisher import Published
 from pipelines.publish.recompute import find_stale
 from pipelines.subjects.jobs import JOBS
 from tests.support import oracle
+from tests.support.faults.runs import Killed, struck_at
 from tests.support.oracle import cells_by_sql, differences
 from tests.support.pipeline import Pair, Pipeline
 from tests.support.planting import DAY, HOUR, MINUTE, NOON, Cell, Key, Tenant, cells, change_job
@@ -37,10 +38,6 @@ DEFINITIONS = {
 
 # The first definition is that of the first refresh, and the second one is that of steps.
 SECOND = 3
-
-
-class Killed(BaseException):
-    """A stop that no handler of failures catches."""
 
 
 Define = Callable[[str], Pipeline]
@@ -190,7 +187,7 @@ def test_a_killed_rebuild_goes_on_where_it_was(pipeline: Pipeline, define: Defin
     other = define(DEFINITIONS["some more, some fewer"])
     new = cells_by_sql(pipeline.source)
 
-    with killed_at(point, after=3), pytest.raises(Killed):
+    with struck_at(3, only=point), pytest.raises(Killed):
         other.rebuild()
 
     check_ranges(pipeline.analytics, old, new)
@@ -216,7 +213,7 @@ def test_a_refresh_in_the_middle_of_a_rebuild_keeps_everything_right(
     """Jobs change in ranges that are done and in others, and a refresh publishes them before the rest."""
     tenant, neighbour = pair
     other = define(DEFINITIONS["some more, some fewer"])
-    with killed_at(FaultPoint.AFTER_COMMIT, after=ranges), pytest.raises(Killed):
+    with struck_at(ranges, only=FaultPoint.AFTER_COMMIT), pytest.raises(Killed):
         other.rebuild()
     for whose in (tenant, neighbour):
         for day in (0, 44, 132):
@@ -224,7 +221,7 @@ def test_a_refresh_in_the_middle_of_a_rebuild_keeps_everything_right(
     move(pipeline.source, tenant, NOON, 70 * DAY)
     move(pipeline.source, neighbour, NOON + 100 * DAY, -90 * DAY)
 
-    with killed_at(FaultPoint.REBUILD_SETTLED), pytest.raises(Killed):
+    with struck_at(0, only=FaultPoint.REBUILD_SETTLED), pytest.raises(Killed):
         other.refresh()
 
     assert other.verify().differences == ()
@@ -241,7 +238,7 @@ def test_a_definition_that_changes_during_a_rebuild_starts_over(
 ) -> None:
     """Ranges of the abandoned definition are computed anew like those that it had not reached."""
     other = define(DEFINITIONS["some more, some fewer"])
-    with killed_at(FaultPoint.AFTER_COMMIT, after=2), pytest.raises(Killed):
+    with struck_at(2, only=FaultPoint.AFTER_COMMIT), pytest.raises(Killed):
         other.rebuild()
     last = define(DEFINITIONS["fewer dimensions"] if third == "another" else "hour=1 day=2 week=3 month=3")
     between = last.verify()
@@ -261,12 +258,12 @@ def test_a_definition_may_come_back_after_another_was_published(
 ) -> None:
     """What was written by the one between counts as of neither, wherever the first rebuild had got to."""
     other = DEFINITIONS["more dimensions"]
-    with killed_at(FaultPoint.AFTER_COMMIT, after=2), pytest.raises(Killed):
+    with struck_at(2, only=FaultPoint.AFTER_COMMIT), pytest.raises(Killed):
         define(other).rebuild()
     for whose in pair:
         pipeline.plant_job(whose, client_id=whose.clients[1], workflow_id=whose.workflows[1])
     between = define("hour=1 day=2 week=3 month=3")
-    with killed_at(FaultPoint.AFTER_COMMIT), pytest.raises(Killed):
+    with struck_at(0, only=FaultPoint.AFTER_COMMIT), pytest.raises(Killed):
         between.having(batch_organizations=500).refresh()
 
     define(other).refresh()
@@ -371,22 +368,6 @@ def check_ranges(analytics: Connection, old: dict[Key, Cell], new: oracle.Cells)
 
 
 @contextmanager
-def killed_at(point: FaultPoint, *, after: int = 0) -> Iterator[None]:
-    """End the run at a point that it has passed so many times."""
-    left = after
-
-    def watcher(passed: FaultPoint) -> None:
-        nonlocal left
-        if passed is point:
-            if not left:
-                raise Killed
-            left -= 1
-
-    with watched_by(watcher):
-        yield
-
-
-@contextmanager
 def refused_rows(analytics: Connection, tenant: Tenant) -> Iterator[None]:
     """Have the database refuse every cell of a tenant."""
     analytics.execute(
@@ -403,13 +384,12 @@ def refused_rows(analytics: Connection, tenant: Tenant) -> Iterator[None]:
 
 def move(source: Connection, tenant: Tenant, since: datetime, so_far: timedelta) -> None:
     """Have the tenant's next job after a moment have ended at another time."""
-    row = source.execute(
+    ((job, ended),) = source.execute(
         "SELECT id, completed_at FROM orchestration.jobs WHERE organization_id = %s AND completed_at >= %s"
         " ORDER BY completed_at LIMIT 1",
         [tenant.organization, since],
-    ).fetchone()
-    assert row
-    change_job(source, row[0], completed_at=row[1] + so_far)
+    ).fetchall()
+    change_job(source, job, completed_at=ended + so_far)
 
 
 def spoil(file: Path) -> None:

@@ -272,21 +272,22 @@ def test_an_organization_that_is_gone_loses_its_cells(pipeline: Pipeline) -> Non
     assert pipeline.differences() == []
 
 
-def test_an_unknown_organization_is_named(pipeline: Pipeline) -> None:
-    """Neither command takes an id that nobody knows, and nothing is done."""
+@pytest.mark.parametrize("command", ["refresh", "reconcile", "dry_run", "verify"])
+def test_an_unknown_organization_is_named(command: str, pipeline: Pipeline) -> None:
+    """No command takes an id that nobody knows, and nothing is done."""
     unknown = new_id()
+    asked = {} if command == "refresh" else {"since": NOON, "until": NOON + DAY}
 
     with pytest.raises(UnknownOrganization, match=str(unknown)):
-        pipeline.reconcile(since=NOON, until=NOON + DAY, organization_ids=[unknown])
-    with pytest.raises(UnknownOrganization, match=str(unknown)):
-        pipeline.refresh(organization_ids=[unknown])
+        getattr(pipeline, command)(organization_ids=[unknown], **asked)
 
 
 @pytest.mark.parametrize("until", [NOON, NOON - DAY])
-def test_a_range_without_extent_is_refused(until: datetime, pipeline: Pipeline) -> None:
+@pytest.mark.parametrize("command", ["reconcile", "dry_run", "verify"])
+def test_a_range_without_extent_is_refused(command: str, until: datetime, pipeline: Pipeline) -> None:
     """A range is [since, until), the earlier time first."""
     with pytest.raises(InvalidRange, match="is not before"):
-        pipeline.reconcile(since=NOON, until=until)
+        getattr(pipeline, command)(since=NOON, until=until)
 
 
 def days(analytics: Connection, tenant: Tenant) -> set[datetime]:

@@ -1,13 +1,18 @@
 """Status says, organization by organization, how far the aggregates are."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
 from pipelines.errors import SchemaMissing
-from pipelines.postgres.connections import Databases, Run
+from pipelines.postgres.connections import Databases
+from pipelines.runs.explain import CellName, explain
 from pipelines.runs.status import OrganizationStatus, status
 from pipelines.settings import Settings, load_settings
+from pipelines.subjects.rollup import Period
+from tests.support.oracle import ALL
 from tests.support.pipeline import Pipeline
 from tests.support.planting import DAY, MINUTE, NOON
 
@@ -22,15 +27,14 @@ def test_status_counts_each_organization_apart(pipeline: Pipeline) -> None:
 
     found = pipeline.status()
 
-    assert [said.name for said in found.organizations] == ["Neighbour", "Acme"]
-    assert [said.organization_id for said in found.organizations] == [
-        neighbour.organization,
-        tenant.organization,
+    assert [(said.organization_id, said.name) for said in found.organizations] == [
+        (neighbour.organization, "Neighbour"),
+        (tenant.organization, "Acme"),
     ]
-    assert [(said.jobs, said.anomalies) for said in found.organizations] == [(40, 0), (1, 1)]
-    assert [said.cells for said in found.organizations] == [
-        len(pipeline.cells(neighbour.organization)),
-        27,
+    cells = len(pipeline.cells(neighbour.organization))
+    assert [(said.jobs, said.anomalies, said.cells) for said in found.organizations] == [
+        (40, 0, cells),
+        (1, 1, 27),
     ]
     assert (found.jobs, found.cells) == (41, len(pipeline.cells()))
     assert found.cells_per_job == pytest.approx(found.cells / 41)
@@ -109,12 +113,15 @@ def test_a_database_that_was_never_refreshed_has_nothing_to_say(pipeline: Pipeli
     assert (found.organizations, found.jobs, found.cells_per_job) == ((), 0, None)
 
 
-def test_status_needs_the_tables(server: str, settings: Settings) -> None:
-    """An empty database is answered with what to do about it."""
+@pytest.mark.parametrize("asked", [status, partial(explain, name=CellName(ALL, Period.DAY, NOON))])
+def test_what_reads_aggregates_needs_the_tables(
+    asked: Callable[[Databases, Settings], object], server: str, settings: Settings
+) -> None:
+    """Status and explain answer an empty database with what to do about it."""
     bare = load_settings(database_url=server, home=settings.home)
 
     with pytest.raises(SchemaMissing, match="execmetrics migrate"):
-        status(Run(Databases(server, server), bare))
+        asked(Databases(server, server), bare)
 
 
 def by_name(pipeline: Pipeline) -> dict[str, OrganizationStatus]:

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
-from pipelines.errors import InvalidRange, UnknownOrganization
 from tests.support.oracle import ALL
 from tests.support.pipeline import Pipeline
-from tests.support.planting import DAY, HOUR, MINUTE, NOON, Tenant, new_id, plant_jobs, without_constraints
+from tests.support.planting import DAY, HOUR, MINUTE, NOON, Tenant, plant_jobs, without_constraints
 
 # One figure each, changed by so little that a rounded comparison would miss it.
 WRONG = {
@@ -234,16 +233,6 @@ def test_only_the_organization_asked_for_is_compared(pipeline: Pipeline) -> None
 
     assert (mine.organizations, mine.cells_compared, mine.differences) == (1, 27, ())
     assert len(theirs.differences) == 1
-
-
-def test_verify_refuses_what_it_cannot_compare(pipeline: Pipeline) -> None:
-    """An organization that was never published and an empty range are refused by name."""
-    unknown = new_id()
-
-    with pytest.raises(UnknownOrganization, match=str(unknown)):
-        pipeline.verify(organization_ids=[unknown])
-    with pytest.raises(InvalidRange):
-        pipeline.verify(since=NOON, until=NOON)
 
 
 def test_verify_knows_the_tolerance_of_the_settings(pipeline: Pipeline) -> None:
