@@ -9,7 +9,7 @@ import polars as pl
 from deltalake import DeltaTable
 
 from pipelines.errors import FeedLost
-from pipelines.facts.delta import LOG, local_folder
+from pipelines.facts.folder import LOG, local_folder
 from pipelines.subjects.jobs import TombstoneReason
 from pipelines.subjects.reasons import Restated
 from pipelines.subjects.subject import TOMBSTONE, Fact, Subject

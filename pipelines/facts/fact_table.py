@@ -24,8 +24,8 @@ from pipelines.facts.delta import (
     lacking_columns,
     opened,
     rows_of,
-    shown,
 )
+from pipelines.facts.folder import shown
 from pipelines.facts.health import reading_facts
 from pipelines.facts.merge import counted_in_place, in_portions, known_columns, needed, portions
 from pipelines.fault_points import FaultPoint, passing

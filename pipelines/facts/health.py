@@ -8,7 +8,8 @@ import polars as pl
 from deltalake.exceptions import DeltaError
 
 from pipelines.errors import FactsUnusable, is_failure, is_panic
-from pipelines.facts.delta import opened, refuse_what_is_no_damage, rows_of, set_aside, shown
+from pipelines.facts.delta import opened, rows_of
+from pipelines.facts.folder import refuse_what_is_no_damage, set_aside, shown
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.subjects.jobs import JOBS
 from pipelines.subjects.subject import Fact

@@ -8,8 +8,9 @@ from uuid import UUID
 from pipelines.errors import BlobsInUse
 from pipelines.executions.blobs import BlobStore
 from pipelines.executions.transactions import rows
-from pipelines.facts.delta import find_set_aside, opened, remove_folder
+from pipelines.facts.delta import opened
 from pipelines.facts.fact_table import Facts, open_facts
+from pipelines.facts.folder import find_set_aside, remove_folder
 from pipelines.facts.health import examine
 from pipelines.fault_points import FaultPoint, passing
 from pipelines.postgres.connections import Run, connect, connections_reused

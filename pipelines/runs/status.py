@@ -7,7 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from pipelines.errors import DeletesNotAccepted, ExecutionMetricsError
-from pipelines.facts.delta import find_set_aside, newest_version
+from pipelines.facts.folder import find_set_aside, newest_version
 from pipelines.postgres.connections import Run, connect
 from pipelines.postgres.schema_checks import require_analytics
 from pipelines.postgres.statements import statement

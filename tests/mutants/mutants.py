@@ -339,7 +339,7 @@ MUTANTS = (
     Mutant(
         "whatever cannot be read is damaged",
         "sound facts are thrown away for want of open files",
-        Python("pipelines.facts.delta", "refuse_what_is_no_damage").replace("obstacle_of(failure)", "None"),
+        Python("pipelines.facts.folder", "refuse_what_is_no_damage").replace("obstacle_of(failure)", "None"),
         test="tests/unit/test_damaged_facts.py::test_want_of_open_files_is_no_damage",
     ),
     Mutant(

@@ -9,8 +9,8 @@ from uuid import UUID
 import pytest
 
 from pipelines.errors import FactsUnusable, FeedLost
-from pipelines.facts.delta import set_aside
 from pipelines.facts.fact_table import Facts, open_facts
+from pipelines.facts.folder import set_aside
 from pipelines.runs.maintenance import TidyReport
 from pipelines.settings import Settings
 from pipelines.state.watermarks import find_watermarks

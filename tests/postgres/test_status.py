@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from pipelines.errors import SchemaMissing
-from pipelines.postgres.connections import Databases
+from pipelines.postgres.connections import Databases, Run
 from pipelines.runs.explain import CellName, explain
 from pipelines.runs.status import OrganizationStatus, status
 from pipelines.settings import Settings, load_settings
@@ -115,13 +115,13 @@ def test_a_database_that_was_never_refreshed_has_nothing_to_say(pipeline: Pipeli
 
 @pytest.mark.parametrize("asked", [status, partial(explain, name=CellName(ALL, Period.DAY, NOON))])
 def test_what_reads_aggregates_needs_the_tables(
-    asked: Callable[[Databases, Settings], object], server: str, settings: Settings
+    asked: Callable[[Run], object], server: str, settings: Settings
 ) -> None:
     """Status and explain answer an empty database with what to do about it."""
     bare = load_settings(database_url=server, home=settings.home)
 
     with pytest.raises(SchemaMissing, match="execmetrics migrate"):
-        asked(Databases(server, server), bare)
+        asked(Run(Databases(server, server), bare))
 
 
 def by_name(pipeline: Pipeline) -> dict[str, OrganizationStatus]:

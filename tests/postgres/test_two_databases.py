@@ -114,7 +114,7 @@ def test_analytics_that_were_not_migrated_are_told_how(pipeline: Pipeline) -> No
 
     for command in (refresh, partial(reconcile, since=NOON, until=NOON + DAY), verify):
         with pytest.raises(SchemaMissing, match="run `execmetrics migrate` first"):
-            command(bare, pipeline.settings)
+            command(Run(bare, pipeline.settings))
 
 
 def test_a_database_that_does_not_answer_is_named_without_its_password(pipeline: Pipeline) -> None:

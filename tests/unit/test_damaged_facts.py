@@ -22,8 +22,8 @@ from pipelines.errors import (
     FeedLost,
     StoreUnreachable,
 )
-from pipelines.facts.delta import find_set_aside, newest_version, set_aside
 from pipelines.facts.fact_table import Facts, open_facts
+from pipelines.facts.folder import find_set_aside, newest_version, set_aside
 from pipelines.facts.health import examine, reading_facts
 from pipelines.frames import schema_of
 from pipelines.settings import Settings, load_settings

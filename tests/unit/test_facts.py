@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 from pipelines.errors import FactsConflict, FeedLost
 from pipelines.facts import delta, fact_table
-from pipelines.facts.delta import find_set_aside, newest_version
 from pipelines.facts.fact_table import Absorbed, Facts, open_facts
+from pipelines.facts.folder import find_set_aside, newest_version
 from pipelines.facts.health import examine
 from pipelines.facts.merge import checksums
 from pipelines.settings import Settings, load_settings

@@ -6,7 +6,7 @@ import pytest
 from psycopg import Connection
 
 from pipelines.extract.request import Request
-from pipelines.facts.delta import set_aside
+from pipelines.facts.folder import set_aside
 from tests.postgres.cli.conftest import Execmetrics
 from tests.support.pipeline import Pipeline, live_in
 from tests.support.planting import (

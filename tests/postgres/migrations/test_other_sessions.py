@@ -86,7 +86,7 @@ def test_a_newer_schema_is_left_to_a_newer_version(
     for attempt in (migrate, back, require_analytics, refresh):
         refused = pytest.raises(SchemaNewer, match="migrated by a newer execution-metrics")
         with unchanged(databases), refused:
-            attempt(databases, settings)
+            attempt(Run(databases, settings))
 
     stored = analytics.execute("SELECT version_num FROM analytics.alembic_version").fetchone()
     assert stored == ("analytics_9999",)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipelines.facts.delta import set_aside
+from pipelines.facts.folder import set_aside
 from pipelines.postgres.connections import Run
 from pipelines.runs.log_retention import keep_logs, why_unpublished
 from tests.postgres.steps.conftest import StepPipeline
