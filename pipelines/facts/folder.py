@@ -1,4 +1,4 @@
-"""Where facts lie: their log, and folders that were set aside; what `status` asks, so nothing slow is imported."""
+"""Where facts lie, their log, and folders that were set aside: what `status` asks, without Polars."""
 
 import shutil
 from datetime import UTC, datetime
